@@ -1,0 +1,44 @@
+"""Errors and warnings of the library.
+
+Every error is a :class:`ValueError` (or :class:`TypeError`) too, so code that
+catches scikit-learn's errors catches ours.
+"""
+
+__all__ = [
+    "CapabilityError",
+    "DomainError",
+    "NegativeTransferWarning",
+    "UnlabeledTargetError",
+]
+
+
+class DomainError(ValueError):
+    """``sample_domain`` or the labels break the domain contract.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.baselines import Pooled
+    >>> from sktransfer.exceptions import DomainError
+    >>> from sklearn.dummy import DummyClassifier
+    >>> try:
+    ...     Pooled(DummyClassifier()).fit([[0.0], [1.0]], [0, 1], sample_domain=[0, -1])
+    ... except DomainError as error:
+    ...     print(str(error)[:39])
+    sample_domain holds 0 (first at row 0):
+    """
+
+
+class UnlabeledTargetError(DomainError):
+    """A labeled target row is needed and there is none, or a marker was scored."""
+
+
+class CapabilityError(DomainError):
+    """The data ask for something that the estimator's tags do not declare.
+
+    For example two targets for an estimator without the ``multi_target`` tag.
+    """
+
+
+class NegativeTransferWarning(UserWarning):
+    """The evidence at hand says that the sources hurt on the target."""
