@@ -1,0 +1,704 @@
+"""Tags, mixins and one template base per family of estimators.
+
+A public ``fit`` validates and calls one private hook; the hook computes. What an
+estimator supports is said once, in its :class:`TransferTags`: validation, the
+contract checks and the documentation's capability table all read them.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import (
+    BaseEstimator,
+    MetaEstimatorMixin,
+    TransformerMixin,
+    _fit_context,
+    clone,
+    is_classifier,
+    is_regressor,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.utils import Tags, check_array, get_tags
+from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import (
+    _num_samples,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
+
+from sktransfer._domains import (
+    check_capabilities,
+    check_domains,
+    check_sample_domain,
+    check_scorable,
+    is_source,
+    take_rows,
+)
+
+__all__ = [
+    "TransferEstimator",
+    "TransferMetaEstimator",
+    "TransferMixin",
+    "TransferPredictorMixin",
+    "TransferTags",
+    "TransferTransformer",
+    "consumes_sample_domain",
+    "fit_on_domains",
+    "fit_with_sample_weight",
+    "get_transfer_tags",
+    "without_sources",
+]
+
+
+@dataclass(slots=True)
+class TransferTags:
+    """What a transfer estimator supports.
+
+    Parameters
+    ----------
+    multi_source : bool, default=True
+        Several sources in one fit.
+    multi_target : bool, default=False
+        Several targets in one fit.
+    target_labels : {"unused", "optional", "required"}, default="optional"
+        What labels of target rows do in a fit with sources.
+    uses_unlabeled : bool, default=False
+        Whether unlabeled target rows change the fit.
+    source_free : bool, default=False
+        Whether fitted source models can take the place of source rows.
+    classification, regression : bool, default=True
+        The tasks that are supported.
+    """
+
+    multi_source: bool = True
+    multi_target: bool = False
+    target_labels: Literal["unused", "optional", "required"] = "optional"
+    uses_unlabeled: bool = False
+    source_free: bool = False
+    classification: bool = True
+    regression: bool = True
+
+
+@dataclass(slots=True)
+class _TagsWithTransfer(Tags):
+    transfer_tags: TransferTags = field(default_factory=TransferTags)
+
+
+def get_transfer_tags(estimator):
+    """Return the transfer tags of an estimator, of a pipeline those of its last step.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator of this library, or a pipeline that ends in one.
+
+    Returns
+    -------
+    tags : TransferTags
+        What it supports.
+
+    Raises
+    ------
+    TypeError
+        If the estimator does not know domains.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktransfer.base import get_transfer_tags
+    >>> from sktransfer.baselines import TargetOnly
+    >>> get_transfer_tags(TargetOnly(LogisticRegression())).target_labels
+    'required'
+    """
+    if isinstance(estimator, Pipeline):
+        return get_transfer_tags(estimator.steps[-1][1])
+    tags = get_tags(estimator)
+    if not isinstance(tags, _TagsWithTransfer):
+        raise TypeError(
+            f"{type(estimator).__name__} does not know domains. Wrap it, e.g. "
+            f"Pooled({type(estimator).__name__}(...)) of sktransfer.baselines."
+        )
+    return tags.transfer_tags
+
+
+def consumes_sample_domain(estimator):
+    """Tell whether ``fit`` of an estimator, or of a step in it, takes domains.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Any scikit-learn estimator.
+
+    Returns
+    -------
+    consumes : bool
+        True if ``sample_domain`` reaches something in it.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.base import consumes_sample_domain
+    >>> consumes_sample_domain(Ridge())
+    False
+    """
+    return _consumes(estimator, "sample_domain")
+
+
+def _consumes(estimator, parameter):
+    with config_context(enable_metadata_routing=True):
+        return bool(get_routing_for_object(estimator).consumes("fit", [parameter]))
+
+
+def fit_on_domains(estimator, data, **fit_params):
+    """Fit an estimator that knows domains on the rows of ``data``.
+
+    The domains reach every step of a pipeline whatever scikit-learn's global
+    routing switch says.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted estimator; it is fitted in place.
+    data : DomainData
+        Rows, labels with markers and domains.
+    **fit_params : dict
+        Further metadata, one entry per row of ``data``.
+
+    Returns
+    -------
+    estimator : estimator
+        The fitted estimator.
+
+    Raises
+    ------
+    TypeError
+        If the estimator does not take ``sample_domain``.
+    """
+    if not consumes_sample_domain(estimator):
+        get_transfer_tags(estimator)
+        raise TypeError(
+            f"{type(estimator).__name__}.fit does not take sample_domain; wrap its "
+            "last step, e.g. in Pooled of sktransfer.baselines."
+        )
+    with config_context(enable_metadata_routing=True):
+        return estimator.fit(
+            data.X, data.y, sample_domain=data.sample_domain, **fit_params
+        )
+
+
+def fit_with_sample_weight(estimator, X, y, sample_weight, **fit_params):
+    """Fit a learner with weighted rows, or say by name why it cannot be done.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted learner; it is fitted in place.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows.
+    y : array-like of shape (n_samples,)
+        Labels.
+    sample_weight : ndarray of shape (n_samples,)
+        Nonnegative weights.
+    **fit_params : dict
+        Further metadata, one entry per row.
+
+    Returns
+    -------
+    estimator : estimator
+        The fitted learner.
+
+    Raises
+    ------
+    TypeError
+        If the learner cannot take the weights.
+    """
+    check_takes_sample_weight(estimator)
+    with config_context(enable_metadata_routing=True):
+        return estimator.fit(X, y, sample_weight=sample_weight, **fit_params)
+
+
+def check_takes_sample_weight(estimator):
+    """Raise a TypeError unless ``estimator.fit`` takes ``sample_weight``."""
+    name = type(estimator).__name__
+    if not hasattr(estimator, "get_metadata_routing") or not isinstance(
+        estimator.get_metadata_routing(), MetadataRouter
+    ):
+        if not has_fit_parameter(estimator, "sample_weight"):
+            raise TypeError(
+                f"estimator={name}(...) takes no sample_weight in fit, so the weights "
+                "of the rows would be lost. Use a learner that does."
+            )
+    elif not _consumes(estimator, "sample_weight"):
+        last = type(_last_step(estimator)).__name__
+        raise TypeError(
+            f"estimator={name}(...) hands sample_weight to none of its steps. After "
+            "sklearn.set_config(enable_metadata_routing=True) write "
+            f"{last}(...).set_fit_request(sample_weight=True), and "
+            "set_fit_request(sample_weight=False) for other steps that could take it."
+        )
+
+
+def _last_step(estimator):
+    if isinstance(estimator, Pipeline):
+        return _last_step(estimator.steps[-1][1])
+    return getattr(estimator, "estimator", estimator)
+
+
+def without_sources(estimator):
+    r"""Return the unfitted :math:`\theta(0,T)` of an estimator.
+
+    It is the same algorithm without sources. Source rows are left out by the caller;
+    this function takes care of source *models* given to a constructor, in a pipeline
+    step by step.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not; it is not changed.
+
+    Returns
+    -------
+    target_only : estimator
+        An unfitted copy that knows no source model.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.base import without_sources
+    >>> without_sources(Ridge(alpha=2.0))
+    Ridge(alpha=2.0)
+    """
+    if hasattr(estimator, "without_sources"):
+        return estimator.without_sources()
+    copy = clone(estimator)
+    nested = {
+        name: without_sources(value)
+        for name, value in copy.get_params(deep=False).items()
+        if hasattr(value, "fit") and not isinstance(value, type)
+    }
+    if isinstance(copy, Pipeline):
+        nested = {
+            name: without_sources(step)
+            for name, step in copy.steps
+            if hasattr(step, "fit")
+        }
+    return copy.set_params(**nested) if nested else copy
+
+
+class TransferMixin:
+    """Request ``sample_domain`` in ``fit``, carry transfer tags, validate rows."""
+
+    __metadata_request__fit = {"sample_domain": True}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inherited = {f.name: getattr(tags, f.name) for f in fields(tags)}
+        return _TagsWithTransfer(**inherited)
+
+    def _validate_domains(self, X, y, sample_domain, *, skip_check_X=False):
+        """Check the input of ``fit`` against the contract and the tags."""
+        tags = get_tags(self)
+        if y is None and tags.target_tags.required:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None"
+            )
+        X = self._validate_X(X, tags, reset=True, skip_check=skip_check_X)
+        data = check_domains(
+            X,
+            y,
+            sample_domain,
+            numeric_labels=is_regressor(self),
+            multi_output=tags.target_tags.multi_output,
+        )
+        transfer = tags.transfer_tags
+        check_capabilities(
+            data,
+            type(self).__name__,
+            multi_source=transfer.multi_source,
+            multi_target=transfer.multi_target,
+            labels_required=transfer.target_labels == "required",
+            needs_y=tags.target_tags.required,
+        )
+        return data
+
+    def _validate_X(self, X, tags, *, reset, skip_check=False):
+        if skip_check:
+            # the wrapped estimator checks the values; rows must be indexable here
+            X = _as_rows(X)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return X
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr" if tags.input_tags.sparse else False,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan" if tags.input_tags.allow_nan else True,
+        )
+
+
+class TransferPredictorMixin:
+    """Refuse to score unlabeled rows."""
+
+    def score(self, X, y, sample_weight=None):
+        """Score predictions on labeled target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, R2 for regressors.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If a row of ``y`` carries a marker.
+        """
+        check_scorable(y, getattr(self, "classes_", None))
+        return super().score(X, y, sample_weight=sample_weight)
+
+
+class TransferEstimator(TransferMixin, BaseEstimator):
+    """Template: ``fit`` validates, the hook ``_fit_domains(data)`` computes."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_domain=None):
+        """Fit on source and target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,)
+            Labels. Unlabeled target rows carry -1 (integer classes), NaN (floats) or
+            None (objects).
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract or ask for more than the tags
+            declare.
+        """
+        self._fit_domains(self._validate_domains(X, y, sample_domain))
+        return self
+
+    def _validate_rows(self, X):
+        """Check the rows of ``predict``."""
+        check_is_fitted(self)
+        return self._validate_X(X, get_tags(self), reset=False)
+
+
+class TransferTransformer(TransformerMixin, TransferEstimator):
+    """Template of transformers: adds the hook ``_transform(X, source)``.
+
+    ``source`` is the mask of the source rows; maps that treat both domains alike
+    ignore it.
+    """
+
+    __metadata_request__transform = {"sample_domain": True}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def fit(self, X, y=None, sample_domain=None):
+        """Fit the map on source and target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,), default=None
+            Labels, with markers on the unlabeled target rows.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            target row.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract or ask for more than the tags
+            declare.
+        """
+        return super().fit(X, y, sample_domain=sample_domain)
+
+    def transform(self, X, sample_domain=None):
+        """Map rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to map.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Domain ids of the rows. None: target rows.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Mapped rows, in input order.
+        """
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False)
+        domain = check_sample_domain(sample_domain, _num_samples(X))
+        return self._transform(X, is_source(domain))
+
+    def fit_transform(self, X, y=None, sample_domain=None):
+        """Fit the map and map the same rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,), default=None
+            Labels, with markers on the unlabeled target rows.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Mapped rows, in input order.
+        """
+        fitted = self.fit(X, y, sample_domain=sample_domain)
+        return fitted.transform(X, sample_domain=sample_domain)
+
+
+def _estimator_has(method):
+    def check(self):
+        inner = getattr(self, "estimator_", None) or self.estimator
+        getattr(inner, method)  # the wrapped estimator's own AttributeError is best
+        return True
+
+    return check
+
+
+class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
+    """Template of wrappers: type, predictions and classes follow ``estimator``.
+
+    ``fit`` validates, routes the metadata and calls the hook
+    ``_fit_estimator(data, fit_params)``, which returns the fitted ``estimator_``.
+    """
+
+    _parameter_constraints: dict = {"estimator": [HasMethods(["fit", "predict"])]}
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_domain=None, **fit_params):
+        """Fit the wrapped estimator on source and target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,)
+            Labels. Unlabeled target rows carry -1 (integer classes), NaN (floats) or
+            None (objects).
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        **fit_params : dict
+            Metadata that the wrapped estimator requests, one entry per row; it gets
+            the entries of the rows that it is fitted on.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract or ask for more than the tags
+            declare.
+        """
+        data = self._validate_domains(X, y, sample_domain, skip_check_X=True)
+        params = self._route("fit", data, fit_params)
+        self.estimator_ = self._fit_estimator(data, params)
+        return self
+
+    def _route(self, method, data, params):
+        """Return the metadata that the wrapped estimator requests."""
+        with config_context(enable_metadata_routing=True):
+            routed = process_routing(
+                self, method, sample_domain=data.sample_domain, **params
+            )
+        return dict(routed["estimator"]["fit"])
+
+    @available_if(_estimator_has("predict"))
+    def predict(self, X):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions of the wrapped estimator.
+        """
+        return self._delegate("predict", X)
+
+    @available_if(_estimator_has("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in [0, 1], in the order of ``classes_``.
+        """
+        return self._delegate("predict_proba", X)
+
+    @available_if(_estimator_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``.
+        """
+        return self._delegate("predict_log_proba", X)
+
+    @available_if(_estimator_has("decision_function"))
+    def decision_function(self, X):
+        """Compute decision values of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values of the wrapped estimator.
+        """
+        return self._delegate("decision_function", X)
+
+    @available_if(_estimator_has("score"))
+    def score(self, X, y, sample_weight=None):
+        """Score predictions on labeled target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Score of the wrapped estimator: accuracy or R2 unless it says otherwise.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If a row of ``y`` carries a marker.
+        """
+        check_is_fitted(self)
+        check_scorable(y, getattr(self, "classes_", None))
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.estimator_.score(X, y, **weights)
+
+    @property
+    def classes_(self):
+        """Classes of the wrapped classifier, shape (n_classes,)."""
+        return self.estimator_.classes_
+
+    def _delegate(self, method, X):
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        return getattr(self.estimator_, method)(X)
+
+    def get_metadata_routing(self):
+        """Get the metadata routing of this object.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            Routing information of this object and the wrapped estimator.
+        """
+        mapping = MethodMapping().add(caller="fit", callee="fit")
+        router = MetadataRouter(owner=self).add_self_request(self)
+        return router.add(estimator=self.estimator, method_mapping=mapping)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.estimator_type = inner.estimator_type
+        tags.classifier_tags = inner.classifier_tags
+        tags.regressor_tags = inner.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.input_tags = inner.input_tags
+        tags.non_deterministic = inner.non_deterministic
+        tags.transfer_tags.classification = is_classifier(self.estimator)
+        tags.transfer_tags.regression = is_regressor(self.estimator)
+        return tags
+
+
+def _as_rows(X):
+    """Make rows indexable; frames stay frames."""
+    if sparse.issparse(X):
+        return X.tocsr()
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    if len(X.shape) != 2:
+        return check_array(X, dtype=None)  # raises scikit-learn's error
+    return X
+
+
+def slice_params(params, rows):
+    """Slice metadata, one entry per row, to ``rows`` (a mask); scalars stay."""
+    return {
+        name: take_rows(value, rows)
+        if hasattr(value, "__len__") and _num_samples(value) == len(rows)
+        else value
+        for name, value in params.items()
+    }
