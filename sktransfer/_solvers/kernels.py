@@ -1,0 +1,261 @@
+"""Kernels, the median bandwidth, and kernel products in row chunks."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from sklearn.metrics.pairwise import (
+    euclidean_distances,
+    manhattan_distances,
+    pairwise_kernels,
+)
+from sklearn.utils import check_random_state, gen_batches
+
+Array = npt.NDArray[Any]
+KernelFunction = Callable[..., Any]
+KernelSpec = str | KernelFunction
+
+#: kernels whose matrix is positive semidefinite for every parameter value
+PSD_KERNELS = frozenset({"linear", "rbf", "laplacian", "cosine"})
+KERNELS = frozenset({"linear", "rbf", "poly", "sigmoid", "laplacian", "cosine"})
+_USES_GAMMA = frozenset({"rbf", "poly", "sigmoid", "laplacian"})
+
+
+def median_gamma(
+    X: Any,
+    *,
+    kernel: KernelSpec = "rbf",
+    max_rows: int = 2000,
+    random_state: Any = 0,
+) -> float:
+    r"""Set the kernel width by the median rule.
+
+    For every kernel but the Laplacian one,
+
+    .. math:: \gamma = 1 / \operatorname{median}_{i<j} \lVert x_i - x_j \rVert_2^2,
+
+    so that two rows at the median distance have an RBF kernel value of
+    :math:`e^{-1}`. For the Laplacian kernel the median is that of
+    :math:`\lVert x_i - x_j \rVert_1`.
+
+    Up to ``max_rows`` rows all pairs count, and the value does not depend on the
+    order of the rows. Beyond that, a seeded sample of ``max_rows`` rows stands for
+    them: the rows are first ranked by a fixed projection of their values, so the
+    same set of rows gives the same sample whatever its order (up to rounding).
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows of all domains together.
+    kernel : str or callable, default="rbf"
+        The kernel that the width is meant for.
+    max_rows : int, default=2000
+        Largest number of rows whose pairs are all compared.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the sample of rows; unused up to ``max_rows`` rows.
+
+    Returns
+    -------
+    float
+        The width. A median of 0 falls back on the mean of the positive distances;
+        where all rows are the same, the width is 1.
+    """
+    rows = _order_free_sample(X, max_rows, random_state)
+    if rows.shape[0] < 2:
+        return 1.0
+    if kernel == "laplacian":
+        distances = manhattan_distances(rows)
+    else:
+        distances = euclidean_distances(rows, squared=True)
+    pairs = distances[np.triu_indices(rows.shape[0], k=1)]
+    scale = float(np.median(pairs))
+    # euclidean_distances by dot products leaves rounding where rows coincide
+    noise = 1e-12 * float(np.max(pairs, initial=0.0))
+    if scale <= noise:
+        positive = pairs[pairs > noise]
+        scale = float(np.mean(positive)) if positive.size else 0.0
+    return 1.0 / scale if scale > 0 else 1.0
+
+
+def _order_free_sample(X: Any, max_rows: int, random_state: Any) -> Any:
+    n_rows = X.shape[0]
+    if n_rows <= max_rows:
+        return X
+    rng = check_random_state(random_state)
+    direction = rng.standard_normal(X.shape[1])
+    rank = np.argsort(np.asarray(X @ direction).ravel(), kind="stable")
+    return X[rank[np.sort(rng.choice(n_rows, size=max_rows, replace=False))]]
+
+
+def resolve_gamma(
+    gamma: float | str | None, X: Any, *, kernel: KernelSpec = "rbf"
+) -> float | None:
+    """Turn ``"median"``, ``"scale"``, None or a number into the width of a kernel.
+
+    Parameters
+    ----------
+    gamma : float, {"median", "scale"} or None
+        "median" is :func:`median_gamma`, "scale" is 1 / (n_features * X.var()),
+        None is scikit-learn's 1 / n_features.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows of all domains together.
+    kernel : str or callable, default="rbf"
+        Kernels without a width (linear, cosine, callables) give None.
+
+    Returns
+    -------
+    float or None
+        The width, or None where the kernel has none.
+    """
+    if not (isinstance(kernel, str) and kernel in _USES_GAMMA):
+        return None
+    if gamma is None:
+        return 1.0 / int(X.shape[1])
+    if isinstance(gamma, str):
+        if gamma == "median":
+            return median_gamma(X, kernel=kernel)
+        if gamma == "scale":
+            mean = X.mean()
+            square = X.multiply(X).mean() if sparse.issparse(X) else np.mean(X * X)
+            variance = float(square - mean**2)
+            return 1.0 / (int(X.shape[1]) * variance) if variance > 0 else 1.0
+        raise ValueError(f"gamma must be 'median', 'scale', None or > 0, got {gamma!r}")
+    return float(gamma)
+
+
+def kernel_matrix(
+    X: Any,
+    Y: Any = None,
+    *,
+    kernel: KernelSpec = "rbf",
+    gamma: float | None = None,
+    degree: float = 3,
+    coef0: float = 1,
+    kernel_params: Mapping[str, Any] | None = None,
+) -> Array:
+    """Compute a kernel matrix; float32 rows give a float32 matrix.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows of the matrix.
+    Y : {array-like, sparse matrix} of shape (n_other, n_features), default=None
+        Columns of the matrix; None: `X`.
+    kernel : {"linear", "rbf", "poly", "sigmoid", "laplacian", "cosine"} or callable
+        The kernel; a callable takes two rows and returns a number.
+    gamma : float, default=None
+        Width; None is 1 / n_features. Ignored by kernels without one.
+    degree : float, default=3
+        Degree of the polynomial kernel.
+    coef0 : float, default=1
+        Constant of the polynomial and sigmoid kernels.
+    kernel_params : mapping, default=None
+        Further arguments of a callable.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_other)
+        The kernel matrix.
+    """
+    if callable(kernel):
+        K = pairwise_kernels(X, Y, metric=kernel, **dict(kernel_params or {}))
+    else:
+        if kernel not in KERNELS:
+            raise ValueError(
+                f"kernel must be one of {sorted(KERNELS)} or a callable, got {kernel!r}"
+            )
+        K = pairwise_kernels(
+            X,
+            Y,
+            metric=kernel,
+            filter_params=True,
+            gamma=gamma,
+            degree=degree,
+            coef0=coef0,
+        )
+    K = K.toarray() if sparse.issparse(K) else np.asarray(K)
+    if getattr(X, "dtype", None) == np.float32 and K.dtype != np.float32:
+        K = K.astype(np.float32)
+    return K
+
+
+def kernel_diagonal(X: Any, **kernel_options: Any) -> Array:
+    """Compute ``k(x, x)`` for every row without the matrix."""
+    kernel = kernel_options.get("kernel", "rbf")
+    if isinstance(kernel, str) and kernel in {"rbf", "laplacian"}:
+        return np.ones(X.shape[0])
+    if isinstance(kernel, str) and kernel != "cosine":
+        square = X.multiply(X).sum(axis=1) if sparse.issparse(X) else (X * X).sum(1)
+        inner = np.asarray(square, dtype=np.float64).ravel()
+        gamma = kernel_options.get("gamma")
+        gamma = 1.0 / X.shape[1] if gamma is None else gamma
+        coef0 = kernel_options.get("coef0", 1)
+        if kernel == "poly":
+            powers: Array = (gamma * inner + coef0) ** kernel_options.get("degree", 3)
+            return powers
+        if kernel == "sigmoid":
+            inner = np.tanh(gamma * inner + coef0)
+        return inner
+    return np.array(
+        [float(kernel_matrix(X[i : i + 1], **kernel_options)[0, 0]) for i in _rows(X)]
+    )
+
+
+def _rows(X: Any) -> range:
+    return range(X.shape[0])
+
+
+def row_batches(
+    n_rows: int, n_columns: int, *, working_memory: float = 64.0
+) -> Iterator[slice]:
+    """Yield row slices whose float64 blocks take ``working_memory`` MiB at most."""
+    size = max(1, int(working_memory * 2**20 / (8 * max(1, n_columns))))
+    yield from gen_batches(n_rows, min(size, max(1, n_rows)))
+
+
+def kernel_product(
+    X: Any,
+    Y: Any,
+    right: Array,
+    *,
+    working_memory: float = 64.0,
+    **kernel_options: Any,
+) -> Array:
+    """Compute ``k(X, Y) @ right`` in row chunks, never the whole matrix.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows.
+    Y : {array-like, sparse matrix} of shape (n_other, n_features)
+        Columns.
+    right : ndarray of shape (n_other,) or (n_other, n_columns)
+        What the matrix is multiplied with.
+    working_memory : float, default=64.0
+        MiB that one chunk of the matrix may take.
+    **kernel_options : dict
+        As in :func:`kernel_matrix`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or (n_samples, n_columns)
+        The product, in float64.
+    """
+    out = np.empty((X.shape[0], *right.shape[1:]))
+    for rows in row_batches(X.shape[0], Y.shape[0], working_memory=working_memory):
+        out[rows] = kernel_matrix(X[rows], Y, **kernel_options) @ right
+    return out
+
+
+def kernel_row_means(X: Any, Y: Any, **kernel_options: Any) -> Array:
+    """Compute the mean of ``k(x, y)`` over the rows of `Y` for every row of `X`.
+
+    The linear kernel needs no matrix; all others go in row chunks.
+    """
+    if kernel_options.get("kernel") == "linear":
+        mean = np.asarray(Y.mean(axis=0), dtype=np.float64).ravel()
+        return np.asarray(X @ mean, dtype=np.float64).ravel()
+    weights = np.full(Y.shape[0], 1.0 / Y.shape[0])
+    return kernel_product(X, Y, weights, **kernel_options)

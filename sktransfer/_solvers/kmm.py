@@ -1,0 +1,438 @@
+r"""Kernel mean matching: weights of source rows that match the target's mean embedding.
+
+.. math:: \min_b \tfrac12 b'Kb - \kappa'b
+    \quad\text{s.t.}\quad 0 \le b_i \le B,\;
+    \Bigl|\sum_i b_i - n_s\Bigr| \le n_s \epsilon,
+
+with :math:`K_{ij} = k(x^s_i, x^s_j)` and
+:math:`\kappa_i = (n_s / n_t) \sum_j k(x^s_i, x^t_j)`.
+
+References
+----------
+J. Huang, A. Gretton, K. Borgwardt, B. Schoelkopf, A. Smola. Correcting sample
+selection bias by unlabeled data. Advances in Neural Information Processing Systems
+19, 2006.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse.linalg import eigsh
+from sklearn.utils import check_random_state
+
+from sktransfer._solvers.box_qp import (
+    BoxQPInfo,
+    DenseForm,
+    LowRankForm,
+    QuadraticForm,
+    solve_box_qp,
+)
+from sktransfer._solvers.kernels import (
+    PSD_KERNELS,
+    KernelSpec,
+    kernel_matrix,
+    kernel_product,
+    kernel_row_means,
+)
+from sktransfer._solvers.low_rank import LandmarkMap, fit_landmarks
+from sktransfer._solvers.projections import minimize_linear, project_box_slab
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class KMMInfo:
+    r"""How well the weights solve kernel mean matching.
+
+    Attributes
+    ----------
+    objective : float
+        :math:`\tfrac12 b'Kb - \kappa'b` of the problem that was solved.
+    duality_gap : float
+        Upper bound of ``(objective - optimum) / |objective|`` for the problem that
+        was solved (the Frank-Wolfe gap).
+    kkt_residual : float
+        Natural residual ``max |b - P(b - grad / c)|``, P the projection on the
+        constraints, c the mean of :math:`|\kappa|`: in units of the weights.
+    n_iter : int
+        Iterations of the solver.
+    solver : {"dense", "low_rank", "cvxpy"}
+        The solver that ran.
+    converged : bool
+        Whether ``duality_gap <= tol``.
+    rank : int
+        Rank of the kernel that was solved with; the number of source rows where the
+        kernel matrix is exact.
+    approximation_error : float
+        0 for the exact kernel. Otherwise an estimate of an upper bound of
+        ``(objective - optimum) / |objective|`` with the *exact* kernel for these
+        weights, `duality_gap` included.
+    approximation_stderr : float
+        Standard error of that estimate, which comes from a random probe of rows.
+    trace_residual : float
+        Share of the trace of K that the low-rank kernel leaves out.
+    """
+
+    objective: float
+    duality_gap: float
+    kkt_residual: float
+    n_iter: int
+    solver: str
+    converged: bool
+    rank: int
+    approximation_error: float = 0.0
+    approximation_stderr: float = 0.0
+    trace_residual: float = 0.0
+
+
+def usual_eps(n_source: int) -> float:
+    r"""Compute the usual slack of the sum, :math:`(\sqrt{n_s} - 1) / \sqrt{n_s}`."""
+    return float((np.sqrt(n_source) - 1.0) / np.sqrt(n_source))
+
+
+def kmm_weights(
+    X_source: Any,
+    X_target: Any,
+    *,
+    kernel: KernelSpec = "rbf",
+    gamma: float | None = None,
+    degree: float = 3,
+    coef0: float = 1,
+    kernel_params: Mapping[str, Any] | None = None,
+    upper: float = 1000.0,
+    eps: float | None = None,
+    solver: str = "auto",
+    tol: float = 1e-6,
+    max_iter: int = 100,
+    memory_budget: float = 1024.0,
+    rank: int | None = None,
+    random_state: Any = 0,
+) -> tuple[Array, KMMInfo]:
+    """Compute the weights of source rows by kernel mean matching.
+
+    Parameters
+    ----------
+    X_source : {ndarray, sparse matrix} of shape (n_source, n_features)
+        Source rows.
+    X_target : {ndarray, sparse matrix} of shape (n_target, n_features)
+        Target rows.
+    kernel : str or callable, default="rbf"
+        As in :func:`~sktransfer._solvers.kernels.kernel_matrix`; must be positive
+        semidefinite.
+    gamma : float, default=None
+        Width of the kernel, a number; None is 1 / n_features.
+    degree, coef0, kernel_params
+        As in :func:`~sktransfer._solvers.kernels.kernel_matrix`.
+    upper : float, default=1000.0
+        Largest weight, B.
+    eps : float, default=None
+        Slack of the sum of the weights; None is :func:`usual_eps`.
+    solver : {"auto", "dense", "low_rank", "cvxpy"}, default="auto"
+        "dense" holds the kernel matrix of the source rows; "low_rank" replaces the
+        kernel by a factor whose memory is linear in the rows (exact for a linear
+        kernel); "cvxpy" hands the dense problem to CLARABEL. "auto" is low rank for
+        a linear kernel with fewer features than rows, dense where the matrix fits
+        half of `memory_budget`, low rank otherwise.
+    tol : float, default=1e-6
+        Relative duality gap to reach.
+    max_iter : int, default=100
+        Largest number of iterations.
+    memory_budget : float, default=1024.0
+        MiB for the kernel matrix or its factor.
+    rank : int, default=None
+        Largest rank of the low-rank kernel; None is 500 or what `memory_budget`
+        allows.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the landmarks and of the error's probe.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_source,)
+        In float64, or float32 for float32 rows.
+    info : KMMInfo
+        Certificate.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is not positive semidefinite or no weights satisfy the bounds.
+    """
+    options: dict[str, Any] = {
+        "kernel": kernel,
+        "gamma": gamma,
+        "degree": degree,
+        "coef0": coef0,
+        "kernel_params": kernel_params,
+    }
+    n = int(X_source.shape[0])
+    eps = usual_eps(n) if eps is None else float(eps)
+    bounds = (max(0.0, n * (1.0 - eps)), n * (1.0 + eps))
+    if n * upper < bounds[0]:
+        raise ValueError(
+            f"B={upper:g} and eps={eps:g} contradict each other: weights of B at most"
+            f" cannot reach a mean of {1 - eps:g}; raise B or eps"
+        )
+    if solver == "auto":
+        solver = _choose_solver(X_source, kernel, memory_budget)
+    problem = (upper, bounds, tol, max_iter)
+    if solver == "low_rank":
+        limit = _largest_rank(X_source, memory_budget, rank)
+        weights, info = _solve_low_rank(
+            X_source, X_target, options, problem, limit, random_state
+        )
+    elif solver in {"dense", "cvxpy"}:
+        weights, info = _solve_dense(X_source, X_target, options, problem, solver)
+    else:
+        raise ValueError(
+            f"solver must be 'auto', 'dense', 'low_rank' or 'cvxpy', got {solver!r}"
+        )
+    if getattr(X_source, "dtype", None) == np.float32:
+        weights = np.minimum(weights.astype(np.float32), np.float32(upper))
+    return weights, info
+
+
+def _choose_solver(X: Any, kernel: KernelSpec, memory_budget: float) -> str:
+    n = int(X.shape[0])
+    if kernel == "linear" and X.shape[1] < n and X.shape[1] <= 2000:
+        return "low_rank"
+    # the interior-point method keeps about as much again for its preconditioner
+    return "dense" if 2 * 8 * n * n <= memory_budget * 2**20 else "low_rank"
+
+
+def _itemsize(X: Any) -> int:
+    return 4 if getattr(X, "dtype", None) == np.float32 else 8
+
+
+def _largest_rank(X: Any, memory_budget: float, rank: int | None) -> int:
+    fits = int(memory_budget * 2**20 / (_itemsize(X) * X.shape[0]))
+    return max(1, min(X.shape[0], fits, 500) if rank is None else rank)
+
+
+def _solve_dense(
+    X_source: Any,
+    X_target: Any,
+    options: dict[str, Any],
+    problem: tuple[float, tuple[float, float], float, int],
+    solver: str,
+) -> tuple[Array, KMMInfo]:
+    upper, bounds, tol, max_iter = problem
+    K = kernel_matrix(X_source, **options).astype(np.float64, copy=False)
+    n = K.shape[0]
+    check_positive_semidefinite(K, options["kernel"])
+    kappa = n * kernel_row_means(X_source, X_target, **options)
+    if solver == "cvxpy":
+        weights = _solve_cvxpy(K, kappa, upper, bounds)
+        info = certificate(K, kappa, weights, upper=upper, sum_bounds=bounds, tol=tol)
+    else:
+        weights, info = solve_box_qp(
+            DenseForm(K),
+            kappa,
+            upper=upper,
+            sum_bounds=bounds,
+            tol=tol,
+            max_iter=max_iter,
+        )
+    return weights, _kmm_info(info, solver, n)
+
+
+def _kmm_info(info: BoxQPInfo, solver: str, rank: int, **more: float) -> KMMInfo:
+    return KMMInfo(
+        objective=info.objective,
+        duality_gap=info.duality_gap,
+        kkt_residual=info.kkt_residual,
+        n_iter=info.n_iter,
+        solver=solver,
+        converged=info.converged,
+        rank=rank,
+        **more,
+    )
+
+
+def certificate(
+    K: Array,
+    linear: Array,
+    weights: Array,
+    *,
+    upper: float,
+    sum_bounds: tuple[float, float],
+    tol: float,
+) -> BoxQPInfo:
+    """Certify any feasible weights for the dense problem.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n, n)
+        Kernel matrix.
+    linear : ndarray of shape (n,)
+        The linear term.
+    weights : ndarray of shape (n,)
+        Feasible weights.
+    upper : float
+        Largest weight.
+    sum_bounds : tuple of two floats
+        Bounds of their sum.
+    tol : float
+        Relative gap that counts as converged.
+
+    Returns
+    -------
+    BoxQPInfo
+        Objective, Frank-Wolfe gap and natural residual.
+    """
+    gradient = K @ weights - linear
+    objective = float(0.5 * weights @ (gradient - linear))
+    lowest, _ = minimize_linear(gradient, upper, *sum_bounds)
+    scale = max(abs(objective), np.finfo(float).tiny)
+    gap = max(0.0, float(gradient @ weights) - lowest) / scale
+    unit = float(np.mean(np.abs(linear))) or 1.0
+    moved = project_box_slab(weights - gradient / unit, upper, *sum_bounds)
+    residual = float(np.max(np.abs(weights - moved)))
+    return BoxQPInfo(objective, gap, residual, 0, gap <= tol)
+
+
+def check_positive_semidefinite(K: Array, kernel: KernelSpec) -> None:
+    """Refuse a kernel matrix with a clearly negative eigenvalue.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n, n)
+        Kernel matrix.
+    kernel : str or callable
+        The kernel, for the message; those that cannot fail are not checked.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not finite, not symmetric or not positive semidefinite.
+    """
+    name = repr(kernel) if isinstance(kernel, str) else getattr(kernel, "__name__", "?")
+    if not np.isfinite(K.sum()):
+        raise ValueError(f"kernel {name} gives values that are not finite")
+    if isinstance(kernel, str) and kernel in PSD_KERNELS:
+        return
+    scale = float(np.max(np.abs(K.diagonal()), initial=0.0)) * K.shape[0]
+    if not np.allclose(K, K.T, rtol=1e-6, atol=1e-10 * scale):
+        raise ValueError(f"kernel {name} is not symmetric: k(x, y) != k(y, x)")
+    if K.shape[0] <= 500:
+        lowest = float(np.linalg.eigvalsh(K)[0])
+    else:
+        start = np.sin(np.arange(1.0, K.shape[0] + 1.0))
+        lowest = float(eigsh(K, k=1, which="SA", v0=start, tol=1e-3, ncv=40)[0][0])
+    if lowest < -1e-8 * scale:
+        raise ValueError(
+            f"kernel {name} is not positive semidefinite on these rows (smallest"
+            f" eigenvalue {lowest:.3g}), so the problem is not convex; use 'rbf',"
+            " 'laplacian', 'linear' or 'cosine', or change gamma, degree and coef0"
+        )
+
+
+def _solve_cvxpy(
+    K: Array, kappa: Array, upper: float, bounds: tuple[float, float]
+) -> Array:
+    import cvxpy as cp
+
+    unit = float(np.mean(np.abs(kappa))) or 1.0
+    b = cp.Variable(K.shape[0])
+    objective = 0.5 * cp.quad_form(b, cp.psd_wrap(K / unit)) - (kappa / unit) @ b
+    constraints = [b >= 0, b <= upper, cp.sum(b) >= bounds[0], cp.sum(b) <= bounds[1]]
+    cp.Problem(cp.Minimize(objective), constraints).solve(
+        solver=cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-10, tol_feas=1e-10
+    )
+    return project_box_slab(np.asarray(b.value), upper, *bounds)
+
+
+def _solve_low_rank(
+    X_source: Any,
+    X_target: Any,
+    options: dict[str, Any],
+    problem: tuple[float, tuple[float, float], float, int],
+    rank: int,
+    random_state: Any,
+) -> tuple[Array, KMMInfo]:
+    upper, bounds, tol, max_iter = problem
+    n = int(X_source.shape[0])
+    if options["kernel"] == "linear":
+        features = X_source.toarray() if sparse.issparse(X_source) else X_source
+        form: QuadraticForm = LowRankForm(np.ascontiguousarray(features.T))
+        kappa = n * kernel_row_means(X_source, X_target, kernel="linear")
+        weights, info = solve_box_qp(
+            form, kappa, upper=upper, sum_bounds=bounds, tol=tol, max_iter=max_iter
+        )
+        return weights, _kmm_info(info, "low_rank", int(X_source.shape[1]))
+    rng = check_random_state(random_state)
+    landmarks = fit_landmarks(X_source, rank, random_state=rng, **options)
+    check_positive_semidefinite(
+        kernel_matrix(landmarks.landmarks, **options), options["kernel"]
+    )
+    dtype = np.float32 if _itemsize(X_source) == 4 else np.float64
+    G = landmarks.transform(X_source, dtype)
+    residual = landmarks.residual(X_source, G)
+    target_mean = landmarks.mean(X_target)
+    kappa = n * (target_mean.astype(dtype) @ G).astype(np.float64)
+    # the diagonal keeps k(x, x) exact: without it weight piles up on few rows
+    form = LowRankForm(G, residual + 1e-12 * float(np.mean(residual) + 1.0))
+    weights, info = solve_box_qp(
+        form, kappa, upper=upper, sum_bounds=bounds, tol=tol, max_iter=max_iter
+    )
+    plain = LowRankForm(G)
+    trace = float(residual.sum()) / max(
+        float(residual.sum() + np.einsum("ij,ij->", G, G)), np.finfo(float).tiny
+    )
+    error, stderr = _approximation_error(
+        X_source, X_target, weights, landmarks, plain, kappa, problem, rng
+    )
+    return weights, _kmm_info(
+        info,
+        "low_rank",
+        landmarks.rank,
+        approximation_error=error,
+        approximation_stderr=stderr,
+        trace_residual=trace,
+    )
+
+
+def _approximation_error(
+    X_source: Any,
+    X_target: Any,
+    weights: Array,
+    landmarks: LandmarkMap,
+    plain: LowRankForm,
+    kappa: Array,
+    problem: tuple[float, tuple[float, float], float, int],
+    rng: Any,
+) -> tuple[float, float]:
+    r"""Estimate a bound of the relative suboptimality with the exact kernel.
+
+    The features are an orthogonal projection, so up to a constant the approximate
+    objective never exceeds the exact one. With u the weights of all rows (b on the
+    source, :math:`-n_s / n_t` on the target) and E the part of the kernel that the
+    features leave out, the exact suboptimality of b is at most its approximate one
+    plus :math:`\tfrac12 u'Eu`, and that quadratic form is estimated without bias
+    from random rows.
+    """
+    upper, bounds, _, _ = problem
+    n, m = X_source.shape[0], X_target.shape[0]
+    gradient = plain.matvec(weights) - kappa
+    objective = float(0.5 * weights @ (gradient - kappa))
+    lowest, _ = minimize_linear(gradient, upper, *bounds)
+    gap = max(0.0, float(gradient @ weights) - lowest)
+    half = min(200, n, m)
+    total = float(weights.sum())
+    source = rng.choice(n, size=half, p=weights / total)
+    target = rng.choice(m, size=half)
+    options = landmarks.kernel_options
+    embedding = plain._forward(weights) - n * landmarks.mean(X_target)
+    means = []
+    for X, rows, size in ((X_source, source, total), (X_target, target, -float(n))):
+        exact = kernel_product(X[rows], X_source, weights, **options)
+        exact -= n * kernel_row_means(X[rows], X_target, **options)
+        approximate = landmarks.transform(X[rows]).T @ embedding
+        means.append(size * (exact - approximate))
+    bound = 0.5 * float(np.mean(means[0]) + np.mean(means[1]))
+    spread = 0.5 * float(np.sqrt((np.var(means[0]) + np.var(means[1])) / half))
+    scale = max(abs(objective), np.finfo(float).tiny)
+    return max(0.0, gap + bound) / scale, spread / scale
