@@ -1,0 +1,786 @@
+"""The transfer contract as checks, for our estimators and for third parties.
+
+A check takes an unfitted estimator and a function that makes data, and raises an
+``AssertionError`` that says which sentence of the contract is broken. Which checks
+apply is read from the estimator's :class:`~sktransfer.base.TransferTags`.
+"""
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from inspect import Parameter, signature
+
+import joblib
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+from sklearn import config_context
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
+
+from sktransfer.base import consumes_sample_domain, get_transfer_tags
+from sktransfer.exceptions import CapabilityError, DomainError, UnlabeledTargetError
+
+__all__ = ["check_transfer_estimator", "parametrize_with_transfer_checks"]
+
+# outputs of equal fits differ by rounding and by the tolerance of iterative solvers
+RTOL, ATOL = 1e-4, 1e-5
+# outputs of different fits differ by more than that
+DIFFERENT = 1e-7
+
+
+@dataclass
+class Problem:
+    """Rows of sources and a target, and target rows to predict.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows of every domain, shuffled.
+    y : ndarray of shape (n_samples,)
+        Labels, with markers on the unlabeled target rows.
+    sample_domain : ndarray of shape (n_samples,)
+        Domain ids.
+    X_test : ndarray of shape (n_test, n_features)
+        Target rows to predict or transform.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    sample_domain: np.ndarray
+    X_test: np.ndarray
+
+    @property
+    def unlabeled(self):
+        """Mask of the rows that carry a marker (-1 or NaN)."""
+        missing = np.isnan(self.y) if self.y.dtype.kind == "f" else self.y == -1
+        return missing & (self.sample_domain < 0)
+
+    def take(self, rows):
+        """Return the problem with some of the training rows."""
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            sample_domain=self.sample_domain[rows],
+        )
+
+
+def make_problem(
+    estimator, *, n_source=(21, 14), n_labeled=12, n_unlabeled=9, random_state=0
+):
+    """Make a small problem that fits the tags of an estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Its type decides between classes and real labels, its tags the number of
+        sources.
+    n_source : tuple of int, default=(21, 14)
+        Rows of each source; an estimator without ``multi_source`` gets the first.
+    n_labeled, n_unlabeled : int, default=12, 9
+        Target rows.
+    random_state : int, default=0
+        Seed.
+
+    Returns
+    -------
+    problem : Problem
+        Shuffled rows of every domain.
+    """
+    rng = np.random.RandomState(random_state)
+    if not get_transfer_tags(estimator).multi_source:
+        n_source = n_source[:1]
+    sizes = [*n_source, n_labeled + n_unlabeled, 8]
+    ids = [*range(1, len(n_source) + 1), -1, -1]
+    parts = []
+    for size, domain in zip(sizes, ids, strict=True):
+        label = np.arange(size) % 3
+        shift = 0.3 * domain if domain > 0 else 0.0
+        noise = rng.normal(size=(size, 4))
+        X = noise + shift + np.eye(3, 4)[label] * [1.5, 1.5, 1.0, 1.0]
+        real = X @ [1.0, -0.5, 0.2, 0.1] + shift + 0.1 * rng.normal(size=size)
+        parts.append((X, real if is_regressor(estimator) else label))
+    X, y = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
+    sample_domain = np.repeat(ids[:-1], sizes[:-1])
+    if n_unlabeled:
+        y[-n_unlabeled:] = np.nan if y.dtype.kind == "f" else -1
+    problem = Problem(X, y, sample_domain, parts[-1][0])
+    return problem.take(rng.permutation(len(y)))
+
+
+def check_transfer_estimator(
+    estimator, *, make_data=make_problem, expected_failed_checks=None
+):
+    """Check that an estimator keeps the transfer contract.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted instance with transfer tags, or a pipeline that ends in one.
+    make_data : callable, default=make_problem
+        ``make_data(estimator, n_source=..., n_labeled=..., n_unlabeled=...,
+        random_state=...)`` returns an object with the attributes ``X``, ``y``,
+        ``sample_domain``, ``X_test``, ``unlabeled`` and ``take(rows)``.
+    expected_failed_checks : dict of str to str, default=None
+        Names of checks that this method cannot pass, each with the reason. Such a
+        check must fail.
+
+    Returns
+    -------
+    names : list of str
+        Names of the checks that were run.
+
+    Raises
+    ------
+    AssertionError
+        If the contract is broken, naming the check.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.baselines import Pooled
+    >>> from sktransfer.utils import check_transfer_estimator
+    >>> len(check_transfer_estimator(Pooled(Ridge()))) > 20
+    True
+    """
+    expected = expected_failed_checks or {}
+    names = []
+    for check in _checks_of(estimator):
+        name = check.__name__
+        names.append(name)
+        try:
+            check(clone(estimator), make_data)
+        except Exception as error:
+            if name not in expected:
+                raise AssertionError(
+                    f"{type(estimator).__name__} fails {name}: {error}"
+                ) from error
+        else:
+            if name in expected:
+                raise AssertionError(
+                    f"{type(estimator).__name__} passes {name}, which was expected "
+                    f"to fail: {expected[name]}"
+                )
+    return names
+
+
+def parametrize_with_transfer_checks(
+    estimators, *, make_data=make_problem, expected_failed_checks=None
+):
+    """Decorate a pytest test with every contract check of every estimator.
+
+    Parameters
+    ----------
+    estimators : list of estimator
+        Unfitted instances.
+    make_data : callable, default=make_problem
+        As in :func:`check_transfer_estimator`.
+    expected_failed_checks : callable, default=None
+        ``expected_failed_checks(estimator)`` returns a dict of check names to
+        reasons; these become strict expected failures.
+
+    Returns
+    -------
+    decorator : pytest.mark.parametrize
+        Provides the arguments ``estimator`` and ``check``; the test calls
+        ``check(estimator)``.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.baselines import Pooled
+    >>> from sktransfer.utils import parametrize_with_transfer_checks
+    >>> @parametrize_with_transfer_checks([Pooled(Ridge())])
+    ... def test_contract(estimator, check):
+    ...     check(estimator)
+    """
+    import pytest
+
+    params = []
+    for estimator in estimators:
+        expected = expected_failed_checks(estimator) if expected_failed_checks else {}
+        for check in _checks_of(estimator):
+            name = check.__name__
+            marks = (
+                [pytest.mark.xfail(reason=expected[name], strict=True)]
+                if name in expected
+                else []
+            )
+            label = "".join(repr(estimator).split())
+            params.append(
+                pytest.param(
+                    estimator,
+                    _bind(check, make_data),
+                    marks=marks,
+                    id=f"{label[:60]}-{name}",
+                )
+            )
+    return pytest.mark.parametrize(("estimator", "check"), params)
+
+
+def _bind(check: Callable, make_data: Callable) -> Callable:
+    def bound(estimator):
+        return check(clone(estimator), make_data)
+
+    bound.__name__ = check.__name__
+    return bound
+
+
+def _checks_of(estimator):
+    """List the checks that the tags of an estimator ask for."""
+    tags = get_transfer_tags(estimator)
+    checks = [
+        check_row_order,
+        check_unequal_domain_sizes,
+        check_domain_ids_are_names,
+        check_input_unmodified,
+        check_containers,
+        check_feature_names,
+        check_sparse,
+        check_float32,
+        check_markers_agree,
+        check_marker_among_sources,
+        check_target_labels_tag,
+        check_unlabeled_tag,
+        check_target_only,
+        check_no_labeled_target,
+        check_one_labeled_row,
+        check_parameters_kept,
+        check_refit,
+        check_same_seed,
+        check_bad_sample_domain,
+        check_undeclared_sources,
+        check_undeclared_targets,
+        check_pipeline_routing,
+    ]
+    if is_classifier(estimator):
+        checks += [check_string_labels, check_face_value_labels]
+    if hasattr(estimator, "score"):
+        checks.append(check_score_refuses_markers)
+    if _takes_metadata(estimator):
+        checks.append(check_metadata_sliced)
+    return checks
+
+
+def _takes_metadata(estimator):
+    kinds = {p.kind for p in signature(estimator.fit).parameters.values()}
+    return Parameter.VAR_KEYWORD in kinds and bool(_learners(estimator))
+
+
+def _learners(estimator):
+    """Names of the parameters that hold a plain learner."""
+    return [
+        name
+        for name, value in estimator.get_params().items()
+        if name.split("__")[-1] == "estimator"
+        and hasattr(value, "predict")
+        and not consumes_sample_domain(value)
+    ]
+
+
+def _fit(estimator, problem, **changes):
+    problem = replace(problem, **changes) if changes else problem
+    return clone(estimator).fit(
+        problem.X, problem.y, sample_domain=problem.sample_domain
+    )
+
+
+def _outputs(fitted, X):
+    """Everything that a fitted estimator says about target rows, by method."""
+    methods = ["decision_function", "predict_proba", "transform", "predict"]
+    outputs = {m: getattr(fitted, m)(X) for m in methods if hasattr(fitted, m)}
+    assert outputs, "the estimator neither predicts nor transforms"
+    return {
+        name: value.toarray() if sparse.issparse(value) else np.asarray(value)
+        for name, value in outputs.items()
+    }
+
+
+def _assert_same(first, second, what, *, rtol=RTOL, atol=ATOL):
+    assert first.keys() == second.keys(), what
+    for name in first:
+        if first[name].dtype.kind in "fc":
+            assert_allclose(
+                first[name], second[name], rtol=rtol, atol=atol, err_msg=what
+            )
+        elif not {"decision_function", "predict_proba"} & first.keys():
+            # hard labels near a boundary may flip by rounding: compared only alone
+            assert_array_equal(first[name], second[name], err_msg=what)
+
+
+def _differ(first, second):
+    return any(
+        np.abs(first[name] - second[name]).max() > DIFFERENT
+        if first[name].dtype.kind in "fc"
+        else (first[name] != second[name]).any()
+        for name in first
+    )
+
+
+def _assert_raises(error, match, call, what):
+    try:
+        call()
+    except error as caught:
+        assert match in str(caught), f"{what}: the error says {str(caught)!r}"
+    else:
+        raise AssertionError(f"{what}: no error")
+
+
+def check_row_order(estimator, make_data):
+    """Shuffled rows give the same fit, and outputs come in input order."""
+    problem = make_data(estimator)
+    order = np.random.RandomState(1).permutation(len(problem.y))
+    shuffled = problem.take(order)
+    first, second = _fit(estimator, problem), _fit(estimator, shuffled)
+    _assert_same(
+        _outputs(first, problem.X_test),
+        _outputs(second, problem.X_test),
+        "the order of the rows changes the fit",
+    )
+    rows = problem.X_test[::-1]
+    reverse = {k: v[::-1] for k, v in _outputs(first, problem.X_test).items()}
+    _assert_same(_outputs(first, rows), reverse, "outputs are not in input order")
+    if hasattr(estimator, "fit_transform"):
+        outputs = [
+            clone(estimator).fit_transform(p.X, p.y, sample_domain=p.sample_domain)
+            for p in (problem, shuffled)
+        ]
+        assert_allclose(
+            outputs[0][order],
+            outputs[1],
+            rtol=RTOL,
+            atol=ATOL,
+            err_msg="fit_transform returns rows in another order than the input's",
+        )
+
+
+def check_unequal_domain_sizes(estimator, make_data):
+    """Fewer source than target rows work as well as more."""
+    for sizes in ({"n_source": (9, 6)}, {"n_labeled": 6, "n_unlabeled": 3}):
+        problem = make_data(estimator, **sizes)
+        for value in _outputs(_fit(estimator, problem), problem.X_test).values():
+            assert len(value) == len(problem.X_test), "one output per row"
+            if value.dtype.kind == "f":
+                assert np.isfinite(value).all(), "an output is not finite"
+
+
+def check_domain_ids_are_names(estimator, make_data):
+    """Other ids for the same domains give the same fit."""
+    problem = make_data(estimator)
+    renamed = problem.sample_domain.copy()
+    for old, new in {1: 7, 2: 3, -1: -4}.items():
+        renamed[problem.sample_domain == old] = new
+    _assert_same(
+        _outputs(_fit(estimator, problem), problem.X_test),
+        _outputs(_fit(estimator, problem, sample_domain=renamed), problem.X_test),
+        "the value of a domain id changes the fit",
+    )
+
+
+def check_input_unmodified(estimator, make_data):
+    """Read-only arrays work, so the caller's data are never written to."""
+    problem = make_data(estimator)
+    arrays = [problem.X, problem.y, problem.sample_domain, problem.X_test]
+    copies = [a.copy() for a in arrays]
+    _outputs(_fit(estimator, problem), problem.X_test)
+    for array, copy in zip(arrays, copies, strict=True):
+        assert_array_equal(array, copy, err_msg="fit changes the caller's data")
+        array.flags.writeable = False
+    _outputs(_fit(estimator, problem), problem.X_test)
+
+
+def check_containers(estimator, make_data):
+    """Lists, frames and series give the same fit as arrays."""
+    import pandas as pd
+
+    problem = make_data(estimator)
+    expected = _outputs(_fit(estimator, problem), problem.X_test)
+    lists = {k: getattr(problem, k).tolist() for k in ("X", "y", "sample_domain")}
+    fitted = _fit(estimator, problem, **lists)
+    _assert_same(_outputs(fitted, problem.X_test.tolist()), expected, "lists differ")
+    columns = [f"f{i}" for i in range(problem.X.shape[1])]
+    index = np.arange(len(problem.y))[::-1] + 5  # positions count, labels do not
+    frame = pd.DataFrame(problem.X, columns=columns, index=index)
+    series = pd.Series(problem.y, index=index), pd.Series(problem.sample_domain)
+    fitted = _fit(estimator, problem, X=frame, y=series[0], sample_domain=series[1])
+    test = pd.DataFrame(problem.X_test, columns=columns)
+    _assert_same(_outputs(fitted, test), expected, "frames differ")
+
+
+def check_feature_names(estimator, make_data):
+    """Feature names are kept, and ``set_output`` gives frames."""
+    import pandas as pd
+
+    problem = make_data(estimator)
+    columns = [f"f{i}" for i in range(problem.X.shape[1])]
+    frame = pd.DataFrame(problem.X, columns=columns)
+    fitted = _fit(estimator, problem, X=frame)
+    assert list(fitted.feature_names_in_) == columns, "feature_names_in_"
+    if not hasattr(estimator, "set_output") or not hasattr(estimator, "transform"):
+        return
+    mapped = fitted.set_output(transform="pandas").transform(
+        pd.DataFrame(problem.X_test, columns=columns, index=range(10, 18))
+    )
+    assert isinstance(mapped, pd.DataFrame), "set_output(transform='pandas')"
+    assert list(mapped.columns) == list(fitted.get_feature_names_out())
+    assert list(mapped.index) == list(range(10, 18)), "the index is kept"
+
+
+def check_sparse(estimator, make_data):
+    """Sparse rows work where the tag says so, else they are refused."""
+    problem = make_data(estimator)
+    X = sparse.csr_array(problem.X)
+    if not get_tags(estimator).input_tags.sparse:
+        _assert_raises(
+            (TypeError, ValueError),
+            "parse",
+            lambda: _fit(estimator, problem, X=X),
+            "sparse X without the tag",
+        )
+        return
+    expected = _outputs(_fit(estimator, problem), problem.X_test)
+    outputs = _outputs(
+        _fit(estimator, problem, X=X), sparse.csr_array(problem.X_test)
+    )
+    _assert_same(outputs, expected, "sparse X differs from dense X", rtol=1e-3)
+
+
+def check_float32(estimator, make_data):
+    """Rows in float32 work; transformers that say so keep the dtype."""
+    problem = make_data(estimator)
+    fitted = _fit(estimator, problem, X=problem.X.astype(np.float32))
+    outputs = _outputs(fitted, problem.X_test.astype(np.float32))
+    for value in outputs.values():
+        if value.dtype.kind == "f":
+            assert np.isfinite(value).all(), "an output is not finite"
+    tags = get_tags(estimator).transformer_tags
+    if "transform" in outputs and tags and "float32" in tags.preserves_dtype:
+        assert outputs["transform"].dtype == np.float32, "float32 is not kept"
+
+
+def check_markers_agree(estimator, make_data):
+    """Every marker of a missing label means the same."""
+    import pandas as pd
+
+    problem = make_data(estimator)
+    unlabeled = problem.unlabeled
+    expected = _outputs(_fit(estimator, problem), problem.X_test)
+    objects = problem.y.astype(object)
+    variants = []
+    for marker in (None, np.nan, pd.NA):
+        objects = objects.copy()
+        objects[unlabeled] = marker
+        variants.append(objects)
+    if not is_regressor(estimator):
+        variants.append(np.where(unlabeled, np.nan, problem.y.astype(float)))
+    for y in variants:
+        outputs = _outputs(_fit(estimator, problem, y=y), problem.X_test)
+        _assert_same(
+            outputs, expected, f"the marker {y[unlabeled][0]!r} changes the fit"
+        )
+
+
+def check_marker_among_sources(estimator, make_data):
+    """A missing label of a source row is a clear error."""
+    problem = make_data(estimator)
+    y = problem.y.copy()
+    row = np.flatnonzero(problem.sample_domain > 0)[0]
+    y[row] = np.nan if y.dtype.kind == "f" else -1
+    _assert_raises(
+        DomainError,
+        f"row {row}",
+        lambda: _fit(estimator, problem, y=y),
+        "a marker among the labels of the sources",
+    )
+
+
+def check_target_labels_tag(estimator, make_data):
+    """Labels of target rows change the fit exactly where the tag says so."""
+    problem = make_data(estimator)
+    rows = (problem.sample_domain < 0) & ~problem.unlabeled
+    y = problem.y.copy()
+    y[rows] = -3 * y[rows] if y.dtype.kind == "f" else (y[rows] + 1) % 3
+    changed = _differ(
+        _outputs(_fit(estimator, problem), problem.X_test),
+        _outputs(_fit(estimator, problem, y=y), problem.X_test),
+    )
+    tag = get_transfer_tags(estimator).target_labels
+    if tag == "unused":
+        assert not changed, "target labels leak into a fit that declares them unused"
+    else:
+        assert changed, f"target_labels={tag!r}, but other labels give the same fit"
+
+
+def check_unlabeled_tag(estimator, make_data):
+    """Unlabeled target rows change the fit exactly where the tag says so."""
+    problem = make_data(estimator)
+    changed = _differ(
+        _outputs(_fit(estimator, problem), problem.X_test),
+        _outputs(_fit(estimator, problem.take(~problem.unlabeled)), problem.X_test),
+    )
+    if get_transfer_tags(estimator).uses_unlabeled:
+        assert changed, "uses_unlabeled, but the fit ignores unlabeled rows"
+    else:
+        assert not changed, "unlabeled rows change a fit that declares to ignore them"
+
+
+def check_target_only(estimator, make_data):
+    """Target rows alone with and without ``sample_domain`` give the same fit."""
+    problem = make_data(estimator, n_unlabeled=0)
+    target = problem.take(problem.sample_domain < 0)
+    _assert_same(
+        _outputs(_fit(estimator, target), problem.X_test),
+        _outputs(_fit(estimator, target, sample_domain=None), problem.X_test),
+        "sample_domain=None is not the fit on labeled target rows",
+    )
+
+
+def check_no_labeled_target(estimator, make_data):
+    """Without labeled target rows: a fit, or an error where they are required."""
+    problem = make_data(estimator)
+    labeled = (problem.sample_domain < 0) & ~problem.unlabeled
+    y = problem.y.copy()
+    y[labeled] = np.nan if y.dtype.kind == "f" else -1
+    if get_transfer_tags(estimator).target_labels == "required":
+        _assert_raises(
+            UnlabeledTargetError,
+            "labeled target rows",
+            lambda: _fit(estimator, problem, y=y),
+            "no labeled target row",
+        )
+    else:
+        _outputs(_fit(estimator, problem, y=y), problem.X_test)
+
+
+def check_one_labeled_row(estimator, make_data):
+    """One labeled target row gives a fit or a ValueError, nothing else."""
+    problem = make_data(estimator, n_labeled=1)
+    try:
+        outputs = _outputs(_fit(estimator, problem), problem.X_test)
+    except ValueError:
+        return
+    for value in outputs.values():
+        if value.dtype.kind == "f":
+            assert np.isfinite(value).all(), "an output is not finite"
+
+
+def check_parameters_kept(estimator, make_data):
+    """``fit`` keeps the parameters; clone and pickle work afterwards."""
+    problem = make_data(estimator)
+    before = joblib.hash(estimator.get_params(deep=False))
+    fitted = clone(estimator)
+    fitted.fit(problem.X, problem.y, sample_domain=problem.sample_domain)
+    after = joblib.hash(fitted.get_params(deep=False))
+    assert before == after, "fit changes a constructor parameter"
+    unpickled = pickle.loads(pickle.dumps(fitted))
+    _assert_same(
+        _outputs(unpickled, problem.X_test),
+        _outputs(fitted, problem.X_test),
+        "a pickled estimator differs",
+        rtol=0,
+        atol=0,
+    )
+    try:
+        _outputs(clone(fitted), problem.X_test)
+    except (NotFittedError, AttributeError, AssertionError):
+        return
+    raise AssertionError("a clone of a fitted estimator is fitted")
+
+
+def check_refit(estimator, make_data):
+    """A second fit forgets the first."""
+    problem = make_data(estimator)
+    other = make_data(estimator, random_state=1, n_source=(12, 8))
+    refitted = clone(estimator)
+    for p in (other, problem):
+        refitted.fit(p.X, p.y, sample_domain=p.sample_domain)
+    _assert_same(
+        _outputs(refitted, problem.X_test),
+        _outputs(_fit(estimator, problem), problem.X_test),
+        "a second fit remembers the first",
+        rtol=1e-9,
+        atol=1e-10,
+    )
+
+
+def check_same_seed(estimator, make_data):
+    """The same seed gives the same result."""
+    if "random_state" in estimator.get_params():
+        estimator.set_params(random_state=0)
+    problem = make_data(estimator)
+    outputs = [_outputs(_fit(estimator, problem), problem.X_test) for _ in range(2)]
+    _assert_same(
+        *outputs, "two fits with the same seed differ", rtol=1e-10, atol=1e-12
+    )
+
+
+def check_bad_sample_domain(estimator, make_data):
+    """Bad domain ids are errors that name the argument."""
+    problem = make_data(estimator)
+    ids = problem.sample_domain
+    zero = ids.copy()
+    zero[3] = 0
+    bad = {
+        "a zero id": zero,
+        "float ids": ids.astype(float),
+        "text ids": ids.astype(str),
+        "too few ids": ids[:-1],
+        "ids of the wrong shape": np.column_stack([ids, ids]),
+        "no target row": np.abs(ids),
+    }
+    for what, value in bad.items():
+        _assert_raises(
+            ValueError,
+            "sample_domain",
+            lambda value=value: _fit(estimator, problem, sample_domain=value),
+            what,
+        )
+
+
+def check_undeclared_sources(estimator, make_data):
+    """Several sources are refused unless the tag declares them."""
+    problem = make_data(estimator)
+    ids = problem.sample_domain.copy()
+    ids[np.flatnonzero(ids > 0)[::2]] = 5
+    if get_transfer_tags(estimator).multi_source:
+        _outputs(_fit(estimator, problem, sample_domain=ids), problem.X_test)
+    else:
+        _assert_raises(
+            CapabilityError,
+            "sources",
+            lambda: _fit(estimator, problem, sample_domain=ids),
+            "two sources",
+        )
+
+
+def check_undeclared_targets(estimator, make_data):
+    """Several targets are refused unless the tag declares them."""
+    problem = make_data(estimator)
+    ids = problem.sample_domain.copy()
+    ids[np.flatnonzero(ids < 0)[::2]] = -2
+    if get_transfer_tags(estimator).multi_target:
+        _outputs(_fit(estimator, problem, sample_domain=ids), problem.X_test)
+    else:
+        _assert_raises(
+            CapabilityError,
+            "targets",
+            lambda: _fit(estimator, problem, sample_domain=ids),
+            "two targets",
+        )
+
+
+def check_pipeline_routing(estimator, make_data):
+    """In a pipeline the domains arrive without a request by the user."""
+    problem = make_data(estimator)
+    scaler = StandardScaler().fit(problem.X)
+    scaled = replace(
+        problem, X=scaler.transform(problem.X), X_test=scaler.transform(problem.X_test)
+    )
+    pipeline = make_pipeline(StandardScaler(), clone(estimator))
+    with config_context(enable_metadata_routing=True):
+        pipeline.fit(problem.X, problem.y, sample_domain=problem.sample_domain)
+    _assert_same(
+        _outputs(pipeline, problem.X_test),
+        _outputs(_fit(estimator, scaled), scaled.X_test),
+        "the fit in a pipeline differs",
+    )
+
+
+def check_string_labels(estimator, make_data):
+    """Text classes give the fit of the integer classes."""
+    problem = make_data(estimator)
+    names = np.array(["ant", "bee", "cat"], dtype=object)
+    y = names[np.where(problem.unlabeled, 0, problem.y)]
+    y[problem.unlabeled] = None
+    fitted = _fit(estimator, problem, y=y)
+    assert fitted.classes_.dtype.kind in "UO", "classes_ of text labels"
+    assert_array_equal(fitted.classes_, names, err_msg="classes_ of text labels")
+    outputs = _outputs(fitted, problem.X_test)
+    expected = _outputs(_fit(estimator, problem), problem.X_test)
+    assert_array_equal(outputs.pop("predict"), names[expected.pop("predict")])
+    if expected:
+        _assert_same(outputs, expected, "text labels change the fit")
+
+
+def check_face_value_labels(estimator, make_data):
+    """Without ``sample_domain`` the class -1 is a class."""
+    problem = make_data(estimator, n_unlabeled=0)
+    target = problem.take(problem.sample_domain < 0)
+    three = _fit(estimator, target, y=target.y - 1, sample_domain=None)
+    assert_array_equal(three.classes_, [-1, 0, 1], err_msg="classes {-1, 0, 1}")
+    signs = np.where(target.y > 0, 1, -1)
+    two = _fit(estimator, target, y=signs, sample_domain=None)
+    assert_array_equal(two.classes_, [-1, 1], err_msg="classes {-1, 1}")
+    two.score(target.X, signs)
+
+
+def check_score_refuses_markers(estimator, make_data):
+    """Scoring unlabeled rows is an error that names the target splitters."""
+    problem = make_data(estimator)
+    fitted = _fit(estimator, problem)
+    target = problem.take(problem.sample_domain < 0)
+    _assert_raises(
+        UnlabeledTargetError,
+        "TargetKFold",
+        lambda: fitted.score(target.X, target.y),
+        "score with a marker in y",
+    )
+    labeled = target.take(~target.unlabeled)
+    assert np.isfinite(fitted.score(labeled.X, labeled.y)), "score of labeled rows"
+
+
+def check_metadata_sliced(estimator, make_data):
+    """Routed metadata reach the learner with the rows that they belong to."""
+    problem = make_data(estimator)
+    with config_context(enable_metadata_routing=True):
+        recorder = _RowIdLearner(is_regressor(estimator)).set_fit_request(row_id=True)
+        recorder.set_fit_request(sample_weight=True)
+        meta = clone(estimator).set_params(
+            **dict.fromkeys(_learners(estimator), recorder)
+        )
+    meta.fit(
+        problem.X,
+        problem.y,
+        sample_domain=problem.sample_domain,
+        row_id=problem.X[:, 0].copy(),
+    )
+
+
+class _RowIdLearner(BaseEstimator):
+    """Learner that fails unless ``row_id`` equals the first feature of its rows."""
+
+    def __init__(self, regression=False):
+        self.regression = regression
+
+    def fit(self, X, y, sample_weight=None, row_id=None):
+        assert row_id is not None, "the learner gets no metadata"
+        assert_array_equal(np.shape(row_id), (len(X),), "metadata of another length")
+        assert_array_equal(X[:, 0], row_id, "metadata of other rows")
+        if sample_weight is not None:
+            assert_array_equal(np.shape(sample_weight), (len(X),))
+        if self.regression:
+            self.mean_ = np.mean(y)
+        else:
+            self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        if self.regression:
+            return np.full(len(X), self.mean_)
+        return np.repeat(self.classes_[:1], len(X))
+
+    def predict_proba(self, X):
+        return np.full((len(X), len(self.classes_)), 1 / len(self.classes_))
+
+    def score(self, X, y):
+        return float(np.mean(self.predict(X) == y))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor" if self.regression else "classifier"
+        tags.target_tags.required = True
+        return tags
