@@ -6,7 +6,8 @@ contract checks and the documentation's capability table all read them.
 """
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from numbers import Real
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
@@ -23,7 +24,7 @@ from sklearn.base import (
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_array, get_tags
 from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
-from sklearn.utils._param_validation import HasMethods
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
@@ -41,8 +42,10 @@ from sktransfer._domains import (
     is_source,
     take_rows,
 )
+from sktransfer._solvers.kernels import KERNELS, resolve_gamma
 
 __all__ = [
+    "KernelParametersMixin",
     "TransferEstimator",
     "TransferMetaEstimator",
     "TransferMixin",
@@ -345,6 +348,33 @@ class TransferMixin:
         )
 
 
+class KernelParametersMixin:
+    """The parameters of a kernel: ``kernel, gamma, degree, coef0, kernel_params``."""
+
+    _kernel_constraints: ClassVar[dict] = {
+        "kernel": [StrOptions(set(KERNELS)), callable],
+        "gamma": [
+            StrOptions({"median", "scale"}),
+            Interval(Real, 0, None, closed="neither"),
+            None,
+        ],
+        "degree": [Interval(Real, 1, None, closed="left")],
+        "coef0": [Interval(Real, None, None, closed="neither")],
+        "kernel_params": [dict, None],
+    }
+
+    def _kernel_options(self, X):
+        """Resolve the width on the rows of all domains and set ``gamma_``."""
+        self.gamma_ = resolve_gamma(self.gamma, X, kernel=self.kernel)
+        return {
+            "kernel": self.kernel,
+            "gamma": self.gamma_,
+            "degree": self.degree,
+            "coef0": self.coef0,
+            "kernel_params": self.kernel_params,
+        }
+
+
 class TransferPredictorMixin:
     """Refuse to score unlabeled rows."""
 
@@ -495,7 +525,7 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
 
 def _estimator_has(method):
     def check(self):
-        inner = getattr(self, "estimator_", None) or self.estimator
+        inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
         getattr(inner, method)  # the wrapped estimator's own AttributeError is best
         return True
 

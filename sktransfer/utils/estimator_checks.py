@@ -231,8 +231,7 @@ def _bind(check: Callable, make_data: Callable) -> Callable:
 
 
 def _checks_of(estimator):
-    """List the checks that the tags of an estimator ask for."""
-    tags = get_transfer_tags(estimator)
+    """List the checks that apply to an estimator."""
     checks = [
         check_row_order,
         check_unequal_domain_sizes,
@@ -443,9 +442,7 @@ def check_sparse(estimator, make_data):
         )
         return
     expected = _outputs(_fit(estimator, problem), problem.X_test)
-    outputs = _outputs(
-        _fit(estimator, problem, X=X), sparse.csr_array(problem.X_test)
-    )
+    outputs = _outputs(_fit(estimator, problem, X=X), sparse.csr_array(problem.X_test))
     _assert_same(outputs, expected, "sparse X differs from dense X", rtol=1e-3)
 
 
@@ -613,9 +610,7 @@ def check_same_seed(estimator, make_data):
         estimator.set_params(random_state=0)
     problem = make_data(estimator)
     outputs = [_outputs(_fit(estimator, problem), problem.X_test) for _ in range(2)]
-    _assert_same(
-        *outputs, "two fits with the same seed differ", rtol=1e-10, atol=1e-12
-    )
+    _assert_same(*outputs, "two fits with the same seed differ", rtol=1e-10, atol=1e-12)
 
 
 def check_bad_sample_domain(estimator, make_data):

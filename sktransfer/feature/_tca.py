@@ -1,0 +1,234 @@
+"""Transfer component analysis."""
+
+import warnings
+from numbers import Integral, Real
+
+from sklearn.base import ClassNamePrefixFeaturesOutMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sktransfer._domains import take_rows
+from sktransfer._solvers.kernels import kernel_product
+from sktransfer._solvers.tca import tca_components
+from sktransfer.base import KernelParametersMixin, TransferTransformer
+
+__all__ = ["TCA"]
+
+
+class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransformer):
+    r"""Transfer component analysis: components on which the domains agree.
+
+    The components keep the variance of all rows and bring the means of source and
+    target rows in the kernel's feature space together. Labels are not used.
+
+    Parameters
+    ----------
+    n_components : int in [1, n_samples], default=10
+        Number of components.
+    mu : float in (0, inf), default=1.0
+        Weight of the regularizer :math:`\mathrm{tr}(W'W)`. The larger it is, the
+        less the distance of the domains counts; as it grows the components become
+        those of kernel PCA.
+    kernel : {"linear", "rbf", "poly", "sigmoid", "laplacian", "cosine"} or callable, \
+            default="rbf"
+        Kernel; a callable takes two rows.
+    gamma : {"median", "scale"}, float in (0, inf) or None, default="median"
+        Width of the kernel. "median": one over the median squared distance of all
+        rows; "scale": one over n_features times the variance; None: 1 / n_features.
+    degree : float in [1, inf), default=3
+        Degree of the polynomial kernel.
+    coef0 : float, default=1
+        Constant of the polynomial and sigmoid kernels.
+    kernel_params : dict, default=None
+        Further arguments of a callable kernel.
+    eigen_solver : {"auto", "dense", "lanczos", "nystroem"}, default="auto"
+        "dense" and "lanczos" are exact, the latter computes the leading pairs alone;
+        "nystroem" replaces the kernel by `n_landmarks` features. "auto": a problem of
+        n_features x n_features for a linear kernel, dense for few rows, Lanczos where
+        the kernel matrix fits `memory_budget`, else "nystroem".
+    tol : float in (0, inf), default=1e-8
+        Eigen-residual above which a warning is given (1e-3 at least for float32).
+    max_iter : int in [1, inf), default=None
+        Largest number of Lanczos restarts; None is the solver's own.
+    n_landmarks : int in [1, inf), default=500
+        Rank of the "nystroem" kernel.
+    memory_budget : float in (0, inf), default=1024.0
+        MiB that the kernel matrix may take.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the landmarks and of the Lanczos start.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_rows, n_components)
+        Coefficients W, normalized by :math:`W'(KLK + \mu I)W = I`. A row is embedded
+        as ``k(x, X_fit_) @ components_``.
+    eigenvalues_ : ndarray of shape (n_components,)
+        Their eigenvalues, in descending order; 0 beyond the rank of the problem.
+    X_fit_ : {ndarray, sparse matrix} of shape (n_rows, n_features) or None
+        Rows that the components refer to. None with a linear kernel and fewer
+        features than rows, where ``x @ components_`` is the embedding.
+    gamma_ : float or None
+        The width that was used.
+    residual_ : float
+        Relative eigen-residual of the problem that was solved.
+    subspace_error_ : float
+        0 where the kernel is exact; for "nystroem" an estimated bound of the sine of
+        the largest angle to the exact subspace, NaN where it was too costly.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If the eigen-residual is above `tol`.
+
+    See Also
+    --------
+    SSTCA : The semisupervised variant.
+    sktransfer.baselines.Pooled : Ends the pipeline.
+
+    Notes
+    -----
+    With K the kernel matrix of all n rows, :math:`H = I - 11'/n`, and
+    :math:`v_i = 1/n_s` on source rows and :math:`-1/n_t` on target rows, W holds the
+    leading eigenvectors of :math:`(K v v' K + \mu I)^{-1} K H K` [1]_. Without source
+    rows :math:`v = 0` and the components are those of kernel PCA. Cost: one kernel
+    matrix and a few products with it; with "nystroem" linear in the rows.
+
+    References
+    ----------
+    .. [1] S. J. Pan, I. W. Tsang, J. T. Kwok, Q. Yang. Domain adaptation via transfer
+       component analysis. IEEE Transactions on Neural Networks 22(2), 2011.
+       :doi:`10.1109/TNN.2010.2091281`
+
+    Examples
+    --------
+    The first feature differs between the domains, the second does not.
+
+    >>> import numpy as np
+    >>> from sktransfer.feature import TCA
+    >>> X = np.random.RandomState(0).normal(size=(60, 2))
+    >>> domain = np.repeat([1, -1], 30)
+    >>> X[domain == 1, 0] += 5
+    >>> tca = TCA(1, kernel="linear", mu=0.1)
+    >>> Z = tca.fit_transform(X, sample_domain=domain)
+    >>> gap = abs(Z[domain == 1].mean() - Z[domain == -1].mean())
+    >>> bool(gap < 0.1 * Z.std())
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **KernelParametersMixin._kernel_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "mu": [Interval(Real, 0, None, closed="neither")],
+        "eigen_solver": [StrOptions({"auto", "dense", "lanczos", "nystroem"})],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "memory_budget": [Interval(Real, 0, None, closed="neither")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_components=10,
+        *,
+        mu=1.0,
+        kernel="rbf",
+        gamma="median",
+        degree=3,
+        coef0=1,
+        kernel_params=None,
+        eigen_solver="auto",
+        tol=1e-8,
+        max_iter=None,
+        n_landmarks=500,
+        memory_budget=1024.0,
+        random_state=0,
+    ):
+        self.n_components = n_components
+        self.mu = mu
+        self.kernel = kernel
+        self.gamma = gamma
+        self.degree = degree
+        self.coef0 = coef0
+        self.kernel_params = kernel_params
+        self.eigen_solver = eigen_solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_landmarks = n_landmarks
+        self.memory_budget = memory_budget
+        self.random_state = random_state
+
+    def _fit_domains(self, data):
+        check_n_components(self.n_components, data.X)
+        self.components_, self.eigenvalues_, info = tca_components(
+            data.X,
+            data.is_source,
+            n_components=self.n_components,
+            mu=self.mu,
+            **self._kernel_options(data.X),
+            eigen_solver=self.eigen_solver,
+            tol=self.tol,
+            max_iter=self.max_iter,
+            n_landmarks=self.n_landmarks,
+            memory_budget=self.memory_budget,
+            random_state=self.random_state,
+        )
+        warn_unless_converged(info, self.tol)
+        rows = {"dual": data.X, "primal": None}
+        self.X_fit_ = (
+            take_rows(data.X, info.landmarks)
+            if info.form == "landmarks"
+            else rows[info.form]
+        )
+        self.residual_ = info.eigen_residual
+        self.subspace_error_ = info.subspace_error
+
+    def _transform(self, X, source):
+        if self.X_fit_ is None:
+            return X @ self.components_
+        return kernel_product(
+            X,
+            self.X_fit_,
+            self.components_,
+            kernel=self.kernel,
+            gamma=self.gamma_,
+            degree=self.degree,
+            coef0=self.coef0,
+            kernel_params=self.kernel_params,
+        )
+
+    @property
+    def _n_features_out(self):
+        return self.components_.shape[1]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transfer_tags.target_labels = "unused"
+        tags.transfer_tags.uses_unlabeled = True
+        return tags
+
+
+def check_n_components(n_components, X):
+    """Refuse more components than rows."""
+    if n_components > X.shape[0]:
+        raise ValueError(
+            f"n_components={n_components} exceeds the number of rows, "
+            f"n_samples = {X.shape[0]}."
+        )
+
+
+def warn_unless_converged(info, tol):
+    """Warn with the residual of an eigensolver that stopped early."""
+    if not info.converged:
+        warnings.warn(
+            f"The eigensolver ({info.solver}) stopped with a relative residual of "
+            f"{info.eigen_residual:.1e}, above tol={tol:g}. Raise max_iter or tol, or "
+            "use eigen_solver='dense'.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
