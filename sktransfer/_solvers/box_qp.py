@@ -84,10 +84,11 @@ class LowRankForm:
 
     def matvec(self, x: Array) -> Array:
         """Multiply."""
-        product: Array = self._back(self._forward(x)) + self.diagonal * x
+        product: Array = self._back(self.forward(x)) + self.diagonal * x
         return product
 
-    def _forward(self, x: Array) -> Array:
+    def forward(self, x: Array) -> Array:
+        """Multiply with G."""
         if self.G.dtype == np.float64:
             product: Array = self.G @ x
             return product
@@ -125,7 +126,7 @@ class LowRankForm:
 
         def solve(r: Array) -> Array:
             first = inverse * r
-            small = np.append(self._forward(first), shift * first.sum())
+            small = np.append(self.forward(first), shift * first.sum())
             small = linalg.cho_solve(factor, small, check_finite=False)
             out: Array = first - inverse * (self._back(small[:-1]) + shift * small[-1])
             return out
