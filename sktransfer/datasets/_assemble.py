@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._domains import TARGET_ID, source_id
 from sktransfer.datasets._stack import stack_domains
 from sktransfer.exceptions import DomainError
 
@@ -39,15 +40,28 @@ def to_labels(score, *, noise, task, rng):
     return noisy if task == "regression" else (noisy > 0).astype(np.int64)
 
 
-def assemble(draw, shifts, *, n_source, n_labeled, n_unlabeled, n_test):
+def unit_vectors(n_vectors, n_features, rng):
+    """Draw random unit vectors, one per row."""
+    vectors = rng.standard_normal((n_vectors, n_features))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def per_domain(sources, target):
+    """Map each domain id to its part of the ground truth."""
+    truth = {source_id(position): part for position, part in enumerate(sources)}
+    return truth | {TARGET_ID: target}
+
+
+def assemble(draw, n_sources, *, n_source, n_labeled, n_unlabeled, n_test):
     """Draw every domain and stack it.
 
     Parameters
     ----------
     draw : callable
-        ``draw(n_rows, shift)`` returns ``(X, y)``; for the target ``shift`` is None.
-    shifts : ndarray of shape (n_sources,)
-        Shift of each source.
+        ``draw(n_rows, source)`` returns ``(X, y)`` of the source 0, 1, ..., or of the
+        target, where ``source`` is None.
+    n_sources : int
+        Number of sources.
     n_source, n_labeled, n_unlabeled, n_test : int
         Rows of each source, and of the parts of the target.
 
@@ -59,7 +73,7 @@ def assemble(draw, shifts, *, n_source, n_labeled, n_unlabeled, n_test):
     """
     if not n_labeled + n_unlabeled:
         raise DomainError("n_labeled and n_unlabeled are both 0: no target row.")
-    sources = [draw(n_source, shift) for shift in shifts]
+    sources = [draw(n_source, source) for source in range(n_sources)]
     X_labeled, y_labeled = draw(n_labeled, None)
     X_unlabeled, y_unlabeled = draw(n_unlabeled, None)
     X_test, y_test = draw(n_test, None)

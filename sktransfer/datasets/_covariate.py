@@ -107,9 +107,9 @@ def make_covariate_shift(
     rng, shifts = check_random_state(random_state), check_shifts(shift)
     direction = np.full(n_features, n_features**-0.5)
 
-    def draw(n_rows, shift):
-        scale = target_scale if shift is None else 1.0
-        center = (0.0 if shift is None else shift) * direction
+    def draw(n_rows, source):
+        scale = target_scale if source is None else 1.0
+        center = (0.0 if source is None else shifts[source]) * direction
         X = center + scale * rng.standard_normal((n_rows, n_features))
         along = X @ direction
         score = along**3 - along
@@ -117,7 +117,7 @@ def make_covariate_shift(
 
     data = assemble(
         draw,
-        shifts,
+        len(shifts),
         n_source=n_source,
         n_labeled=n_labeled,
         n_unlabeled=n_unlabeled,

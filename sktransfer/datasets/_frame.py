@@ -1,0 +1,160 @@
+"""From one table with a domain column to rows, labels and domain ids."""
+
+import numpy as np
+from sklearn.utils import Bunch
+from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+
+from sktransfer._domains import TARGET_ID, join_labels, source_id
+from sktransfer.datasets._stack import is_frame
+from sktransfer.exceptions import DomainError
+
+__all__ = ["from_frame"]
+
+
+def from_frame(df, *, label, domain, target, features=None):
+    """Read features, labels and domain ids from one dataframe.
+
+    Parameters
+    ----------
+    df : pandas or polars DataFrame of shape (n_samples, n_columns)
+        One row per observation, domains in any order.
+    label : str
+        Column of the labels. A missing value (NaN, None, NA) in a target row says
+        that its label is unknown; in a source row it is an error.
+    domain : str
+        Column that names the domain of each row.
+    target : object
+        Value of the domain column that is the target; all others are sources.
+    features : list of str or None, default=None
+        Columns to learn from. None: all but ``label`` and ``domain``.
+
+    Returns
+    -------
+    data : Bunch
+        With the entries
+
+        X : dataframe of shape (n_samples, n_features)
+            The feature columns, rows in their order, of the same library as ``df``.
+        y : ndarray of shape (n_samples,)
+            Labels. Unlabeled rows carry -1 among integer classes, NaN among floats,
+            and None among text.
+        sample_domain : ndarray of shape (n_samples,)
+            Id of the domain of each row: sources 1, 2, ... in the order of their
+            sorted names, the target -1.
+        domain_names : dict of int to object
+            The value of the domain column behind each id.
+
+    Raises
+    ------
+    DomainError
+        If a column or the target is not there, a domain or the label of a source row
+        is missing.
+
+    See Also
+    --------
+    sktransfer.datasets.stack_domains : The same from separate arrays.
+
+    Notes
+    -----
+    A column of whole numbers with missing values reaches pandas as floats. Its labels
+    stay floats here, with NaN as the marker, unless the column is of a nullable
+    integer type.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sktransfer.datasets import from_frame
+    >>> df = pd.DataFrame(
+    ...     {"age": [40, 50, 60], "ill": ["n", "y", None], "site": ["US", "DE", "DE"]}
+    ... )
+    >>> data = from_frame(df, label="ill", domain="site", target="DE")
+    >>> data.y, data.sample_domain
+    (array(['n', 'y', None], dtype=object), array([ 1, -1, -1]))
+    >>> data.domain_names
+    {1: 'US', -1: 'DE'}
+    """
+    if not is_frame(df):
+        raise TypeError(
+            f"df must be a pandas or polars DataFrame, got {type(df).__name__}. For "
+            "arrays use sktransfer.datasets.stack_domains."
+        )
+    if features is None:
+        features = [column for column in df.columns if column not in (label, domain)]
+    _check_columns(df, label=label, domain=domain, features=features)
+    ids, domain_names = _domain_ids(df[domain].to_list(), domain, target)
+    return Bunch(
+        X=df[list(features)],
+        y=_labels(df[label], label, ids),
+        sample_domain=ids,
+        domain_names=domain_names,
+    )
+
+
+def _check_columns(df, *, label, domain, features):
+    if isinstance(features, str):
+        raise TypeError(f"features must be a list of columns: use [{features!r}].")
+    known = ", ".join(map(str, df.columns))
+    wanted = {"label": [label], "domain": [domain], "features": features}
+    for argument, columns in wanted.items():
+        for column in columns:
+            if column not in df.columns:
+                raise DomainError(
+                    f"{argument}={column!r} is no column of df. Its columns: {known}."
+                )
+    if label == domain:
+        raise DomainError(f"label and domain are both {label!r}.")
+    if label in features:
+        raise DomainError(f"features holds the label {label!r}.")
+    if not len(features):
+        raise DomainError("features is empty: no column is left to learn from.")
+
+
+def _domain_ids(values, column, target):
+    missing = [row for row, value in enumerate(values) if _is_missing(value)]
+    if missing:
+        raise DomainError(
+            f"Column {column!r} names no domain in {len(missing)} rows (first at row "
+            f"{missing[0]}): fill them in or drop them."
+        )
+    # by type first, so that a column that mixes text and numbers has an order, too
+    names = sorted(set(values), key=lambda name: (type(name).__name__, name))
+    if target not in names:
+        raise DomainError(
+            f"target={target!r} is no value of column {column!r}. Its values: "
+            f"{_preview(names)}."
+        )
+    sources = [name for name in names if name != target]
+    id_of = {name: source_id(position) for position, name in enumerate(sources)}
+    domain_names = {number: name for name, number in id_of.items()}
+    id_of[target] = TARGET_ID
+    domain_names[TARGET_ID] = next(name for name in names if name == target)
+    return np.array([id_of[value] for value in values], dtype=np.int64), domain_names
+
+
+def _labels(column, label, ids):
+    """Return the labels with the marker of their kind where one is missing."""
+    values = column.to_list()
+    missing = np.array([_is_missing(value) for value in values], dtype=bool)
+    unlabeled_source = np.flatnonzero(missing & (ids != TARGET_ID))
+    if len(unlabeled_source):
+        raise DomainError(
+            f"Column {label!r} is missing in {len(unlabeled_source)} source rows "
+            f"(first at row {unlabeled_source[0]}), but source rows must be labeled: "
+            "drop them."
+        )
+    if missing.all():
+        raise DomainError(f"Column {label!r} holds no label at all.")
+    present = [value for value, out in zip(values, missing, strict=True) if not out]
+    joined = join_labels([present], int(missing.sum()))
+    y = np.empty_like(joined)
+    y[~missing], y[missing] = joined[: len(present)], joined[len(present) :]
+    return y
+
+
+def _is_missing(value):
+    return value is None or is_pandas_na(value) or is_scalar_nan(value)
+
+
+def _preview(names, limit=10):
+    shown = ", ".join(repr(name) for name in names[:limit])
+    return shown + (", ..." if len(names) > limit else "")
