@@ -1,0 +1,21 @@
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sktransfer.hypothesis import SecureRLS
+from sktransfer.utils.estimator_checks import parametrize_with_transfer_checks
+
+ESTIMATORS = [
+    SecureRLS(),
+    SecureRLS([Ridge(), LinearRegression()], alphas=[0.1, 1.0], truncation=None),
+    SecureRLS(fit_intercept=False, truncation=1.0, source_weights="uniform"),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_sklearn_contract(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_transfer_checks(ESTIMATORS)
+def test_transfer_contract(estimator, check):
+    check(estimator)
