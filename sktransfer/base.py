@@ -407,6 +407,8 @@ class TransferPredictorMixin:
 class TransferEstimator(TransferMixin, BaseEstimator):
     """Template: ``fit`` validates, the hook ``_fit_domains(data)`` computes."""
 
+    _parameter_constraints: dict = {}
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_domain=None):
         """Fit on source and target rows.
@@ -537,6 +539,11 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
 
     ``fit`` validates, routes the metadata and calls the hook
     ``_fit_estimator(data, fit_params)``, which returns the fitted ``estimator_``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier or regressor to wrap.
     """
 
     _parameter_constraints: dict = {"estimator": [HasMethods(["fit", "predict"])]}

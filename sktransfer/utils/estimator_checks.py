@@ -147,6 +147,7 @@ def check_transfer_estimator(
     >>> len(check_transfer_estimator(Pooled(Ridge()))) > 20
     True
     """
+    get_transfer_tags(estimator)  # raises unless the estimator knows domains
     expected = expected_failed_checks or {}
     names = []
     for check in _checks_of(estimator):
