@@ -1,0 +1,141 @@
+"""Kernel mean matching as a learner; its solver is tested beside the solver."""
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktransfer.instance import KMM, kmm_weights
+from sktransfer.model_selection import StratifiedTargetKFold, TargetKFold
+
+
+def _covariate_shift(dim, rng, n=400, shift=0.7, scale=0.7):
+    """Normal rows; the density ratio of the two normals is known."""
+    X_source = rng.normal(size=(n, dim))
+    X_target = shift + scale * rng.normal(size=(n, dim))
+    log_ratio = (
+        (X_source**2).sum(1) / 2
+        - ((X_source - shift) ** 2).sum(1) / (2 * scale**2)
+        - dim * np.log(scale)
+    )
+    return X_source, X_target, np.exp(log_ratio)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_weights_follow_the_density_ratio(dim, rng):
+    X_source, X_target, ratio = _covariate_shift(dim, rng)
+    weights = kmm_weights(X_source, X_target)
+    assert spearmanr(weights, ratio)[0] > 0.85
+
+
+def test_a_misspecified_line_is_nearly_as_good_as_with_the_true_ratio(rng):
+    errors = []
+    for _ in range(10):
+        X_source, X_target, ratio = _covariate_shift(1, rng)
+        curve = lambda X: np.sin(1.5 * X[:, 0]) + X[:, 0] ** 2 / 2  # noqa: E731
+        y_source = curve(X_source) + 0.1 * rng.normal(size=len(X_source))
+        X = np.concatenate([X_source, X_target])
+        y = np.r_[y_source, np.full(len(X_target), np.nan)]
+        domain = np.repeat([1, -1], [len(X_source), len(X_target)])
+        model = KMM(LinearRegression()).fit(X, y, sample_domain=domain)
+        true = LinearRegression().fit(X_source, y_source, sample_weight=ratio)
+        plain = LinearRegression().fit(X_source, y_source)
+        errors.append(
+            [
+                np.mean((m.predict(X_target) - curve(X_target)) ** 2)
+                for m in (model, true, plain)
+            ]
+        )
+    kmm, true, plain = np.mean(errors, axis=0)
+    assert kmm < 1.1 * true
+    assert kmm < 0.5 * plain
+
+
+def test_the_learner_sees_the_weights_and_the_labeled_target_rows(rng):
+    X = rng.normal(size=(40, 2))
+    y = rng.normal(size=40)
+    y[35:] = np.nan
+    domain = np.tile([1, -1], 20)
+    y[domain > 0] = 1.0 + X[domain > 0, 0]
+    model = KMM(Ridge(), target_weight=2.5).fit(X, y, sample_domain=domain)
+    weights = kmm_weights(X[domain > 0], X[domain < 0])
+    np.testing.assert_allclose(model.sample_weight_, weights, rtol=1e-6, atol=1e-8)
+    weight = np.full(40, 2.5)
+    weight[domain > 0] = weights
+    rows = ~np.isnan(y)
+    expected = Ridge().fit(X[rows], y[rows], sample_weight=weight[rows])
+    np.testing.assert_allclose(model.estimator_.coef_, expected.coef_, rtol=1e-6)
+
+
+def test_bound_slack_and_tolerance_bind(rng):
+    X_source, X_target, _ = _covariate_shift(2, rng, n=80)
+    weights = kmm_weights(X_source, X_target, B=1.5, eps=0.01)
+    assert weights.max() <= 1.5 + 1e-12
+    assert abs(weights.mean() - 1) <= 0.01 + 1e-9
+    loose, loose_info = kmm_weights(X_source, X_target, tol=1e-1, return_info=True)
+    tight, tight_info = kmm_weights(X_source, X_target, tol=1e-9, return_info=True)
+    assert tight_info.duality_gap <= 1e-9 < loose_info.duality_gap
+    assert loose_info.n_iter < tight_info.n_iter
+    assert np.abs(loose - tight).max() > 1e-6
+
+
+def test_a_solver_that_stops_early_warns_with_its_gap(rng):
+    X_source, X_target, _ = _covariate_shift(2, rng, n=80)
+    with pytest.warns(ConvergenceWarning, match="duality gap of"):
+        kmm_weights(X_source, X_target, max_iter=1)
+
+
+def test_identical_samples_have_equal_weights(rng):
+    X = rng.normal(size=(50, 3))
+    weights, info = kmm_weights(X, X, tol=1e-10, return_info=True)
+    K = np.exp(-((X[:, None] - X[None]) ** 2).sum(-1))
+    assert np.isfinite(K).all()
+    np.testing.assert_allclose(weights, 1.0, atol=1e-3)
+    assert info.kkt_residual < 1e-3
+
+
+def test_a_learner_without_weights_is_refused_by_name(rng):
+    model = KMM(KNeighborsRegressor())
+    with pytest.raises(TypeError, match="KNeighborsRegressor"):
+        model.fit(rng.normal(size=(9, 2)), np.ones(9), sample_domain=[1] * 5 + [-1] * 4)
+
+
+def test_contradicting_bounds_are_refused(rng):
+    X = rng.normal(size=(9, 2))
+    with pytest.raises(ValueError, match=r"B=0\.5"):
+        kmm_weights(X, X, B=0.5, eps=0.1)
+
+
+def test_rows_of_other_width_are_refused(rng):
+    with pytest.raises(ValueError, match="X_target has 3"):
+        kmm_weights(rng.normal(size=(5, 2)), rng.normal(size=(5, 3)))
+
+
+@pytest.mark.parametrize("regression", [False, True])
+def test_grid_search_over_gamma_in_a_pipeline(regression, rng, routing):
+    X = rng.normal(size=(90, 3))
+    domain = np.repeat([1, -1], [60, 30])
+    X[60:] += 0.5
+    signal = X @ [1.0, -1.0, 0.5]
+    if regression:
+        y, learner, cv, scoring = signal, Ridge(), TargetKFold(3), "r2"
+        y[80:] = np.nan
+    else:
+        y, learner, scoring = (signal > 0).astype(int), LogisticRegression(), "accuracy"
+        y[80:], cv = -1, StratifiedTargetKFold(3)
+    pipeline = make_pipeline(StandardScaler(), KMM(learner))
+    search = GridSearchCV(
+        pipeline,
+        {"kmm__gamma": ["median", 0.1, 10.0]},
+        cv=cv,
+        scoring=scoring,
+        n_jobs=2,
+    )
+    search.fit(X, y, sample_domain=domain)
+    assert search.best_score_ > 0.7
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
