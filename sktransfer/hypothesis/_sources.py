@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
+from sktransfer.base import slice_params
 
 
 class SourceModelsMixin:
@@ -88,7 +89,7 @@ def check_sources(source, n_features):
             )
 
 
-def fit_sources(source, data):
+def fit_sources(source, data, fit_params=None):
     """Return the fitted models of ``source``, with a name for each.
 
     Parameters
@@ -98,6 +99,8 @@ def fit_sources(source, data):
         the rows of each source.
     data : DomainData
         Rows of every domain.
+    fit_params : dict, default=None
+        Metadata for the learners, one entry per row of ``data``.
 
     Returns
     -------
@@ -114,8 +117,9 @@ def fit_sources(source, data):
     names = [f"source[{i}]" for i, _ in given]
     for i, learner in learners:
         for domain, X, y in data.each_source():
+            params = slice_params(fit_params or {}, data.rows_of(domain))
             with config_context(skip_parameter_validation=False):
-                models.append(clone(learner).fit(X, y))
+                models.append(clone(learner).fit(X, y, **params))
             suffix = f" (source[{i}])" if len(learners) > 1 else ""
             names.append(f"{domain}{suffix}")
     return models, names

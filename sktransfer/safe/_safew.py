@@ -1,0 +1,402 @@
+"""SAFEW: combine source models so that the worst case still beats a baseline."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._domains import check_scorable
+from sktransfer.base import TransferMetaEstimator, slice_params
+from sktransfer.exceptions import DomainError
+from sktransfer.hypothesis._sources import (
+    SourceModelsMixin,
+    as_list,
+    check_sources,
+    fit_simplex_weights,
+    fit_sources,
+    is_fitted,
+    predict_columns,
+)
+
+
+def _gives_proba(self):
+    if self.loss != "squared":
+        raise AttributeError("predict_proba needs loss='squared'")
+    inner = getattr(self, "estimator_", None) or self.estimator
+    inner.predict_proba  # noqa: B018  the estimator's own AttributeError is best
+    return True
+
+
+def _gives_votes(self):
+    if self.loss != "hinge" or not is_classifier(self.estimator):
+        raise AttributeError("decision_function needs a classifier and loss='hinge'")
+    return True
+
+
+class SAFEW(SourceModelsMixin, TransferMetaEstimator):
+    r"""Combine source models by their worst-case gain over a target-only baseline.
+
+    The weights need no labels: they maximize the gain over the baseline that is
+    certain whatever convex combination of the source models is the truth.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier or regressor. A clone fitted on the labeled target rows is the
+        baseline :math:`h_0`.
+    source : estimator or list of them, default=None
+        Source models. Fitted ones, e.g. ``FrozenEstimator(model)``, are used as they
+        are and need no source rows; a clone of every unfitted one is fitted on each
+        source. None: a clone of ``estimator`` on each source.
+    loss : {"squared", "hinge"}, default="squared"
+        ``"squared"``: of real labels, or of the matrix of class probabilities.
+        ``"hinge"``: of one-vs-rest votes in {-1, 1}, for classifiers.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The baseline :math:`h_0`.
+    source_models_ : list of estimator
+        The fitted source models :math:`h_k`.
+    source_names_ : list of str
+        ``"source[i]"`` for a given model, the domain id for one fitted here.
+    weights_ : ndarray of shape (n_source_models,)
+        Weights :math:`a_k \ge 0` with sum 1; empty without source models, where the
+        baseline predicts.
+    safe_scores_ : ndarray of shape (n_rows,) or (n_rows, n_outputs or n_classes)
+        The maximin prediction :math:`h` of the rows that the weights come from: the
+        unlabeled target rows, the labeled ones if there is none.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; only for classifiers.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    sktransfer.hypothesis.SecureRLS : Correct source models by target labels.
+
+    Notes
+    -----
+    With the simplex :math:`\Delta` the prediction solves [1]_
+
+    .. math::
+
+        \max_h \min_{a \in \Delta} \ell\Big(h_0, \sum_k a_k h_k\Big)
+        - \ell\Big(h, \sum_k a_k h_k\Big).
+
+    :math:`h = h_0` gives 0, so the optimum is never negative: if the truth is a
+    convex combination of the source models on these rows, :math:`h` is no worse than
+    the baseline there. With the squared loss :math:`h = \sum_k a_k h_k` is the
+    projection of :math:`h_0` on their convex hull. The hinge loss of votes in
+    :math:`[-1, 1]` is :math:`1 - h'f` and gives a linear program; :math:`h` is the
+    sign of :math:`\sum_k a_k h_k` where this is not 0.
+
+    The guarantee is about ``safe_scores_``. For other rows the same weights are
+    used: :math:`\sum_k a_k h_k(x)`, and the class of its largest column. A class
+    that a source model does not know has probability 0 there.
+
+    References
+    ----------
+    .. [1] Y.-F. Li, L.-Z. Guo, Z.-H. Zhou. "Towards safe weakly supervised
+       learning". IEEE Transactions on Pattern Analysis and Machine Intelligence
+       43(1), 2021. :doi:`10.1109/TPAMI.2019.2922396`
+
+    Examples
+    --------
+    The truth is close to the first of two sources; three labels are few.
+
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sktransfer.safe import SAFEW
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(260, 2))
+    >>> domain = np.repeat([1, 2, -1], [30, 30, 200])
+    >>> slopes = {1: [1.0, 1.0], 2: [-1.0, 1.0], -1: [0.8, 1.0]}
+    >>> y = np.array([x @ slopes[d] for x, d in zip(X, domain)])
+    >>> y += 0.5 * rng.normal(size=260)
+    >>> seen = np.where(np.arange(260) < 63, y, np.nan)
+    >>> model = SAFEW(LinearRegression()).fit(X, seen, sample_domain=domain)
+    >>> model.weights_.round(1)
+    array([0.7, 0.3])
+    >>> round(model.score(X[63:], y[63:]), 2)
+    0.75
+    >>> round(model.estimator_.score(X[63:], y[63:]), 2)
+    0.4
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "source": [HasMethods(["predict"]), list, tuple, None],
+        "loss": [StrOptions({"squared", "hinge"})],
+    }
+
+    def __init__(self, estimator, source=None, *, loss="squared"):
+        super().__init__(estimator)
+        self.source = source
+        self.loss = loss
+
+    def _fit_estimator(self, data, fit_params):
+        source = as_list(self.source)
+        self._check_input(source, data)
+        params = slice_params(fit_params, data.is_labeled_target)
+        baseline = clone(self.estimator).fit(data.X_labeled, data.y_labeled, **params)
+        if not source:
+            models = fit_sources([clone(self.estimator)], data, fit_params)
+        else:
+            models = fit_sources(source, data)
+        self.source_models_, self.source_names_ = models
+        X = data.X_unlabeled if data.n_target > data.n_labeled else data.X_labeled
+        goal = self._scores([baseline], ["baseline"], X)[0]
+        self.weights_, scores = np.empty(0), goal
+        if self.source_models_:
+            columns = self._scores(self.source_models_, self.source_names_, X, baseline)
+            solve = safew_hinge if self.loss == "hinge" else safew_squared
+            self.weights_, scores = solve(goal, columns)
+        flat = scores.shape[1] == 1 and not is_classifier(self.estimator)
+        self.safe_scores_ = scores[:, 0] if flat else scores
+        return baseline
+
+    def _check_input(self, source, data):
+        """Refuse models and classes that cannot be combined, before any fit."""
+        check_sources(source, self.n_features_in_)
+        if not is_classifier(self.estimator):
+            if self.loss == "hinge":
+                raise ValueError(
+                    "loss='hinge' is for classifiers, but estimator="
+                    f"{self.estimator!r} is none: use loss='squared'."
+                )
+            return
+        named = [("estimator", self.estimator)]
+        named += [(f"source[{i}]", model) for i, model in enumerate(source)]
+        for name, model in named:
+            if self.loss == "squared" and not hasattr(model, "predict_proba"):
+                raise TypeError(
+                    f"{name}={model!r} has no predict_proba, which loss='squared' "
+                    "needs: use loss='hinge' or a classifier with probabilities."
+                )
+        classes = np.unique(data.y_labeled)
+        for name, model in named[1:]:
+            if is_fitted(model) and hasattr(model, "classes_"):
+                _check_classes(name, model.classes_, classes)
+        if not source or not all(map(is_fitted, source)):
+            for domain, _, y in data.each_source():
+                _check_classes(f"source {domain}", np.unique(y), classes)
+
+    def _scores(self, models, names, X, baseline=None):
+        """Return what the loss compares, shape (n_models, n_rows, n_columns)."""
+        if not is_classifier(self.estimator):
+            first = np.asarray((baseline or models[0]).predict(X))
+            n_outputs = 1 if first.ndim == 1 else first.shape[1]
+            return predict_columns(models, names, X, n_outputs)
+        classes = (baseline or models[0]).classes_
+        score = _votes if self.loss == "hinge" else _probabilities
+        return np.stack([score(model, X, classes) for model in models])
+
+    def _combine(self, X):
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        models = self.source_models_ or [self.estimator_]
+        weights = self.weights_ if self.source_models_ else np.ones(1)
+        names = self.source_names_ or ["baseline"]
+        return np.tensordot(
+            weights, self._scores(models, names, X, self.estimator_), axes=1
+        )
+
+    def predict(self, X):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Weighted mean of the source models, or its best class.
+        """
+        combined = self._combine(X)
+        if is_classifier(self.estimator):
+            return self.classes_[combined.argmax(axis=1)]
+        return combined[:, 0] if self.safe_scores_.ndim == 1 else combined
+
+    @available_if(_gives_proba)
+    def predict_proba(self, X):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Weighted mean of the source models, in the order of ``classes_``.
+        """
+        return self._combine(X)
+
+    @available_if(_gives_proba)
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``; -inf for 0.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self._combine(X))
+
+    @available_if(_gives_votes)
+    def decision_function(self, X):
+        """Compute the weighted votes for the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Votes in [-1, 1]; of two classes those for the second.
+        """
+        votes = self._combine(X)
+        return votes[:, 1] if votes.shape[1] == 2 else votes
+
+    def score(self, X, y, sample_weight=None):
+        """Score predictions on labeled target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, R2 for regressors.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If a row of ``y`` carries a marker.
+        """
+        check_is_fitted(self)
+        check_scorable(y, getattr(self, "classes_", None))
+        metric = accuracy_score if is_classifier(self.estimator) else r2_score
+        return metric(y, self.predict(X), sample_weight=sample_weight)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.uses_unlabeled = True
+        tags.transfer_tags.source_free = True
+        return tags
+
+
+def _check_classes(name, known, classes):
+    unseen = np.setdiff1d(known, classes)
+    if len(unseen):
+        raise DomainError(
+            f"{name} knows the classes {unseen.tolist()}, but no labeled target row "
+            "has them: label a target row of each class or leave these source rows out."
+        )
+
+
+def _probabilities(model, X, classes):
+    proba = np.zeros((X.shape[0], len(classes)))
+    proba[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
+    return proba
+
+
+def _votes(model, X, classes):
+    return np.where(np.asarray(model.predict(X))[:, None] == classes, 1.0, -1.0)
+
+
+def safew_squared(goal, columns):
+    r"""Project the baseline's predictions on the hull of the models' predictions.
+
+    Parameters
+    ----------
+    goal : ndarray of shape (n, n_columns)
+        Predictions of the baseline.
+    columns : ndarray of shape (n_models, n, n_columns)
+        Predictions of the models.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_models,)
+        Point of the simplex.
+    scores : ndarray of shape (n, n_columns)
+        The projection.
+    """
+    weights = fit_simplex_weights(columns.reshape(len(columns), -1), goal.ravel())
+    return weights, np.tensordot(weights, columns, axes=1)
+
+
+def safew_hinge(goal, columns, *, tol=1e-5):
+    r"""Solve :math:`\max_{|h| \le 1} \min_k (h - h_0)'f_k` for votes in [-1, 1].
+
+    Parameters
+    ----------
+    goal : ndarray of shape (n, n_columns)
+        Votes :math:`h_0` of the baseline.
+    columns : ndarray of shape (n_models, n, n_columns)
+        Votes :math:`f_k` of the models.
+    tol : float, default=1e-5
+        Duality gap relative to the number of votes that counts as solved.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_models,)
+        Multipliers of the models, a point of the simplex.
+    scores : ndarray of shape (n, n_columns)
+        The maximin votes :math:`h`.
+    """
+    import cvxpy as cp
+
+    votes = np.vstack([goal.ravel(), columns.reshape(len(columns), -1)])
+    # equal patterns of votes share one variable: seldom more than a few dozen
+    patterns, inverse, counts = np.unique(
+        votes, axis=1, return_inverse=True, return_counts=True
+    )
+    share = counts / counts.sum()
+    h = cp.Variable(len(share))
+    worst = cp.Variable()
+    gains = (patterns[1:] * share) @ (h - patterns[0])
+    limits = [gains >= worst, h <= 1, h >= -1]
+    # an interior point treats equal models alike, whatever the order of the rows
+    cp.Problem(cp.Maximize(worst), limits).solve(solver=cp.CLARABEL)
+    weights = np.clip(limits[0].dual_value, 0, None)
+    weights /= weights.sum()
+    scores = np.clip(h.value, -1, 1)
+    mean = weights @ patterns[1:]
+    upper = share @ (np.abs(mean) - patterns[0] * mean)
+    lower = ((patterns[1:] * share) @ (scores - patterns[0])).min()
+    if upper - lower > tol:
+        warnings.warn(
+            "The linear program of SAFEW did not converge: duality gap "
+            f"{upper - lower:.2g}.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+    return weights, scores[inverse].reshape(goal.shape)
