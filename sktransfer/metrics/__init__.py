@@ -1,0 +1,75 @@
+"""Similarity of domains and transferability of source models.
+
+Similarity measures compare source rows with target rows; small means similar unless
+the function says otherwise. Transferability scores judge the features or the
+predictions of a source model on labeled target rows; higher is better, and logarithms
+are natural.
+"""
+
+from sktransfer.metrics._azab import azab_weights
+from sktransfer.metrics._bregman import bregman
+from sktransfer.metrics._domain_classifier import proxy_a_distance
+from sktransfer.metrics._feature_correlation import feature_correlation
+from sktransfer.metrics._gaussian import coral_distance, gaussian_kl
+from sktransfer.metrics._gbc import gbc
+from sktransfer.metrics._h_score import h_score
+from sktransfer.metrics._hsic import hsic
+from sktransfer.metrics._label_informed import label_informed_divergence
+from sktransfer.metrics._leep import leep, n_leep, nce
+from sktransfer.metrics._logme import logme
+from sktransfer.metrics._mmd import mmd, mmd_test
+from sktransfer.metrics._negative_transfer import (
+    cross_val_ntg,
+    make_ntg_scorer,
+    negative_transfer_gap,
+)
+from sktransfer.metrics._otce import (
+    OTCEComponents,
+    OTCERegressor,
+    otce,
+    otce_components,
+)
+from sktransfer.metrics._q_statistic import q_statistic
+from sktransfer.metrics._rank_of_domain import rank_of_domain
+from sktransfer.metrics._scatter import domain_transferability_estimation
+from sktransfer.metrics._silhouette import silhouette
+from sktransfer.metrics._transport import (
+    sinkhorn_divergence,
+    sliced_wasserstein,
+    wasserstein,
+)
+from sktransfer.metrics._transrate import transrate
+
+__all__ = [
+    "OTCEComponents",
+    "OTCERegressor",
+    "azab_weights",
+    "bregman",
+    "coral_distance",
+    "cross_val_ntg",
+    "domain_transferability_estimation",
+    "feature_correlation",
+    "gaussian_kl",
+    "gbc",
+    "h_score",
+    "hsic",
+    "label_informed_divergence",
+    "leep",
+    "logme",
+    "make_ntg_scorer",
+    "mmd",
+    "mmd_test",
+    "n_leep",
+    "nce",
+    "negative_transfer_gap",
+    "otce",
+    "otce_components",
+    "proxy_a_distance",
+    "q_statistic",
+    "rank_of_domain",
+    "silhouette",
+    "sinkhorn_divergence",
+    "sliced_wasserstein",
+    "transrate",
+    "wasserstein",
+]

@@ -1,0 +1,72 @@
+"""Validation shared by the functions of this package."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.validation import _num_samples
+
+
+def check_domain_pair(X_source, X_target, *, min_rows=1):
+    """Return two float64 arrays with the same number of features."""
+    X_source = check_array(
+        X_source, dtype=np.float64, input_name="X_source", ensure_min_samples=min_rows
+    )
+    X_target = check_array(
+        X_target, dtype=np.float64, input_name="X_target", ensure_min_samples=min_rows
+    )
+    if X_source.shape[1] != X_target.shape[1]:
+        raise ValueError(
+            f"X_source has {X_source.shape[1]} features and X_target has "
+            f"{X_target.shape[1]}; both domains need the same features."
+        )
+    return X_source, X_target
+
+
+def encode_labels(y, n_samples=None, *, name="y", min_classes=1):
+    """Return ``(classes, codes)`` of class labels of any kind."""
+    labels = column_or_1d(y, warn=True)
+    if n_samples is not None and _num_samples(labels) != n_samples:
+        raise ValueError(
+            f"{name} has {_num_samples(labels)} entries for {n_samples} rows."
+        )
+    if labels.dtype == object and any(v is None or v != v for v in labels):
+        raise ValueError(f"{name} has missing labels; pass labeled rows only.")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(f"{name} has missing labels; pass labeled rows only.")
+    if labels.dtype.kind == "f" and (labels != np.round(labels)).any():
+        raise ValueError(
+            f"{name} holds continuous values, but class labels are needed here."
+        )
+    classes, codes = np.unique(labels, return_inverse=True)
+    if len(classes) < min_classes:
+        raise ValueError(
+            f"{name} has {len(classes)} class; at least {min_classes} are needed."
+        )
+    return classes, codes
+
+
+def check_features(features, y, *, min_classes=1):
+    """Return float64 features and the encoded labels of their rows."""
+    features = check_array(features, dtype=np.float64, input_name="features")
+    return features, *encode_labels(y, len(features), min_classes=min_classes)
+
+
+def class_means(features, codes, n_classes):
+    """Return the mean of each class and the number of rows of each class."""
+    counts = np.bincount(codes, minlength=n_classes)
+    order = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    sums = np.add.reduceat(features[order], starts, axis=0)
+    return sums / counts[:, None], counts
+
+
+def warn_not_converged(what, residual, tol, advice):
+    """Warn with the residual that a solver ended with."""
+    warnings.warn(
+        f"{what} did not converge: residual {residual:.2e}, tolerance {tol:.1e}. "
+        f"{advice}",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
