@@ -11,7 +11,7 @@ matter, so that no n x n matrix is factored.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -354,16 +354,24 @@ def solve_box_qp(
             free = float(linear[0]) / curvature if curvature > 0 else high
             x = np.array([min(max(free, low), high)])
         return x, certify(x, 0, tol)
-    point = _InteriorPoint(form, linear, upper, (low, high))
-    best, best_info = point.x, certify(certify.project(point.x), 0, tol)
-    for n_iter in range(max_iter + 1):
-        x = certify.project(point.x)
-        info = certify(x, n_iter, tol)
-        if info.duality_gap < best_info.duality_gap or n_iter == 0:
-            best, best_info = x, info
-        if best_info.converged or n_iter == max_iter or not point.advance():
+    best: Array | None = None
+    best_info: BoxQPInfo | None = None
+    total = 0
+    # the floor damps directions that Q leaves free; rounding decides which one works
+    for floor in (1e-9, 1e-8, 1e-10):
+        point = _InteriorPoint(form, linear, upper, (low, high), floor)
+        while True:
+            x = certify.project(point.x)
+            info = certify(x, total, tol)
+            if best_info is None or info.duality_gap < best_info.duality_gap:
+                best, best_info = x, info
+            if info.converged or total >= max_iter or not point.advance():
+                break
+            total += 1
+        if best_info.converged or total >= max_iter:
             break
-    return best, certify(best, n_iter, tol)
+    assert best is not None and best_info is not None
+    return best, replace(best_info, n_iter=total)
 
 
 class _Certifier:
@@ -396,7 +404,12 @@ class _InteriorPoint:
     """Mehrotra's predictor-corrector steps for the box and the slab."""
 
     def __init__(
-        self, form: QuadraticForm, q: Array, upper: float, bounds: tuple[float, float]
+        self,
+        form: QuadraticForm,
+        q: Array,
+        upper: float,
+        bounds: tuple[float, float],
+        floor: float,
     ) -> None:
         self.form, self.q, self.upper = form, q, upper
         n = form.size
@@ -417,6 +430,7 @@ class _InteriorPoint:
             middle / n > upper / 10
         )
         self.zl = self.zu = 0.1 * unit
+        self.floor = floor * unit
 
     def advance(self) -> bool:
         """Take one step; False where rounding stops all progress."""
@@ -427,7 +441,7 @@ class _InteriorPoint:
         mu = float(x @ z + room @ w + below * self.zl + above * self.zu) / (2 * n + 2)
         dual = self.form.matvec(x) - self.q - z + w + (self.zu - self.zl)
         t = self.zl / below + self.zu / above
-        cheap, accurate = self.form.shifted(z / x + w / room, t)
+        cheap, accurate = self.form.shifted(z / x + w / room + self.floor, t)
 
         def step(solve: Solve, rz: Array, rw: Array, rl: float, ru: float) -> _Step:
             rhs = -dual - rz / x + rw / room - (rl / below - ru / above)

@@ -306,7 +306,7 @@ def check_positive_semidefinite(K: Array, kernel: KernelSpec) -> None:
     Raises
     ------
     ValueError
-        If the matrix is not finite, not symmetric or not positive semidefinite.
+        If the matrix is not finite or not positive semidefinite.
     """
     name = repr(kernel) if isinstance(kernel, str) else getattr(kernel, "__name__", "?")
     if not np.isfinite(K.sum()):
@@ -314,8 +314,6 @@ def check_positive_semidefinite(K: Array, kernel: KernelSpec) -> None:
     if isinstance(kernel, str) and kernel in PSD_KERNELS:
         return
     scale = float(np.max(np.abs(K.diagonal()), initial=0.0)) * K.shape[0]
-    if not np.allclose(K, K.T, rtol=1e-6, atol=1e-10 * scale):
-        raise ValueError(f"kernel {name} is not symmetric: k(x, y) != k(y, x)")
     try:
         linalg.cholesky(
             K + 1e-8 * scale * np.eye(K.shape[0]), lower=True, check_finite=False
@@ -339,7 +337,7 @@ def _solve_cvxpy(
     objective = 0.5 * cp.quad_form(b, cp.psd_wrap(K / unit)) - (kappa / unit) @ b
     constraints = [b >= 0, b <= upper, cp.sum(b) >= bounds[0], cp.sum(b) <= bounds[1]]
     cp.Problem(cp.Minimize(objective), constraints).solve(
-        solver=cp.CLARABEL, tol_gap_abs=1e-12, tol_gap_rel=1e-10, tol_feas=1e-10
+        solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-9, tol_feas=1e-9
     )
     return project_box_slab(np.asarray(b.value), upper, *bounds)
 
