@@ -7,7 +7,7 @@ run on every line.
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
-from sktransfer.feature import TCA
+from sktransfer.feature import SSTCA, TCA
 from sktransfer.instance import KMM
 
 ESTIMATORS = [
@@ -22,6 +22,7 @@ ESTIMATORS = [
     KMM(Ridge()),
     TCA(2),
     TCA(2, kernel="linear"),
+    SSTCA(2),
 ]
 
 #: per class: name of a check -> the property of the method that makes it fail

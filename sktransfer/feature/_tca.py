@@ -3,6 +3,7 @@
 import warnings
 from numbers import Integral, Real
 
+import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -15,7 +16,74 @@ from sktransfer.base import KernelParametersMixin, TransferTransformer
 __all__ = ["TCA"]
 
 
-class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransformer):
+class KernelComponents(
+    KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransformer
+):
+    """Template of component analyses: the hook ``_solve(data)`` finds components.
+
+    ``_solve`` returns components, eigenvalues and their
+    :class:`~sktransfer._solvers.tca.TCAInfo`.
+    """
+
+    _parameter_constraints: dict = {
+        **KernelParametersMixin._kernel_constraints,
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "mu": [Interval(Real, 0, None, closed="neither")],
+        "eigen_solver": [StrOptions({"auto", "dense", "lanczos", "nystroem"})],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def _fit_domains(self, data):
+        if self.n_components > data.X.shape[0]:
+            raise ValueError(
+                f"n_components={self.n_components} exceeds the number of rows, "
+                f"n_samples = {data.X.shape[0]}."
+            )
+        components, self.eigenvalues_, info = self._solve(data)
+        if not info.converged:
+            warnings.warn(
+                f"The eigensolver ({info.solver}) stopped with a relative residual of "
+                f"{info.eigen_residual:.1e}, above tol={self.tol:g}. Raise tol, or "
+                "use eigen_solver='dense'.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        self.components_ = components.astype(data.X.dtype, copy=False)
+        self.X_fit_ = {"dual": data.X, "primal": None}.get(info.form)
+        if info.form == "landmarks":
+            self.X_fit_ = take_rows(data.X, info.landmarks)
+        self.residual_ = info.eigen_residual
+        self.subspace_error_ = info.subspace_error
+
+    def _transform(self, X, source):
+        if self.X_fit_ is None:
+            return np.asarray(X @ self.components_)
+        Z = kernel_product(
+            X,
+            self.X_fit_,
+            self.components_,
+            kernel=self.kernel,
+            gamma=self.gamma_,
+            degree=self.degree,
+            coef0=self.coef0,
+            kernel_params=self.kernel_params,
+        )
+        return Z.astype(X.dtype, copy=False)
+
+    @property
+    def _n_features_out(self):
+        return self.components_.shape[1]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transfer_tags.uses_unlabeled = True
+        return tags
+
+
+class TCA(KernelComponents):
     r"""Transfer component analysis: components on which the domains agree.
 
     The components keep the variance of all rows and bring the means of source and
@@ -28,7 +96,7 @@ class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
     mu : float in (0, inf), default=1.0
         Weight of the regularizer :math:`\mathrm{tr}(W'W)`. The larger it is, the
         less the distance of the domains counts; as it grows the components become
-        those of kernel PCA.
+        the leading eigenvectors of :math:`KHK`, a form of kernel PCA.
     kernel : {"linear", "rbf", "poly", "sigmoid", "laplacian", "cosine"} or callable, \
             default="rbf"
         Kernel; a callable takes two rows.
@@ -48,8 +116,6 @@ class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         the kernel matrix fits `memory_budget`, else "nystroem".
     tol : float in (0, inf), default=1e-8
         Eigen-residual above which a warning is given (1e-3 at least for float32).
-    max_iter : int in [1, inf), default=None
-        Largest number of Lanczos restarts; None is the solver's own.
     n_landmarks : int in [1, inf), default=500
         Rank of the "nystroem" kernel.
     memory_budget : float in (0, inf), default=1024.0
@@ -94,7 +160,7 @@ class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
     With K the kernel matrix of all n rows, :math:`H = I - 11'/n`, and
     :math:`v_i = 1/n_s` on source rows and :math:`-1/n_t` on target rows, W holds the
     leading eigenvectors of :math:`(K v v' K + \mu I)^{-1} K H K` [1]_. Without source
-    rows :math:`v = 0` and the components are those of kernel PCA. Cost: one kernel
+    rows :math:`v = 0` and the components are eigenvectors of :math:`KHK`. Cost: one kernel
     matrix and a few products with it; with "nystroem" linear in the rows.
 
     References
@@ -120,15 +186,8 @@ class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
     """
 
     _parameter_constraints: dict = {
-        **KernelParametersMixin._kernel_constraints,
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "mu": [Interval(Real, 0, None, closed="neither")],
-        "eigen_solver": [StrOptions({"auto", "dense", "lanczos", "nystroem"})],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
-        "n_landmarks": [Interval(Integral, 1, None, closed="left")],
+        **KernelComponents._parameter_constraints,
         "memory_budget": [Interval(Real, 0, None, closed="neither")],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -143,7 +202,6 @@ class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         kernel_params=None,
         eigen_solver="auto",
         tol=1e-8,
-        max_iter=None,
         n_landmarks=500,
         memory_budget=1024.0,
         random_state=0,
@@ -157,14 +215,12 @@ class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         self.kernel_params = kernel_params
         self.eigen_solver = eigen_solver
         self.tol = tol
-        self.max_iter = max_iter
         self.n_landmarks = n_landmarks
         self.memory_budget = memory_budget
         self.random_state = random_state
 
-    def _fit_domains(self, data):
-        check_n_components(self.n_components, data.X)
-        self.components_, self.eigenvalues_, info = tca_components(
+    def _solve(self, data):
+        return tca_components(
             data.X,
             data.is_source,
             n_components=self.n_components,
@@ -172,63 +228,12 @@ class TCA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
             **self._kernel_options(data.X),
             eigen_solver=self.eigen_solver,
             tol=self.tol,
-            max_iter=self.max_iter,
             n_landmarks=self.n_landmarks,
             memory_budget=self.memory_budget,
             random_state=self.random_state,
         )
-        warn_unless_converged(info, self.tol)
-        rows = {"dual": data.X, "primal": None}
-        self.X_fit_ = (
-            take_rows(data.X, info.landmarks)
-            if info.form == "landmarks"
-            else rows[info.form]
-        )
-        self.residual_ = info.eigen_residual
-        self.subspace_error_ = info.subspace_error
-
-    def _transform(self, X, source):
-        if self.X_fit_ is None:
-            return X @ self.components_
-        return kernel_product(
-            X,
-            self.X_fit_,
-            self.components_,
-            kernel=self.kernel,
-            gamma=self.gamma_,
-            degree=self.degree,
-            coef0=self.coef0,
-            kernel_params=self.kernel_params,
-        )
-
-    @property
-    def _n_features_out(self):
-        return self.components_.shape[1]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.transfer_tags.target_labels = "unused"
-        tags.transfer_tags.uses_unlabeled = True
         return tags
-
-
-def check_n_components(n_components, X):
-    """Refuse more components than rows."""
-    if n_components > X.shape[0]:
-        raise ValueError(
-            f"n_components={n_components} exceeds the number of rows, "
-            f"n_samples = {X.shape[0]}."
-        )
-
-
-def warn_unless_converged(info, tol):
-    """Warn with the residual of an eigensolver that stopped early."""
-    if not info.converged:
-        warnings.warn(
-            f"The eigensolver ({info.solver}) stopped with a relative residual of "
-            f"{info.eigen_residual:.1e}, above tol={tol:g}. Raise max_iter or tol, or "
-            "use eigen_solver='dense'.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
