@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from sktransfer._solvers.simplex_qp import SimplexQPInfo
 from sktransfer.base import without_sources
+from sktransfer.datasets import make_concept_shift
 from sktransfer.hypothesis import SecureRLS
 
 
@@ -247,56 +248,40 @@ def test_one_labeled_row_shifts_the_source(query):
     assert_allclose(model.loo_predictions_, weight * SLOPE.predict(query[:1]))
 
 
-def domains(rng, sources, n_labeled, coef, noise=0.5):
-    """Rows of linear sources and a target; everything labeled."""
-    blocks = [(k + 1, 200, w) for k, w in enumerate(sources)]
-    X, y, domain = [], [], []
-    for d, n, w in [*blocks, (-1, n_labeled, coef)]:
-        X.append(rng.normal(size=(n, len(w))))
-        y.append(X[-1] @ w + noise * rng.normal(size=n))
-        domain.append(np.full(n, d))
-    return np.concatenate(X), np.concatenate(y), np.concatenate(domain)
-
-
-def mean_errors(related, seeds=8):
-    """Mean test errors of (secure, target alone, pooled, source alone)."""
+def mean_errors(shift, seeds=20):
+    """Mean excess test errors of (secure, target alone, pooled, source alone)."""
     errors = []
     for seed in range(seeds):
-        rng = np.random.default_rng(seed)
-        coef = rng.normal(size=10)
-        shift = 0.3 * rng.normal(size=10) if related else -coef + rng.normal(size=10)
-        X, y, domain = domains(rng, [coef + shift], 20, coef)
-        X_test = rng.normal(size=(500, 10))
-        own = domain == -1
-        secure = SecureRLS(alpha=0.05).fit(X, y, sample_domain=domain)
+        data = make_concept_shift(shift=shift, n_unlabeled=0, random_state=seed)
+        X, y, own = data.X, data.y, data.sample_domain < 0
+        alone = SecureRLS(alphas=np.logspace(-2, 2, 9), truncation=None)  # ridge
         fits = [
-            secure,
-            Ridge(alpha=20 * 0.05).fit(X[own], y[own]),
-            Ridge(alpha=1.0).fit(X, y),
-            Ridge(alpha=1.0).fit(X[~own], y[~own]),
+            clone(alone).set_params(truncation="auto").fit(X, y, data.sample_domain),
+            clone(alone).fit(X[own], y[own]),
+            clone(alone).fit(X, y),
+            clone(alone).fit(X[~own], y[~own]),
         ]
-        truth = X_test @ coef
-        errors.append([np.mean((f.predict(X_test) - truth) ** 2) for f in fits])
+        truth = data.X_test @ data.coef[-1]
+        errors.append([np.mean((f.predict(data.X_test) - truth) ** 2) for f in fits])
     return np.mean(errors, axis=0)
 
 
 def test_unrelated_source_does_not_hurt():
-    secure, alone, pooled, _ = mean_errors(related=False)
-    assert secure < 1.15 * alone
-    assert pooled > 5 * alone
+    """A rule at distance 2 from the target's, whose norm is 1."""
+    secure, alone, pooled, _ = mean_errors(shift=2.0)
+    assert secure < 1.1 * alone
+    assert pooled > 10 * alone
 
 
 def test_related_source_beats_target_and_source_alone():
-    secure, alone, _, source = mean_errors(related=True)
+    secure, alone, _, source = mean_errors(shift=0.3)
     assert secure < 0.8 * alone
     assert secure < 0.8 * source
 
 
 def test_useless_source_among_several_gets_no_weight():
-    rng = np.random.default_rng(0)
-    coef = rng.normal(size=10)
-    X, y, domain = domains(rng, [coef, -coef], 20, coef)
-    model = SecureRLS().fit(X, y, sample_domain=domain)
+    data = make_concept_shift(shift=[0.1, 3.0], random_state=0)
+    model = SecureRLS().fit(data.X, data.y, sample_domain=data.sample_domain)
     assert model.source_names_ == ["1", "2"]
     assert model.source_weights_[0] > 0.8
     assert model.source_weights_[1] < 0.05
