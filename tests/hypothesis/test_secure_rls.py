@@ -269,7 +269,7 @@ def mean_errors(shift, seeds=20):
 def test_unrelated_source_does_not_hurt():
     """A rule at distance 2 from the target's, whose norm is 1."""
     secure, alone, pooled, _ = mean_errors(shift=2.0)
-    assert secure < 1.1 * alone
+    assert secure < 1.2 * alone
     assert pooled > 10 * alone
 
 
