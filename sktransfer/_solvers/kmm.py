@@ -335,7 +335,11 @@ def _solve_cvxpy(
     unit = float(np.mean(np.abs(kappa))) or 1.0
     b = cp.Variable(K.shape[0])
     objective = 0.5 * cp.quad_form(b, cp.psd_wrap(K / unit)) - (kappa / unit) @ b
-    constraints = [b >= 0, b <= upper, cp.sum(b) >= bounds[0], cp.sum(b) <= bounds[1]]
+    constraints = [b >= 0, b <= upper]
+    if bounds[0] == bounds[1]:  # two inequalities would leave no interior
+        constraints += [cp.sum(b) == bounds[0]]
+    else:
+        constraints += [cp.sum(b) >= bounds[0], cp.sum(b) <= bounds[1]]
     cp.Problem(cp.Minimize(objective), constraints).solve(
         solver=cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-9, tol_feas=1e-9
     )

@@ -36,10 +36,10 @@ def cvxpy_optimum(K, kappa, upper, bounds):
 
     unit = np.mean(np.abs(kappa))
     b = cp.Variable(len(kappa))
-    problem = cp.Problem(
-        cp.Minimize(0.5 * cp.quad_form(b, cp.psd_wrap(K / unit)) - (kappa / unit) @ b),
-        [b >= 0, b <= upper, cp.sum(b) >= bounds[0], cp.sum(b) <= bounds[1]],
-    )
+    low, high = bounds
+    slab = [cp.sum(b) == low] if low == high else [cp.sum(b) >= low, cp.sum(b) <= high]
+    value = 0.5 * cp.quad_form(b, cp.psd_wrap(K / unit)) - (kappa / unit) @ b
+    problem = cp.Problem(cp.Minimize(value), [b >= 0, b <= upper, *slab])
     problem.solve(solver=cp.CLARABEL, tol_gap_rel=1e-8)
     return problem.value * unit
 
