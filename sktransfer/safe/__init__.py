@@ -1,0 +1,5 @@
+"""Estimators that are built to be no worse than the target alone."""
+
+from sktransfer.safe._transfer_guard import TransferGuard
+
+__all__ = ["TransferGuard"]

@@ -1,0 +1,569 @@
+"""Transfer only as far as the target's labels support it."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import stats
+from scipy.special import logit
+from sklearn import config_context
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.metrics import (
+    accuracy_score,
+    check_scoring,
+    get_scorer_names,
+    r2_score,
+)
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._domains import check_scorable, take_rows
+from sktransfer._solvers.aggregation import blend_weight
+from sktransfer._solvers.simplex_qp import solve_simplex_qp
+from sktransfer.base import (
+    TransferMetaEstimator,
+    consumes_sample_domain,
+    fit_on_domains,
+    get_transfer_tags,
+    slice_params,
+    without_sources,
+)
+from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
+
+__all__ = ["TransferGuard"]
+
+# a smaller weight is taken for a refusal, which spares one model in predict
+_LEAST_WEIGHT = 0.01
+
+
+def _both_have(method):
+    def check(self):
+        models = getattr(self, "models_", None) or [
+            self.estimator,
+            self.target_estimator or self.estimator,
+        ]
+        for model in models:
+            getattr(model, method)
+        return True
+
+    return check
+
+
+def _has_decision(self):
+    model = getattr(self, "transfer_", None) or self.estimator
+    return hasattr(model, "decision_function")
+
+
+class TransferGuard(TransferMetaEstimator):
+    r"""Use, blend or refuse transfer, by evidence from the labeled target rows.
+
+    The guard fits :math:`\theta(S,T)` and :math:`\theta(0,T)`, compares them on
+    target rows that both were not fitted on, and predicts with the one, the other or
+    a blend.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator of this library, or a pipeline that ends in one; classifier or
+        regressor.
+    target_estimator : estimator, default=None
+        What to fall back on. None: ``estimator`` without its sources,
+        :math:`\theta(0,T)`. A plain estimator is fitted on the labeled target rows.
+    cv : int, splitter or iterable, default=5
+        How the labeled target rows are held out, as in
+        :func:`~sktransfer.metrics.cross_val_ntg`. With up to 30 labeled target rows
+        an int is raised to the number of rows (leave-one-out), because a fold less
+        of so few rows would understate what :math:`\theta(0,T)` can do.
+    scoring : str, callable or None, default=None
+        Score of the gap; higher is better. None: the negated mean squared error, for
+        classifiers of the probabilities (the Brier score). ``policy="aggregate"``
+        takes its weight from that loss in any case.
+    policy : {"select", "aggregate", "safew"}, default="select"
+        "select" transfers or refuses: it transfers if the probability that the
+        sources hurt is at most ``risk``. "aggregate" blends both predictions; it
+        keeps more of the gain at the same risk and is the better choice unless one
+        plain model is needed. "safew" needs no evidence from labels: see Notes.
+    risk : float in (0, 1), default=0.4
+        Tolerated probability of transferring too much: see Notes. Smaller is safer
+        and keeps less of the gain.
+    n_jobs : int, default=None
+        Number of folds that are fitted in parallel.
+    random_state : int, RandomState instance or None, default=0
+        Deals the labeled target rows to the folds when ``cv`` is an int. The order of
+        the rows does not matter.
+
+    Attributes
+    ----------
+    transfer_ : estimator
+        The fitted :math:`\theta(S,T)`.
+    target_only_ : estimator
+        The fitted :math:`\theta(0,T)`.
+    ntg_ : float
+        Estimated negative transfer gap; positive: the sources hurt. NaN if no
+        labeled target row could be held out.
+    ntg_interval_ : ndarray of shape (2,)
+        95 % confidence interval of the gap.
+    transferred_ : bool
+        Whether the sources have a part in the prediction.
+    weights_ : ndarray of shape (n_models,)
+        Weights of ``models_``: nonnegative, with the sum 1.
+    models_ : list of estimator
+        ``target_only_``, ``transfer_`` and, for "safew" with several sources, the
+        fits with one source each.
+    n_held_out_ : int
+        Number of labeled target rows that the evidence comes from.
+    estimator_ : estimator
+        The same as ``transfer_``.
+    classes_ : ndarray of shape (n_classes,)
+        Classes of source and target; only for classifiers.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    sktransfer.metrics.cross_val_ntg : The gap alone.
+    sktransfer.metrics.make_ntg_scorer : The gap of a guard in a model search.
+
+    Notes
+    -----
+    *Aggregate.* The blend :math:`(1-w) f_0 + w f_1` of target-only and transfer
+    predictions has the out-of-fold risk
+
+    .. math:: R(w) = \frac1n \sum_i \lVert y_i - (1-w) f_0(x_i) - w f_1(x_i) \rVert^2,
+
+    with classes coded as indicators. Given the n rows, under a uniform prior on
+    [0, 1] and Gaussian errors of unknown variance, the best weight has the density
+
+    .. math:: p(w) \propto R(w)^{-n/2},
+
+    a Student t truncated to [0, 1]. The guard takes its ``risk`` quantile: the weight
+    is too large with that probability. With many rows it tends to the minimizer of
+    R, the best blend, at an excess risk of order 1/n; without evidence it is
+    ``risk``. A weight below 0.01 is set to 0.
+
+    *Select.* :math:`\theta(S,T)` is used if the upper limit, at level 1 - ``risk``, of
+    the gap's corrected resampled t (see :func:`~sktransfer.metrics.cross_val_ntg`) is
+    negative, else :math:`\theta(0,T)`.
+
+    *SAFEW.* The weights of the models that saw a source minimize
+
+    .. math:: \sum_{i \in T} \lVert f_0(x_i) - \textstyle\sum_k w_k f_k(x_i)
+              \rVert^2
+
+    over the simplex, on all target rows: the projection of the target-only prediction
+    on the hull of the transfer models. It is no worse than the target-only prediction
+    if the truth is in the hull. With one source the hull is one model, which is then
+    used.
+
+    *Few labels.* With one labeled row per class, or one in all, no row can be held
+    out. Then "aggregate" gives transfer the weight ``risk`` and "select" refuses.
+
+    Probabilities are blended where both models have them, else decision values
+    (coded -1 and 1), else votes. The decision values of blended probabilities are
+    their log-odds (two classes) or logarithms.
+
+    References
+    ----------
+    Y.-F. Li, Z.-H. Zhou. Towards making unlabeled data never hurt. IEEE Transactions
+    on Pattern Analysis and Machine Intelligence 37 (2015).
+    https://doi.org/10.1109/TPAMI.2014.2299812
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.baselines import Pooled
+    >>> from sktransfer.safe import TransferGuard
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 2))
+    >>> domain = np.repeat([1, -1], [40, 20])
+    >>> y = X[:, 0] * np.where(domain > 0, -1.0, 1.0)  # the source is reversed
+    >>> guard = TransferGuard(Pooled(Ridge())).fit(X, y, sample_domain=domain)
+    >>> guard.transferred_, bool(guard.ntg_ > 0)
+    (False, True)
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "target_estimator": [HasMethods(["fit", "predict"]), None],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "policy": [StrOptions({"select", "aggregate", "safew"})],
+        "risk": [Interval(Real, 0, 1, closed="neither")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        target_estimator=None,
+        cv=5,
+        scoring=None,
+        policy="select",
+        risk=0.4,
+        n_jobs=None,
+        random_state=0,
+    ):
+        super().__init__(estimator)
+        self.target_estimator = target_estimator
+        self.cv = cv
+        self.scoring = scoring
+        self.policy = policy
+        self.risk = risk
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _fit_estimator(self, data, fit_params):
+        self._check_estimators()
+        # every inner fit gets the domains of its own rows
+        fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
+        self.target_only_ = _fit_target(self._baseline(), data, fit_params)
+        if self._nothing_to_transfer(data):
+            self.transfer_ = self.target_only_
+            self.models_ = [self.target_only_]
+            self.ntg_, self.ntg_interval_ = 0.0, np.zeros(2)
+            self.n_held_out_ = 0
+            weights = np.ones(1)
+        else:
+            self.transfer_ = _fit_transfer(self.estimator, data, fit_params)
+            self.models_ = [self.target_only_, self.transfer_]
+            self._set_coding(data)
+            weights = self._weigh(data, fit_params)
+        self._set_coding(data)
+        self.weights_ = weights
+        self.transferred_ = bool(weights[1:].any())
+        return self.transfer_
+
+    def _check_estimators(self):
+        if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
+            raise TypeError(
+                f"estimator={self.estimator!r} is neither a classifier nor a regressor."
+            )
+        if not consumes_sample_domain(self.estimator):
+            get_transfer_tags(self.estimator)
+            raise TypeError(
+                f"The last step of estimator={self.estimator!r} does not take "
+                "sample_domain; wrap it, e.g. in Pooled of sktransfer.baselines."
+            )
+        other = self.target_estimator
+        if other is not None and is_classifier(other) != is_classifier(self.estimator):
+            raise TypeError(
+                f"target_estimator={other!r} and estimator={self.estimator!r} must "
+                "both be classifiers or both be regressors."
+            )
+
+    def _baseline(self):
+        other = self.target_estimator
+        return without_sources(self.estimator if other is None else other)
+
+    def _nothing_to_transfer(self, data):
+        source_free = get_transfer_tags(self.estimator).source_free
+        return not data.n_source and not source_free and self.target_estimator is None
+
+    def _set_coding(self, data):
+        """Decide what is blended: values, probabilities, decision values or votes."""
+        self._coding = _Coding(None, None)
+        if is_classifier(self.estimator):
+            known = [np.asarray(model.classes_) for model in self.models_]
+            classes = np.unique(np.concatenate([*known, np.unique(data.y_labeled)]))
+            for method in ("predict_proba", "decision_function", "predict"):
+                if all(hasattr(model, method) for model in self.models_):
+                    self._coding = _Coding(classes, method)
+                    break
+
+    def _weigh(self, data, fit_params):
+        """Return the weights of the models, and set what they come from."""
+        folds = target_folds(
+            data,
+            self._n_folds(data),
+            stratify=is_classifier(self.estimator),
+            random_state=self.random_state,
+        )
+        self.n_held_out_ = len(np.unique(np.concatenate([[], *(t for _, t in folds)])))
+        residuals = self._cross_fit(data, folds, fit_params)
+        if self.policy == "safew":
+            return self._project(data, fit_params)
+        if self.policy == "select":
+            weight = float(self._probability_of_harm <= self.risk)
+        else:
+            weight, _ = blend_weight(*residuals, quantile=self.risk)
+        weight = weight if weight >= _LEAST_WEIGHT else 0.0
+        return np.array([1 - weight, weight])
+
+    def _n_folds(self, data):
+        few = isinstance(self.cv, Integral) and data.n_labeled <= 30
+        return max(data.n_labeled, 2) if few else self.cv
+
+    def _cross_fit(self, data, folds, fit_params):
+        """Estimate the gap; return the out-of-fold residuals of both models."""
+        if not folds:
+            self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
+            self._probability_of_harm = 0.5
+            return np.zeros((2, 0, 1))
+        results = Parallel(n_jobs=self.n_jobs)(
+            delayed(_fit_and_compare)(
+                self.estimator, self._baseline(), data, train, test, self._coding,
+                self.scoring, fit_params,
+            )
+            for train, test in folds
+        )  # fmt: skip
+        residuals, gaps = zip(*results, strict=True)
+        gaps = np.array(gaps)
+        if not np.isfinite(gaps).all():
+            raise ValueError(
+                f"scoring={self.scoring!r} is not finite on a fold of the labeled "
+                "target rows. Pass a smaller cv as TargetKFold(...) of "
+                "sktransfer.model_selection, or another score."
+            )
+        labeled = data.is_labeled_target
+        sizes = [(len(test), labeled[train].sum()) for train, test in folds]
+        self.ntg_ = float(gaps.mean())
+        self.ntg_interval_ = corrected_resampled_t(gaps, sizes, 0.95)
+        self._probability_of_harm = _probability_positive(gaps, self.ntg_interval_)
+        return np.concatenate(residuals, axis=1)
+
+    def _project(self, data, fit_params):
+        if len(data.sources) > 1:
+            for source in data.sources:
+                rows = data.rows_of(source) | data.is_target
+                part, params = data.take(rows), slice_params(fit_params, rows)
+                self.models_.append(_fit_transfer(self.estimator, part, params))
+        self._set_coding(data)
+        rows = data.X_target
+        safe, *others = (self._coding.respond(m, rows).ravel() for m in self.models_)
+        others = np.stack(others)
+        weights, _ = solve_simplex_qp(2 * others @ others.T, -2 * others @ safe)
+        return np.concatenate([[0.0], weights])
+
+    def _blend(self, X):
+        """Return blended predictions, coded, one row per row of X."""
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        used = np.flatnonzero(self.weights_)
+        parts = (
+            self.weights_[k] * self._coding.respond(self.models_[k], X) for k in used
+        )
+        return sum(parts)
+
+    def predict(self, X):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            The blended prediction.
+        """
+        check_is_fitted(self)
+        if self.weights_.max() == 1:
+            X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+            return self.models_[int(self.weights_.argmax())].predict(X)
+        values = self._blend(X)
+        if self._coding.classes is None:
+            return values
+        return self.classes_[values.argmax(axis=1)]
+
+    @available_if(_both_have("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Blended probabilities, in the order of ``classes_``.
+        """
+        return self._blend(X)
+
+    @available_if(_both_have("predict_proba"))
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self._blend(X))
+
+    @available_if(_has_decision)
+    def decision_function(self, X):
+        """Compute decision values of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Blended decision values, or log-odds of blended probabilities.
+        """
+        values = self._blend(X)
+        if self._coding.method != "decision_function":
+            least = np.finfo(float).tiny
+            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
+            values = logit(values) if values.shape[1] == 2 else np.log(values)
+        return values[:, 1] if values.shape[1] == 2 else values
+
+    def score(self, X, y, sample_weight=None):
+        """Score predictions on labeled target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, R2 for regressors.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If a row of ``y`` carries a marker.
+        """
+        check_is_fitted(self)
+        classes = self._coding.classes
+        check_scorable(y, classes)
+        score = r2_score if classes is None else accuracy_score
+        return score(y, self.predict(X), sample_weight=sample_weight)
+
+    @property
+    def classes_(self):
+        """Classes of source and target, shape (n_classes,)."""
+        if not is_classifier(self.estimator):
+            raise AttributeError("a regressor has no classes_")
+        return self._coding.classes
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags = _guarded_tags(self)
+        if is_classifier(self.estimator):
+            tags.target_tags.multi_output = False
+        return tags
+
+
+def _guarded_tags(guard):
+    try:
+        tags = get_transfer_tags(guard.estimator)
+    except TypeError:  # a plain estimator: fit refuses it by name
+        return TransferMetaEstimator.__sklearn_tags__(guard).transfer_tags
+    tags.target_labels = "required"
+    tags.multi_target = False
+    tags.uses_unlabeled = tags.uses_unlabeled or guard.policy == "safew"
+    return tags
+
+
+class _Coding:
+    """Predictions and labels as rows of numbers that can be blended and compared."""
+
+    def __init__(self, classes, method):
+        self.classes = classes
+        self.method = method
+
+    def respond(self, model, X):
+        """Return the coded prediction, shape (n_samples, n_columns) or as y."""
+        if self.classes is None:
+            return np.asarray(model.predict(X), dtype=np.float64)
+        known = np.asarray(model.classes_)
+        if self.method == "predict":
+            return self.code(model.predict(X))
+        values = np.asarray(getattr(model, self.method)(X), dtype=np.float64)
+        absent = 0.0
+        if self.method == "decision_function":
+            absent = -1.0
+            if values.ndim == 1:
+                values = np.column_stack([-values, values])
+        full = np.full((len(values), len(self.classes)), absent)
+        full[:, np.searchsorted(self.classes, known)] = values
+        return full
+
+    def code(self, y):
+        """Return the coded labels."""
+        if self.classes is None:
+            return np.asarray(y, dtype=np.float64)
+        hit = np.asarray(y)[:, None] == self.classes
+        return np.where(hit, 1.0, -1.0 if self.method == "decision_function" else 0.0)
+
+    def residual(self, model, X, y):
+        """Return coded residuals of shape (n_samples, n_columns)."""
+        residual = self.code(y) - self.respond(model, X)
+        return residual.reshape(len(residual), -1)
+
+
+def _fit_transfer(estimator, data, fit_params):
+    if data.n_source or not data.labeled.all():
+        return fit_on_domains(clone(estimator), data, **fit_params)
+    # labels at face value: -1 may be a class here
+    with config_context(enable_metadata_routing=True):
+        return clone(estimator).fit(data.X, data.y, **fit_params)
+
+
+def _fit_target(baseline, data, fit_params):
+    """Fit theta(0,T); a plain estimator gets the labeled target rows."""
+    plain = not consumes_sample_domain(baseline)
+    rows = data.is_labeled_target if plain else data.is_target
+    return _fit_transfer(baseline, data.take(rows), slice_params(fit_params, rows))
+
+
+def _fit_and_compare(
+    estimator, baseline, data, train, test, coding, scoring, fit_params
+):
+    """Return residuals of both models on the held-out rows, and the gap there."""
+    rows, params = data.take(train), slice_params(fit_params, _mask(train, data))
+    X, y = take_rows(data.X, test), data.labels(test)
+    pair = (
+        _fit_target(baseline, rows, params),
+        _fit_transfer(estimator, rows, params),
+    )
+    residuals = np.stack([coding.residual(model, X, y) for model in pair])
+    if scoring is None:
+        losses = np.mean(np.sum(residuals**2, axis=2), axis=1)
+        return residuals, losses[1] - losses[0]
+    scores = [check_scoring(model, scoring=scoring)(model, X, y) for model in pair]
+    return residuals, scores[0] - scores[1]
+
+
+def _mask(rows, data):
+    mask = np.zeros(len(data.sample_domain), dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def _probability_positive(gaps, interval):
+    """Return the probability of a positive gap, by the t that made its interval."""
+    half_width = (interval[1] - interval[0]) / 2
+    if not np.isfinite(half_width):
+        return 0.5
+    mean, dof = gaps.mean(), len(gaps) - 1
+    if half_width == 0:
+        return float(mean > 0) if mean else 0.5
+    scale = half_width / stats.t.ppf(0.975, dof)
+    return float(stats.t.cdf(mean / scale, dof))
