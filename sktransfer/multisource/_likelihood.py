@@ -1,0 +1,431 @@
+"""What UOWQ asks of a model: its parameters and its Fisher information."""
+
+import warnings
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+from scipy import linalg, sparse
+from scipy.special import expit, softmax
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+)
+
+__all__ = ["FisherRoot", "Likelihood", "likelihood_of", "register_likelihood"]
+
+_MAX_SCORES = 4000
+_FREE = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class FisherRoot:
+    r"""A square root of the Fisher information, kept as a product of small factors.
+
+    Row ``i`` contributes ``factors[i]`` times its features: with
+    :math:`J = \frac1n \sum_i (B_i \otimes x_i^\top)^\top (B_i \otimes x_i^\top)` the
+    matrix of ``n_params`` squared entries is never formed.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix} of shape (n_rows, n_features)
+        Features; for a model that gives scores, the scores themselves.
+    factors : ndarray of shape (n_rows, n_factors, n_outputs)
+        Factor :math:`B_i` of each row.
+    intercept : bool
+        Whether every output has a last parameter that multiplies 1.
+    penalty : float in [0, inf), default=0.0
+        Precision of the Gaussian prior to which the penalty on the coefficients
+        amounts, in units of the log-likelihood of all rows; the intercept is free.
+    """
+
+    X: Any
+    factors: np.ndarray
+    intercept: bool
+    penalty: float = 0.0
+
+    def project(self, params):
+        """Return the root times parameter vectors.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_vectors, n_params)
+            Parameter vectors, or differences of them.
+
+        Returns
+        -------
+        projected : ndarray of shape (n_rows * n_factors, n_vectors)
+            Its columns have the squared norms ``params @ J @ params.T``.
+        """
+        n, _, q = self.factors.shape
+        blocks = params.reshape(len(params), q, -1)
+        coef = blocks[:, :, :-1] if self.intercept else blocks
+        flat = coef.reshape(len(params) * q, -1)
+        linear = np.asarray(self.X @ flat.T).reshape(n, len(params), q)
+        if self.intercept:
+            linear = linear + blocks[:, :, -1]
+        projected = np.einsum("nrq,nkq->nrk", self.factors, linear, optimize=True)
+        return projected.reshape(-1, len(params)) / np.sqrt(n)
+
+    def n_parameters(self, n_rows, power=2):
+        r"""Count the parameters that ``n_rows`` rows determine.
+
+        Parameters
+        ----------
+        n_rows : float
+            Number of rows :math:`n` that the penalty :math:`\Lambda` competes with.
+        power : {1, 2}, default=2
+            2 counts the variance that is left, 1 the degrees of freedom.
+
+        Returns
+        -------
+        d : float
+            :math:`\mathrm{tr}[(J (J + \Lambda/n)^{-1})^{\text{power}}]`; the rank of
+            :math:`J` without a penalty. At most 4000 scores, evenly spaced, count.
+        """
+        values = self._eigenvalues()
+        if not self.penalty:
+            return float((values > 1e-10 * values.max(initial=0.0)).sum())
+        determined = n_rows * values
+        return float(np.sum((determined / (1 + determined)) ** power))
+
+    def _eigenvalues(self):
+        r"""Eigenvalues of :math:`\Lambda^{-1/2} J \Lambda^{-1/2}` beyond sure zeros."""
+        n, r, q = self.factors.shape
+        rows = slice(None, None, -(-n * r // _MAX_SCORES))
+        X, B = self.X[rows], self.factors[rows]
+        n = len(B)
+        scale = self.penalty or 1.0
+        free = 1.0 if not self.penalty else 1 / _FREE
+        width = self.X.shape[1] + self.intercept
+        if q * width < n * r:
+            X = X.toarray() if sparse.issparse(X) else np.asarray(X)
+            if self.intercept:
+                X = np.hstack([X, np.full((n, 1), np.sqrt(free))])
+            W = np.einsum("nrq,nrp->nqp", B, B)
+            J = np.einsum("nqp,ni,nj->qipj", W, X, X, optimize=True)
+            M = J.reshape(q * width, q * width)
+        else:
+            K = X @ X.T
+            K = (K.toarray() if sparse.issparse(K) else np.asarray(K)) + (
+                free if self.intercept else 0.0
+            )
+            flat = B.reshape(n * r, q)
+            M = np.repeat(np.repeat(K, r, axis=0), r, axis=1) * (flat @ flat.T)
+        values = linalg.eigvalsh(M / (n * scale), check_finite=False)
+        return np.maximum(values, 0.0)
+
+
+class Likelihood:
+    """Parameters and scores of a type of model, for use by UOWQ.
+
+    Subclass it and hand an instance to :func:`register_likelihood`. A subclass must
+    define ``parameters`` and ``scores``. It may define ``fisher_root``, where the
+    expected Fisher information is known, and ``set_parameters``, which makes fitted
+    source models usable without their rows.
+
+    Attributes
+    ----------
+    expected : bool
+        True if ``fisher_root`` gives the expected Fisher information of the model.
+        False: scores of held-out target rows are used, because the scores at a fit
+        vanish where it interpolates its own rows.
+    constant : bool
+        True if the Fisher information does not depend on the parameters; it is then
+        taken at the fit on the target alone.
+
+    See Also
+    --------
+    register_likelihood : Register an instance.
+    likelihood_of : Look up what is registered.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import GammaRegressor
+    >>> from sktransfer.multisource import Likelihood, register_likelihood
+    >>> class GammaLikelihood(Likelihood):
+    ...     def parameters(self, model):
+    ...         return np.append(model.coef_, model.intercept_)
+    ...     def scores(self, model, X, y):
+    ...         residual = y / model.predict(X) - 1
+    ...         return residual[:, None] * np.column_stack([X, np.ones(len(X))])
+    >>> register_likelihood(GammaRegressor, GammaLikelihood())
+    """
+
+    expected = False
+    constant = False
+
+    def parameters(self, model):
+        """Return the parameters of a fitted model.
+
+        Parameters
+        ----------
+        model : estimator
+            A fitted model.
+
+        Returns
+        -------
+        params : ndarray of shape (n_params,)
+            Its parameters in a fixed order.
+        """
+        raise TypeError(f"{type(self).__name__} does not define parameters(model).")
+
+    def scores(self, model, X, y):
+        """Return the gradients of the log-likelihood of single rows.
+
+        Parameters
+        ----------
+        model : estimator
+            A fitted model.
+        X : {ndarray, sparse matrix} of shape (n_rows, n_features)
+            Rows.
+        y : ndarray of shape (n_rows,)
+            Their labels.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_rows, n_params)
+            Gradients with respect to ``parameters``.
+        """
+        raise TypeError(f"{type(self).__name__} does not define scores(model, X, y).")
+
+    def fisher_root(self, model, X, y):
+        """Return a root of the Fisher information at a model, per row.
+
+        Parameters
+        ----------
+        model : estimator
+            A fitted model.
+        X : {ndarray, sparse matrix} of shape (n_rows, n_features)
+            Rows over which the information is averaged.
+        y : ndarray of shape (n_rows,)
+            Their labels.
+
+        Returns
+        -------
+        root : FisherRoot
+            The empirical Fisher information of ``scores``, unless overridden.
+        """
+        G = self.scores(model, X, y)
+        return FisherRoot(G, np.ones((G.shape[0], 1, 1)), intercept=False)
+
+    def set_parameters(self, model, params):
+        """Write parameters into a fitted model.
+
+        Parameters
+        ----------
+        model : estimator
+            A fitted model, changed in place.
+        params : ndarray of shape (n_params,)
+            Parameters in the order of ``parameters``.
+        """
+        raise TypeError(
+            f"{type(self).__name__} does not define set_parameters(model, params), "
+            "which source models without rows need."
+        )
+
+
+class _LinearPredictor(Likelihood):
+    """Models of ``X @ coef_.T + intercept_``; parameters output by output."""
+
+    expected = True
+
+    def parameters(self, model):
+        coef = np.atleast_2d(model.coef_)
+        if not model.fit_intercept:
+            return coef.ravel()
+        intercept = np.broadcast_to(model.intercept_, len(coef))
+        return np.column_stack([coef, intercept]).ravel()
+
+    def set_parameters(self, model, params):
+        blocks = params.reshape(len(np.atleast_2d(model.coef_)), -1)
+        coef = blocks[:, :-1] if model.fit_intercept else blocks
+        model.coef_ = coef.reshape(np.shape(model.coef_))
+        if model.fit_intercept:
+            intercept = blocks[:, -1].reshape(np.shape(model.intercept_))
+            model.intercept_ = intercept if intercept.ndim else float(intercept)
+
+    def scores(self, model, X, y):
+        residual = self._residuals(model, X, y)
+        X = X.toarray() if sparse.issparse(X) else np.asarray(X)
+        if model.fit_intercept:
+            X = np.column_stack([X, np.ones(len(X))])
+        return (residual[:, :, None] * X[:, None, :]).reshape(len(X), -1)
+
+
+class _Logistic(_LinearPredictor):
+    """Binary and multinomial logistic regression; labels drawn from the model."""
+
+    def fisher_root(self, model, X, y):
+        decision = model.decision_function(X)
+        if decision.ndim == 1:
+            p = expit(decision)
+            factors = np.sqrt(p * (1 - p))[:, None, None]
+        else:
+            p = softmax(decision, axis=1)
+            factors = np.sqrt(p)[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :])
+        penalty = _logistic_penalty(model)
+        return FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+
+    def _residuals(self, model, X, y):
+        hits = np.asarray(y)[:, None] == model.classes_
+        residuals = hits - model.predict_proba(X)
+        return residuals[:, 1:] if len(np.atleast_2d(model.coef_)) == 1 else residuals
+
+
+class _Gaussian(_LinearPredictor):
+    """Least squares; the noise variance is estimated on the rows, per output."""
+
+    constant = True
+
+    def fisher_root(self, model, X, y):
+        rows = _as_matrix(X)
+        alpha = float(np.mean(getattr(model, "alpha", 0.0)))
+        n = rows.shape[0]
+        unit = FisherRoot(rows, np.ones((n, 1, 1)), model.fit_intercept, alpha)
+        free = n - unit.n_parameters(n, power=1)
+        noise = _noise_variance(model, X, y, free)
+        factors = np.broadcast_to(np.diag(1 / np.sqrt(noise)), (n, *2 * noise.shape))
+        penalty = alpha / float(np.mean(noise))
+        return FisherRoot(rows, factors, model.fit_intercept, penalty)
+
+    def _residuals(self, model, X, y):
+        residuals = (y - model.predict(X)).reshape(len(y), -1)
+        root = self.fisher_root(model, X, y)
+        return residuals * np.diag(root.factors[0]) ** 2
+
+
+class _Poisson(_LinearPredictor):
+    """Poisson regression with the log link."""
+
+    def fisher_root(self, model, X, y):
+        factors = np.sqrt(model.predict(X))[:, None, None]
+        # the learner divides the log-likelihood by the total weight
+        penalty = model.alpha * len(factors)
+        return FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+
+    def _residuals(self, model, X, y):
+        return (np.asarray(y) - model.predict(X))[:, None]
+
+
+@singledispatch
+def likelihood_of(estimator):
+    """Return the likelihood that is registered for the type of an estimator.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted or not.
+
+    Returns
+    -------
+    likelihood : Likelihood
+        That of the nearest base class.
+
+    Raises
+    ------
+    TypeError
+        If none is registered.
+
+    See Also
+    --------
+    register_likelihood : Register one.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.multisource import likelihood_of
+    >>> likelihood_of(Ridge()).expected
+    True
+    """
+    raise TypeError(
+        f"estimator={type(estimator).__name__}(...) has no registered likelihood. Use "
+        "LogisticRegression, LinearRegression, Ridge or PoissonRegressor, or "
+        "register_likelihood() of sktransfer.multisource; in a pipeline, wrap the last "
+        "step, not the pipeline."
+    )
+
+
+def register_likelihood(estimator_type, likelihood):
+    """Register the likelihood of a type of estimator and of its subclasses.
+
+    Parameters
+    ----------
+    estimator_type : type
+        Class of the estimator.
+    likelihood : Likelihood
+        What it answers for fitted models of this class.
+
+    Raises
+    ------
+    TypeError
+        If the arguments are no class and no ``Likelihood``.
+
+    See Also
+    --------
+    Likelihood : The base class, with an example.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import BayesianRidge, Ridge
+    >>> from sktransfer.multisource import likelihood_of, register_likelihood
+    >>> register_likelihood(BayesianRidge, likelihood_of(Ridge()))
+    >>> likelihood_of(BayesianRidge()) is likelihood_of(Ridge())
+    True
+    """
+    if not isinstance(estimator_type, type) or not isinstance(likelihood, Likelihood):
+        raise TypeError(
+            "register_likelihood takes a class of estimators and an instance of "
+            f"Likelihood, got {estimator_type!r} and {likelihood!r}."
+        )
+    likelihood_of.register(estimator_type, lambda estimator: likelihood)
+
+
+register_likelihood(LogisticRegression, _Logistic())
+register_likelihood(LinearRegression, _Gaussian())
+register_likelihood(Ridge, _Gaussian())
+register_likelihood(PoissonRegressor, _Poisson())
+
+
+def _as_matrix(X):
+    return X.tocsr() if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
+
+
+def _logistic_penalty(model):
+    """Precision of the L2 part of the penalty; an L1 part is no Gaussian prior."""
+    C = float(np.mean(model.C_ if hasattr(model, "C_") else model.C))
+    if getattr(model, "penalty", "deprecated") is None or np.isinf(C):
+        return 0.0
+    l1_ratio = model.l1_ratio or 0.0
+    if getattr(model, "penalty", "deprecated") == "l1":
+        l1_ratio = 1.0
+    return (1 - l1_ratio) / C
+
+
+def _noise_variance(model, X, y, free):
+    """Residual variance of each output over the free degrees of freedom."""
+    y = np.asarray(y, dtype=np.float64)
+    y = y.reshape(len(y), -1)
+    if len(y) < 2:
+        raise ValueError(
+            "One labeled target row gives no estimate of the noise variance; label at "
+            "least two target rows."
+        )
+    residuals = y - model.predict(X).reshape(y.shape)
+    noise = np.sum(residuals**2, axis=0) / max(free, 1.0)
+    spread = np.var(y, axis=0)
+    if free < 1:
+        warnings.warn(
+            f"{len(y)} labeled target rows are too few to estimate the noise "
+            "variance next to the coefficients; the variance of y takes its place, "
+            "which favors the sources.",
+            UserWarning,
+            stacklevel=2,
+        )
+        noise = spread
+    floor = np.finfo(np.float64).eps * np.maximum(spread, 1.0)
+    return np.maximum(noise, floor)

@@ -1,0 +1,329 @@
+"""UOWQ: one fit to target and source rows, the sources weighted by a KL expansion."""
+
+import warnings
+from copy import deepcopy
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer.base import TransferMetaEstimator, slice_params
+from sktransfer.multisource._likelihood import likelihood_of
+from sktransfer.multisource._weighted_likelihood import WeightedLikelihood
+
+__all__ = ["UOWQ"]
+
+
+class UOWQ(TransferMetaEstimator):
+    r"""Fit a likelihood model to target rows and optimally weighted source rows.
+
+    Every source gets one weight, which says how much a row of it is worth beside a
+    target row: near 1 for a source like the target, near 0 for a misleading one, and
+    less for a large source than for a small one at the same distance.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Learner with a likelihood: ``LogisticRegression`` (binary, multinomial),
+        ``LinearRegression``, ``Ridge``, ``PoissonRegressor``, or one registered by
+        :func:`register_likelihood`. It must take ``sample_weight``.
+    weighting : {"static", "dynamic"}, default="dynamic"
+        "static" computes the weights once, from the fit on the target alone;
+        "dynamic" alternates weights and weighted fits until the weights settle. From
+        the second update on it moves half way, because full steps can cycle.
+    noise_correction : bool, default=True
+        Whether to take the noise of the target parameter out of the discrepancies.
+        Then they are always measured from the fit on the target alone, and
+        "dynamic" updates the Fisher information only. False is the published
+        algorithm, in which "dynamic" measures them from the current fit.
+    max_iter : int in [1, inf), default=20
+        Largest number of weight updates when dynamic.
+    tol : float in [0, inf), default=0.01
+        The weights have settled when none changes by more.
+    source_models : list of estimators, default=None
+        Fitted models of the sources, in place of source rows; give each as
+        ``FrozenEstimator(model)`` so that cloning keeps the fit. The weighted fit is
+        then the average of the parameters, see Notes.
+    source_sizes : array-like of shape (n_sources,), default=None
+        Numbers of rows behind ``source_models``; required with them.
+    n_jobs : int, default=None
+        Number of sources fitted in parallel. None means 1 unless in a joblib
+        backend context, -1 all processors.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The weighted fit.
+    source_ids_ : ndarray of shape (n_sources,)
+        Domain id of each source; with ``source_models`` their positions 1, 2, ...
+    source_weights_ : ndarray of shape (n_sources,)
+        Weight of the rows of each source.
+    source_proportions_ : ndarray of shape (n_sources,)
+        Share of each source in the transferred quantity.
+    transfer_quantity_ : float
+        Effective number of transferred rows.
+    n_parameters_ : float
+        Number of parameters that the target rows determine, given the penalty.
+    kl_path_ : ndarray of shape (n_iter_ + 1,)
+        Predicted KL divergence, first of the fit on the target alone, then of the
+        weights that each update found.
+    n_iter_ : int
+        Number of times that the weights were computed; 1 without sources.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; only for classifiers.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    uowq_weights : The weights alone, for any parameters.
+    UOWQMultiTask : Every domain is a target in turn.
+    OTQMS : Chooses numbers of rows in place of weights.
+
+    Notes
+    -----
+    The fit maximizes
+
+    .. math:: \sum_{i \in T} \log p(y_i | x_i; \theta)
+              + \sum_k w_k \sum_{i \in S_k} \log p(y_i | x_i; \theta)
+
+    less the learner's penalty, with the weights of :func:`uowq_weights`. The Fisher
+    information :math:`J` is the expected one of the model over the target rows
+    (labels drawn from the model); for a registered likelihood without it, that of
+    held-out scores. A penalty enters in two ways. Every source is fitted with the
+    total weight of the target rows, so that source and target parameters are shrunk
+    alike; and :math:`d` is the number of parameters that the target rows determine
+    against it, :math:`\mathrm{tr}[(J (J + \Lambda / N_0)^{-1})^2]`, with
+    :math:`\Lambda` the precision of the prior to which an L2 penalty amounts (an L1
+    part is not counted). Noise variances and other nuisance parameters are estimated
+    on the target and not counted.
+
+    A source whose rows lack a class of the target gives that class no probability:
+    its discrepancy is infinite and its weight 0, with a warning.
+
+    With ``source_models`` each log-likelihood of a source is replaced by its
+    expansion at :math:`\theta_k` with the information of the target, which gives
+    :math:`\hat\theta = (N_0 \hat\theta_0 + \sum_k w_k n_k \theta_k) / (N_0 + s)`.
+    That is exact for least squares where every domain has the same second moments of
+    the features.
+
+    References
+    ----------
+    Q. Zhang et al., "Unified optimization of source weights and transfer quantities
+    in multi-source transfer learning: an asymptotic framework", 2026.
+    :arxiv:`2601.10779`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sktransfer.multisource import UOWQ
+    >>> rng = np.random.default_rng(1)
+    >>> X = rng.normal(size=(230, 2))
+    >>> domain = np.repeat([1, 2, -1], [100, 100, 30])
+    >>> slope = np.where(domain == 2, 5.0, 1.0)
+    >>> y = slope * X[:, 0] + rng.normal(size=230)
+    >>> model = UOWQ(LinearRegression()).fit(X, y, sample_domain=domain)
+    >>> model.source_weights_.round(1)
+    array([1., 0.])
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "weighting": [StrOptions({"static", "dynamic"})],
+        "noise_correction": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "source_models": [list, None],
+        "source_sizes": ["array-like", None],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        weighting="dynamic",
+        noise_correction=True,
+        max_iter=20,
+        tol=0.01,
+        source_models=None,
+        source_sizes=None,
+        n_jobs=None,
+    ):
+        super().__init__(estimator)
+        self.weighting = weighting
+        self.noise_correction = noise_correction
+        self.max_iter = max_iter
+        self.tol = tol
+        self.source_models = source_models
+        self.source_sizes = source_sizes
+        self.n_jobs = n_jobs
+
+    def without_sources(self):
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
+
+        Returns
+        -------
+        target_only : UOWQ
+            A copy whose ``source_models`` and ``source_sizes`` are None.
+        """
+        params = self.get_params(deep=False)
+        params.update(source_models=None, source_sizes=None)
+        return type(self)(**params)
+
+    def _fit_estimator(self, data, fit_params):
+        labeled = data.labeled
+        labeled_data = data.take(labeled)
+        problem = WeightedLikelihood(
+            self.estimator,
+            labeled_data.X,
+            labeled_data.labels(labeled_data.labeled),
+            labeled_data.sample_domain,
+            data.targets[0],
+            slice_params(fit_params, labeled),
+            self.n_jobs,
+        )
+        if self.source_models is not None:
+            return self._fit_to_models(problem)
+        self.source_ids_ = problem.sources
+        target_model = problem.fit_target()
+        if not len(problem.sources):
+            return self._keep_target(target_model, problem)
+        source_params = problem.parameters(problem.fit_sources())
+        refit = partial(problem.fit_weighted, shared_only=True)
+        model = self._alternate(problem, target_model, source_params, refit)
+        if problem.shared.all():
+            return model
+        return problem.fit_weighted(self.source_weights_)
+
+    def _fit_to_models(self, problem):
+        if len(problem.sources):
+            raise ValueError(
+                "source_models takes the place of source rows, but sample_domain names "
+                f"{len(problem.sources)} sources. Give one of the two."
+            )
+        models, sizes = self._check_source_models()
+        self.source_ids_ = np.arange(1, len(models) + 1)
+        problem.sources, problem.n_sources = self.source_ids_, sizes
+        target_model = problem.fit_target()
+        likelihood = problem.likelihood
+        theta = likelihood.parameters(target_model)
+        source_params = _comparable_parameters(likelihood, target_model, models)
+        usable = np.isfinite(source_params).all(axis=1)
+
+        def average(weights):
+            model = deepcopy(target_model)
+            quantity = (weights * sizes)[usable]
+            total = problem.n_target * theta + quantity @ source_params[usable]
+            likelihood.set_parameters(
+                model, total / (problem.n_target + quantity.sum())
+            )
+            return model
+
+        return self._alternate(problem, target_model, source_params, average)
+
+    def _check_source_models(self):
+        models = [
+            m.estimator if isinstance(m, FrozenEstimator) else m
+            for m in self.source_models
+        ]
+        sizes = np.asarray(
+            [] if self.source_sizes is None else self.source_sizes, float
+        )
+        if not models or sizes.shape != (len(models),) or not (sizes > 0).all():
+            raise ValueError(
+                "source_sizes must hold a positive number of rows for each of the "
+                f"source_models; got {self.source_sizes!r} for {len(models)} models."
+            )
+        for model in models:
+            check_is_fitted(model)
+            if likelihood_of(model) is not likelihood_of(self.estimator):
+                raise ValueError(
+                    f"source_models holds a {type(model).__name__}, whose parameters "
+                    f"are not those of {type(self.estimator).__name__}."
+                )
+        return models, sizes
+
+    def _keep_target(self, model, problem):
+        empty = np.zeros(0)
+        self.source_weights_ = self.source_proportions_ = empty
+        self.transfer_quantity_ = 0.0
+        self.n_parameters_ = np.nan
+        self.kl_path_ = np.full(2, np.nan)
+        self.n_iter_ = 1
+        return model
+
+    def _alternate(self, problem, model, source_params, refit):
+        """Alternate weights and weighted fits, starting from the target alone."""
+        anchor = problem.likelihood.parameters(model)
+        weights = np.zeros(len(source_params))
+        rounds = self.max_iter if self.weighting == "dynamic" else 1
+        path = []
+        for _ in range(rounds):
+            if not self.noise_correction:
+                anchor = problem.likelihood.parameters(model)
+            result, d = problem.weigh(
+                model, anchor, source_params, noise_correction=self.noise_correction
+            )
+            path = path or [result.kl_target_only]
+            path.append(result.kl)
+            change = float(np.max(np.abs(result.weights - weights)))
+            if len(path) > 2 and change <= self.tol:
+                break
+            step = 1.0 if len(path) == 2 else 0.5
+            weights = weights + step * (result.weights - weights)
+            model = refit(weights)
+        if self.weighting == "dynamic" and change > self.tol:
+            warnings.warn(
+                f"The weights of UOWQ still change by {change:.2g} > tol={self.tol:g} "
+                f"after max_iter={self.max_iter} updates.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        quantities = weights * problem.n_sources
+        self.source_weights_ = weights
+        self.transfer_quantity_ = float(quantities.sum())
+        self.source_proportions_ = quantities / (self.transfer_quantity_ or 1.0)
+        self.n_parameters_ = d
+        self.kl_path_ = np.array(path)
+        self.n_iter_ = len(path) - 1
+        return model
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.source_free = True
+        return tags
+
+
+def _comparable_parameters(likelihood, target_model, models):
+    """Stack the parameters of source models; other classes give infinities."""
+    classes = getattr(target_model, "classes_", None)
+    theta = likelihood.parameters(target_model)
+    rows = []
+    for position, model in enumerate(models):
+        known = getattr(model, "classes_", None)
+        if classes is not None and not np.array_equal(classes, known):
+            warnings.warn(
+                f"source_models[{position}] knows the classes {known.tolist()}, the "
+                f"target {classes.tolist()}: its weight is 0.",
+                UserWarning,
+                stacklevel=2,
+            )
+            rows.append(np.full(len(theta), np.inf))
+            continue
+        params = likelihood.parameters(model)
+        if params.shape != theta.shape:
+            raise ValueError(
+                f"source_models[{position}] has {len(params)} parameters, the model of "
+                f"the target {len(theta)}: fit it to the same features."
+            )
+        rows.append(params)
+    return np.array(rows)

@@ -1,0 +1,312 @@
+"""Weights of several sources in a maximum-likelihood fit, from a KL expansion."""
+
+import warnings
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+from scipy import linalg
+from scipy.optimize import nnls
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils._param_validation import Interval, validate_params
+
+__all__ = ["UOWQResult", "uowq_weights"]
+
+
+@dataclass(frozen=True, eq=False)
+class UOWQResult:
+    """Weights of sources and what they are expected to achieve.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_sources,)
+        Weight of every row of a source, relative to a target row, in [0, 1] where no
+        two sources make up for each other's bias.
+    proportions : ndarray of shape (n_sources,)
+        Share of each source in the transferred quantity; they sum to 1.
+    transfer_quantity : float
+        Effective number of transferred rows, the sum of weight times rows.
+    kl : float
+        Predicted Kullback-Leibler divergence of the weighted fit.
+    kl_target_only : float
+        The same of the fit on the target alone.
+    discrepancy : float
+        Squared distance, per parameter, between the mixture of the source parameters
+        and the target parameter, after the noise correction.
+    """
+
+    weights: np.ndarray
+    proportions: np.ndarray
+    transfer_quantity: float
+    kl: float
+    kl_target_only: float
+    discrepancy: float
+
+
+@validate_params(
+    {
+        "target_params": ["array-like"],
+        "source_params": ["array-like"],
+        "n_target": [Interval(Real, 0, None, closed="neither")],
+        "n_sources": ["array-like"],
+        "fisher": ["array-like", None],
+        "scores": ["array-like", None],
+        "n_parameters": [Interval(Real, 0, None, closed="neither"), None],
+        "noise_correction": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def uowq_weights(
+    *,
+    target_params,
+    source_params,
+    n_target,
+    n_sources,
+    fisher=None,
+    scores=None,
+    n_parameters=None,
+    noise_correction=False,
+):
+    r"""Compute the source weights that minimize the expected KL divergence.
+
+    The weighted fit maximizes the log-likelihood of the target rows plus
+    :math:`w_k` times that of the rows of source :math:`k`. The function needs
+    parameters and a Fisher information only, so it serves any model, nets included.
+
+    Parameters
+    ----------
+    target_params : array-like of shape (n_params,)
+        Parameters :math:`\theta_0` of the model of the target.
+    source_params : array-like of shape (n_sources, n_params)
+        Parameters :math:`\theta_k` of the models of the sources.
+    n_target : float in (0, inf)
+        Number of labeled target rows, :math:`N_0`.
+    n_sources : array-like of shape (n_sources,)
+        Number of rows of each source, :math:`n_k > 0`.
+    fisher : array-like of shape (n_params, n_params), default=None
+        Fisher information :math:`J` per row at the target parameter. Give this or
+        ``scores``.
+    scores : array-like of shape (n_rows, n_params), default=None
+        Gradients :math:`g_i` of the log-likelihood of single rows at the target
+        parameter; then :math:`J = \frac1n \sum_i g_i g_i^\top`, which is never
+        formed. Take held-out rows, or labels drawn from the model: at a fit that
+        interpolates its own rows the scores vanish whatever the discrepancy.
+    n_parameters : float in (0, inf), default=None
+        Number :math:`d` of parameters that the target rows determine; a penalty
+        makes it smaller than ``n_params``. None: ``n_params``, or the rank of a
+        singular ``fisher``.
+    noise_correction : bool, default=False
+        Whether ``target_params`` is an estimate from the ``n_target`` rows, whose
+        noise is to be taken out of the discrepancy. False takes it as exact.
+
+    Returns
+    -------
+    result : UOWQResult
+        Weights, proportions, transferred quantity and predicted divergences.
+
+    Raises
+    ------
+    ValueError
+        If there is no source, shapes disagree, not exactly one of ``fisher`` and
+        ``scores`` is given, or the Fisher information is zero or indefinite.
+
+    Warns
+    -----
+    UserWarning
+        If ``fisher`` is singular: differences in its null space are not seen.
+
+    See Also
+    --------
+    UOWQ : The weights inside an estimator.
+
+    Notes
+    -----
+    With :math:`s = \sum_k w_k n_k`, :math:`\alpha_k = w_k n_k / s` and
+    :math:`\Theta = [\theta_1 - \theta_0, \dots, \theta_K - \theta_0]`
+
+    .. math::
+        \mathrm{KL} \approx \frac d2
+        \frac{N_0 + s^2\, t(\alpha)}{(N_0 + s)^2}, \qquad
+        t(\alpha) = \alpha^\top \Bigl(\mathrm{diag}(1/n_k)
+        + \tfrac1d \Theta^\top J \Theta\Bigr) \alpha .
+
+    The minimum over :math:`s` is at :math:`s^* = 1/t(\alpha^*)`, where
+    :math:`\mathrm{KL} = \frac d2 / (N_0 + s^*)`. The products
+    :math:`w_k n_k = s^* \alpha^*_k` solve the nonnegative least-squares problem
+    :math:`\min_{\beta \ge 0} \frac12 \beta^\top Q \beta - \sum_k \beta_k` with
+    :math:`Q` the matrix in :math:`t`: an active-set method gives them exactly. One
+    source: :math:`w = 1 / (1 + n\, \delta^\top J \delta / d)`.
+
+    Noise of :math:`\theta_0` with covariance :math:`J^{-1}/N_0` adds :math:`1/N_0`
+    to :math:`t` for every :math:`\alpha` on the simplex. The correction subtracts it,
+    down to :math:`\sum_k \alpha_k^2 / n_k`: :math:`\alpha^*` stays, :math:`s^*`
+    grows. For Gaussian means it turns the weighted fit into a positive-part
+    James-Stein estimator that shrinks toward the sources.
+
+    References
+    ----------
+    Q. Zhang et al., "Unified optimization of source weights and transfer quantities
+    in multi-source transfer learning: an asymptotic framework", 2026.
+    :arxiv:`2601.10779`
+
+    Examples
+    --------
+    A near source is used almost fully, a far one hardly.
+
+    >>> import numpy as np
+    >>> from sktransfer.multisource import uowq_weights
+    >>> result = uowq_weights(
+    ...     target_params=[0.0, 0.0],
+    ...     source_params=[[0.01, 0.0], [2.0, 2.0]],
+    ...     n_target=20,
+    ...     n_sources=[100, 100],
+    ...     fisher=np.eye(2),
+    ... )
+    >>> result.weights.round(3)
+    array([0.995, 0.   ])
+    >>> round(result.transfer_quantity, 1)
+    99.5
+    """
+    target, sources, sizes = _check_params(target_params, source_params, n_sources)
+    differences = sources - target
+    if (fisher is None) == (scores is None):
+        raise ValueError("Give exactly one of fisher and scores.")
+    if fisher is None:
+        G = check_array(scores, accept_sparse="csr", input_name="scores")
+        _check_columns(G, len(target), "scores")
+        root_differences = np.asarray(G @ differences.T) / np.sqrt(G.shape[0])
+        rank = len(target)
+        vanishes = not (abs(G).max() > 0)
+    else:
+        root, rank = _fisher_root(fisher, len(target))
+        root_differences = root @ differences.T
+        vanishes = rank == 0
+    if vanishes:
+        raise ValueError(
+            "The Fisher information is zero: every source would look like the target. "
+            "At a fit that interpolates its rows the scores vanish; pass the expected "
+            "Fisher information in fisher, or scores of held-out rows."
+        )
+    d = float(rank if n_parameters is None else n_parameters)
+    noise = 1 / n_target if noise_correction else 0.0
+    return solve_uowq(root_differences, n_target, sizes, d, noise=noise)
+
+
+def solve_uowq(root_differences, n_target, n_sources, n_parameters, *, noise=0.0):
+    r"""Solve for the weights, given :math:`J^{1/2} \Theta`.
+
+    Parameters
+    ----------
+    root_differences : ndarray of shape (m, n_sources)
+        Any matrix :math:`P` with :math:`P^\top P = \Theta^\top J \Theta`; an infinite
+        column marks a source that cannot be used.
+    n_target : float
+        Number of labeled target rows.
+    n_sources : ndarray of shape (n_sources,)
+        Rows of each source.
+    n_parameters : float
+        Number of parameters :math:`d`.
+    noise : float, default=0.0
+        What the noise of the target parameter adds to :math:`t`.
+
+    Returns
+    -------
+    result : UOWQResult
+        The solution.
+    """
+    usable = np.isfinite(root_differences).all(axis=0)
+    P = root_differences[:, usable] / np.sqrt(n_parameters)
+    sizes = n_sources[usable]
+    beta = np.zeros(len(n_sources))
+    if usable.any():
+        beta[usable] = np.sqrt(sizes) * _nonnegative(P * np.sqrt(sizes), sizes)
+    kl_target_only = n_parameters / (2 * n_target)
+    total = beta.sum()
+    if not total > 0:
+        zeros = np.zeros(len(beta))
+        return UOWQResult(zeros, zeros, 0.0, kl_target_only, kl_target_only, np.inf)
+    alpha = beta / total
+    variance = np.sum(alpha**2 / n_sources)
+    discrepancy = max(np.sum((P @ alpha[usable]) ** 2) - noise, 0.0)
+    s = 1 / (variance + discrepancy)
+    return UOWQResult(
+        weights=s * alpha / n_sources,
+        proportions=alpha,
+        transfer_quantity=float(s),
+        kl=float(n_parameters / (2 * (n_target + s))),
+        kl_target_only=float(kl_target_only),
+        discrepancy=float(discrepancy),
+    )
+
+
+def _nonnegative(scaled, sizes):
+    r"""Minimize :math:`\|(I; B) u - (\sqrt n; 0)\|` over :math:`u \ge 0`.
+
+    The columns of ``scaled`` are :math:`B`, and :math:`u_k = \sqrt{n_k} w_k`.
+    """
+    b = np.sqrt(sizes)
+    if len(sizes) == 1:
+        return b / (1 + np.sum(scaled**2))
+    if len(scaled) > len(sizes):
+        scaled = linalg.qr(scaled, mode="r", check_finite=False)[0][: len(sizes)]
+    A = np.vstack([np.eye(len(sizes)), scaled])
+    u, _ = nnls(A, np.concatenate([b, np.zeros(len(scaled))]), maxiter=30 * len(sizes))
+    return u
+
+
+def _check_params(target_params, source_params, n_sources):
+    target = _as_vector(target_params, "target_params")
+    sources = check_array(
+        source_params,
+        dtype=np.float64,
+        ensure_min_samples=0,
+        input_name="source_params",
+    )
+    if not len(sources):
+        raise ValueError("source_params has no row: there is no source to weigh.")
+    _check_columns(sources, len(target), "source_params")
+    sizes = _as_vector(n_sources, "n_sources")
+    if len(sizes) != len(sources) or (sizes <= 0).any():
+        raise ValueError(
+            f"n_sources must hold a positive number of rows for each of the "
+            f"{len(sources)} sources in source_params, got {n_sources!r}."
+        )
+    return target, sources, sizes
+
+
+def _as_vector(values, name):
+    array = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+    return column_or_1d(array)
+
+
+def _check_columns(array, n_params, name):
+    if array.shape[1] != n_params:
+        raise ValueError(
+            f"{name} has {array.shape[1]} columns, but target_params has {n_params} "
+            "entries."
+        )
+
+
+def _fisher_root(fisher, n_params):
+    """Return a square root of the Fisher information and its rank."""
+    J = check_array(fisher, dtype=np.float64, input_name="fisher")
+    _check_columns(J, n_params, "fisher")
+    if J.shape[0] != n_params or not np.allclose(J, J.T, atol=1e-8 * abs(J).max()):
+        raise ValueError("fisher must be a symmetric matrix (n_params, n_params).")
+    values, vectors = linalg.eigh(J)
+    scale = max(abs(values[0]), abs(values[-1]))
+    if values[0] < -1e-8 * scale:
+        raise ValueError(
+            f"fisher must be positive semidefinite; an eigenvalue is {values[0]:.3g}."
+        )
+    keep = values > 1e-12 * scale
+    rank = int(keep.sum())
+    if 0 < rank < n_params:
+        warnings.warn(
+            f"fisher is singular (rank {rank} of {n_params}): differences in its null "
+            "space are not seen, and its rank takes the place of the number of "
+            "parameters unless n_parameters is given.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return np.sqrt(values[keep])[:, None] * vectors[:, keep].T, rank

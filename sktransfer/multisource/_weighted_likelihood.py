@@ -1,0 +1,169 @@
+"""The weighted-likelihood problem that UOWQ, its multi-task form and OTQMS share."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.model_selection import KFold
+from sklearn.utils.parallel import Parallel, delayed
+
+from sktransfer._domains import take_rows
+from sktransfer.base import (
+    check_takes_sample_weight,
+    fit_with_sample_weight,
+    slice_params,
+)
+from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
+from sktransfer.multisource._uowq_weights import solve_uowq
+
+
+class WeightedLikelihood:
+    """A target, its sources, and weighted fits of one learner to their rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted learner with a registered likelihood.
+    X : {array, sparse matrix, dataframe} of shape (n_rows, n_features)
+        Labeled rows of every domain.
+    y : ndarray of shape (n_rows,)
+        Labels.
+    domain : ndarray of shape (n_rows,)
+        Domain id of each row.
+    target : int
+        Id of the target.
+    fit_params : dict
+        Metadata of the learner, one entry per row.
+    n_jobs : int or None
+        Number of sources fitted at the same time.
+    """
+
+    def __init__(self, estimator, X, y, domain, target, fit_params, n_jobs):
+        self.estimator = estimator
+        self.likelihood = likelihood_of(estimator)
+        check_takes_sample_weight(estimator)
+        self.X, self.y, self.domain = X, y, domain
+        self.fit_params = fit_params
+        self.n_jobs = n_jobs
+        self.is_target = domain == target
+        self.n_target = int(self.is_target.sum())
+        ids = np.unique(domain)
+        self.sources = ids[ids != target]
+        self.n_sources = np.array([np.sum(domain == k) for k in self.sources], float)
+        self._check_classes()
+
+    def _check_classes(self):
+        self.shared = np.ones(len(self.y), dtype=bool)
+        if not is_classifier(self.estimator) or not len(self.sources):
+            return
+        classes = np.unique(self.y[self.is_target])
+        if len(classes) < 2:
+            raise ValueError(
+                "The labeled target rows in y hold one class; the parameters of the "
+                "target need rows of at least two classes."
+            )
+        self.shared = np.isin(self.y, classes)
+        if not self.shared.all():
+            unseen = np.unique(self.y[~self.shared])
+            warnings.warn(
+                f"No labeled target row is of the classes {unseen.tolist()}: the "
+                "weights of the sources come from their other rows.",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def fit_rows(self, rows, sample_weight):
+        """Fit the learner to weighted rows, given by a mask."""
+        X, y = take_rows(self.X, rows), self.y[rows]
+        params = slice_params(self.fit_params, rows)
+        own = params.pop("sample_weight", None)
+        weight = sample_weight if own is None else sample_weight * np.asarray(own)
+        return fit_with_sample_weight(clone(self.estimator), X, y, weight, **params)
+
+    def fit_target(self):
+        """Fit the learner to the target rows alone."""
+        X, y = take_rows(self.X, self.is_target), self.y[self.is_target]
+        params = slice_params(self.fit_params, self.is_target)
+        self.target_model = clone(self.estimator).fit(X, y, **params)
+        return self.target_model
+
+    def fit_sources(self):
+        """Fit every source; a source without a class of the target gives None.
+
+        The rows of a source have the total weight of the target rows, so that a
+        penalty shrinks source and target parameters alike.
+        """
+        return Parallel(n_jobs=self.n_jobs)(
+            delayed(self._fit_source)(source) for source in self.sources
+        )
+
+    def _fit_source(self, source):
+        rows = (self.domain == source) & self.shared
+        if is_classifier(self.estimator):
+            missing = np.setdiff1d(self.y[self.is_target], self.y[rows])
+            if len(missing):
+                warnings.warn(
+                    f"Source {source} has no row of the classes {missing.tolist()}: "
+                    "to its model they are impossible, so its weight is 0.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+                return None
+        n = rows.sum()
+        return self.fit_rows(rows, np.full(n, self.n_target / n))
+
+    def fit_weighted(self, weights, *, shared_only=False):
+        """Fit the learner to the target rows and the weighted source rows.
+
+        With ``shared_only`` to those of classes that the target has, so that the
+        parameters are comparable with the target's.
+        """
+        row_weight = self.is_target.astype(float)
+        for source, weight in zip(self.sources, weights, strict=True):
+            row_weight[self.domain == source] = weight
+        if shared_only:
+            row_weight[~self.shared] = 0.0
+        rows = row_weight > 0
+        if not np.any(weights > 0):
+            return self.target_model
+        return self.fit_rows(rows, row_weight[rows])
+
+    def parameters(self, models):
+        """Stack the parameters of models; None gives a row of infinities."""
+        rows = [None if m is None else self.likelihood.parameters(m) for m in models]
+        width = max((len(r) for r in rows if r is not None), default=1)
+        return np.array([np.full(width, np.inf) if r is None else r for r in rows])
+
+    def fisher_root(self, model):
+        """Root of the Fisher information over the target rows at a model."""
+        X = take_rows(self.X, self.is_target)
+        y = self.y[self.is_target]
+        if self.likelihood.constant:
+            model = self.target_model
+        if self.likelihood.expected:
+            return self.likelihood.fisher_root(model, X, y)
+        folds = KFold(min(5, len(y)))
+        G = [self._held_out_scores(X, y, *fold) for fold in folds.split(X)]
+        scores = np.vstack(G)
+        return FisherRoot(scores, np.ones((len(scores), 1, 1)), intercept=False)
+
+    def _held_out_scores(self, X, y, train, test):
+        model = clone(self.estimator).fit(take_rows(X, train), y[train])
+        return self.likelihood.scores(model, take_rows(X, test), y[test])
+
+    def root_differences(self, model, anchor, source_params):
+        """Return the projected differences of the sources, and the parameter count."""
+        root = self.fisher_root(model)
+        usable = np.isfinite(source_params).all(axis=1)
+        P = np.full((1, len(source_params)), np.inf)
+        if usable.any():
+            projected = root.project(source_params[usable] - anchor)
+            P = np.full((len(projected), len(source_params)), np.inf)
+            P[:, usable] = projected
+        return P, max(root.n_parameters(self.n_target), 1e-12)
+
+    def weigh(self, model, anchor, source_params, *, noise_correction):
+        """Compute the weights with the information at ``model``."""
+        P, d = self.root_differences(model, anchor, source_params)
+        noise = 1 / self.n_target if noise_correction else 0.0
+        return solve_uowq(P, self.n_target, self.n_sources, d, noise=noise), d
