@@ -1,5 +1,6 @@
 """Estimators that are built to be no worse than the target alone."""
 
+from sktransfer.safe._safew import SAFEW
 from sktransfer.safe._transfer_guard import TransferGuard
 
-__all__ = ["TransferGuard"]
+__all__ = ["SAFEW", "TransferGuard"]

@@ -30,6 +30,7 @@ from sktransfer.base import (
     slice_params,
     without_sources,
 )
+from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
 
 __all__ = ["TransferGuard"]
@@ -71,11 +72,11 @@ class TransferGuard(TransferMetaEstimator):
     target_estimator : estimator, default=None
         What to fall back on. None: ``estimator`` without its sources,
         :math:`\theta(0,T)`. A plain estimator is fitted on the labeled target rows.
-    cv : int, splitter or iterable, default=5
+    cv : int, splitter or iterable, default=10
         How the labeled target rows are held out, as in
-        :func:`~sktransfer.metrics.cross_val_ntg`. With up to 30 labeled target rows
-        an int is raised to the number of rows (leave-one-out), because a fold less
-        of so few rows would understate what :math:`\theta(0,T)` can do.
+        :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
+        or fewer an int means leave-one-out. Few folds understate what
+        :math:`\theta(0,T)` can do with all rows and so lean towards transfer.
     scoring : str, callable or None, default=None
         Score of the gap; higher is better. None: the negated mean squared error, for
         classifiers of the probabilities (the Brier score). ``policy="aggregate"``
@@ -105,6 +106,8 @@ class TransferGuard(TransferMetaEstimator):
         labeled target row could be held out.
     ntg_interval_ : ndarray of shape (2,)
         95 % confidence interval of the gap.
+    harm_probability_ : float
+        Probability of a positive gap, by the t that the interval comes from.
     transferred_ : bool
         Whether the sources have a part in the prediction.
     weights_ : ndarray of shape (n_models,)
@@ -159,8 +162,8 @@ class TransferGuard(TransferMetaEstimator):
     if the truth is in the hull. With one source the hull is one model, which is then
     used.
 
-    *Few labels.* With one labeled row per class, or one in all, no row can be held
-    out. Then "aggregate" gives transfer the weight ``risk`` and "select" refuses.
+    *Few labels.* A class with one labeled row is never held out. With one labeled row
+    per class, or one in all, no row can be held out; then "aggregate" gives transfer the weight ``risk`` and "select" refuses.
 
     Probabilities are blended where both models have them, else decision values
     (coded -1 and 1), else votes. The decision values of blended probabilities are
@@ -203,7 +206,7 @@ class TransferGuard(TransferMetaEstimator):
         estimator,
         *,
         target_estimator=None,
-        cv=5,
+        cv=10,
         scoring=None,
         policy="select",
         risk=0.4,
@@ -221,6 +224,7 @@ class TransferGuard(TransferMetaEstimator):
 
     def _fit_estimator(self, data, fit_params):
         self._check_estimators()
+        self._check_classes(data)
         # every inner fit gets the domains of its own rows
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
         self.target_only_ = _fit_target(self._baseline(), data, fit_params)
@@ -228,6 +232,7 @@ class TransferGuard(TransferMetaEstimator):
             self.transfer_ = self.target_only_
             self.models_ = [self.target_only_]
             self.ntg_, self.ntg_interval_ = 0.0, np.zeros(2)
+            self.harm_probability_ = 0.5
             self.n_held_out_ = 0
             weights = np.ones(1)
         else:
@@ -258,6 +263,17 @@ class TransferGuard(TransferMetaEstimator):
                 "both be classifiers or both be regressors."
             )
 
+    def _check_classes(self, data):
+        if not is_classifier(self.estimator) or not data.n_source:
+            return
+        known = np.unique(data.y_labeled)
+        if len(known) == 1 and len(np.unique(data.labels(data.labeled))) > 1:
+            raise UnlabeledTargetError(
+                f"The labeled target rows hold one class, {known[0]!r}, so there is no "
+                "classifier to fall back on. Label a row of another class, or use "
+                "estimator without the guard."
+            )
+
     def _baseline(self):
         other = self.target_estimator
         return without_sources(self.estimator if other is None else other)
@@ -281,7 +297,7 @@ class TransferGuard(TransferMetaEstimator):
         """Return the weights of the models, and set what they come from."""
         folds = target_folds(
             data,
-            self._n_folds(data),
+            self.cv,
             stratify=is_classifier(self.estimator),
             random_state=self.random_state,
         )
@@ -290,21 +306,17 @@ class TransferGuard(TransferMetaEstimator):
         if self.policy == "safew":
             return self._project(data, fit_params)
         if self.policy == "select":
-            weight = float(self._probability_of_harm <= self.risk)
+            weight = float(self.harm_probability_ <= self.risk)
         else:
             weight, _ = blend_weight(*residuals, quantile=self.risk)
         weight = weight if weight >= _LEAST_WEIGHT else 0.0
         return np.array([1 - weight, weight])
 
-    def _n_folds(self, data):
-        few = isinstance(self.cv, Integral) and data.n_labeled <= 30
-        return max(data.n_labeled, 2) if few else self.cv
-
     def _cross_fit(self, data, folds, fit_params):
         """Estimate the gap; return the out-of-fold residuals of both models."""
         if not folds:
             self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
-            self._probability_of_harm = 0.5
+            self.harm_probability_ = 0.5
             return np.zeros((2, 0, 1))
         results = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_and_compare)(
@@ -325,7 +337,7 @@ class TransferGuard(TransferMetaEstimator):
         sizes = [(len(test), labeled[train].sum()) for train, test in folds]
         self.ntg_ = float(gaps.mean())
         self.ntg_interval_ = corrected_resampled_t(gaps, sizes, 0.95)
-        self._probability_of_harm = _probability_positive(gaps, self.ntg_interval_)
+        self.harm_probability_ = _probability_positive(gaps, self.ntg_interval_)
         return np.concatenate(residuals, axis=1)
 
     def _project(self, data, fit_params):

@@ -325,6 +325,15 @@ def test_bad_parameters(guard, error, match):
         guard.fit(X, y, sample_domain=domain)
 
 
+def test_one_class_in_the_target_is_an_error():
+    X, y, domain, _, _ = classification()
+    keep = (domain > 0) | (y == 0)
+    with pytest.raises(UnlabeledTargetError, match="one class"):
+        TransferGuard(Pooled(LogisticRegression())).fit(
+            X[keep], y[keep], sample_domain=domain[keep]
+        )
+
+
 def test_no_labeled_target_row_is_an_error():
     X, y, domain, _, _ = regression()
     y = np.where(domain < 0, np.nan, y)
