@@ -163,7 +163,8 @@ class TransferGuard(TransferMetaEstimator):
     used.
 
     *Few labels.* A class with one labeled row is never held out. With one labeled row
-    per class, or one in all, no row can be held out; then "aggregate" gives transfer the weight ``risk`` and "select" refuses.
+    per class, or one in all, no row can be held out; then "aggregate" gives transfer
+    the weight ``risk`` and "select" refuses (unless ``risk`` is 0.5 or more).
 
     Probabilities are blended where both models have them, else decision values
     (coded -1 and 1), else votes. The decision values of blended probabilities are
