@@ -1,5 +1,9 @@
 """Carry the model, not the data: source hypotheses and priors."""
 
+from sktransfer.hypothesis._positive_transfer import (
+    PositiveTransferLogistic,
+    PositiveTransferRidge,
+)
 from sktransfer.hypothesis._secure_rls import SecureRLS
 
-__all__ = ["SecureRLS"]
+__all__ = ["PositiveTransferLogistic", "PositiveTransferRidge", "SecureRLS"]

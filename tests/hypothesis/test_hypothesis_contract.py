@@ -1,10 +1,18 @@
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sktransfer.hypothesis import SecureRLS
+from sktransfer.hypothesis import (
+    PositiveTransferLogistic,
+    PositiveTransferRidge,
+    SecureRLS,
+)
 from sktransfer.utils.estimator_checks import parametrize_with_transfer_checks
 
 ESTIMATORS = [
+    PositiveTransferLogistic(),
+    PositiveTransferLogistic(0.1, prior_weight=1.0, fit_intercept=False),
+    PositiveTransferRidge(),
+    PositiveTransferRidge(prior_weight=0.3, drop_sources=False, fit_intercept=False),
     SecureRLS(),
     SecureRLS([Ridge(), LinearRegression()], alphas=[0.1, 1.0], truncation=None),
     SecureRLS(fit_intercept=False, truncation=1.0, source_weights="uniform"),

@@ -1,0 +1,774 @@
+"""Positive transfer: a Gaussian prior of the coefficients, from the sources' own."""
+
+import warnings
+from numbers import Integral, Real
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg, special
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.covariance import oas
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+
+from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.exceptions import DomainError
+
+
+class _PositiveTransfer(TransferEstimator):
+    """Choose the prior by held-out target error; subclasses fit sources and paths."""
+
+    _parameter_constraints: dict = {
+        "alpha": [Interval(Real, 0, None, closed="neither")],
+        "prior_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "prior_weights": ["array-like", None],
+        "drop_sources": ["boolean"],
+        "fit_intercept": ["boolean"],
+    }
+
+    def _weights_to_try(self):
+        if self.prior_weight != "auto":
+            return np.array([float(self.prior_weight)])
+        if self.prior_weights is None:
+            return np.r_[0, np.logspace(-3, 3, 13)]
+        grid = np.unique(np.asarray(self.prior_weights, dtype=np.float64))
+        if not len(grid) or grid[0] < 0 or not np.isfinite(grid).all():
+            raise ValueError(
+                "prior_weights must hold nonnegative finite numbers, got "
+                f"{self.prior_weights!r}."
+            )
+        return np.union1d(0, grid)
+
+    def _fit_prior(self, vectors, ids, fit_path):
+        """Store everything but the coefficients, which are returned."""
+        choice, alone = choose_prior(
+            vectors, fit_path, self._weights_to_try(), drop=self.drop_sources
+        )
+        flat = vectors.shape[1] == 1
+        self.source_coef_ = vectors[:, 0] if flat else vectors
+        self.prior_mean_ = choice.prior.mean[0] if flat else choice.prior.mean
+        covariance = choice.prior.covariance
+        self.prior_covariance_ = covariance[0] if flat else covariance
+        self.prior_weight_ = choice.weight
+        self.prior_weight_bound_ = choice.bound
+        self.kept_sources_ = ids[choice.kept]
+        self.dropped_sources_ = np.setdiff1d(ids, self.kept_sources_)
+        self.held_out_error_ = float(choice.errors.mean())
+        self.target_only_error_ = float(alone.errors.mean())
+        return choice.solution
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        return tags
+
+
+class PositiveTransferRidge(TransferPredictorMixin, RegressorMixin, _PositiveTransfer):
+    r"""Ridge regression with a Gaussian prior from the coefficients of the sources.
+
+    The strength of the prior and the sources that form it are chosen by the exact
+    leave-one-out error on the target, so harmful sources are dropped and named.
+
+    Parameters
+    ----------
+    alpha : float in (0, inf), default=1.0
+        Ridge penalty relative to the *mean* squared error, for target and sources:
+        without prior the fit is ``sklearn.linear_model.Ridge(alpha=n * alpha)``.
+    prior_weight : {"auto"} or float in [0, inf), default="auto"
+        Weight :math:`\lambda` of the prior, in the unit of ``alpha``. ``"auto"``:
+        that of the smallest leave-one-out error among ``prior_weights``, of equal
+        ones the smallest.
+    prior_weights : array-like of float in [0, inf), default=None
+        Candidates for ``"auto"``; 0 is always one. None: 13 values from 1e-3 to 1e3.
+    drop_sources : bool, default=True
+        Drop sources one by one as long as this lowers the leave-one-out error by more
+        than half the standard error of the difference, and all of them if the prior
+        does not lower it below that of the target alone.
+    fit_intercept : bool, default=True
+        Fit an intercept, without penalty or prior.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        Coefficients.
+    intercept_ : float
+        Intercept.
+    source_coef_ : ndarray of shape (n_sources, n_features)
+        Coefficients of each source's own ridge regression.
+    prior_mean_ : ndarray of shape (n_features,)
+        Mean of the kept sources' coefficients; 0 if none is kept.
+    prior_covariance_ : ndarray of shape (n_features, n_features)
+        Their shrunk covariance; the identity for less than two sources.
+    prior_weight_ : float
+        The weight that was used; 0 if every source was dropped.
+    prior_weight_bound_ : float
+        The largest weight that was tried whose leave-one-out error is not above that
+        of the target alone, for the kept sources: negative transfer starts beyond.
+    kept_sources_, dropped_sources_ : ndarray of int
+        Ids of the sources.
+    held_out_error_, target_only_error_ : float
+        Leave-one-out mean squared error of this fit and of the fit without sources;
+        NaN if there is only one labeled target row.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    PositiveTransferLogistic : The same for classes.
+    SecureRLS : Sources that may be any regressor.
+
+    Notes
+    -----
+    With the :math:`n_l` labeled target rows [1]_
+
+    .. math::
+
+        \min_{w, b} \tfrac{1}{n_l} \sum_i (x_i'w + b - y_i)^2 + \alpha \|w\|^2
+        + \lambda (w - \mu)' P (w - \mu), \qquad
+        P = \tfrac{\operatorname{tr} \Sigma}{d} \Sigma^{-1},
+
+    where :math:`\mu` and :math:`\Sigma` are mean and covariance of the sources'
+    coefficients. The scale of :math:`P` gives :math:`\lambda` the unit of
+    :math:`\alpha`; the shape is that of the Gaussian. As sources are few,
+    :math:`\Sigma` is the oracle approximating shrinkage estimate [2]_, which is
+    never singular for two or more different vectors; of one source, or of equal
+    ones, :math:`P = I`. :math:`\lambda = 0` is ridge regression on the target,
+    :math:`\lambda \to \infty` is :math:`w = \mu`.
+
+    The published rule bounds :math:`\lambda` by the risk of negative transfer under
+    a known noise. Here the risk is measured: row :math:`i` is left out in closed form
+    (penalties :math:`n_l \alpha`, :math:`n_l \lambda` kept), and an error above that
+    of :math:`\lambda = 0` is negative transfer. Of one labeled row nothing can be
+    left out: ``"auto"`` does not transfer then.
+
+    References
+    ----------
+    .. [1] H. Yoon, J. Li. "A novel positive transfer learning approach for
+       telemonitoring of Parkinson's disease". IEEE Transactions on Automation
+       Science and Engineering 16(1), 2019. :doi:`10.1109/TASE.2018.2874233`
+
+    .. [2] Y. Chen, A. Wiesel, Y. C. Eldar, A. O. Hero. "Shrinkage algorithms for
+       MMSE covariance estimation". IEEE Transactions on Signal Processing 58(10),
+       2010. :doi:`10.1109/TSP.2010.2053029`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.datasets import make_concept_shift
+    >>> from sktransfer.hypothesis import PositiveTransferRidge
+    >>> data = make_concept_shift(shift=[0.1, 0.1, 3.0], random_state=1)
+    >>> model = PositiveTransferRidge(alpha=0.1)
+    >>> model.fit(data.X, data.y, sample_domain=data.sample_domain).dropped_sources_
+    array([3])
+    >>> own = (data.sample_domain < 0) & ~np.isnan(data.y)
+    >>> alone = Ridge(alpha=0.1 * own.sum()).fit(data.X[own], data.y[own])
+    >>> [round(m.score(data.X_test, data.y_test), 2) for m in (model, alone)]
+    [0.92, 0.84]
+    """
+
+    def __init__(
+        self,
+        alpha=1.0,
+        *,
+        prior_weight="auto",
+        prior_weights=None,
+        drop_sources=True,
+        fit_intercept=True,
+    ):
+        self.alpha = alpha
+        self.prior_weight = prior_weight
+        self.prior_weights = prior_weights
+        self.drop_sources = drop_sources
+        self.fit_intercept = fit_intercept
+
+    def _fit_domains(self, data):
+        X = data.X_labeled.astype(np.float64, copy=False)
+        y = data.y_labeled.astype(np.float64, copy=False)
+        vectors = np.empty((len(data.sources), 1, X.shape[1]))
+        for k, (_, rows, labels) in enumerate(data.each_source()):
+            ridge = Ridge(len(labels) * self.alpha, fit_intercept=self.fit_intercept)
+            vectors[k, 0] = ridge.fit(rows, labels).coef_
+
+        def fit_path(prior, weights):
+            return ridge_path(
+                X, y, prior, weights, alpha=self.alpha, fit_intercept=self.fit_intercept
+            )
+
+        coef = self._fit_prior(vectors, data.sources, fit_path)
+        shift = y.mean() - X.mean(axis=0) @ coef if self.fit_intercept else 0.0
+        self.coef_ = coef.astype(data.X.dtype, copy=False)
+        self.intercept_ = float(shift)
+
+    def predict(self, X):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions.
+        """
+        return self._validate_rows(X) @ self.coef_ + self.intercept_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.classification = False
+        return tags
+
+
+class PositiveTransferLogistic(
+    TransferPredictorMixin, ClassifierMixin, _PositiveTransfer
+):
+    r"""Logistic regression with a Gaussian prior from the sources' coefficients.
+
+    The strength of the prior and the sources that form it are chosen by the
+    approximate leave-one-out log loss on the target, so harmful sources are dropped
+    and named.
+
+    Parameters
+    ----------
+    alpha : float in (0, inf), default=1.0
+        Ridge penalty relative to the *mean* log loss, for target and sources: without
+        prior the fit is ``sklearn.linear_model.LogisticRegression(C=1 / (n *
+        alpha))``.
+    prior_weight : {"auto"} or float in [0, inf), default="auto"
+        Weight :math:`\lambda` of the prior, in the unit of ``alpha``. ``"auto"``:
+        that of the smallest left-out log loss among ``prior_weights``, of equal ones
+        the smallest.
+    prior_weights : array-like of float in [0, inf), default=None
+        Candidates for ``"auto"``; 0 is always one. None: 13 values from 1e-3 to 1e3.
+    drop_sources : bool, default=True
+        Drop sources one by one as long as this lowers the left-out log loss by more
+        than half the standard error of the difference, and all of them if the prior
+        does not lower it below that of the target alone.
+    fit_intercept : bool, default=True
+        Fit an intercept, without penalty or prior.
+    tol : float in (0, inf), default=1e-8
+        Largest absolute entry of the gradient that counts as solved.
+    max_iter : int in [1, inf), default=100
+        Newton steps per fit.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
+        Coefficients, one row if there are two classes.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    source_coef_ : ndarray of shape (n_sources, [n_classes,] n_features)
+        Coefficients of each source's own logistic regression.
+    prior_mean_ : ndarray of shape ([n_classes,] n_features)
+        Mean of the kept sources' coefficients; 0 if none is kept.
+    prior_covariance_ : ndarray of shape ([n_classes,] n_features, n_features)
+        Their shrunk covariance per class; the identity for less than two sources.
+    prior_weight_ : float
+        The weight that was used; 0 if every source was dropped.
+    prior_weight_bound_ : float
+        The largest weight that was tried whose left-out log loss is not above that
+        of the target alone, for the kept sources: negative transfer starts beyond.
+    kept_sources_, dropped_sources_ : ndarray of int
+        Ids of the sources.
+    held_out_error_, target_only_error_ : float
+        Left-out mean log loss of this fit and of the fit without sources.
+    n_iter_ : int
+        Newton steps of the longest fit.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    PositiveTransferRidge : The same for real labels; it states the prior.
+
+    Notes
+    -----
+    With the multinomial (of two classes: logistic) log loss :math:`\ell` [1]_
+
+    .. math::
+
+        \min_{W, b} \tfrac{1}{n_l} \sum_i \ell(y_i, W x_i + b)
+        + \tfrac{\alpha}{2} \|W\|_F^2
+        + \tfrac{\lambda}{2} \sum_c (w_c - \mu_c)' P_c (w_c - \mu_c),
+
+    with a Gaussian of its own for the coefficients of each class, made as in
+    :class:`PositiveTransferRidge`. :math:`\lambda = 0` is logistic regression on the
+    target, :math:`\lambda \to \infty` is :math:`W = \mu`.
+
+    A row is left out by one Newton step from the fit with it [2]_: with
+    :math:`H` the Hessian of :math:`n_l` times the objective, :math:`X_i` the
+    derivative of the logits :math:`\eta_i`, :math:`A_i = X_i H^{-1} X_i'`, and
+    :math:`g_i, L_i` gradient and Hessian of its loss in the logits,
+    :math:`\eta_{-i} = \eta_i + (I - A_i L_i)^{-1} A_i g_i`.
+
+    Every source needs the classes of the labeled target rows, no more and no less.
+
+    References
+    ----------
+    .. [1] H. Yoon, J. Li. "A novel positive transfer learning approach for
+       telemonitoring of Parkinson's disease". IEEE Transactions on Automation
+       Science and Engineering 16(1), 2019. :doi:`10.1109/TASE.2018.2874233`
+
+    .. [2] K. Rahnama Rad, A. Maleki. "A scalable estimate of the out-of-sample
+       prediction error via approximate leave-one-out cross-validation". Journal of
+       the Royal Statistical Society B 82(4), 2020. :doi:`10.1111/rssb.12374`
+
+    Examples
+    --------
+    >>> from sktransfer.datasets import make_concept_shift
+    >>> from sktransfer.hypothesis import PositiveTransferLogistic
+    >>> data = make_concept_shift(
+    ...     shift=[0.1, 3.0], task="classification", random_state=1
+    ... )
+    >>> model = PositiveTransferLogistic(alpha=0.1)
+    >>> model.fit(data.X, data.y, sample_domain=data.sample_domain).dropped_sources_
+    array([2])
+    >>> model.score(data.X_test, data.y_test)
+    0.874
+    >>> model.held_out_error_ < model.target_only_error_
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **_PositiveTransfer._parameter_constraints,
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        alpha=1.0,
+        *,
+        prior_weight="auto",
+        prior_weights=None,
+        drop_sources=True,
+        fit_intercept=True,
+        tol=1e-8,
+        max_iter=100,
+    ):
+        self.alpha = alpha
+        self.prior_weight = prior_weight
+        self.prior_weights = prior_weights
+        self.drop_sources = drop_sources
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+
+    def _fit_domains(self, data):
+        check_classification_targets(data.y_labeled)
+        self.classes_ = np.unique(data.y_labeled)
+        _check_source_classes(data, self.classes_)
+        options = {
+            "n_logits": 1 if len(self.classes_) == 2 else len(self.classes_),
+            "alpha": self.alpha,
+            "fit_intercept": self.fit_intercept,
+            "tol": self.tol,
+            "max_iter": self.max_iter,
+        }
+        fits = [
+            logistic_path(X, np.searchsorted(self.classes_, y), None, [0.0], **options)
+            for _, X, y in data.each_source()
+        ]
+        d = data.X.shape[1]
+        vectors = np.array([fit[1][0][:, :d] for fit in fits])
+        vectors = vectors.reshape(len(fits), options["n_logits"], d)
+        codes, infos = np.searchsorted(self.classes_, data.y_labeled), []
+
+        def fit_path(prior, weights):
+            *fitted, info = logistic_path(
+                data.X_labeled, codes, prior, weights, **options
+            )
+            infos.append(info)
+            return fitted
+
+        solution = self._fit_prior(vectors, data.sources, fit_path)
+        self.coef_ = solution[:, :d].astype(data.X.dtype)
+        self.intercept_ = solution[:, d].astype(data.X.dtype)
+        infos += [fit[2] for fit in fits]
+        self.n_iter_ = max(info["n_iter"] for info in infos)
+        _warn_unless_solved(infos, self.tol)
+
+    def decision_function(self, X):
+        """Compute the logits of target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Logits; of two classes those of the second.
+        """
+        logits = self._validate_rows(X) @ self.coef_.T + self.intercept_
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def predict(self, X):
+        """Predict classes of target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            The most probable classes.
+        """
+        logits = self.decision_function(X)
+        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
+        return self.classes_[best.astype(np.intp)]
+
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``.
+        """
+        logits = self.decision_function(X)
+        return special.log_softmax(_as_softmax(logits), axis=1)
+
+    def predict_proba(self, X):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        return special.softmax(_as_softmax(self.decision_function(X)), axis=1)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.regression = False
+        return tags
+
+
+class Prior(NamedTuple):
+    """Gaussian of each row of coefficients; the precision has mean scale 1."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    precision: np.ndarray
+
+
+class _Choice(NamedTuple):
+    solution: np.ndarray
+    errors: np.ndarray
+    weight: float
+    bound: float
+    kept: list
+    prior: Prior
+
+
+def gaussian_prior(vectors):
+    """Return mean, shrunk covariance and scaled precision of source coefficients.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_sources, n_rows, n_features)
+        Coefficients; each row gets a Gaussian of its own.
+
+    Returns
+    -------
+    prior : Prior
+        Of shapes (n_rows, n_features) and (n_rows, n_features, n_features). The
+        covariance of less than two vectors, or of equal ones, is the identity.
+    """
+    n_sources, n_rows, d = vectors.shape
+    mean = vectors.mean(axis=0) if n_sources else np.zeros((n_rows, d))
+    covariance = np.tile(np.eye(d), (n_rows, 1, 1))
+    spread = ((vectors - mean) ** 2).sum(axis=(0, 2))
+    size = (vectors**2).sum(axis=(0, 2))
+    for row in np.flatnonzero(spread > 1e-24 * size):
+        covariance[row] = oas(vectors[:, row])[0]
+    scale = np.trace(covariance, axis1=1, axis2=2) / d
+    return Prior(mean, covariance, scale[:, None, None] * np.linalg.inv(covariance))
+
+
+def choose_prior(vectors, fit_path, weights, *, drop):
+    """Choose the sources and the weight of their prior by held-out target error.
+
+    Parameters
+    ----------
+    vectors : ndarray of shape (n_sources, n_rows, n_features)
+        Coefficients of the sources.
+    fit_path : callable
+        ``fit_path(prior, weights) -> (errors, solutions)``: held-out error of each
+        row and solution at each weight; ``prior=None`` stands for the target alone.
+    weights : ndarray of shape (n_weights,)
+        Ascending weights to try; the first of the smallest error is taken.
+    drop : bool
+        Whether to eliminate sources greedily.
+
+    Returns
+    -------
+    choice, alone : _Choice
+        The fit with its sources, prior, weight and errors, and that without sources.
+    """
+
+    def best(kept):
+        prior = gaussian_prior(vectors[kept])
+        row_errors, solutions = fit_path(prior, weights)
+        errors = row_errors.mean(axis=1)
+        i = 0 if np.isnan(errors).any() else int(np.argmin(errors))
+        allowed = weights[errors <= alone_errors.mean() * (1 + 1e-12)]
+        bound = float(allowed.max(initial=0.0))
+        return _Choice(solutions[i], row_errors[i], weights[i], bound, kept, prior)
+
+    (alone_errors,), (alone,) = fit_path(None, np.zeros(1))
+    nobody = _Choice(alone, alone_errors, 0.0, 0.0, [], gaussian_prior(vectors[:0]))
+    if not len(vectors):
+        return nobody, nobody
+    choice = best(list(range(len(vectors))))
+    n = len(alone_errors)
+    while drop and n > 1 and len(choice.kept) > 1:
+        fewer = [best([j for j in choice.kept if j != k]) for k in choice.kept]
+        candidate = min(fewer, key=lambda option: option.errors.mean())
+        gains = choice.errors - candidate.errors
+        if not gains.mean() > 0.5 * gains.std(ddof=1) / np.sqrt(n):
+            break
+        choice = candidate
+    refused = drop and choice.errors.mean() >= alone_errors.mean()
+    return (nobody if choice.weight == 0 or refused else choice), nobody
+
+
+def ridge_path(X, y, prior, weights, *, alpha, fit_intercept):
+    """Solve ridge regression with a Gaussian prior for several weights of the prior.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        Labeled target rows.
+    y : ndarray of shape (n,)
+        Labels.
+    prior : Prior or None
+        Of one row. None: no prior.
+    weights : ndarray of shape (n_weights,)
+        Weights of the prior.
+    alpha : float
+        Ridge penalty, relative to the mean squared error.
+    fit_intercept : bool
+        Whether rows and labels are centered.
+
+    Returns
+    -------
+    errors : ndarray of shape (n_weights, n)
+        Leave-one-out squared errors; NaN of a single row.
+    solutions : ndarray of shape (n_weights, n_features)
+        Coefficients.
+    """
+    n, d = X.shape
+    if fit_intercept:
+        X, y = X - X.mean(axis=0), y - y.mean()
+    gram = X.T @ X / n + alpha * np.eye(d)
+    precision = np.zeros((d, d)) if prior is None else prior.precision[0]
+    pull = 0 if prior is None else precision @ prior.mean[0]
+    # V'gram V = I and V'precision V = diag(scales): each weight costs two products
+    scales, V = linalg.eigh(precision, gram)
+    shrink = 1 / (1 + np.outer(weights, np.clip(scales, 0, None)))
+    goals = (X.T @ y / n)[:, None] + np.outer(pull, weights) if prior else (
+        np.tile((X.T @ y / n)[:, None], len(weights))
+    )  # fmt: skip
+    solutions = (V @ (shrink.T * (V.T @ goals))).T
+    if n == 1:
+        return np.full((len(weights), 1), np.nan), solutions
+    leverage = shrink @ ((X @ V) ** 2).T / n + (1 / n if fit_intercept else 0)
+    residuals = (y - solutions @ X.T) / (1 - leverage)
+    return residuals**2, solutions
+
+
+def logistic_path(
+    X, codes, prior, weights, *, n_logits, alpha, fit_intercept, tol, max_iter
+):
+    """Solve logistic regression with a Gaussian prior for several weights of it.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        Labeled rows.
+    codes : ndarray of shape (n,)
+        Classes 0, 1, ...
+    prior : Prior or None
+        Of ``n_logits`` rows. None: no prior.
+    weights : array-like of shape (n_weights,)
+        Weights of the prior.
+    n_logits : int
+        1 for two classes, else the number of classes.
+    alpha : float
+        Ridge penalty, relative to the mean log loss.
+    fit_intercept : bool
+        Whether the last column of a solution is free; else it is 0.
+    tol, max_iter : float, int
+        Of Newton's method.
+
+    Returns
+    -------
+    errors : ndarray of shape (n_weights, n)
+        Approximate leave-one-out log losses.
+    solutions : list of ndarray of shape (n_logits, n_features + 1)
+        Coefficients and intercepts.
+    info : dict
+        ``n_iter`` and ``residual``, the largest of all weights.
+    """
+    n, d = X.shape
+    rows = np.column_stack([X, np.full(n, float(fit_intercept))]).astype(np.float64)
+    onehot = codes[:, None] == np.arange(n_logits) + (n_logits == 1)
+    theta, errors, solutions = np.zeros((n_logits, d + 1)), [], []
+    info = {"n_iter": 0, "residual": 0.0}
+    for weight in weights:
+        penalty = np.zeros((n_logits, d + 1, d + 1))
+        penalty[:, :d, :d] = alpha * np.eye(d)
+        center = np.zeros((n_logits, d + 1))
+        if prior is not None:
+            penalty[:, :d, :d] += weight * prior.precision
+            pull = weight * np.einsum("cij,cj->ci", prior.precision, prior.mean)
+            center[:, :d] = np.linalg.solve(penalty[:, :d, :d], pull[..., None])[..., 0]
+        theta, hessian, n_iter, residual = _newton(
+            rows, onehot, penalty, center, theta, fit_intercept, tol, max_iter
+        )
+        info["n_iter"] = max(info["n_iter"], n_iter)
+        info["residual"] = max(info["residual"], residual)
+        errors.append(_left_out_log_losses(rows, onehot, theta, hessian))
+        solutions.append(theta)
+    return np.array(errors), solutions, info
+
+
+def _newton(rows, onehot, penalty, center, theta, fit_intercept, tol, max_iter):
+    """Minimize mean log loss plus the quadratic penalty around ``center``."""
+    value, gradient = _objective(rows, onehot, penalty, center, theta)
+    hessian = _hessian(rows, theta, penalty, fit_intercept)
+    n_iter = 0
+    while np.abs(gradient).max() > tol and n_iter < max_iter:
+        step = -linalg.solve(hessian, gradient.ravel(), assume_a="pos")
+        step = step.reshape(theta.shape)
+        slope, size = np.sum(gradient * step), 1.0
+        while size > 1e-10:
+            new = _objective(rows, onehot, penalty, center, theta + size * step)
+            # near the optimum rounding hides the decrease, the gradient does not
+            closer = np.abs(new[1]).max() < 0.5 * np.abs(gradient).max()
+            if new[0] <= value + 1e-4 * size * slope or (size == 1 and closer):
+                break
+            size /= 2
+        theta, (value, gradient) = theta + size * step, new
+        hessian = _hessian(rows, theta, penalty, fit_intercept)
+        n_iter += 1
+    return theta, hessian, n_iter, float(np.abs(gradient).max())
+
+
+def _objective(rows, onehot, penalty, center, theta):
+    logits = rows @ theta.T
+    if logits.shape[1] == 1:
+        losses = np.logaddexp(0, logits) - onehot * logits
+    else:
+        losses = special.logsumexp(logits, axis=1) - (onehot * logits).sum(axis=1)
+    pull = np.einsum("cij,cj->ci", penalty, theta - center)
+    value = losses.mean() + 0.5 * np.sum((theta - center) * pull)
+    gradient = (_probabilities(logits) - onehot).T @ rows / len(rows) + pull
+    return value, gradient
+
+
+def _hessian(rows, theta, penalty, fit_intercept):
+    """Second derivatives; directions without any effect get curvature."""
+    n_logits, width = theta.shape
+    curvature = _loss_curvature(_probabilities(rows @ theta.T))
+    blocks = np.einsum("ni,nab,nj->aibj", rows, curvature, rows, optimize=True)
+    hessian = blocks / len(rows)
+    for c in range(n_logits):
+        hessian[c, :, c, :] += penalty[c]
+    last = width - 1
+    if not fit_intercept:
+        hessian[range(n_logits), last, range(n_logits), last] += 1
+    elif n_logits > 1:  # a shift of every intercept
+        hessian[:, last, :, last] += 1 / n_logits
+    return hessian.reshape(n_logits * width, n_logits * width)
+
+
+def _probabilities(logits):
+    if logits.shape[1] == 1:
+        return special.expit(logits)
+    return special.softmax(logits, axis=1)
+
+
+def _loss_curvature(p):
+    """Hessian of each row's log loss in its logits, shape (n, n_logits, n_logits)."""
+    if p.shape[1] == 1:
+        return (p * (1 - p))[:, :, None]
+    return np.eye(p.shape[1]) * p[:, :, None] - p[:, :, None] * p[:, None, :]
+
+
+def _left_out_log_losses(rows, onehot, theta, hessian):
+    """Log losses of rows left out by one Newton step each."""
+    n, (n_logits, width) = len(rows), theta.shape
+    inverse = linalg.inv(hessian).reshape(n_logits, width, n_logits, width) / n
+    A = np.einsum("ni,aibj,nj->nab", rows, inverse, rows, optimize=True)
+    logits = rows @ theta.T
+    p = _probabilities(logits)
+    gradient = np.einsum("nab,nb->na", A, p - onehot)
+    system = np.eye(n_logits) - A @ _loss_curvature(p)
+    logits = logits + np.linalg.solve(system, gradient[:, :, None])[:, :, 0]
+    if n_logits == 1:
+        return (np.logaddexp(0, logits) - onehot * logits)[:, 0]
+    return special.logsumexp(logits, axis=1) - logits[onehot]
+
+
+def _as_softmax(logits):
+    if logits.ndim == 2:
+        return logits
+    return np.column_stack([np.zeros_like(logits), logits])
+
+
+def _check_source_classes(data, classes):
+    if len(classes) < 2:
+        raise ValueError(
+            "Labels of at least two classes are needed, but all labeled target rows "
+            f"have one class: {classes.tolist()[0]!r}."
+        )
+    for domain, _, y in data.each_source():
+        unseen, lacking = np.setdiff1d(y, classes), np.setdiff1d(classes, y)
+        if len(unseen):
+            raise DomainError(
+                f"Source {domain} has the classes {unseen.tolist()}, but no labeled "
+                "target row has them: label a target row of each class or leave these "
+                "source rows out."
+            )
+        if len(lacking):
+            raise DomainError(
+                f"Source {domain} lacks the classes {lacking.tolist()} of the target, "
+                "so it has no coefficients for them: leave its rows out."
+            )
+
+
+def _warn_unless_solved(infos, tol):
+    residual = max(info["residual"] for info in infos)
+    if residual > tol:
+        warnings.warn(
+            f"Newton's method stopped with a gradient of {residual:.2g} > tol={tol:g}: "
+            "increase max_iter, or scale the features.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
