@@ -8,6 +8,7 @@ are natural.
 
 from sktransfer.metrics._azab import azab_weights
 from sktransfer.metrics._bregman import bregman
+from sktransfer.metrics._compare_domains import compare_domains
 from sktransfer.metrics._domain_classifier import proxy_a_distance
 from sktransfer.metrics._feature_correlation import feature_correlation
 from sktransfer.metrics._gaussian import coral_distance, gaussian_kl
@@ -33,6 +34,19 @@ from sktransfer.metrics._q_statistic import q_statistic
 from sktransfer.metrics._rank_of_domain import rank_of_domain
 from sktransfer.metrics._scatter import domain_transferability_estimation
 from sktransfer.metrics._silhouette import silhouette
+from sktransfer.metrics._transferability_scorers import (
+    gbc_scorer,
+    h_score_scorer,
+    leep_scorer,
+    logme_scorer,
+    make_otce_scorer,
+    make_transferability_scorer,
+    n_leep_scorer,
+    nce_scorer,
+    otce_scorer,
+    silhouette_scorer,
+    transrate_scorer,
+)
 from sktransfer.metrics._transport import (
     sinkhorn_divergence,
     sliced_wasserstein,
@@ -45,31 +59,43 @@ __all__ = [
     "OTCERegressor",
     "azab_weights",
     "bregman",
+    "compare_domains",
     "coral_distance",
     "cross_val_ntg",
     "domain_transferability_estimation",
     "feature_correlation",
     "gaussian_kl",
     "gbc",
+    "gbc_scorer",
     "h_score",
+    "h_score_scorer",
     "hsic",
     "label_informed_divergence",
     "leep",
+    "leep_scorer",
     "logme",
+    "logme_scorer",
     "make_ntg_scorer",
+    "make_otce_scorer",
+    "make_transferability_scorer",
     "mmd",
     "mmd_test",
     "n_leep",
+    "n_leep_scorer",
     "nce",
+    "nce_scorer",
     "negative_transfer_gap",
     "otce",
     "otce_components",
+    "otce_scorer",
     "proxy_a_distance",
     "q_statistic",
     "rank_of_domain",
     "silhouette",
+    "silhouette_scorer",
     "sinkhorn_divergence",
     "sliced_wasserstein",
     "transrate",
+    "transrate_scorer",
     "wasserstein",
 ]

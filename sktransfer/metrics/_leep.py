@@ -226,11 +226,11 @@ def n_leep(
             f"n_components={n_components} exceeds the number of rows {len(features)}."
         )
     rng = check_random_state(random_state)
-    features = features - features.mean(axis=0)
+    features = _reduce(features, pca_components, rng)
     scale = np.sqrt(np.mean(features**2))
-    if scale == 0 or len(features) < 2:
+    if scale == 0:
         return _leep(np.ones((len(codes), 1)), codes, len(classes))
-    features = _reduce(features / scale, pca_components, rng)
+    features /= scale
     mixture = GaussianMixture(
         n_components,
         covariance_type=covariance_type,
@@ -242,9 +242,14 @@ def n_leep(
 
 
 def _reduce(features, pca_components, rng):
+    """Return centered features or their principal components."""
+    n_samples, n_features = features.shape
+    if n_samples < 2 or not np.ptp(features, axis=0).any():
+        return np.zeros((n_samples, 1))
     if pca_components is None:
-        return features
-    if not isinstance(pca_components, Integral):
-        return PCA(pca_components, svd_solver="full").fit_transform(features)
-    q = min(pca_components, *features.shape)
-    return PCA(q, random_state=rng).fit_transform(features)
+        return features - features.mean(axis=0)
+    solver = "covariance_eigh" if n_samples >= n_features else "full"
+    if isinstance(pca_components, Integral):
+        pca_components, solver = min(pca_components, n_samples, n_features), "auto"
+    pca = PCA(pca_components, svd_solver=solver, random_state=rng)
+    return pca.fit_transform(features)

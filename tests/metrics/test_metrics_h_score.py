@@ -51,7 +51,7 @@ def test_shrinkage_matches_high_precision(data, amount):
     assert h_score(*data, shrinkage=amount) == pytest.approx(expected, abs=1e-10)
 
 
-@pytest.mark.parametrize("shape", [(40, 4), (12, 15), (40, 40)])
+@pytest.mark.parametrize("shape", [(40, 4), (12, 15), (24, 24)])
 def test_ledoit_wolf_is_the_published_score(shape):
     rng = np.random.RandomState(0)
     features, y = rng.normal(size=shape), np.arange(shape[0]) % 3

@@ -1,0 +1,293 @@
+"""One table of every source against the target."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+from sklearn.utils.parallel import Parallel, delayed
+
+from sktransfer._domains import check_domains
+from sktransfer.exceptions import DomainError
+from sktransfer.metrics._azab import azab_weights
+from sktransfer.metrics._bregman import bregman
+from sktransfer.metrics._domain_classifier import proxy_a_distance
+from sktransfer.metrics._feature_correlation import feature_correlation
+from sktransfer.metrics._gaussian import coral_distance, gaussian_kl
+from sktransfer.metrics._hsic import hsic
+from sktransfer.metrics._label_informed import label_informed_divergence
+from sktransfer.metrics._mmd import mmd
+from sktransfer.metrics._q_statistic import q_statistic
+from sktransfer.metrics._rank_of_domain import rank_of_domain
+from sktransfer.metrics._scatter import domain_transferability_estimation
+from sktransfer.metrics._transport import (
+    sinkhorn_divergence,
+    sliced_wasserstein,
+    wasserstein,
+)
+
+
+def _on_rows(function):
+    """Lift a function of source and target rows to the common form."""
+    return lambda source, target, seed: function(source[0], target[0])
+
+
+def _seeded(function):
+    return lambda source, target, seed: function(
+        source[0], target[0], random_state=seed
+    )
+
+
+def _domain_hsic(X_source, X_target):
+    domain = np.repeat([0, 1], [len(X_source), len(X_target)])
+    return hsic(np.vstack([X_source, X_target]), domain)
+
+
+def _dte(source, target, seed):
+    return domain_transferability_estimation(*source, target[0])
+
+
+def _label_informed(source, target, seed):
+    labeled = target[2]
+    return label_informed_divergence(
+        *source, target[0][labeled], target[1][labeled], random_state=seed
+    )
+
+
+def _model_q(source, target, seed):
+    """Q statistic of a source model and a cross-validated target model."""
+    X, y = target[0][target[2]], target[1][target[2]]
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    target_predictions = cross_val_predict(model, X, y, cv=3)
+    return q_statistic(y, model.fit(*source).predict(X), target_predictions)
+
+
+# name: (function of one source, whether large means similar)
+_MEASURES = {
+    "mmd": (_on_rows(mmd), False),
+    "coral_distance": (_on_rows(coral_distance), False),
+    "proxy_a_distance": (_seeded(proxy_a_distance), False),
+    "wasserstein": (_on_rows(wasserstein), False),
+    "sinkhorn_divergence": (_on_rows(sinkhorn_divergence), False),
+    "sliced_wasserstein": (_seeded(sliced_wasserstein), False),
+    "gaussian_kl": (_on_rows(gaussian_kl), False),
+    "bregman": (_on_rows(bregman), False),
+    "hsic": (_on_rows(_domain_hsic), False),
+    "rank_of_domain": (_on_rows(rank_of_domain), False),
+    "feature_correlation": (_on_rows(feature_correlation), True),
+    "domain_transferability_estimation": (_dte, True),
+    "label_informed_divergence": (_label_informed, False),
+    "q_statistic": (_model_q, True),
+    "azab_weights": (None, True),
+}
+_SOURCE_LABELS = {"domain_transferability_estimation"}
+_ALL_LABELS = {"label_informed_divergence", "q_statistic", "azab_weights"}
+_DEFAULT = ("mmd", "coral_distance", "proxy_a_distance", "wasserstein", "gaussian_kl")
+
+
+@validate_params(
+    {
+        "X": ["array-like"],
+        "y": ["array-like", None],
+        "sample_domain": ["array-like"],
+        "measures": [StrOptions({"all"}), list, tuple, None],
+        "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
+        "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+        "max_samples": [Interval(Integral, 2, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def compare_domains(
+    X,
+    y,
+    sample_domain,
+    *,
+    measures=None,
+    n_bootstrap=20,
+    confidence_level=0.95,
+    max_samples=500,
+    n_jobs=None,
+    random_state=None,
+):
+    r"""Compare every source with the target by several measures.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        Rows of every domain.
+    y : array-like of shape (n_samples,) or None
+        Classes, with markers on the unlabeled target rows. None: only measures of the
+        features.
+    sample_domain : array-like of shape (n_samples,)
+        Positive ids for sources, negative for the target.
+    measures : list of str, "all" or None, default=None
+        Names of functions of this package: "mmd", "coral_distance",
+        "proxy_a_distance", "wasserstein", "gaussian_kl" (these are meant by None),
+        "sinkhorn_divergence", "sliced_wasserstein", "bregman", "hsic" (of the rows
+        and their domain), "rank_of_domain", "feature_correlation",
+        "domain_transferability_estimation" (needs `y`), and, where target rows are
+        labeled, "label_informed_divergence", "q_statistic" (of logistic regressions
+        of the source and, out of fold, of the target) and "azab_weights". "all": all
+        that the labels at hand allow.
+    n_bootstrap : int, default=20
+        Number of bootstrap samples of the rows of each domain for the standard
+        errors; 0: none.
+    confidence_level : float in (0, 1), default=0.95
+        Level of the intervals.
+    max_samples : int or None, default=500
+        A domain with more rows is replaced by a random sample of this size. None: all
+        rows; transport then takes time cubic in their number.
+    n_jobs : int or None, default=None
+        Number of parallel jobs over measures and bootstrap samples.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the samples.
+
+    Returns
+    -------
+    table : dict of ndarrays
+        One entry per source and measure, ready for ``pandas.DataFrame(table)``:
+        "source" (id), "measure", "value", "std_error", "low", "high",
+        "larger_is_similar", and "note", which says why a value is NaN.
+
+    Raises
+    ------
+    DomainError
+        If there is no source, or several targets.
+
+    Notes
+    -----
+    The interval is the value plus and minus the normal quantile times the bootstrap
+    standard error: a percentile interval would be off, as resampled rows raise every
+    distance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.metrics import compare_domains
+    >>> rng = np.random.RandomState(0)
+    >>> domain = np.repeat([1, 2, -1], 40)
+    >>> shift = np.repeat([0.0, 5.0, 0.0], 40)
+    >>> X = rng.normal(size=(120, 2)) + shift[:, None]
+    >>> table = compare_domains(X, None, domain, measures=["mmd"], random_state=0)
+    >>> table["source"], table["value"].round(1)
+    (array([1, 2]), array([0. , 1.5]))
+    """
+    X = check_array(X, dtype=np.float64)
+    data = check_domains(X, y, sample_domain)
+    if not data.n_source or len(data.targets) > 1:
+        raise DomainError(
+            f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "
+            "targets; at least one source and exactly one target are needed."
+        )
+    names = _names(measures, data)
+    rng = check_random_state(random_state)
+    domains = _domains(data, max_samples, rng)
+    seeds = rng.randint(np.iinfo(np.int32).max, size=n_bootstrap + 1)
+    tasks = [(name, b) for name in names for b in range(n_bootstrap + 1)]
+    results = Parallel(n_jobs=n_jobs)(
+        delayed(_evaluate)(name, domains, seeds[b], resample=b > 0) for name, b in tasks
+    )
+    shape = (len(names), n_bootstrap + 1, len(data.sources))
+    values = np.array([value for value, _ in results]).reshape(shape)
+    notes = [results[k * (n_bootstrap + 1)][1] for k in range(len(names))]
+    return _table(names, data.sources, values, notes, confidence_level)
+
+
+def _names(measures, data):
+    if measures is None:
+        return list(_DEFAULT)
+    allowed = set(_MEASURES)
+    if data.y is None:
+        allowed -= _SOURCE_LABELS | _ALL_LABELS
+    elif not data.n_labeled:
+        allowed -= _ALL_LABELS
+    if isinstance(measures, str):
+        return [name for name in _MEASURES if name in allowed]
+    unknown = [name for name in measures if name not in _MEASURES]
+    if unknown:
+        raise ValueError(
+            f"measures holds {unknown[0]!r}; known are {', '.join(_MEASURES)}."
+        )
+    lacking = [name for name in measures if name not in allowed]
+    if lacking:
+        raise ValueError(f"measures={lacking[0]!r} needs labels that y does not give.")
+    return list(measures)
+
+
+def _domains(data, max_samples, rng):
+    """Return ``[(X, y) of each source]`` and ``(X, y, labeled)`` of the target."""
+
+    def sample(mask):
+        rows = np.flatnonzero(mask)
+        if max_samples is None or len(rows) <= max_samples:
+            return rows
+        return np.sort(rng.choice(rows, max_samples, replace=False))
+
+    y = np.zeros(len(data.X), dtype=int) if data.y is None else data.y
+    sources = [sample(data.rows_of(source)) for source in data.sources]
+    target = sample(data.is_target)
+    return (
+        [(data.X[rows], y[rows]) for rows in sources],
+        (data.X[target], y[target], data.labeled[target]),
+    )
+
+
+def _evaluate(name, domains, seed, *, resample):
+    """Return the values for all sources and notes on those that are undefined."""
+    sources, target = domains
+    if resample:
+        rng = np.random.RandomState(seed)
+        sources = [_resampled(source, rng) for source in sources]
+        target = _resampled(target, rng)
+    if name == "azab_weights":
+        labeled = target[2]
+        try:
+            weights = azab_weights(sources, target[0][labeled], target[1][labeled])
+        except ValueError as error:
+            return [np.nan] * len(sources), [str(error)] * len(sources)
+        return list(weights), [""] * len(sources)
+    function, values, notes = _MEASURES[name][0], [], []
+    for source in sources:
+        try:
+            values.append(function(source, target, seed))
+            notes.append("")
+        except ValueError as error:
+            values.append(np.nan)
+            notes.append(str(error))
+    return values, notes
+
+
+def _resampled(domain, rng):
+    rows = rng.randint(len(domain[0]), size=len(domain[0]))
+    return tuple(part[rows] for part in domain)
+
+
+def _table(names, sources, values, notes, confidence_level):
+    """Lay out values of shape (n_measures, 1 + n_bootstrap, n_sources)."""
+    value, replicates = values[:, 0], values[:, 1:]
+    std_error = np.full(value.shape, np.nan)
+    enough = np.isfinite(replicates).sum(axis=1) >= 2
+    if enough.any():
+        finite = np.where(np.isfinite(replicates), replicates, np.nan)
+        columns = finite.transpose(0, 2, 1)[enough]
+        std_error[enough] = np.nanstd(columns, axis=1, ddof=1)
+    half = norm.ppf((1 + confidence_level) / 2) * std_error
+    n_measures, n_sources = value.shape
+    larger = np.array([_MEASURES[name][1] for name in names])
+    return {
+        "source": np.tile(sources, n_measures),
+        "measure": np.repeat(np.array(names, dtype=object), n_sources),
+        "value": value.ravel(),
+        "std_error": std_error.ravel(),
+        "low": (value - half).ravel(),
+        "high": (value + half).ravel(),
+        "larger_is_similar": np.repeat(larger, n_sources),
+        "note": np.array([note for row in notes for note in row], dtype=object),
+    }
