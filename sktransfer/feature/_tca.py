@@ -160,8 +160,8 @@ class TCA(KernelComponents):
     With K the kernel matrix of all n rows, :math:`H = I - 11'/n`, and
     :math:`v_i = 1/n_s` on source rows and :math:`-1/n_t` on target rows, W holds the
     leading eigenvectors of :math:`(K v v' K + \mu I)^{-1} K H K` [1]_. Without source
-    rows :math:`v = 0` and the components are eigenvectors of :math:`KHK`. Cost: one kernel
-    matrix and a few products with it; with "nystroem" linear in the rows.
+    rows :math:`v = 0` and the components are eigenvectors of :math:`KHK`. Cost: one
+    kernel matrix and a few products with it; with "nystroem" linear in the rows.
 
     References
     ----------
