@@ -1,0 +1,330 @@
+"""How often does transfer hurt on real tasks, and what does the guard change?
+
+Every transfer method x every task (each domain in turn is the target) x few labels
+(3 per class or 30 rows, and ten times that) x seeds. One fit of the guard gives the
+transfer model, the target-only model and both policies of the guard, so all four are
+compared on the same draw. Run::
+
+    python benchmarks/safety.py --data DIR            # 20 seeds
+    python benchmarks/safety.py --data DIR --quick    # 2 seeds, three methods
+
+DIR holds the ``.npz`` files named in ``SETS``. The table goes to the screen and, with
+one line per run, to ``--out``.
+
+What was fixed for speed: at most 400 source rows per fit, drawn at random over all
+other domains; at most 1000 test rows; above 60 features 30 principal components of
+all rows without labels; four targets, always the same, where a set has more than
+eight domains; 100 test rows are given as unlabeled rows to methods that use them.
+
+A run is hurt if it loses more than 0.01 accuracy (AUC for the landmine fields) or
+0.02 R2 to the target alone. "kept" is the sum of the gains over the target alone
+relative to always transferring; gains and losses are cut at 1.
+"""
+
+import argparse
+import csv
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+from sklearn.base import is_classifier
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.utils.parallel import Parallel, delayed
+
+from sktransfer.base import get_transfer_tags
+from sktransfer.baselines import Pooled, SourceOnly
+from sktransfer.feature import TCA
+from sktransfer.hypothesis import (
+    PositiveTransferLogistic,
+    PositiveTransferRidge,
+    SecureRLS,
+)
+from sktransfer.instance import KMM
+from sktransfer.multisource import UOWQ, MMDWeightedEnsemble
+from sktransfer.safe import SAFEW, TransferGuard
+
+SETS = {
+    # the policy's one number, risk, was chosen on the first half (other draws)
+    "first": [
+        "abalone",
+        "heart_4sites",
+        "school_ilea139",
+        "sarcos_test7",
+        "adult_census",
+        "amazon_reviews_400",
+        "office10_dw_decaf6",
+        "office_caltech10_surf800",
+        "california_housing",
+        "newsgroups_comp_sci",
+    ],
+    "second": [
+        "air_beijing12",
+        "auto_mpg",
+        "digits_mnist_usps_256",
+        "gas_drift_batches",
+        "landmine29",
+        "office10_awd_googlenet1024",
+        "parkinsons_updrs",
+        "reuters_orgspeople",
+        "wine_quality",
+    ],
+}
+N_SOURCE, N_TEST, N_UNLABELED, N_COMPONENTS = 400, 1000, 100, 30
+HURT = {"accuracy": 0.01, "auc": 0.01, "r2": 0.02}
+FIELDS = [
+    "method", "set", "half", "target", "size", "seed", "metric", "n_labeled",
+    "target_only", "always", "select", "aggregate", "weight", "ntg", "seconds",
+]  # fmt: skip
+
+
+def learner(metric):
+    if metric == "r2":
+        return Ridge()
+    return LogisticRegression(tol=1e-3, max_iter=200)
+
+
+def methods(metric):
+    """Return the unfitted transfer methods for a kind of task."""
+    base = learner(metric)
+    near = KNeighborsRegressor(3) if metric == "r2" else KNeighborsClassifier(3)
+    common = {
+        "pooled": Pooled(base),
+        "pooled 0.1": Pooled(base, source_weight=0.1),
+        "source only": SourceOnly(base),
+        "pooled 3-nn": Pooled(near),
+        "KMM": KMM(base),
+        "TCA": make_pipeline(TCA(n_components=10, kernel="linear"), Pooled(base)),
+        "UOWQ": UOWQ(base),
+        "MMD ensemble": MMDWeightedEnsemble(base),
+        "SAFEW": SAFEW(base),
+    }
+    if metric == "r2":
+        return common | {"SecureRLS": SecureRLS(), "prior": PositiveTransferRidge()}
+    return common | {"prior": PositiveTransferLogistic()}
+
+
+def load(folder, name):
+    """Return X, y, domain and the metric of a set."""
+    with np.load(folder / f"{name}.npz") as z:
+        if name.startswith("sarcos"):
+            return _seven_torques(z["X"], z["Y"])
+        if "X" in z.files:
+            X = z["X"].astype(np.float64)
+        else:
+            parts = z["X_data"], z["X_indices"], z["X_indptr"]
+            X = sparse.csr_matrix(parts, shape=z["X_shape"])
+        y, domain = z["y"], z["domain"].astype(int)
+        regression = "regression" in str(z["task"])
+    if "surf" in name:
+        X = normalize(X, "l1")
+    if sparse.issparse(X) or "office10" in name or "amazon" in name:
+        X = normalize(X)
+    metric = "r2" if regression else "auc" if "landmine" in name else "accuracy"
+    return X, y.astype(float if regression else int), domain, metric
+
+
+def _seven_torques(X, Y):
+    """Make each torque a domain with rows of its own: sources of little use."""
+    domain = np.random.RandomState(0).permutation(len(X)) % Y.shape[1]
+    Y = (Y - Y.mean(axis=0)) / Y.std(axis=0)
+    return X.astype(np.float64), Y[np.arange(len(X)), domain], domain, "r2"
+
+
+def reduce(X):
+    if sparse.issparse(X):
+        X = TruncatedSVD(N_COMPONENTS, random_state=0).fit_transform(X)
+    X = StandardScaler().fit_transform(X)
+    if X.shape[1] > 60:
+        X = PCA(N_COMPONENTS, random_state=0).fit_transform(X)
+        X /= X.std(axis=0).mean()
+    return X
+
+
+def targets_of(domain):
+    ids = np.unique(domain)
+    if len(ids) <= 8:
+        return ids
+    return np.sort(np.random.RandomState(0).choice(ids, 4, replace=False))
+
+
+def draw(X, y, domain, target, metric, size, seed):
+    """Draw labeled target rows, source rows and test rows; None if too few remain."""
+    rng = np.random.RandomState(1000 * seed + int(target))
+    rows = rng.permutation(np.flatnonzero(domain == target))
+    if metric == "r2":
+        labeled = rows[: min(30 * 10**size, len(rows) // 2)]
+    else:
+        labeled = np.concatenate(
+            [
+                (own := rows[y[rows] == c])[: min(3 * 10**size, -(-len(own) // 2))]
+                for c in np.unique(y[rows])
+            ]
+        )
+    test = rng.permutation(np.setdiff1d(rows, labeled))[:N_TEST]
+    if len(test) < 15:
+        return None
+    others = np.flatnonzero(domain != target)
+    source = rng.choice(others, min(N_SOURCE, len(others)), replace=False)
+    if metric == "r2":
+        y = (y - y[source].mean()) / y[source].std()
+    return (
+        (X[source], y[source], domain[source] + 1),
+        (X[labeled], y[labeled]),
+        (
+            X[test],
+            y[test],
+        ),
+    )
+
+
+def score(metric, y, prediction, classes):
+    if metric == "r2":
+        return r2_score(y, prediction)
+    if metric == "auc":
+        return roc_auc_score(y, prediction[:, 1])
+    return np.mean(classes[prediction.argmax(axis=1)] == y)
+
+
+def outputs(model, X, classes):
+    """Return predictions, for classifiers probabilities over ``classes``."""
+    if not is_classifier(model):
+        return model.predict(X)
+    proba = np.zeros((len(X), len(classes)))
+    proba[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
+    return proba
+
+
+def run(name, half, target, size, seed, metric, parts, wanted):
+    """Return one record per method."""
+    (Xs, ys, ids), (Xl, yl), (X_test, y_test) = parts
+    unlabeled = X_test[:N_UNLABELED]
+    marker = np.nan if metric == "r2" else -1
+    records = []
+    for method, estimator in methods(metric).items():
+        if wanted and method not in wanted:
+            continue
+        tags = get_transfer_tags(estimator)
+        uses = tags.uses_unlabeled or method == "TCA"
+        extra = unlabeled if uses else unlabeled[:0]
+        X = np.concatenate([Xs, Xl, extra])
+        y = np.concatenate([ys, yl, np.full(len(extra), marker, dtype=ys.dtype)])
+        domain = np.concatenate([ids, np.full(len(yl) + len(extra), -1)])
+        guard = TransferGuard(estimator, policy="aggregate")
+        start = time.perf_counter()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # solvers that stop at max_iter
+            guard.fit(X, y, sample_domain=domain)
+        seconds = time.perf_counter() - start
+        classes = getattr(guard, "classes_", None)
+        f0, f1 = (
+            outputs(model, X_test, classes)
+            for model in (guard.target_only_, guard.transfer_)
+        )
+        select = f1 if guard.harm_probability_ <= guard.risk else f0
+        predictions = f0, f1, select, outputs(guard, X_test, classes)
+        scores = [score(metric, y_test, p, classes) for p in predictions]
+        values = (
+            method, name, half, target, size, seed, metric, len(yl), *scores,
+            guard.weights_[-1], guard.ntg_, seconds,
+        )  # fmt: skip
+        records.append(dict(zip(FIELDS, values, strict=True)))
+    return records
+
+
+def runs_of(folder, name, half, seeds, wanted, n_jobs):
+    X, y, domain, metric = load(folder, name)
+    X = reduce(X)
+    jobs = []
+    for target in targets_of(domain):
+        for size in (0, 1):
+            for seed in range(seeds):
+                parts = draw(X, y, domain, target, metric, size, seed)
+                if parts is not None:
+                    key = name, half, int(target), size, seed, metric
+                    jobs.append(delayed(run)(*key, parts, wanted))
+    return [r for records in Parallel(n_jobs=n_jobs)(jobs) for r in records]
+
+
+def summary(records, policy):
+    """Return hurt share, mean gain, kept share, worst run, worst mean of a task."""
+    gain = np.clip([r[policy] - r["target_only"] for r in records], -1, 1)
+    always = np.clip([r["always"] - r["target_only"] for r in records], -1, 1)
+    limit = np.array([HURT[r["metric"]] for r in records])
+    tasks = {}
+    for r, g in zip(records, gain, strict=True):
+        tasks.setdefault((r["set"], r["target"], r["size"]), []).append(g)
+    worst = min(tasks, key=lambda task: np.mean(tasks[task]))
+    attainable = np.maximum(always, 0).sum()
+    return {
+        "hurt": 100 * np.mean(gain < -limit),
+        "mean": gain.mean(),
+        "kept": 100 * np.maximum(gain, 0).sum() / max(attainable, 1e-12),
+        "worst run": gain.min(),
+        "worst task": np.mean(tasks[worst]),
+        "which": f"{worst[0]}/{worst[1]}/{'few' if worst[2] == 0 else 'more'}",
+    }
+
+
+def table(records):
+    """Return the lines of the table: groups of runs x policies."""
+    head = f"{'runs':<26}{'policy':<11}{'n':>6}{'hurt %':>8}{'mean':>8}{'kept %':>8}"
+    lines = [head + f"{'worst run':>11}{'worst task':>12}"]
+    groups = {"all": records}
+    for field in ("method", "half", "size"):
+        for value in dict.fromkeys(r[field] for r in records):
+            groups[f"{field}: {value}"] = [r for r in records if r[field] == value]
+    for kind, test in (("classification", False), ("regression", True)):
+        groups[kind] = [r for r in records if (r["metric"] == "r2") == test]
+    for group, chosen in groups.items():
+        for policy in ("always", "select", "aggregate") if chosen else ():
+            s = summary(chosen, policy)
+            lines.append(
+                f"{group:<26}{policy:<11}{len(chosen):>6}{s['hurt']:>8.1f}"
+                f"{s['mean']:>+8.3f}{s['kept']:>8.1f}{s['worst run']:>+11.3f}"
+                f"{s['worst task']:>+12.3f} {s['which']}"
+            )
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--methods", nargs="*", default=None)
+    parser.add_argument("--sets", nargs="*", default=None)
+    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds = 2
+        options.methods = options.methods or ["pooled", "source only", "pooled 3-nn"]
+    options.out.mkdir(parents=True, exist_ok=True)
+    records, start = [], time.perf_counter()
+    for half, names in SETS.items():
+        for name in names:
+            if options.sets is None or name in options.sets:
+                found = (options.data, name, half, options.seeds, options.methods)
+                records += runs_of(*found, options.n_jobs)
+                print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
+                _save(options.out, records)
+    print("\n".join(table(records)))
+
+
+def _save(folder, records):
+    with (folder / "safety.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(records)
+    (folder / "safety.txt").write_text("\n".join(table(records)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
