@@ -1,18 +1,36 @@
 """Several sources: which of them count, and how much."""
 
+from sktransfer.multisource._domain_recognition import DomainRecognitionEnsemble
+from sktransfer.multisource._h_ensemble import HEnsemble
 from sktransfer.multisource._likelihood import (
     FisherRoot,
     Likelihood,
     likelihood_of,
     register_likelihood,
 )
+from sktransfer.multisource._mcw import MCW
+from sktransfer.multisource._mmd_ensemble import MMDWeightedEnsemble
+from sktransfer.multisource._otqms import OTQMS
+from sktransfer.multisource._peer_ensemble import PeerWeightedEnsemble
+from sktransfer.multisource._single_best import SingleBestSource
+from sktransfer.multisource._source_free import SourceFreeEnsemble
 from sktransfer.multisource._uowq import UOWQ
+from sktransfer.multisource._uowq_multitask import UOWQMultiTask
 from sktransfer.multisource._uowq_weights import UOWQResult, uowq_weights
 
 __all__ = [
-    "UOWQ",
+    "DomainRecognitionEnsemble",
     "FisherRoot",
+    "HEnsemble",
     "Likelihood",
+    "MCW",
+    "MMDWeightedEnsemble",
+    "OTQMS",
+    "PeerWeightedEnsemble",
+    "SingleBestSource",
+    "SourceFreeEnsemble",
+    "UOWQ",
+    "UOWQMultiTask",
     "UOWQResult",
     "likelihood_of",
     "register_likelihood",

@@ -11,9 +11,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.base import TransferMetaEstimator, slice_params
+from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._likelihood import likelihood_of
-from sktransfer.multisource._weighted_likelihood import WeightedLikelihood
+from sktransfer.multisource._weighted_likelihood import Relaxation, likelihood_problem
 
 __all__ = ["UOWQ"]
 
@@ -33,14 +33,14 @@ class UOWQ(TransferMetaEstimator):
         :func:`register_likelihood`. It must take ``sample_weight``.
     weighting : {"static", "dynamic"}, default="dynamic"
         "static" computes the weights once, from the fit on the target alone;
-        "dynamic" alternates weights and weighted fits until the weights settle. From
-        the second update on it moves half way, because full steps can cycle.
+        "dynamic" alternates weights and weighted fits until the weights settle, in
+        steps that halve where they turn back.
     noise_correction : bool, default=True
         Whether to take the noise of the target parameter out of the discrepancies.
         Then they are always measured from the fit on the target alone, and
         "dynamic" updates the Fisher information only. False is the published
         algorithm, in which "dynamic" measures them from the current fit.
-    max_iter : int in [1, inf), default=20
+    max_iter : int in [1, inf), default=30
         Largest number of weight updates when dynamic.
     tol : float in [0, inf), default=0.01
         The weights have settled when none changes by more.
@@ -151,7 +151,7 @@ class UOWQ(TransferMetaEstimator):
         *,
         weighting="dynamic",
         noise_correction=True,
-        max_iter=20,
+        max_iter=30,
         tol=0.01,
         source_models=None,
         source_sizes=None,
@@ -179,17 +179,7 @@ class UOWQ(TransferMetaEstimator):
         return type(self)(**params)
 
     def _fit_estimator(self, data, fit_params):
-        labeled = data.labeled
-        labeled_data = data.take(labeled)
-        problem = WeightedLikelihood(
-            self.estimator,
-            labeled_data.X,
-            labeled_data.labels(labeled_data.labeled),
-            labeled_data.sample_domain,
-            data.targets[0],
-            slice_params(fit_params, labeled),
-            self.n_jobs,
-        )
+        problem = likelihood_problem(self, data, fit_params)
         if self.source_models is not None:
             return self._fit_to_models(problem)
         self.source_ids_ = problem.sources
@@ -265,7 +255,7 @@ class UOWQ(TransferMetaEstimator):
         anchor = problem.likelihood.parameters(model)
         weights = np.zeros(len(source_params))
         rounds = self.max_iter if self.weighting == "dynamic" else 1
-        path = []
+        path, relaxation = [], Relaxation()
         for _ in range(rounds):
             if not self.noise_correction:
                 anchor = problem.likelihood.parameters(model)
@@ -277,8 +267,7 @@ class UOWQ(TransferMetaEstimator):
             change = float(np.max(np.abs(result.weights - weights)))
             if len(path) > 2 and change <= self.tol:
                 break
-            step = 1.0 if len(path) == 2 else 0.5
-            weights = weights + step * (result.weights - weights)
+            weights = relaxation.move(weights, result.weights)
             model = refit(weights)
         if self.weighting == "dynamic" and change > self.tol:
             warnings.warn(

@@ -17,6 +17,21 @@ from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
 from sktransfer.multisource._uowq_weights import solve_uowq
 
 
+class Relaxation:
+    """Fixed-point steps that halve when they turn back, because full ones can cycle."""
+
+    def __init__(self):
+        self.step, self.previous = 1.0, None
+
+    def move(self, current, found):
+        """Step from ``current`` toward ``found``; the first step is a full one."""
+        direction = found - current
+        if self.previous is not None and np.sum(direction * self.previous) < 0:
+            self.step /= 2
+        self.previous = direction
+        return current + self.step * direction
+
+
 class WeightedLikelihood:
     """A target, its sources, and weighted fits of one learner to their rows.
 
@@ -167,3 +182,34 @@ class WeightedLikelihood:
         P, d = self.root_differences(model, anchor, source_params)
         noise = 1 / self.n_target if noise_correction else 0.0
         return solve_uowq(P, self.n_target, self.n_sources, d, noise=noise), d
+
+
+def likelihood_problem(estimator, data, fit_params, target=None):
+    """Build the problem of a wrapper from validated rows.
+
+    Parameters
+    ----------
+    estimator : TransferMetaEstimator
+        The wrapper; its ``estimator`` and ``n_jobs`` count.
+    data : DomainData
+        Rows of every domain; unlabeled ones are dropped.
+    fit_params : dict
+        Metadata, one entry per row of ``data``.
+    target : int, default=None
+        Id of the target; None: the only one in ``data``.
+
+    Returns
+    -------
+    problem : WeightedLikelihood
+        The problem on the labeled rows.
+    """
+    rows = data.labeled
+    return WeightedLikelihood(
+        estimator.estimator,
+        take_rows(data.X, rows),
+        data.labels(rows),
+        data.sample_domain[rows],
+        data.targets[0] if target is None else target,
+        slice_params(fit_params, rows),
+        estimator.n_jobs,
+    )

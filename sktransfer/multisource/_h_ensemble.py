@@ -1,0 +1,301 @@
+"""HEnsemble: source features mixed for the largest H-score on the target."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy import linalg
+from scipy.optimize import minimize
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval
+
+from sktransfer.base import TransferMetaEstimator
+from sktransfer.multisource._source_free import models_and_ids
+from sktransfer.multisource._source_models import (
+    ProbaClassifier,
+    aligned_proba,
+    all_classes,
+    check_has_proba,
+    fit_domain,
+)
+
+__all__ = ["HEnsemble"]
+
+
+class HEnsemble(TransferMetaEstimator):
+    r"""Mix the outputs of source models for the largest H-score, and classify on top.
+
+    The class probabilities of every source model are features of the labeled target
+    rows. Their mixture of largest H-score is found, and a closed-form classifier
+    with few parameters maps it to the classes of the target.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier with ``predict_proba``: fitted to source rows where they are given
+        in place of ``source_models``, and to the target alone without sources.
+    source_models : list of estimators, default=None
+        Fitted classifiers; give each as ``FrozenEstimator(model)`` so that cloning
+        keeps the fit. They take the place of source rows.
+    shrinkage : float in (0, 1], default=0.1
+        Share of the mean variance of the features that is added to the diagonal of
+        their covariance, which is singular for probabilities.
+    max_iter : int in [1, inf), default=200
+        Largest number of optimizer steps from each start.
+    n_jobs : int, default=None
+        Number of sources fitted in parallel. None means 1 unless in a joblib
+        backend context, -1 all processors.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The classifier on the mixed features; without sources the fit on the target.
+    source_ids_ : ndarray of shape (n_sources,)
+        Domain id of each source; with ``source_models`` their positions 1, 2, ...
+    source_weights_ : ndarray of shape (n_sources,)
+        Weights of the models, summing to 1.
+    h_score_ : float
+        H-score of the mixture; NaN without sources.
+    n_iter_ : int
+        Optimizer steps from the best start; 1 without sources.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the target rows.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    MCW : Another classifier on the outputs of source models.
+    UOWQ : Weighs the rows of the sources.
+
+    Notes
+    -----
+    With :math:`f = \sum_k a_k f_k` the mixture of the centered features, the weights
+    maximize over the simplex
+
+    .. math::
+        H(a) = \mathrm{tr}\bigl(\mathrm{cov}(f)^{-1}
+        \mathrm{cov}(\mathrm{E}[f | y])\bigr),
+
+    and the classifier is :math:`P(y | x) \propto P(y) (1 + f(x)^\top
+    \mathrm{cov}(f)^{-1} \mathrm{E}[f | y])`, with values below 0 set to 0.
+
+    References
+    ----------
+    Y. Wu et al., "H-ensemble: an information theoretic approach to reliable few-shot
+    multi-source-free transfer", AAAI 2024. :arxiv:`2312.12489`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktransfer.multisource import HEnsemble
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(230, 2))
+    >>> domain = np.repeat([1, 2, -1], [100, 100, 30])
+    >>> y = np.where(domain == 2, X[:, 1] > 0, X[:, 0] > 0).astype(int)
+    >>> model = HEnsemble(LogisticRegression()).fit(X, y, sample_domain=domain)
+    >>> bool(model.source_weights_[0] > 0.8)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "source_models": [list, None],
+        "shrinkage": [Interval(Real, 0, 1, closed="right")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        source_models=None,
+        shrinkage=0.1,
+        max_iter=200,
+        n_jobs=None,
+    ):
+        super().__init__(estimator)
+        self.source_models = source_models
+        self.shrinkage = shrinkage
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+
+    def without_sources(self):
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
+
+        Returns
+        -------
+        target_only : HEnsemble
+            A copy whose ``source_models`` is None.
+        """
+        return type(self)(**{**self.get_params(deep=False), "source_models": None})
+
+    def _fit_estimator(self, data, fit_params):
+        check_has_proba(self.estimator, type(self).__name__)
+        models, self.source_ids_ = models_and_ids(self, data, fit_params)
+        self.source_weights_ = np.ones(len(models))
+        self.h_score_, self.n_iter_ = np.nan, 1
+        if not models:
+            return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
+        known = all_classes(models)
+        F = np.stack([aligned_proba(m, data.X_labeled, known) for m in models])
+        classes, label = np.unique(data.y_labeled, return_inverse=True)
+        self.source_weights_, info = maximize_h_score(
+            F.astype(np.float64), label, self.shrinkage, max_iter=self.max_iter
+        )
+        self.h_score_, self.n_iter_ = info["h_score"], info["n_iter"]
+        if not info["converged"]:
+            warnings.warn(
+                f"The weights did not converge in max_iter={self.max_iter} steps: the "
+                f"gradient of the H-score is still {info['gradient']:.2g}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return FeatureClassifier(
+            models, self.source_weights_, known, classes, self.shrinkage
+        ).fit_features(F, label)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.source_free = True
+        tags.transfer_tags.regression = False
+        return tags
+
+
+def h_score_of_mixture(weights, F, label, shrinkage):
+    """Compute the H-score of mixed features and its gradient in the weights.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_models,)
+        Weights of the models.
+    F : ndarray of shape (n_models, n_rows, n_features)
+        Centered features of the models.
+    label : ndarray of shape (n_rows,)
+        Class of each row, 0, 1, ...
+    shrinkage : float
+        Ridge, in units of the mean variance of the models' features.
+
+    Returns
+    -------
+    score : float
+        The H-score.
+    gradient : ndarray of shape (n_models,)
+        Its gradient.
+    """
+    n = F.shape[1]
+    f = np.tensordot(weights, F, axes=1)
+    ridge = _ridge(F, shrinkage)
+    S = f.T @ f / n + ridge * np.eye(f.shape[1])
+    members = (label[:, None] == np.arange(label.max() + 1)).astype(float)
+    smooth = members / members.sum(axis=0)  # n x classes: class means are smooth' f
+    means = smooth.T @ f
+    share = members.mean(axis=0)
+    B = (means * share[:, None]).T @ means
+    inverse = linalg.inv(S)
+    # d tr(S^-1 B) = 2 <f S^-1 averaged within classes - f S^-1 B S^-1, dF> / n
+    within = members @ (means @ inverse)
+    slope = 2 * (within - f @ inverse @ B @ inverse) / n
+    return float(np.sum(inverse * B)), np.tensordot(F, slope, axes=([1, 2], [0, 1]))
+
+
+def maximize_h_score(F, label, shrinkage, *, max_iter):
+    """Maximize the H-score over the simplex, from uniform weights and the best model.
+
+    Parameters
+    ----------
+    F : ndarray of shape (n_models, n_rows, n_features)
+        Features of the models.
+    label : ndarray of shape (n_rows,)
+        Class of each row, 0, 1, ...
+    shrinkage : float
+        Ridge, in units of the mean variance of the models' features.
+    max_iter : int
+        Steps from each start.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_models,)
+        Weights on the simplex.
+    info : dict
+        ``h_score``, ``n_iter``, ``converged`` and ``gradient``, the largest entry of
+        the gradient in the logits of the weights.
+    """
+    F = F - F.mean(axis=1, keepdims=True)
+    K = len(F)
+
+    def objective(logits):
+        weights = softmax(logits)
+        score, gradient = h_score_of_mixture(weights, F, label, shrinkage)
+        return -score, -weights * (gradient - weights @ gradient)
+
+    singles = [h_score_of_mixture(e, F, label, shrinkage)[0] for e in np.eye(K)]
+    starts = [np.zeros(K), 3.0 * np.eye(K)[int(np.argmax(singles))]]
+    found = [
+        minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": max_iter},
+        )
+        for start in starts
+    ]
+    best = min(found, key=lambda f: f.fun)
+    info = {
+        "h_score": -float(best.fun),
+        "n_iter": max(int(best.nit), 1),
+        "converged": bool(best.success),
+        "gradient": float(np.max(np.abs(best.jac))),
+    }
+    return softmax(best.x), info
+
+
+class FeatureClassifier(ProbaClassifier):
+    """Closed-form classifier on mixed, centered probabilities of source models."""
+
+    def __init__(self, models, weights, known, classes, shrinkage):
+        self.models = models
+        self.weights = weights
+        self.known = known
+        self.classes_ = classes
+        self.shrinkage = shrinkage
+
+    def fit_features(self, F, label):
+        """Store center, prior and the linear map of the labeled target rows."""
+        f = np.tensordot(self.weights, F, axes=1)
+        self.center_ = f.mean(axis=0)
+        f = f - self.center_
+        ridge = _ridge(F - F.mean(axis=1, keepdims=True), self.shrinkage)
+        S = f.T @ f / len(f) + ridge * np.eye(f.shape[1])
+        self.prior_ = np.bincount(label) / len(label)
+        means = np.stack([f[label == c].mean(axis=0) for c in range(label.max() + 1)])
+        self.map_ = linalg.solve(S, means.T, assume_a="pos")
+        return self
+
+    def predict_proba(self, X):
+        """Predict class probabilities; rows without a positive one get the prior."""
+        f = sum(
+            w * aligned_proba(m, X, self.known)
+            for m, w in zip(self.models, self.weights, strict=True)
+        )
+        return clipped_proba(self.prior_, 1 + (f - self.center_) @ self.map_)
+
+
+def _ridge(F, shrinkage):
+    """Share of the mean variance; 1 where no feature varies and none counts."""
+    spread = np.mean(F**2)
+    return shrinkage * spread if spread > 1e-20 else 1.0
+
+
+def clipped_proba(prior, ratio):
+    """Normalize prior times ratio, with negative ratios set to 0."""
+    raw = prior * np.maximum(ratio, 0.0)
+    total = raw.sum(axis=1, keepdims=True)
+    return np.where(total > 0, raw / np.where(total > 0, total, 1.0), prior)

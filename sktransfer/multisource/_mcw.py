@@ -1,0 +1,166 @@
+"""MCW: every output of every source model weighted by its maximal correlation."""
+
+from numbers import Integral
+
+import numpy as np
+
+from sktransfer.base import TransferMetaEstimator
+from sktransfer.multisource._h_ensemble import clipped_proba
+from sktransfer.multisource._source_free import models_and_ids
+from sktransfer.multisource._source_models import (
+    ProbaClassifier,
+    aligned_proba,
+    all_classes,
+    check_has_proba,
+    fit_domain,
+)
+
+__all__ = ["MCW"]
+
+
+class MCW(TransferMetaEstimator):
+    r"""Classify by the outputs of source models, each weighted by its correlation.
+
+    Maximal correlation weighting: every class probability of every source model is
+    one feature. On the labeled target rows each is paired with the function of the
+    label that it correlates with most, and counts by that correlation.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier with ``predict_proba``: fitted to source rows where they are given
+        in place of ``source_models``, and to the target alone without sources.
+    source_models : list of estimators, default=None
+        Fitted classifiers; give each as ``FrozenEstimator(model)`` so that cloning
+        keeps the fit. They take the place of source rows.
+    n_jobs : int, default=None
+        Number of sources fitted in parallel. None means 1 unless in a joblib
+        backend context, -1 all processors.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The classifier; without sources the fit on the target.
+    source_ids_ : ndarray of shape (n_sources,)
+        Domain id of each source; with ``source_models`` their positions 1, 2, ...
+    correlations_ : ndarray of shape (n_sources, n_model_classes)
+        Correlation :math:`\sigma_{ki}` of each feature with its function of the
+        label, in [0, 1].
+    source_weights_ : ndarray of shape (n_sources,)
+        Share of each source in the sum of the correlations.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels of the target rows.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    HEnsemble : Mixes the source models with one weight each.
+
+    Notes
+    -----
+    With :math:`f_{ki}` centered and scaled to unit variance on the labeled target
+    rows, :math:`\sigma_{ki}^2 = \mathrm{E}[\mathrm{E}[f_{ki} | y]^2]` and
+    :math:`g_{ki}(y) = \mathrm{E}[f_{ki} | y] / \sigma_{ki}`,
+
+    .. math::
+        P(y | x) \propto P(y) \Bigl(1 + \sum_{k, i} \sigma_{ki} f_{ki}(x)
+        g_{ki}(y)\Bigr),
+
+    with values below 0 set to 0. Features that are constant on the target count
+    nothing.
+
+    References
+    ----------
+    J. Lee, P. Sattigeri and G. Wornell, "Learning new tricks from old dogs:
+    multi-source transfer learning from pre-trained networks", NeurIPS 2019.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktransfer.multisource import MCW
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(230, 2))
+    >>> domain = np.repeat([1, 2, -1], [100, 100, 30])
+    >>> y = np.where(domain == 2, X[:, 1] > 0, X[:, 0] > 0).astype(int)
+    >>> model = MCW(LogisticRegression()).fit(X, y, sample_domain=domain)
+    >>> bool(model.source_weights_[0] > 0.6)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "source_models": [list, None],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(self, estimator, *, source_models=None, n_jobs=None):
+        super().__init__(estimator)
+        self.source_models = source_models
+        self.n_jobs = n_jobs
+
+    def without_sources(self):
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
+
+        Returns
+        -------
+        target_only : MCW
+            A copy whose ``source_models`` is None.
+        """
+        return type(self)(**{**self.get_params(deep=False), "source_models": None})
+
+    def _fit_estimator(self, data, fit_params):
+        check_has_proba(self.estimator, type(self).__name__)
+        models, self.source_ids_ = models_and_ids(self, data, fit_params)
+        self.correlations_ = np.zeros((len(models), 0))
+        self.source_weights_ = np.ones(len(models))
+        if not models:
+            return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
+        classes, label = np.unique(data.y_labeled, return_inverse=True)
+        classifier = CorrelationClassifier(models, all_classes(models), classes)
+        sigma = classifier.fit_rows(data.X_labeled, label)
+        self.correlations_ = sigma.reshape(len(models), -1)
+        total = self.correlations_.sum(axis=1)
+        uniform = np.full(len(models), 1 / len(models))
+        self.source_weights_ = total / total.sum() if total.any() else uniform
+        return classifier
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.source_free = True
+        tags.transfer_tags.regression = False
+        return tags
+
+
+class CorrelationClassifier(ProbaClassifier):
+    """Closed-form classifier on the scaled probabilities of source models."""
+
+    def __init__(self, models, known, classes):
+        self.models = models
+        self.known = known
+        self.classes_ = classes
+
+    def _features(self, X):
+        return np.hstack([aligned_proba(m, X, self.known) for m in self.models])
+
+    def fit_rows(self, X, label):
+        """Learn scales and conditional means; return the correlations."""
+        F = self._features(X)
+        self.center_, self.scale_ = F.mean(axis=0), F.std(axis=0)
+        self.scale_[self.scale_ < 1e-12] = np.inf
+        f = (F - self.center_) / self.scale_
+        self.prior_ = np.bincount(label) / len(label)
+        # sigma g(y) = E[f | y], so the means are all that the classifier needs
+        self.means_ = np.stack(
+            [f[label == c].mean(axis=0) for c in range(label.max() + 1)]
+        )
+        return np.sqrt(self.prior_ @ self.means_**2)
+
+    def predict_proba(self, X):
+        """Predict class probabilities; rows without a positive one get the prior."""
+        f = (self._features(X) - self.center_) / self.scale_
+        return clipped_proba(self.prior_, 1 + f @ self.means_.T)

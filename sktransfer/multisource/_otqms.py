@@ -1,0 +1,217 @@
+"""OTQMS: how many rows of every source to add, all with weight one."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.extmath import safe_sparse_dot
+
+from sktransfer.base import TransferMetaEstimator
+from sktransfer.multisource._weighted_likelihood import likelihood_problem
+
+__all__ = ["OTQMS"]
+
+
+class OTQMS(TransferMetaEstimator):
+    r"""Fit a likelihood model to target rows and well-chosen numbers of source rows.
+
+    In place of weighting all rows of a source, as UOWQ does, it takes a random part
+    of them, each with the weight of a target row, in the numbers that minimize the
+    same expected KL divergence.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Learner with a likelihood, see :class:`UOWQ`. It must take ``sample_weight``.
+    quantities : {"static", "dynamic"}, default="dynamic"
+        "static" computes the numbers once, from the fit on the target alone;
+        "dynamic" alternates numbers and fits, with rows drawn anew each time.
+    n_updates : int in [1, inf), default=5
+        Number of updates when dynamic; fresh rows keep them from settling.
+    random_state : int, RandomState instance or None, default=None
+        Draws the rows. The draw does not depend on the order of the rows.
+    n_jobs : int, default=None
+        Number of sources fitted in parallel. None means 1 unless in a joblib
+        backend context, -1 all processors.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The last fit.
+    source_ids_ : ndarray of shape (n_sources,)
+        Domain id of each source.
+    source_quantities_ : ndarray of shape (n_sources,)
+        Number of rows taken from each source.
+    kl_path_ : ndarray of shape (n_iter_ + 1,)
+        Predicted KL divergence, first of the fit on the target alone, then of the
+        numbers that each update found.
+    n_iter_ : int
+        Number of times that the numbers were computed; 1 without sources.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; only for classifiers.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    UOWQ : Weights of all rows in place of numbers of rows.
+
+    Notes
+    -----
+    With :math:`s = \sum_k n_k`, :math:`\alpha_k = n_k / s` and the other symbols of
+    :func:`uowq_weights`, the numbers minimize over :math:`0 \le n_k \le N_k`
+
+    .. math::
+        \frac d2 \Bigl[\frac1{N_0 + s} + \frac{s^2}{(N_0 + s)^2}
+        \alpha^\top \frac{\Theta^\top J \Theta}{d} \alpha\Bigr] .
+
+    With :math:`z = 1/(N_0 + s)` and :math:`u_k = n_k z` this is the convex quadratic
+    program :math:`\min z + u^\top \Theta^\top J \Theta u / d` subject to
+    :math:`\sum_k u_k + N_0 z = 1` and :math:`0 \le u_k \le N_k z`, which is solved.
+    The measure is never smaller than that of the best weights on the same data.
+
+    References
+    ----------
+    Q. Zhang et al., "A high-dimensional statistical method for optimizing transfer
+    quantities in multi-source transfer learning", NeurIPS 2025. :arxiv:`2502.04242`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sktransfer.multisource import OTQMS
+    >>> rng = np.random.default_rng(1)
+    >>> X = rng.normal(size=(230, 2))
+    >>> domain = np.repeat([1, 2, -1], [100, 100, 30])
+    >>> slope = np.where(domain == 2, 5.0, 1.0)
+    >>> y = slope * X[:, 0] + rng.normal(size=230)
+    >>> model = OTQMS(LinearRegression(), quantities="static", random_state=0)
+    >>> near, far = model.fit(X, y, sample_domain=domain).source_quantities_
+    >>> bool(near > 20 > 2 > far)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "quantities": [StrOptions({"static", "dynamic"})],
+        "n_updates": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        quantities="dynamic",
+        n_updates=5,
+        random_state=None,
+        n_jobs=None,
+    ):
+        super().__init__(estimator)
+        self.quantities = quantities
+        self.n_updates = n_updates
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def _fit_estimator(self, data, fit_params):
+        problem = likelihood_problem(self, data, fit_params)
+        self.source_ids_ = problem.sources
+        self.source_quantities_ = np.zeros(len(problem.sources), dtype=int)
+        self.kl_path_, self.n_iter_ = np.full(2, np.nan), 1
+        model = problem.fit_target()
+        if not len(problem.sources):
+            return model
+        return self._alternate(problem, model)
+
+    def _alternate(self, problem, model):
+        """Alternate numbers and fits, starting from the target alone."""
+        rng = check_random_state(self.random_state)
+        source_params = problem.parameters(problem.fit_sources())
+        sizes = problem.n_sources
+        order = _canonical_order(problem)
+        path = []
+        for _ in range(self.n_updates if self.quantities == "dynamic" else 1):
+            anchor = problem.likelihood.parameters(model)
+            P, d = problem.root_differences(model, anchor, source_params)
+            numbers, kl = optimal_quantities(P, problem.n_target, sizes, d)
+            path = path or [d / (2 * problem.n_target)]
+            path.append(kl)
+            drawn = _draw(problem, order, np.rint(numbers), rng)
+            model = problem.fit_rows(drawn, np.ones(drawn.sum()))
+        self.source_quantities_ = np.rint(numbers).astype(int)
+        self.kl_path_, self.n_iter_ = np.array(path), len(path) - 1
+        return model
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        return tags
+
+
+def optimal_quantities(root_differences, n_target, n_sources, n_parameters):
+    r"""Minimize the KL expression of unit weights over the numbers of rows.
+
+    Parameters
+    ----------
+    root_differences : ndarray of shape (m, n_sources)
+        Any matrix :math:`P` with :math:`P^\top P = \Theta^\top J \Theta`; an infinite
+        column marks a source that cannot be used.
+    n_target : float
+        Number of labeled target rows.
+    n_sources : ndarray of shape (n_sources,)
+        Rows of each source.
+    n_parameters : float
+        Number of parameters :math:`d`.
+
+    Returns
+    -------
+    quantities : ndarray of shape (n_sources,)
+        Real numbers of rows in [0, n_sources].
+    kl : float
+        The divergence that they predict.
+    """
+    import cvxpy as cp
+
+    usable = np.isfinite(root_differences).all(axis=0)
+    quantities = np.zeros(len(n_sources))
+    if not usable.any():
+        return quantities, n_parameters / (2 * n_target)
+    P = root_differences[:, usable]
+    if len(P) > P.shape[1]:
+        P = np.linalg.qr(P, mode="r")
+    # v = N_0 z and the objective times N_0 keep all numbers near 1
+    P = P * np.sqrt(n_target / n_parameters)
+    u, v = cp.Variable(P.shape[1], nonneg=True), cp.Variable(nonneg=True)
+    constraints = [cp.sum(u) + v == 1, u <= n_sources[usable] / n_target * v]
+    cp.Problem(cp.Minimize(v + cp.sum_squares(P @ u)), constraints).solve(
+        solver=cp.CLARABEL
+    )
+    share, rest = np.maximum(u.value, 0.0), max(float(v.value), np.finfo(float).tiny)
+    quantities[usable] = np.minimum(n_target * share / rest, n_sources[usable])
+    total = n_target + quantities.sum()
+    bias = P @ quantities[usable] / total
+    kl = n_parameters / 2 * (1 / total + bias @ bias / n_target)
+    return quantities, float(kl)
+
+
+def _canonical_order(problem):
+    """Rank the rows by their values, so that their order does not matter."""
+    X = problem.X
+    X = X if hasattr(X, "toarray") else np.asarray(X)
+    direction = np.random.RandomState(0).normal(size=X.shape[1])
+    key = np.asarray(safe_sparse_dot(X, direction))
+    label = np.unique(problem.y, return_inverse=True)[1].reshape(len(key), -1)[:, 0]
+    return np.lexsort([label, np.round(key, 9)])
+
+
+def _draw(problem, order, quantities, rng):
+    """Mask of the target rows and of randomly drawn rows of every source."""
+    rows = problem.is_target.copy()
+    for source, quantity in zip(problem.sources, quantities, strict=True):
+        members = order[problem.domain[order] == source]
+        rows[rng.permutation(members)[: int(quantity)]] = True
+    return rows

@@ -1,0 +1,357 @@
+"""SourceFreeEnsemble: weights of source models from unlabeled target rows alone."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import normalize
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import Interval
+from sklearn.utils.extmath import safe_sparse_dot
+
+from sktransfer.base import TransferMetaEstimator
+from sktransfer.multisource._source_models import (
+    aligned_proba,
+    all_classes,
+    check_has_proba,
+    fit_domain,
+    fit_source_models,
+    mixture,
+    unfreeze,
+)
+
+__all__ = ["SourceFreeEnsemble"]
+
+_TINY = 1e-12
+
+
+class SourceFreeEnsemble(TransferMetaEstimator):
+    r"""Mix source models so that their mixture is sure of rows and balanced over them.
+
+    No source row is needed: fitted models suffice, and unlabeled target rows decide
+    on the weights. A good mixture gives every row a sure prediction and, over all
+    rows, predicts every class; it also agrees with clusters of the rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier with ``predict_proba``: fitted to source rows where they are given
+        in place of ``source_models``, and to the target alone without sources.
+    source_models : list of estimators, default=None
+        Fitted classifiers; give each as ``FrozenEstimator(model)`` so that cloning
+        keeps the fit. They take the place of source rows.
+    pseudo_label_weight : float in [0, inf), default=0.3
+        Weight of the cross-entropy to the labels of the target rows: the given ones,
+        and for other rows pseudo-labels by the nearest class centroid. 0: the
+        information-maximization loss alone, in which no label counts.
+    n_pseudo_rounds : int in [1, inf), default=2
+        How often pseudo-labels and weights are computed in turn.
+    max_iter : int in [1, inf), default=200
+        Largest number of optimizer steps from each start.
+    tol : float in (0, inf), default=1e-8
+        Tolerance of the optimizer.
+    n_jobs : int, default=None
+        Number of sources fitted in parallel. None means 1 unless in a joblib
+        backend context, -1 all processors.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The mixture; without sources the fit on the labeled target rows.
+    source_ids_ : ndarray of shape (n_sources,)
+        Domain id of each source; with ``source_models`` their positions 1, 2, ...
+    source_weights_ : ndarray of shape (n_sources,)
+        Weights of the models, summing to 1.
+    loss_ : float
+        The loss at these weights; NaN without sources.
+    n_iter_ : int
+        Optimizer steps of the last round from the best start; 1 without sources.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    HEnsemble : Weights models by labeled target rows.
+
+    Notes
+    -----
+    With :math:`p_i = \sum_k a_k p_{ki}` the mixture of the models' probabilities at
+    target row :math:`i`, :math:`\bar p` its mean, :math:`H` the entropy and
+    :math:`y_i` a label or pseudo-label, the weights minimize over the simplex
+
+    .. math::
+        \frac1n \sum_i H(p_i) - H(\bar p)
+        - \frac{\lambda}{n} \sum_i \log p_{i, y_i},
+
+    with :math:`\lambda` = ``pseudo_label_weight``. The loss is not convex; the best
+    of the uniform start and of starts near every single model is taken, and every
+    single model is a candidate itself. The entropy of single rows favors single
+    models, so the weights often are all on one.
+
+    References
+    ----------
+    S. M. Ahmed et al., "Unsupervised multi-source domain adaptation without access
+    to source data", CVPR 2021. :arxiv:`2104.01845`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.frozen import FrozenEstimator
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktransfer.multisource import SourceFreeEnsemble
+    >>> rng = np.random.default_rng(0)
+    >>> Xs = rng.normal(size=(200, 2))
+    >>> models = [
+    ...     FrozenEstimator(LogisticRegression(C=C).fit(Xs, Xs[:, 0] > 0))
+    ...     for C in (1e-3, 10.0)
+    ... ]
+    >>> Xt = np.repeat([[-2.0, 0.0], [2.0, 0.0]], 10, axis=0)
+    >>> model = SourceFreeEnsemble(LogisticRegression(), source_models=models)
+    >>> model.fit(Xt, np.full(20, -1), sample_domain=-1).source_weights_.round(2)
+    array([0., 1.])
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "source_models": [list, None],
+        "pseudo_label_weight": [Interval(Real, 0, None, closed="left")],
+        "n_pseudo_rounds": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        source_models=None,
+        pseudo_label_weight=0.3,
+        n_pseudo_rounds=2,
+        max_iter=200,
+        tol=1e-8,
+        n_jobs=None,
+    ):
+        super().__init__(estimator)
+        self.source_models = source_models
+        self.pseudo_label_weight = pseudo_label_weight
+        self.n_pseudo_rounds = n_pseudo_rounds
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_jobs = n_jobs
+
+    def without_sources(self):
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
+
+        Returns
+        -------
+        target_only : SourceFreeEnsemble
+            A copy whose ``source_models`` is None.
+        """
+        return type(self)(**{**self.get_params(deep=False), "source_models": None})
+
+    def _fit_estimator(self, data, fit_params):
+        check_has_proba(self.estimator, type(self).__name__)
+        models, self.source_ids_ = models_and_ids(self, data, fit_params)
+        self.source_weights_ = np.ones(len(models))
+        self.loss_, self.n_iter_ = np.nan, 1
+        if not models:
+            return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
+        self._optimize(models, data)
+        return mixture(self.estimator, models, self.source_weights_)
+
+    def _optimize(self, models, data):
+        classes = all_classes(models)
+        P = np.stack([aligned_proba(m, data.X_target, classes) for m in models])
+        P = np.maximum(P.astype(np.float64), _TINY)
+        X = self._validate_X(data.X_target, get_tags(self), reset=False)
+        known, columns = self._known_labels(data, classes)
+        labels, weights = None, np.full(len(models), 1 / len(models))
+        rounds = self.n_pseudo_rounds if self.pseudo_label_weight else 1
+        for _ in range(rounds):
+            if self.pseudo_label_weight:
+                labels = pseudo_labels(X, np.tensordot(weights, P, axes=1))
+                labels[known] = columns
+            weights, info = minimize_information_loss(
+                P,
+                labels,
+                label_weight=self.pseudo_label_weight,
+                max_iter=self.max_iter,
+                tol=self.tol,
+            )
+        if not info["converged"]:
+            warnings.warn(
+                f"The weights did not converge in max_iter={self.max_iter} steps: the "
+                f"gradient of the loss is still {info['gradient']:.2g}.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.source_weights_ = weights
+        self.loss_, self.n_iter_ = info["loss"], info["n_iter"]
+
+    def _known_labels(self, data, classes):
+        """Positions among the target rows that have a label, and their columns."""
+        labeled = data.labeled[data.is_target]
+        if not labeled.any():
+            return np.flatnonzero(labeled), np.zeros(0, dtype=int)
+        y = data.y_labeled
+        seen = np.isin(y, classes)
+        positions = np.flatnonzero(labeled)[seen]
+        return positions, np.searchsorted(classes, y[seen])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        # with source models the target needs no label at all
+        tags.target_tags.required &= self.source_models is None
+        tags.transfer_tags.uses_unlabeled = True
+        tags.transfer_tags.source_free = True
+        tags.transfer_tags.regression = False
+        if not self.pseudo_label_weight:
+            tags.transfer_tags.target_labels = "unused"
+        return tags
+
+
+def models_and_ids(estimator, data, fit_params):
+    """Source models given to an estimator, or fitted to the source rows."""
+    if estimator.source_models is None:
+        models = fit_source_models(
+            estimator.estimator, data, fit_params, estimator.n_jobs
+        )
+        return models, data.sources
+    if data.n_source:
+        raise ValueError(
+            "source_models takes the place of source rows, but sample_domain names "
+            f"{len(data.sources)} sources. Give one of the two."
+        )
+    models = unfreeze(estimator.source_models)
+    for position, model in enumerate(models):
+        if not hasattr(model, "predict_proba"):
+            raise TypeError(
+                f"source_models[{position}]={type(model).__name__}(...) has no "
+                "predict_proba."
+            )
+    return models, np.arange(1, len(models) + 1)
+
+
+def pseudo_labels(X, proba):
+    """Label rows by the nearest class centroid in cosine distance.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix} of shape (n_rows, n_features)
+        Rows.
+    proba : ndarray of shape (n_rows, n_classes)
+        Probabilities that weigh the rows in the first centroids.
+
+    Returns
+    -------
+    labels : ndarray of shape (n_rows,)
+        Columns of ``proba``, after one more round with hard assignments.
+    """
+    rows = normalize(X)
+    for _ in range(2):
+        total = np.maximum(proba.sum(axis=0), _TINY)
+        centroids = normalize(
+            np.asarray(safe_sparse_dot(proba.T, rows)) / total[:, None]
+        )
+        similarity = np.asarray(safe_sparse_dot(rows, centroids.T))
+        similarity[:, proba.sum(axis=0) <= _TINY] = -np.inf
+        labels = similarity.argmax(axis=1)
+        proba = np.eye(proba.shape[1])[labels]
+    return labels
+
+
+def information_loss(weights, P, labels=None, label_weight=0.0):
+    """Compute the loss of a mixture and its gradient with respect to the weights.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (n_models,)
+        Weights of the models.
+    P : ndarray of shape (n_models, n_rows, n_classes)
+        Positive probabilities of the models.
+    labels : ndarray of shape (n_rows,), default=None
+        Column of the label of each row.
+    label_weight : float, default=0.0
+        Weight of the cross-entropy.
+
+    Returns
+    -------
+    loss : float
+        The loss.
+    gradient : ndarray of shape (n_models,)
+        Its gradient.
+    """
+    p = np.tensordot(weights, P, axes=1)
+    n = len(p)
+    mean = p.mean(axis=0)
+    log_p, log_mean = np.log(p), np.log(mean)
+    loss = -np.sum(p * log_p) / n + mean @ log_mean
+    slope = (-log_p + log_mean) / n
+    if label_weight:
+        rows = np.arange(n)
+        loss -= label_weight * np.mean(log_p[rows, labels])
+        slope[rows, labels] -= label_weight / n / p[rows, labels]
+    return loss, np.tensordot(P, slope, axes=([1, 2], [0, 1]))
+
+
+def minimize_information_loss(P, labels=None, *, label_weight=0.0, max_iter, tol):
+    """Minimize the loss over the simplex, from the uniform and every single model.
+
+    Parameters
+    ----------
+    P : ndarray of shape (n_models, n_rows, n_classes)
+        Positive probabilities of the models.
+    labels : ndarray of shape (n_rows,), default=None
+        Column of the label of each row.
+    label_weight : float, default=0.0
+        Weight of the cross-entropy.
+    max_iter : int
+        Steps from each start.
+    tol : float
+        Tolerance of the optimizer.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_models,)
+        Weights on the simplex.
+    info : dict
+        ``loss``, ``n_iter``, ``converged`` and ``gradient``, the largest entry of
+        the gradient in the logits of the weights.
+    """
+    K = len(P)
+
+    def objective(logits):
+        weights = softmax(logits)
+        loss, gradient = information_loss(weights, P, labels, label_weight)
+        return loss, weights * (gradient - weights @ gradient)
+
+    best, weights = None, np.ones(1)
+    for start in [np.zeros(K), *(2.0 * np.eye(K) if K > 1 else [])]:
+        found = minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": max_iter, "ftol": tol, "gtol": tol},
+        )
+        if best is None or found.fun < best.fun - tol:
+            best, weights = found, softmax(found.x)
+    info = {
+        "loss": float(best.fun),
+        "n_iter": max(int(best.nit), 1),
+        "converged": bool(best.success),
+        "gradient": float(np.max(np.abs(best.jac))),
+    }
+    vertices = [information_loss(e, P, labels, label_weight)[0] for e in np.eye(K)]
+    if min(vertices) <= info["loss"] + tol:
+        weights = np.eye(K)[int(np.argmin(vertices))]
+        info.update(loss=float(min(vertices)), converged=True, gradient=0.0)
+    return weights, info

@@ -1,0 +1,386 @@
+"""UOWQMultiTask: every domain is a task, and the other ones are its sources."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from sktransfer._domains import check_sample_domain, check_scorable, take_rows
+from sktransfer.base import TransferMetaEstimator
+from sktransfer.exceptions import DomainError, UnlabeledTargetError
+from sktransfer.multisource._source_models import aligned_proba, all_classes
+from sktransfer.multisource._weighted_likelihood import (
+    Relaxation,
+    WeightedLikelihood,
+    likelihood_problem,
+)
+
+__all__ = ["UOWQMultiTask"]
+
+
+def _learner_has(method):
+    def check(self):
+        getattr(self.estimator, method)
+        return True
+
+    return check
+
+
+class UOWQMultiTask(TransferMetaEstimator):
+    r"""Fit one model per domain, each helped by weighted rows of the other domains.
+
+    Every domain id, positive or negative, is a task. A row that is to be predicted
+    names its task in ``sample_domain``.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Learner with a likelihood, see :class:`UOWQ`. It must take ``sample_weight``.
+    weighting : {"static", "dynamic"}, default="dynamic"
+        "static" computes all weights once, from the fits on the single tasks;
+        "dynamic" alternates weights and weighted fits of all tasks until the weights
+        settle.
+    noise_correction : bool, default=True
+        Whether to take the noise of the parameters of the single task out of the
+        discrepancies, see :class:`UOWQ`. False: discrepancies between the current
+        fits of the tasks.
+    max_iter : int in [1, inf), default=30
+        Largest number of updates when dynamic.
+    tol : float in [0, inf), default=0.01
+        The weights have settled when none changes by more.
+    n_jobs : int, default=None
+        Number of tasks fitted in parallel. None means 1 unless in a joblib backend
+        context, -1 all processors.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Model of the first target, for predictions without ``sample_domain``.
+    estimators_ : list of estimators
+        Model of each task.
+    task_ids_ : ndarray of shape (n_tasks,)
+        Domain id of each task, the targets -1, -2, ... first.
+    affinity_ : ndarray of shape (n_tasks, n_tasks)
+        Entry (i, j): weight of the rows of task j in the fit of task i; its diagonal
+        is 1.
+    n_iter_ : int
+        Number of times that the weights were computed; 1 for a single task.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; only for classifiers. A task whose weighted fit lacks a class
+        gives it probability 0.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    UOWQ : One target only.
+
+    Notes
+    -----
+    Task :math:`i` maximizes :math:`\sum_j a_{ij} \sum_{r \in T_j} \log p(y_r | x_r;
+    \theta_i)` with :math:`a_{ii} = 1` and, for :math:`j \ne i`, the weights of
+    :func:`uowq_weights` with task :math:`i` as the target. All labeled rows of a
+    task count, unlabeled ones do not.
+
+    References
+    ----------
+    Q. Zhang et al., "Unified optimization of source weights and transfer quantities
+    in multi-source transfer learning: an asymptotic framework", 2026.
+    :arxiv:`2601.10779`
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sktransfer.multisource import UOWQMultiTask
+    >>> rng = np.random.default_rng(1)
+    >>> X = rng.normal(size=(120, 2))
+    >>> task = np.repeat([-1, -2, -3], 40)
+    >>> y = np.where(task == -3, 9.0, 1.0) * X[:, 0] + rng.normal(size=120)
+    >>> model = UOWQMultiTask(LinearRegression()).fit(X, y, sample_domain=task)
+    >>> model.affinity_.round(1)
+    array([[1. , 1. , 0. ],
+           [0.9, 1. , 0. ],
+           [0. , 0. , 1. ]])
+    >>> model.predict([[1.0, 0.0], [1.0, 0.0]], sample_domain=[-1, -3]).round(0)
+    array([1., 9.])
+    """
+
+    __metadata_request__predict = {"sample_domain": True}
+    __metadata_request__predict_proba = {"sample_domain": True}
+    __metadata_request__predict_log_proba = {"sample_domain": True}
+    __metadata_request__decision_function = {"sample_domain": True}
+    __metadata_request__score = {"sample_domain": True}
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "weighting": [StrOptions({"static", "dynamic"})],
+        "noise_correction": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        weighting="dynamic",
+        noise_correction=True,
+        max_iter=30,
+        tol=0.01,
+        n_jobs=None,
+    ):
+        super().__init__(estimator)
+        self.weighting = weighting
+        self.noise_correction = noise_correction
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_jobs = n_jobs
+
+    def _fit_estimator(self, data, fit_params):
+        self.task_ids_ = np.concatenate([data.targets, data.sources])
+        self._check_labeled(data)
+        problems = [
+            likelihood_problem(self, data, fit_params, target=task)
+            for task in self.task_ids_
+        ]
+        models = self._map(WeightedLikelihood.fit_target, problems)
+        self.affinity_, self.n_iter_ = np.eye(len(problems)), 1
+        if len(problems) > 1:
+            models = self._alternate(problems, models)
+        self.estimators_ = models
+        return models[0]
+
+    def _check_labeled(self, data):
+        for task in self.task_ids_:
+            if not data.labeled[data.rows_of(task)].any():
+                raise UnlabeledTargetError(
+                    f"No row of domain {task} is labeled in y, but every domain is a "
+                    "task of UOWQMultiTask: label some of its rows or leave it out."
+                )
+
+    def _map(self, function, *arguments):
+        return Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(function)(*args) for args in zip(*arguments, strict=True)
+        )
+
+    def _alternate(self, problems, models):
+        """Alternate the weights of all tasks and their weighted fits."""
+        single, affinity = models, np.eye(len(problems))
+        peers = self._map(_fit_peers, problems)
+        relaxed = [Relaxation() for _ in problems]
+        rounds = self.max_iter if self.weighting == "dynamic" else 1
+        for round_ in range(1, rounds + 1):
+            self.n_iter_ = round_
+            anchors = single if self.noise_correction else models
+            rows = self._map(self._affinity_row, problems, models, anchors, peers)
+            change = float(np.max(np.abs(np.stack(rows) - affinity)))
+            if round_ > 1 and change <= self.tol:
+                break
+            affinity = np.stack(
+                [r.move(a, b) for r, a, b in zip(relaxed, affinity, rows, strict=True)]
+            )
+            models = self._map(self._refit, problems, affinity)
+            if not self.noise_correction:
+                peers = [self._current(problem, models) for problem in problems]
+        if self.weighting == "dynamic" and change > self.tol:
+            warnings.warn(
+                f"The weights of UOWQMultiTask still change by {change:.2g} > "
+                f"tol={self.tol:g} after max_iter={self.max_iter} updates.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.affinity_ = affinity
+        return [
+            model if p.shared.all() else p.fit_weighted(self._of_sources(p, row))
+            for model, p, row in zip(models, problems, affinity, strict=True)
+        ]
+
+    def _of_sources(self, problem, values):
+        """Pick from one entry per task those of a problem's sources, in its order."""
+        position = {task: i for i, task in enumerate(self.task_ids_)}
+        return np.array([values[position[source]] for source in problem.sources])
+
+    def _affinity_row(self, problem, model, anchor, params):
+        result, _ = problem.weigh(
+            model,
+            problem.likelihood.parameters(anchor),
+            params,
+            noise_correction=self.noise_correction,
+        )
+        weights = dict(zip(problem.sources, result.weights, strict=True))
+        return np.array([weights.get(task, 1.0) for task in self.task_ids_])
+
+    def _refit(self, problem, row):
+        return problem.fit_weighted(self._of_sources(problem, row), shared_only=True)
+
+    def _current(self, problem, models):
+        """Parameters of the other tasks' current fits; other classes give infinity."""
+        classes = getattr(problem.target_model, "classes_", None)
+        position = {task: i for i, task in enumerate(self.task_ids_)}
+        peers = [models[position[source]] for source in problem.sources]
+        return problem.parameters(
+            [
+                m if np.array_equal(getattr(m, "classes_", None), classes) else None
+                for m in peers
+            ]
+        )
+
+    @property
+    def classes_(self):
+        """Classes of all tasks, shape (n_classes,)."""
+        if not is_classifier(self.estimator):
+            raise AttributeError("A regressor has no classes_.")
+        return all_classes(self.estimators_)
+
+    def predict(self, X, sample_domain=None):
+        """Predict rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions of the models of the tasks.
+        """
+        return self._by_task(lambda model, rows: model.predict(rows), X, sample_domain)
+
+    @available_if(_learner_has("predict_proba"))
+    def predict_proba(self, X, sample_domain=None):
+        """Predict class probabilities of rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        classes = self.classes_
+        return self._by_task(
+            lambda model, rows: aligned_proba(model, rows, classes), X, sample_domain
+        )
+
+    @available_if(_learner_has("predict_proba"))
+    def predict_log_proba(self, X, sample_domain=None):
+        """Predict logarithms of class probabilities of rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms in the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X, sample_domain))
+
+    @available_if(_learner_has("decision_function"))
+    def decision_function(self, X, sample_domain=None):
+        """Compute decision values of rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values; the tasks must have the same classes.
+        """
+        check_is_fitted(self)
+        if any(len(m.classes_) != len(self.classes_) for m in self.estimators_):
+            raise ValueError(
+                "The tasks have different classes, so their decision values have "
+                "different columns; use predict_proba."
+            )
+        return self._by_task(
+            lambda model, rows: model.decision_function(rows), X, sample_domain
+        )
+
+    def score(self, X, y, sample_weight=None, sample_domain=None):
+        """Score predictions of labeled rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, R2 for regressors, over all rows together.
+        """
+        check_is_fitted(self)
+        classifies = is_classifier(self.estimator)
+        check_scorable(y, self.classes_ if classifies else None)
+        metric = accuracy_score if classifies else r2_score
+        found = self.predict(X, sample_domain)
+        return metric(y, found, sample_weight=sample_weight)
+
+    def _by_task(self, function, X, sample_domain):
+        """Answer every row by the model of its task, in input order."""
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        if sample_domain is None:
+            return function(self.estimators_[0], X)
+        tasks = check_sample_domain(sample_domain, _num_samples(X))
+        unknown = np.setdiff1d(tasks, self.task_ids_)
+        if len(unknown):
+            raise DomainError(
+                f"sample_domain names the tasks {unknown.tolist()}, which fit did not "
+                f"see; the tasks are {self.task_ids_.tolist()}."
+            )
+        order, parts = [], []
+        for task, model in zip(self.task_ids_, self.estimators_, strict=True):
+            rows = np.flatnonzero(tasks == task)
+            if len(rows):
+                order.append(rows)
+                parts.append(function(model, take_rows(X, rows)))
+        return np.concatenate(parts)[np.argsort(np.concatenate(order))]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.multi_target = True
+        return tags
+
+
+def _fit_peers(problem):
+    return problem.parameters(problem.fit_sources())
