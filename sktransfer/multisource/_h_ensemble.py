@@ -247,7 +247,8 @@ def maximize_h_score(F, label, shrinkage, *, max_iter):
         )
         for start in starts
     ]
-    best = min(found, key=lambda f: f.fun)
+    # among equal optima the weights from the uniform start, not an arbitrary model
+    best = min(found, key=lambda f: round(float(f.fun), 9))
     info = {
         "h_score": -float(best.fun),
         "n_iter": max(int(best.nit), 1),
