@@ -262,8 +262,12 @@ def mean_correlation(accuracy, score, statistic):
     return np.array(values)
 
 
-def correlations(families, setting, score, statistic, by, n_bootstrap, rng):
-    """Return the mean correlation over all families and its 95 % interval."""
+def correlations(families, setting, score, statistic, by, n_bootstrap, seed):
+    """Return the mean correlation over families, and its bootstrap replicates.
+
+    The same seed draws the same tasks for every score, so differences are paired.
+    """
+    rng = np.random.RandomState(seed)
 
     def estimate(resample):
         values = []
@@ -281,9 +285,8 @@ def correlations(families, setting, score, statistic, by, n_bootstrap, rng):
 
     value = estimate(False)
     if not np.isfinite(value):
-        return value, np.nan, np.nan
-    replicates = [estimate(True) for _ in range(n_bootstrap)]
-    return value, *np.percentile(replicates, [2.5, 97.5])
+        return value, np.full(n_bootstrap, np.nan)
+    return value, np.array([estimate(True) for _ in range(n_bootstrap)])
 
 
 def published_logme(F, y):
@@ -354,23 +357,100 @@ def speed_table(n=10_000, d=1024, n_classes=100, repeats=1):
 
 
 def correlation_table(families, n_bootstrap, seed):
-    """Return one row per view, setting and score."""
-    rng, rows = np.random.RandomState(seed), []
+    """Return one row per view, setting and score, over all families and for each."""
+    rows, replicates = [], {}
     for by in ("tasks", "models"):
         for setting in SETTINGS:
             for score in SCORES:
-                row = {"over": by, "setting": setting, "score": score}
+                row = {"family": "all", "over": by, "setting": setting, "score": score}
                 for name, statistic in (("spearman", spearman), ("kendall", kendall)):
-                    value, low, high = correlations(
-                        families, setting, score, statistic, by, n_bootstrap, rng
+                    value, drawn = correlations(
+                        families, setting, score, statistic, by, n_bootstrap, seed
                     )
+                    low, high = np.percentile(drawn, [2.5, 97.5])
                     row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+                    replicates[name, by, setting, score] = drawn
                 rows.append(row)
-    return rows
+    for family, results in families.items():
+        for by in ("tasks", "models"):
+            for setting in SETTINGS:
+                for score in SCORES:
+                    value, _ = correlations(
+                        {family: results}, setting, score, spearman, by, 0, seed
+                    )
+                    rows.append(
+                        {"family": family, "over": by, "setting": setting,
+                         "score": score, "spearman": value}
+                    )  # fmt: skip
+    return rows, replicates
+
+
+def differences_markdown(rows, replicates):
+    """Lay out Spearman of OTCE minus that of each score, mean over the settings."""
+    lines = [
+        "Spearman of OTCE minus that of another score, mean over settings "
+        "[95 % interval, tasks resampled in pairs]",
+        "",
+        "| score | over tasks | over models |",
+        "|---|---|---|",
+    ]
+    for score in SCORES[1:-1]:
+        cells = []
+        for by in ("tasks", "models"):
+            values = {
+                name: np.mean(
+                    [r["spearman"] for r in rows
+                     if (r["family"], r["over"], r["score"]) == ("all", by, name)]
+                )
+                for name in ("OTCE", score)
+            }  # fmt: skip
+            drawn = np.mean(
+                [
+                    replicates["spearman", by, setting, "OTCE"]
+                    - replicates["spearman", by, setting, score]
+                    for setting in SETTINGS
+                ],
+                axis=0,
+            )
+            low, high = np.percentile(drawn, [2.5, 97.5])
+            gap = values["OTCE"] - values[score]
+            cells.append(f"{gap:+.3f} [{low:+.3f}, {high:+.3f}]")
+        lines.append(f"| {score} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def families_markdown(rows, families):
+    """Lay out each family: accuracies, and the mean Spearman over the settings."""
+    header = ["family", "mean accuracy", "accuracy >= 0.99", "over", *SCORES[:8]]
+    lines = [
+        "Each family alone: Spearman, mean over settings",
+        "",
+        "| " + " | ".join(header) + " |",
+        "|---" * len(header) + "|",
+    ]
+    for family, results in families.items():
+        accuracy = np.concatenate([a[np.isfinite(a)] for a, _ in results.values()])
+        for by in ("tasks", "models"):
+            cells = [
+                family,
+                f"{accuracy.mean():.3f}",
+                f"{(accuracy >= 0.99).mean():.0%}",
+            ]
+            cells.append(by)
+            for score in SCORES[:8]:
+                values = [
+                    r["spearman"]
+                    for r in rows
+                    if (r["family"], r["over"], r["score"]) == (family, by, score)
+                ]
+                cells.append(f"{np.mean(values):.3f}")
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def to_markdown(rows, by):
     """Lay out the correlations of one view, best score on average first."""
+    rows = [r for r in rows if r["over"] == by and r["family"] == "all"]
 
     def mean(score):
         values = [
@@ -387,11 +467,7 @@ def to_markdown(rows, by):
     for score in sorted(SCORES, key=mean, reverse=True):
         cells = []
         for setting in SETTINGS:
-            (row,) = (
-                r
-                for r in rows
-                if (r["over"], r["setting"], r["score"]) == (by, setting, score)
-            )
+            (row,) = (r for r in rows if (r["setting"], r["score"]) == (setting, score))
             cells.append(
                 f"{row['spearman']:.3f} [{row['spearman_low']:.3f}, "
                 f"{row['spearman_high']:.3f}] / {row['kendall']:.3f}"
@@ -441,9 +517,14 @@ def main():
         counts[name] = families[name]["standard"][0].shape
         print(f"{name}: {counts[name][0]} source models, {counts[name][1]} tasks per "
               f"setting, {time.perf_counter() - start:.0f} s", flush=True)  # fmt: skip
-    rows = correlation_table(families, options.bootstrap, options.seed)
+    rows, replicates = correlation_table(families, options.bootstrap, options.seed)
     save(rows, options.out / "correlations.csv")
-    parts = [to_markdown(rows, "tasks"), to_markdown(rows, "models")]
+    parts = [
+        to_markdown(rows, "tasks"),
+        to_markdown(rows, "models"),
+        differences_markdown(rows, replicates),
+        families_markdown(rows, families),
+    ]
     if not options.skip_speed:
         speed = speed_table()
         save(speed, options.out / "speed.csv")
