@@ -4,4 +4,4 @@ from sktransfer.safe._reliable_transfer import ReliableTransfer
 from sktransfer.safe._safew import SAFEW
 from sktransfer.safe._transfer_guard import TransferGuard
 
-__all__ = ["SAFEW", "ReliableTransfer", "TransferGuard"]
+__all__ = ["ReliableTransfer", "SAFEW", "TransferGuard"]
