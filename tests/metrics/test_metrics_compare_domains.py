@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from sktransfer import metrics
+from sktransfer.datasets import make_covariate_shift, make_subspace_shift
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics import compare_domains
 
@@ -144,3 +145,62 @@ def test_errors(data):
         compare_domains(X, y, np.full(105, -1))
     with pytest.raises(DomainError, match="2 targets"):
         compare_domains(X, y, np.where(domain == 4, -2, domain))
+
+
+def _increases(table, measure):
+    values = column(table, measure)
+    if column(table, measure, "larger_is_similar")[0]:
+        values = -values
+    return np.all(np.diff(values) > 0), values
+
+
+def test_measures_are_monotone_in_the_covariate_shift():
+    data = make_covariate_shift(
+        n_source=100,
+        n_labeled=0,
+        n_unlabeled=100,
+        n_features=2,
+        shift=[0.0, 1.0, 2.0, 4.0],
+        target_scale=1.0,
+        task="classification",
+        random_state=0,
+    )
+    # a shift of the mean changes no covariance and no correlation of two features
+    measures = [
+        "mmd",
+        "proxy_a_distance",
+        "wasserstein",
+        "sinkhorn_divergence",
+        "sliced_wasserstein",
+        "gaussian_kl",
+        "bregman",
+        "hsic",
+    ]
+    table = compare_domains(
+        data.X,
+        data.y,
+        data.sample_domain,
+        measures=measures,
+        n_bootstrap=0,
+        random_state=0,
+    )
+    for measure in measures:
+        increases, values = _increases(table, measure)
+        assert increases, (measure, values)
+
+
+def test_covariance_measures_are_monotone_in_the_subspace_shift():
+    data = make_subspace_shift(
+        n_source=200, n_unlabeled=200, shift=[0.0, 0.4, 0.8, 1.4], random_state=0
+    )
+    table = compare_domains(
+        data.X,
+        None,
+        data.sample_domain,
+        measures=["coral_distance", "gaussian_kl", "rank_of_domain"],
+        n_bootstrap=0,
+        random_state=0,
+    )
+    for measure in ("coral_distance", "gaussian_kl"):
+        increases, values = _increases(table, measure)
+        assert increases, (measure, values)
