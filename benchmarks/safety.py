@@ -19,6 +19,10 @@ eight domains; 100 test rows are given as unlabeled rows to methods that use the
 A run is hurt if it loses more than 0.01 accuracy (AUC for the landmine fields) or
 0.02 R2 to the target alone. "kept" is the sum of the gains over the target alone
 relative to always transferring; gains and losses are cut at 1.
+
+The guard's defaults (``risk=0.4``, ten folds) were chosen with linear models pooled on
+these very sets, other draws, by looking at both halves: the rows of the other methods
+are the cleaner evidence.
 """
 
 import argparse
@@ -51,7 +55,6 @@ from sktransfer.multisource import UOWQ, MMDWeightedEnsemble
 from sktransfer.safe import SAFEW, TransferGuard
 
 SETS = {
-    # the policy's one number, risk, was chosen on the first half (other draws)
     "first": [
         "abalone",
         "heart_4sites",
@@ -243,10 +246,12 @@ def runs_of(folder, name, half, seeds, wanted, n_jobs):
     X = reduce(X)
     jobs = []
     for target in targets_of(domain):
-        for size in (0, 1):
-            for seed in range(seeds):
+        for seed in range(seeds):
+            n_labeled = {}
+            for size in (0, 1):
                 parts = draw(X, y, domain, target, metric, size, seed)
-                if parts is not None:
+                n_labeled[size] = 0 if parts is None else len(parts[1][1])
+                if n_labeled[size] > n_labeled.get(size - 1, 0):
                     key = name, half, int(target), size, seed, metric
                     jobs.append(delayed(run)(*key, parts, wanted))
     return [r for records in Parallel(n_jobs=n_jobs)(jobs) for r in records]
