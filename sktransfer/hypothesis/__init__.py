@@ -1,9 +1,15 @@
 """Carry the model, not the data: source hypotheses and priors."""
 
+from sktransfer.hypothesis._adaptive_gp import AdaptiveGP
 from sktransfer.hypothesis._positive_transfer import (
     PositiveTransferLogistic,
     PositiveTransferRidge,
 )
 from sktransfer.hypothesis._secure_rls import SecureRLS
 
-__all__ = ["PositiveTransferLogistic", "PositiveTransferRidge", "SecureRLS"]
+__all__ = [
+    "AdaptiveGP",
+    "PositiveTransferLogistic",
+    "PositiveTransferRidge",
+    "SecureRLS",
+]

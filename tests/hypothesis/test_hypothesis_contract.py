@@ -1,7 +1,9 @@
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sktransfer.hypothesis import (
+    AdaptiveGP,
     PositiveTransferLogistic,
     PositiveTransferRidge,
     SecureRLS,
@@ -9,6 +11,8 @@ from sktransfer.hypothesis import (
 from sktransfer.utils.estimator_checks import parametrize_with_transfer_checks
 
 ESTIMATORS = [
+    AdaptiveGP(RBF(2.0, "fixed")),
+    AdaptiveGP(transfer_strength=0.5, noise_bounds="fixed", normalize_y=False),
     PositiveTransferLogistic(),
     PositiveTransferLogistic(0.1, prior_weight=1.0, fit_intercept=False),
     PositiveTransferRidge(),
