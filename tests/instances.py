@@ -4,11 +4,35 @@ A new method adds a line here. Both scikit-learn's checks and the transfer contr
 run on every line.
 """
 
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+)
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.feature import SSTCA, TCA
+from sktransfer.hypothesis import (
+    AdaptiveGP,
+    PositiveTransferLogistic,
+    PositiveTransferRidge,
+    SecureRLS,
+)
 from sktransfer.instance import KMM
+from sktransfer.multisource import (
+    MCW,
+    OTQMS,
+    UOWQ,
+    DomainRecognitionEnsemble,
+    HEnsemble,
+    MMDWeightedEnsemble,
+    PeerWeightedEnsemble,
+    SingleBestSource,
+    SourceFreeEnsemble,
+    UOWQMultiTask,
+)
+from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
 
 ESTIMATORS = [
     SourceOnly(LogisticRegression()),
@@ -20,9 +44,39 @@ ESTIMATORS = [
     KMM(LogisticRegression()),
     KMM(LogisticRegression(), target_weight=0.0, kernel="linear"),
     KMM(Ridge()),
+    KMM(Ridge(), solver="low_rank"),
     TCA(2),
     TCA(2, kernel="linear"),
+    TCA(2, eigen_solver="nystroem", n_landmarks=15),
     SSTCA(2),
+    SecureRLS(),
+    SecureRLS(truncation=None, source_weights="uniform"),
+    PositiveTransferRidge(),
+    PositiveTransferLogistic(),
+    AdaptiveGP(),
+    SAFEW(LogisticRegression()),
+    SAFEW(Ridge()),
+    TransferGuard(Pooled(LogisticRegression()), cv=3),
+    TransferGuard(Pooled(Ridge()), cv=3, policy="aggregate"),
+    TransferGuard(Pooled(Ridge()), cv=3, policy="safew"),
+    ReliableTransfer(LogisticRegression()),
+    ReliableTransfer(Ridge()),
+    UOWQ(LogisticRegression()),
+    UOWQ(Ridge(), weighting="static"),
+    UOWQMultiTask(LogisticRegression()),
+    UOWQMultiTask(LinearRegression()),
+    OTQMS(LogisticRegression(), random_state=0),
+    OTQMS(Ridge(), random_state=0),
+    MMDWeightedEnsemble(LogisticRegression()),
+    MMDWeightedEnsemble(Ridge()),
+    PeerWeightedEnsemble(LogisticRegression()),
+    DomainRecognitionEnsemble(LogisticRegression()),
+    DomainRecognitionEnsemble(Ridge()),
+    SourceFreeEnsemble(LogisticRegression()),
+    HEnsemble(LogisticRegression()),
+    MCW(LogisticRegression()),
+    SingleBestSource(LogisticRegression()),
+    SingleBestSource(Ridge()),
 ]
 
 #: per class: name of a check -> the property of the method that makes it fail
