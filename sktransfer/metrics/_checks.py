@@ -53,6 +53,15 @@ def check_features(features, y, *, min_classes=1):
     return features, *encode_labels(y, len(features), min_classes=min_classes)
 
 
+def to_unit_range(features):
+    """Divide by the largest absolute value, for scores that do not see the scale.
+
+    Squares of what is left neither overflow nor vanish.
+    """
+    largest = np.abs(features).max()
+    return features / largest if largest > 0 else features
+
+
 def class_means(features, codes, n_classes):
     """Return the mean of each class and the number of rows of each class."""
     counts = np.bincount(codes, minlength=n_classes)

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sktransfer.metrics._checks import check_features, class_means
+from sktransfer.metrics._checks import check_features, class_means, to_unit_range
 
 
 @validate_params(
@@ -69,6 +69,7 @@ def gbc(features, y, *, covariance_type="spherical", pca_components=64):
     [-1.61, -1.12, -0.07]
     """
     features, classes, codes = check_features(features, y)
+    features = to_unit_range(features)
     features = features - features.mean(axis=0)
     if pca_components is not None and pca_components < min(features.shape):
         solver = "covariance_eigh" if features.shape[1] <= len(features) else "full"

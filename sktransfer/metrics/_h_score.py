@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils._param_validation import validate_params
 
-from sktransfer.metrics._checks import check_features, class_means
+from sktransfer.metrics._checks import check_features, class_means, to_unit_range
 from sktransfer.metrics._gaussian import SHRINKAGE, ledoit_wolf
 
 
@@ -66,6 +66,7 @@ def h_score(features, y, *, shrinkage=None):
     (1.0, 0.0)
     """
     features, classes, codes = check_features(features, y)
+    features = to_unit_range(features)
     centered = features - features.mean(axis=0)
     spread = np.linalg.norm(centered, axis=0)
     # what is left of a constant column is rounding of its mean

@@ -8,7 +8,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sktransfer.metrics._checks import check_features, encode_labels
+from sktransfer.metrics._checks import check_features, encode_labels, to_unit_range
 
 
 @validate_params(
@@ -226,7 +226,7 @@ def n_leep(
             f"n_components={n_components} exceeds the number of rows {len(features)}."
         )
     rng = check_random_state(random_state)
-    features = _reduce(features, pca_components, rng)
+    features = _reduce(to_unit_range(features), pca_components, rng)
     scale = np.sqrt(np.mean(features**2))
     if scale == 0:
         return _leep(np.ones((len(codes), 1)), codes, len(classes))

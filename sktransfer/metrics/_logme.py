@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from sktransfer.metrics._checks import encode_labels
+from sktransfer.metrics._checks import encode_labels, to_unit_range
 
 # the ratio alpha / beta is searched between these multiples of the largest squared
 # singular value of the features
@@ -92,7 +92,7 @@ def logme(features, y, *, task="auto"):
     """
     features = check_array(features, dtype=np.float64, input_name="features")
     outputs = _outputs(y, len(features), task)
-    evidence, _ = max_log_evidence(features, outputs)
+    evidence, _ = max_log_evidence(to_unit_range(features), outputs)
     return float(np.mean(evidence) / len(features))
 
 

@@ -3,7 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sktransfer._solvers.kernels import (
@@ -122,10 +122,12 @@ def mmd(
         return _block_mmd(X_source, X_target, block_size, rng, options)
     if estimator == "random_features":
         rng = check_random_state(random_state)
-        Z = random_fourier_features(
-            [X_source, X_target], kernel, gamma, n_components, rng
-        )
-        return float(np.sum((Z[0].mean(axis=0) - Z[1].mean(axis=0)) ** 2))
+        frequencies = _frequencies(X_source.shape[1], kernel, gamma, n_components, rng)
+        means = [
+            _feature_sums(X, frequencies, np.full((len(X), 1), 1 / len(X)))
+            for X in (X_source, X_target)
+        ]
+        return float(np.sum((means[0] - means[1]) ** 2))
     if kernel == "linear" and estimator == "biased":
         return float(np.sum((X_source.mean(axis=0) - X_target.mean(axis=0)) ** 2))
     return _quadratic_mmd(X_source, X_target, estimator == "unbiased", options)
@@ -183,20 +185,28 @@ def _batch_rbf(A, B, gamma):
     return np.exp(-gamma * np.maximum(distances, 0))
 
 
-def random_fourier_features(parts, kernel, gamma, n_components, rng):
-    """Map arrays by one draw of random Fourier features of an RBF-like kernel."""
-    shape = (parts[0].shape[1], n_components)
+def _frequencies(n_features, kernel, gamma, n_components, rng):
+    """Draw the frequencies of random Fourier features."""
+    shape = (n_features, n_components)
     if kernel == "rbf":
-        frequencies = rng.standard_normal(shape) * np.sqrt(2 * gamma)
-    elif kernel == "laplacian":
-        frequencies = rng.standard_cauchy(shape) * gamma
-    else:
-        raise ValueError(
-            "estimator='random_features' needs kernel='rbf' or 'laplacian', got "
-            f"{kernel!r}; use estimator='block' for other kernels."
-        )
-    angles = [part @ frequencies for part in parts]
-    return [np.hstack([np.cos(a), np.sin(a)]) / np.sqrt(n_components) for a in angles]
+        return rng.standard_normal(shape) * np.sqrt(2 * gamma)
+    if kernel == "laplacian":
+        return rng.standard_cauchy(shape) * gamma
+    raise ValueError(
+        "estimator='random_features' needs kernel='rbf' or 'laplacian', got "
+        f"{kernel!r}; use estimator='block' for other kernels."
+    )
+
+
+def _feature_sums(X, frequencies, weights):
+    """Return weighted sums of the features over the rows, in row chunks."""
+    n_components = frequencies.shape[1]
+    sums = np.zeros((2 * n_components, weights.shape[1]))
+    for rows in gen_batches(len(X), max(1, int(4e6 / n_components))):
+        angles = X[rows] @ frequencies
+        sums[:n_components] += np.cos(angles).T @ weights[rows]
+        sums[n_components:] += np.sin(angles).T @ weights[rows]
+    return sums / np.sqrt(n_components)
 
 
 @validate_params(
@@ -285,9 +295,9 @@ def mmd_test(
     for b in range(1, n_permutations + 1):
         member[rng.permutation(m + n)[:m], b] = 1
     if estimator == "random_features":
-        features = random_fourier_features([X], kernel, gamma, n_components, rng)[0]
+        frequencies = _frequencies(X.shape[1], kernel, gamma, n_components, rng)
         contrast = member / m - (1 - member) / n
-        values = np.sum((features.T @ contrast) ** 2, axis=0)
+        values = np.sum(_feature_sums(X, frequencies, contrast) ** 2, axis=0)
     else:
         K = kernel_matrix(X, kernel=kernel, gamma=gamma)
         values = _permuted_statistics(K, member, estimator == "unbiased")

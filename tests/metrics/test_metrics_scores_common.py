@@ -124,3 +124,12 @@ def test_import_loads_no_heavy_package():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(set(SCORES) - {"silhouette", "otce"}))
+@pytest.mark.parametrize("factor", [1e-150, 1e150])
+def test_scale_of_features_does_not_matter(name, factor):
+    if name == "transrate":
+        factor = factor ** (1 / 3)
+    expected = SCORES[name](F, Y)
+    assert SCORES[name](factor * F, Y) == pytest.approx(expected, rel=1e-7)
