@@ -20,6 +20,8 @@ from sktransfer.exceptions import DomainError
 class _PositiveTransfer(TransferEstimator):
     """Choose the prior by held-out target error; subclasses fit sources and paths."""
 
+    _n_weights = 13
+
     _parameter_constraints: dict = {
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "prior_weight": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -32,7 +34,7 @@ class _PositiveTransfer(TransferEstimator):
         if self.prior_weight != "auto":
             return np.array([float(self.prior_weight)])
         if self.prior_weights is None:
-            return np.r_[0, np.logspace(-3, 3, 13)]
+            return np.r_[0, np.logspace(-3, 3, self._n_weights)]
         grid = np.unique(np.asarray(self.prior_weights, dtype=np.float64))
         if not len(grid) or grid[0] < 0 or not np.isfinite(grid).all():
             raise ValueError(
@@ -245,7 +247,7 @@ class PositiveTransferLogistic(
         that of the smallest left-out log loss among ``prior_weights``, of equal ones
         the smallest.
     prior_weights : array-like of float in [0, inf), default=None
-        Candidates for ``"auto"``; 0 is always one. None: 13 values from 1e-3 to 1e3.
+        Candidates for ``"auto"``; 0 is always one. None: 7 values from 1e-3 to 1e3.
     drop_sources : bool, default=True
         Drop sources one by one as long as this lowers the left-out log loss by more
         than half the standard error of the difference, and all of them if the prior
@@ -339,6 +341,7 @@ class PositiveTransferLogistic(
     True
     """
 
+    _n_weights = 7
     _parameter_constraints: dict = {
         **_PositiveTransfer._parameter_constraints,
         "tol": [Interval(Real, 0, None, closed="neither")],
