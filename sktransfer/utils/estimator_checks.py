@@ -238,6 +238,7 @@ def _checks_of(estimator):
         check_row_order,
         check_unequal_domain_sizes,
         check_domain_ids_are_names,
+        check_domain_order,
         check_input_unmodified,
         check_containers,
         check_feature_names,
@@ -371,9 +372,18 @@ def check_unequal_domain_sizes(estimator, make_data):
 
 def check_domain_ids_are_names(estimator, make_data):
     """Other ids for the same domains give the same fit."""
+    _assert_renaming_is_harmless(estimator, make_data, {1: 3, 2: 7, -1: -4})
+
+
+def check_domain_order(estimator, make_data):
+    """Ids in another order give the same fit."""
+    _assert_renaming_is_harmless(estimator, make_data, {1: 7, 2: 3, -1: -4})
+
+
+def _assert_renaming_is_harmless(estimator, make_data, names):
     problem = make_data(estimator)
     renamed = problem.sample_domain.copy()
-    for old, new in {1: 7, 2: 3, -1: -4}.items():
+    for old, new in names.items():
         renamed[problem.sample_domain == old] = new
     _assert_same(
         _outputs(_fit(estimator, problem), problem.X_test),
@@ -676,7 +686,7 @@ def check_undeclared_sources(estimator, make_data):
 
 def check_undeclared_targets(estimator, make_data):
     """Several targets are refused unless the tag declares them."""
-    problem = make_data(estimator)
+    problem = make_data(estimator, n_labeled=24)
     ids = problem.sample_domain.copy()
     ids[np.flatnonzero(ids < 0)[::2]] = -2
     if get_transfer_tags(estimator).multi_target:

@@ -65,6 +65,13 @@ def _ids_are_numbers(self, data, fit_params):
     return model.fit(data.X[data.labeled], data.y[data.labeled], weight[data.labeled])
 
 
+def _first_source_counts(self, data, fit_params):
+    rows = data.is_labeled_target
+    if data.n_source:
+        rows = rows | data.rows_of(data.sources[0])
+    return clone(self.estimator).fit(data.X[rows], data.labels(rows))
+
+
 def _write_to_y(self, X, y, sample_domain):
     if isinstance(y, np.ndarray):
         y[0] = y[0]
@@ -226,6 +233,7 @@ BROKEN = [
         _pooled(fit=_fit_then(_remember_few), predict_proba=_nan_with_few_sources),
     ),
     ("check_domain_ids_are_names", _pooled(_fit_estimator=_ids_are_numbers)),
+    ("check_domain_order", _pooled(_fit_estimator=_first_source_counts)),
     ("check_input_unmodified", _pooled(fit=_fit_then(_write_to_y))),
     ("check_containers", _pooled(fit=_fit_then(_no_lists))),
     ("check_feature_names", _OtherNames()),
