@@ -699,9 +699,10 @@ def _hessian(rows, theta, penalty, fit_intercept):
     """Second derivatives; directions without any effect get curvature."""
     n_logits, width = theta.shape
     curvature = _loss_curvature(_probabilities(rows @ theta.T))
-    blocks = np.einsum("ni,nab,nj->aibj", rows, curvature, rows, optimize=True)
-    hessian = blocks / len(rows)
+    hessian = np.empty((n_logits, width, n_logits, width))
     for c in range(n_logits):
+        weighted = (curvature[:, c, :, None] * rows[:, None, :]).reshape(len(rows), -1)
+        hessian[c] = (rows.T @ weighted / len(rows)).reshape(width, n_logits, width)
         hessian[c, :, c, :] += penalty[c]
     last = width - 1
     if not fit_intercept:
