@@ -1,0 +1,23 @@
+"""Pictures of what transfer does, in scikit-learn's form of displays.
+
+A display is made by one of its ``from_...`` class methods, which compute and then
+call ``plot``. The data stay as attributes, ``frame`` returns them as a table, and
+``plot`` may be called again, on other axes. matplotlib and pandas are imported where
+they are used; ``pip install "sktransfer[plot]"`` brings both.
+"""
+
+from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
+from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
+from sktransfer.inspection._negative_transfer import NegativeTransferDisplay
+from sktransfer.inspection._sample_weight import SampleWeightDisplay
+from sktransfer.inspection._source_weights import SourceWeightsDisplay
+from sktransfer.inspection._transferability import TransferabilityDisplay
+
+__all__ = [
+    "DomainEmbeddingDisplay",
+    "LearningCurveTransferDisplay",
+    "NegativeTransferDisplay",
+    "SampleWeightDisplay",
+    "SourceWeightsDisplay",
+    "TransferabilityDisplay",
+]

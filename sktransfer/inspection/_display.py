@@ -1,0 +1,84 @@
+"""What all displays share: the table of their data and the axes to draw on."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils._optional_dependencies import (
+    check_matplotlib_support,
+    check_pandas_support,
+)
+
+from sktransfer._domains import TARGET_ID, is_source
+
+#: told apart in black and white
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo")
+INK = "black"
+
+
+class Display:
+    """Base of displays: ``_columns`` names the data, ``plot`` draws them."""
+
+    def frame(self):
+        """Return the data of the picture as one table.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            A copy; changing it does not change the display.
+        """
+        pandas = check_pandas_support(f"{type(self).__name__}.frame")
+        return pandas.DataFrame(self._columns()).copy()
+
+    def _start(self, ax, figsize):
+        """Set ``ax_`` and ``figure_``, making a new figure unless ``ax`` is given."""
+        check_matplotlib_support(f"{type(self).__name__}.plot")
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            figure, ax = plt.subplots(figsize=figsize, layout="constrained")
+            figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09)
+        self.ax_, self.figure_ = ax, ax.figure
+        return ax
+
+
+def named(estimators):
+    """Return a dict of name to estimator; a single one goes by its class's name."""
+    if isinstance(estimators, dict):
+        if not estimators:
+            raise ValueError("estimator is an empty dict: give at least one entry.")
+        return {str(name): estimator for name, estimator in estimators.items()}
+    last = estimators
+    while isinstance(last, Pipeline):
+        last = last.steps[-1][1]
+    return {type(last).__name__: estimators}
+
+
+def find_attribute(estimator, names):
+    """Return the first part of a fitted estimator that has one of ``names``."""
+    part = estimator
+    while part is not None:
+        for name in names:
+            if hasattr(part, name):
+                return part, name
+        if isinstance(part, Pipeline):
+            part = part.steps[-1][1]
+            continue
+        for inner in ("best_estimator_", "transfer_", "estimator_"):
+            if hasattr(part, inner):
+                part = getattr(part, inner)
+                break
+        else:
+            part = None
+    raise ValueError(
+        f"{type(estimator).__name__} has no attribute {' or '.join(names)}. Fit it "
+        "first, or take an estimator that has one after fit."
+    )
+
+
+def domain_label(domain, domain_names):
+    """Return the name of a domain id."""
+    domain = int(domain)
+    name = "target" if domain == TARGET_ID else f"target {-domain}"
+    if is_source(np.array(domain)):
+        name = f"source {domain}"
+    return str((domain_names or {}).get(domain, name))

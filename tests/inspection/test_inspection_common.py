@@ -1,0 +1,208 @@
+"""The protocol of displays: store, compute, draw; plot changes no data."""
+
+import ast
+import copy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+import sktransfer.inspection as inspection
+from sktransfer.baselines import Pooled
+from sktransfer.datasets import make_concept_shift
+from sktransfer.inspection import (
+    DomainEmbeddingDisplay,
+    LearningCurveTransferDisplay,
+    NegativeTransferDisplay,
+    SampleWeightDisplay,
+    SourceWeightsDisplay,
+    TransferabilityDisplay,
+)
+from sktransfer.instance import KMM
+from sktransfer.multisource import UOWQ
+
+
+def _data():
+    return make_concept_shift(
+        40, n_labeled=16, n_unlabeled=10, n_features=3, shift=[0.0, 2.0], random_state=0
+    )
+
+
+def _ntg_estimator(ax):
+    data = _data()
+    return NegativeTransferDisplay.from_estimator(
+        {"a": Pooled(Ridge()), "b": Pooled(Ridge(), source_weight=0.1)},
+        data.X,
+        data.y,
+        sample_domain=data.sample_domain,
+        by="source",
+        cv=3,
+        random_state=0,
+        ax=ax,
+    )
+
+
+def _ntg_cv_results(ax):
+    results = {"test_ntg": np.array([0.1, -0.2, 0.3])}
+    return NegativeTransferDisplay.from_cv_results(results, by="fold", ax=ax)
+
+
+def _ntg_predictions(ax):
+    return NegativeTransferDisplay.from_predictions(
+        ["a", "b", "b"], {"x": ["a", "a", "b"]}, ["a", "b", "a"], ax=ax
+    )
+
+
+def _source_weights(ax):
+    data = _data()
+    model = UOWQ(Ridge()).fit(data.X, data.y, sample_domain=data.sample_domain)
+    return SourceWeightsDisplay.from_estimator(model, ax=ax)
+
+
+def _sample_weight(ax):
+    data = _data()
+    model = KMM(Ridge()).fit(data.X, data.y, sample_domain=data.sample_domain)
+    ids = data.sample_domain[data.sample_domain > 0]
+    return SampleWeightDisplay.from_estimator(model, flag=ids, ax=ax)
+
+
+def _embedding(ax):
+    data = _data()
+    return DomainEmbeddingDisplay.from_rows(
+        data.X, data.X - 1, sample_domain=data.sample_domain, ax=ax
+    )
+
+
+def _embedding_one_panel(ax):
+    data = _data()
+    y = np.where(data.sample_domain > 0, data.y_true > 0, None)
+    return DomainEmbeddingDisplay.from_rows(
+        data.X, y=y, sample_domain=data.sample_domain, ax=ax
+    )
+
+
+def _transferability(ax):
+    return TransferabilityDisplay.from_scores(
+        [1.0, 2.0, 3.0], [0.5, 0.7, 0.6], names=["a", "b", "c"], ax=ax
+    )
+
+
+def _learning_curve(ax):
+    data = _data()
+    return LearningCurveTransferDisplay.from_estimator(
+        Pooled(Ridge()),
+        data.X,
+        data.y,
+        sample_domain=data.sample_domain,
+        n_labels=[3, 8],
+        n_splits=2,
+        ax=ax,
+    )
+
+
+MAKERS = [
+    _ntg_estimator,
+    _ntg_cv_results,
+    _ntg_predictions,
+    _source_weights,
+    _sample_weight,
+    _embedding,
+    _embedding_one_panel,
+    _transferability,
+    _learning_curve,
+]
+every_display = pytest.mark.parametrize("make", MAKERS, ids=lambda m: m.__name__)
+
+
+def _data_of(display):
+    return {k: copy.deepcopy(v) for k, v in vars(display).items() if k[-1] != "_"}
+
+
+def _assert_same(first, second):
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_equal(second[name], value, err_msg=name)
+
+
+def test_every_display_is_tested():
+    made = {type(make(None)).__name__ for make in MAKERS}
+    assert made == set(inspection.__all__)
+
+
+@every_display
+def test_from_methods_draw_and_plot_returns_self(make, pyplot):
+    display = make(None)
+    assert display.figure_ is display.ax_.figure
+    assert display.plot() is display
+    pyplot.close("all")
+
+
+@every_display
+def test_ax_is_used(make, pyplot):
+    figure, (left, right) = pyplot.subplots(1, 2)
+    display = make(left)
+    assert display.ax_ is left and display.figure_ is figure
+    assert display.plot(ax=right).ax_ is right
+    assert pyplot.get_fignums() == [figure.number]
+    figure.draw_without_rendering()
+
+
+@every_display
+def test_plot_changes_no_data(make):
+    display = make(None)
+    before = _data_of(display)
+    display.plot().figure_.draw_without_rendering()
+    _assert_same(before, _data_of(display))
+
+
+@every_display
+def test_init_takes_computed_data_only(make):
+    display = make(None)
+    again = type(display)(**_data_of(display))
+    assert not [name for name in vars(again) if name.endswith("_")]
+    _assert_same(_data_of(display), _data_of(again))
+
+
+@every_display
+def test_frame_is_a_copy_of_the_data(make):
+    display = make(None)
+    before = _data_of(display)
+    frame = display.frame()
+    assert len(frame) and frame.columns.is_unique
+    for column in frame:
+        frame[column] = 0
+    _assert_same(before, _data_of(display))
+    assert not (display.frame() == 0).all().all()
+
+
+@every_display
+def test_same_input_same_data(make):
+    _assert_same(_data_of(make(None)), _data_of(make(None)))
+
+
+@every_display
+def test_axes_say_what_they_show(make):
+    display = make(None)
+    for panel in getattr(display, "panels_", [display.ax_]):
+        assert panel.get_xlabel()
+
+
+def test_plotting_libraries_are_imported_where_they_are_used():
+    files = Path(inspection.__file__).parent.glob("*.py")
+    top = [node for file in files for node in ast.parse(file.read_text()).body]
+    names = {alias.name for n in top if isinstance(n, ast.Import) for alias in n.names}
+    names |= {node.module for node in top if isinstance(node, ast.ImportFrom)}
+    assert not {name.split(".")[0] for name in names} & {"matplotlib", "pandas"}
+
+
+@pytest.mark.parametrize(
+    ("module", "use"),
+    [("matplotlib", lambda d: d.plot()), ("pandas", lambda d: d.frame())],
+)
+def test_missing_library_is_named(monkeypatch, module, use):
+    display = SampleWeightDisplay([1.0, 2.0])
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=module):
+        use(display)
