@@ -4,6 +4,7 @@ A new method adds a line here. Both scikit-learn's checks and the transfer contr
 run on every line.
 """
 
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -50,10 +51,19 @@ ESTIMATORS = [
     TCA(2, eigen_solver="nystroem", n_landmarks=15),
     SSTCA(2),
     SecureRLS(),
-    SecureRLS(truncation=None, source_weights="uniform"),
+    SecureRLS([Ridge(), LinearRegression()], alphas=[0.1, 1.0], truncation=None),
+    SecureRLS(fit_intercept=False, truncation=1.0, source_weights="uniform"),
     PositiveTransferRidge(),
+    PositiveTransferRidge(prior_weight=0.3, drop_sources=False, fit_intercept=False),
     PositiveTransferLogistic(),
-    AdaptiveGP(),
+    PositiveTransferLogistic(0.1, prior_weight=1.0, fit_intercept=False),
+    AdaptiveGP(RBF(2.0, "fixed")),
+    AdaptiveGP(
+        RBF(2.0, "fixed"),
+        transfer_strength=0.5,
+        noise_bounds="fixed",
+        normalize_y=False,
+    ),
     SAFEW(LogisticRegression()),
     SAFEW(Ridge()),
     TransferGuard(Pooled(LogisticRegression()), cv=3),
