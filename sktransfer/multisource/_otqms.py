@@ -142,9 +142,12 @@ class OTQMS(TransferMetaEstimator):
             path.append(kl)
             drawn = _draw(problem, order, np.rint(numbers), rng)
             model = problem.fit_rows(drawn, np.ones(drawn.sum()))
+            if not problem.shared.all():
+                final, drawn = model, drawn & problem.shared
+                model = problem.fit_rows(drawn, np.ones(drawn.sum()))
         self.source_quantities_ = np.rint(numbers).astype(int)
         self.kl_path_, self.n_iter_ = np.array(path), len(path) - 1
-        return model
+        return model if problem.shared.all() else final
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -90,3 +90,15 @@ def test_the_fit_uses_the_stated_numbers_of_rows():
     model = OTQMS(Recorder(), quantities="static", random_state=0)
     model.fit(X, y, sample_domain=domain)
     assert counts[-1] == 40 + model.source_quantities_[0]
+
+
+def test_target_without_a_class_of_the_sources():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(160, 2))
+    domain = np.repeat([1, -1], [120, 40])
+    y = np.digitize(X[:, 0], [-0.5, 0.5])
+    y[(domain == -1) & (y == 2)] = 1
+    model = OTQMS(LogisticRegression(), random_state=0)
+    with pytest.warns(UserWarning, match=r"No labeled target row .* \[2\]"):
+        model.fit(X, y, sample_domain=domain)
+    np.testing.assert_array_equal(model.classes_, [0, 1, 2])

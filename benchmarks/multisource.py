@@ -1,0 +1,556 @@
+"""Measure the multi-source estimators: theory, cost, and real data.
+
+    python benchmarks/multisource.py --simulation
+    python benchmarks/multisource.py --cost
+    python benchmarks/multisource.py --data DIR --out OUT
+
+``--simulation`` draws Gaussian means, linear and logistic regressions with known
+parameters and compares the mean KL divergence of every method with the predicted one.
+``--data`` reads the data sets by path; none is part of this project. Every domain is
+the target in turn (six fixed ones where there are more), with 10 labels per class or
+30 rows; the rest of it is the test set. ``--quick`` takes few repetitions.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit, xlogy
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.parallel import Parallel, delayed
+
+from sktransfer.baselines import Pooled, TargetOnly
+from sktransfer.multisource import (
+    MCW,
+    OTQMS,
+    UOWQ,
+    HEnsemble,
+    MMDWeightedEnsemble,
+    PeerWeightedEnsemble,
+    SingleBestSource,
+    uowq_weights,
+)
+
+# --- simulation of the theory -------------------------------------------------------
+
+#: squared distance of the sources per parameter, d = 10 parameters, 200 rows each
+SCENARIOS = {
+    "near": (0.0, 0.001, 0.002),
+    "mixed": (0.001, 0.02, 0.5),
+    "far": (0.3, 0.5, 1.0),
+}
+D, ROWS = 10, 200
+ESTIMATED = ["OTQMS", "UOWQ", "UOWQ static", "UOWQ paper", "UOWQ paper static"]
+
+
+def predicted(weights, n0, J, theta):
+    """Evaluate the KL expression at given weights."""
+    total = n0 + weights.sum() * ROWS
+    bias = (weights * ROWS) @ theta / total
+    variance = D * (n0 + ROWS * np.sum(weights**2)) / total**2
+    return (variance + bias @ J @ bias) / 2
+
+
+def make_parameters(kind, scenario, rng):
+    theta0 = rng.normal(size=D) / (np.sqrt(D) if kind == "logistic" else 1)
+    directions = rng.normal(size=(3, D))
+    J = np.eye(D)
+    if kind == "logistic":
+        X = rng.normal(size=(200_000, D))
+        p = expit(X @ theta0)
+        J = (X * (p * (1 - p))[:, None]).T @ X / len(X)
+    length = np.sqrt(np.einsum("ki,ij,kj->k", directions, J, directions))
+    theta = directions * (np.sqrt(np.array(SCENARIOS[scenario]) * D) / length)[:, None]
+    return theta0, theta, J
+
+
+def draw(kind, theta0, theta, n0, rng):
+    """Rows of the target and of every source."""
+    domain = np.repeat([-1, 1, 2, 3], [n0, ROWS, ROWS, ROWS])
+    params = np.vstack([theta0, theta0 + theta])[np.maximum(domain, 0)]
+    if kind == "mean":
+        return None, params + rng.normal(size=params.shape), domain
+    X = rng.normal(size=params.shape)
+    eta = np.sum(X * params, axis=1)
+    if kind == "linear":
+        return X, eta + rng.normal(size=len(eta)), domain
+    return X, (rng.uniform(size=len(eta)) < expit(eta)).astype(int), domain
+
+
+def learner(kind):
+    if kind == "linear":
+        return LinearRegression(fit_intercept=False)
+    return LogisticRegression(C=np.inf, fit_intercept=False, max_iter=1000)
+
+
+def wrappers(model, seed):
+    return {
+        "OTQMS": OTQMS(model, random_state=seed),
+        "UOWQ": UOWQ(model),
+        "UOWQ static": UOWQ(model, weighting="static"),
+        "UOWQ paper": UOWQ(model, noise_correction=False),
+        "UOWQ paper static": UOWQ(model, noise_correction=False, weighting="static"),
+    }
+
+
+def weighted_mean(y, domain, weights):
+    row = np.concatenate([[1.0], weights])[np.maximum(domain, 0)]
+    return row @ y / row.sum()
+
+
+def estimates_of_means(y, domain, oracle):
+    """Estimates of a Gaussian mean by every method."""
+    means = np.stack([y[domain == k].mean(axis=0) for k in (-1, 1, 2, 3)])
+    n0 = int(np.sum(domain == -1))
+    known = {"n_target": n0, "n_sources": [ROWS] * 3, "fisher": np.eye(D)}
+    found = {"target only": np.zeros(3), "pooled": np.ones(3), "oracle": oracle}
+    for name, correction in (("UOWQ", True), ("UOWQ paper static", False)):
+        found[name] = uowq_weights(
+            target_params=means[0],
+            source_params=means[1:],
+            noise_correction=correction,
+            **known,
+        ).weights
+    return {name: weighted_mean(y, domain, w) for name, w in found.items()}
+
+
+def estimates_of_models(kind, X, y, domain, oracle, seed):
+    """Coefficients of a model by every method."""
+    model = learner(kind)
+    row = np.concatenate([[1.0], oracle])[np.maximum(domain, 0)]
+    fits = {
+        "target only": TargetOnly(model).fit(X, y, sample_domain=domain).estimator_,
+        "pooled": Pooled(model).fit(X, y, sample_domain=domain).estimator_,
+        "oracle": model.fit(X, y, sample_weight=row),
+    }
+    estimates = {name: fit.coef_.ravel() for name, fit in fits.items()}
+    for name, wrapper in wrappers(learner(kind), seed).items():
+        wrapper.fit(X, y, sample_domain=domain)
+        estimates[name] = wrapper.estimator_.coef_.ravel()
+    return estimates
+
+
+def divergence(kind, estimate, theta0, X_test):
+    """Exact divergence of Gaussian models, and over test rows of logistic ones."""
+    if kind != "logistic":
+        return np.sum((estimate - theta0) ** 2) / 2
+    p, q = expit(X_test @ theta0), np.clip(expit(X_test @ estimate), 1e-9, 1 - 1e-9)
+    return np.mean(
+        xlogy(p, p) + xlogy(1 - p, 1 - p) - xlogy(p, q) - xlogy(1 - p, 1 - q)
+    )
+
+
+def simulate(kind, scenario, n0, repetitions):
+    rng = np.random.default_rng(0)
+    theta0, theta, J = make_parameters(kind, scenario, rng)
+    oracle = uowq_weights(
+        target_params=theta0,
+        source_params=theta0 + theta,
+        n_target=n0,
+        n_sources=[ROWS] * 3,
+        fisher=J,
+    ).weights
+    X_test = rng.normal(size=(4000, D))
+    draws = []
+    for seed in range(repetitions):
+        X, y, domain = draw(kind, theta0, theta, n0, rng)
+        estimates = (
+            estimates_of_means(y, domain, oracle)
+            if kind == "mean"
+            else estimates_of_models(kind, X, y, domain, oracle, seed)
+        )
+        draws.append(
+            {k: divergence(kind, v, theta0, X_test) for k, v in estimates.items()}
+        )
+    expected = {
+        name: predicted(w, n0, J, theta)
+        for name, w in (
+            ("target only", np.zeros(3)),
+            ("pooled", np.ones(3)),
+            ("oracle", oracle),
+        )
+    }
+    return {k: np.array([d[k] for d in draws]) for k in draws[0]}, expected
+
+
+def run_simulation(quick):
+    """Print simulated over predicted divergences, and each method over the oracle."""
+    kinds = {
+        "mean": (2000, (1, 2, 5, 10, 20)),
+        "linear": (500, (2, 5, 10, 20)),
+        "logistic": (500, (5, 10, 20, 40)),
+    }
+    for kind, (repetitions, multiples) in kinds.items():
+        repetitions = 50 if quick else repetitions
+        print(f"\n{kind}: d = {D}, 3 sources of {ROWS} rows, {repetitions} repetitions")
+        print(
+            "scenario N0 | simulated/predicted (z): target only, pooled, oracle | ",
+            end="",
+        )
+        print("KL over KL of the oracle weights (s.e.)")
+        for scenario in SCENARIOS:
+            for multiple in multiples:
+                n0 = multiple * D
+                found, expected = simulate(kind, scenario, n0, repetitions)
+                report_simulation(scenario, n0, found, expected)
+
+
+def report_simulation(scenario, n0, found, expected):
+    parts = []
+    for name, value in expected.items():
+        mean = found[name].mean()
+        error = found[name].std(ddof=1) / np.sqrt(len(found[name]))
+        parts.append(f"{mean / value:.3f} ({(mean - value) / error:+.1f})")
+    base = found["oracle"].mean()
+    ratios = []
+    for name in ("target only", "pooled", *ESTIMATED):
+        if name not in found:
+            continue
+        gap = found[name] - found["oracle"]
+        error = gap.std(ddof=1) / np.sqrt(len(gap)) / base
+        ratios.append(f"{name} {found[name].mean() / base:.2f} ({error:.2f})")
+    print(
+        f"{scenario:6s} {n0:4d} | {', '.join(parts)} | {', '.join(ratios)}", flush=True
+    )
+
+
+# --- cost ---------------------------------------------------------------------------
+
+
+def run_cost(quick):
+    """Time the weights next to training, and two hundred sources."""
+    rng = np.random.default_rng(0)
+    n, d, K = (20_000 if quick else 100_000), 50, 5
+    X = rng.normal(size=(n, d))
+    domain = rng.integers(1, K + 1, size=n)
+    domain[:200] = -1
+    y = (X[:, 0] + rng.logistic(size=n) > 0).astype(int)
+    for model, labels in (
+        (LogisticRegression(), y),
+        (Ridge(), X[:, 0] + rng.normal(size=n)),
+    ):
+        row = np.ones(n)
+        start = time.perf_counter()
+        model.fit(X, labels, sample_weight=row)
+        once = time.perf_counter() - start
+        wrapper = UOWQ(model, weighting="static")
+        spent = []
+        weigh = TimeCalls(spent)
+        start = time.perf_counter()
+        with weigh:
+            wrapper.fit(X, labels, sample_domain=domain)
+        total = time.perf_counter() - start
+        print(
+            f"{type(model).__name__}: {n} rows, {K} sources, {d} features: one fit "
+            f"{once:.3f} s; UOWQ static {total:.3f} s, of it the weights "
+            f"{sum(spent) * 1e3:.2f} ms = {100 * sum(spent) / once:.2f} % of one fit"
+        )
+    for K, d, n in ((200, 1000, 100), (20, 1_000_000, 50)):
+        args = {
+            "target_params": np.zeros(d),
+            "source_params": rng.normal(size=(K, d)) / 30,
+            "n_target": 50,
+            "n_sources": rng.integers(20, 2000, size=K),
+            "scores": rng.normal(size=(n, d)),
+        }
+        start = time.perf_counter()
+        uowq_weights(**args)
+        print(f"uowq_weights: K = {K}, d = {d}: {time.perf_counter() - start:.2f} s")
+
+
+class TimeCalls:
+    """Collect the seconds spent in the computation of the weights."""
+
+    def __init__(self, spent):
+        self.spent = spent
+
+    def __enter__(self):
+        from sktransfer.multisource._weighted_likelihood import WeightedLikelihood
+
+        self.owner, self.original = WeightedLikelihood, WeightedLikelihood.weigh
+
+        def timed(*args, **kwargs):
+            start = time.perf_counter()
+            result = self.original(*args, **kwargs)
+            self.spent.append(time.perf_counter() - start)
+            return result
+
+        WeightedLikelihood.weigh = timed
+
+    def __exit__(self, *error):
+        self.owner.weigh = self.original
+
+
+# --- real data ----------------------------------------------------------------------
+
+#: name -> (regression, rows per source at most, components of a PCA or None)
+DATA = {
+    "office_caltech10_surf800": (False, 200, 40),
+    "office10_awd_googlenet1024": (False, 200, 40),
+    "amazon_reviews_400": (False, 500, 50),
+    "adult_census": (False, 500, None),
+    "heart_4sites": (False, 500, None),
+    "landmine29": (False, 200, None),
+    "gas_drift_batches": (False, 200, 30),
+    "wine_quality": (True, 1000, None),
+    "california_housing": (True, 1000, None),
+    "air_beijing12": (True, 300, None),
+    "abalone": (True, 1000, None),
+    "auto_mpg": (True, 1000, None),
+    "parkinsons_updrs": (True, 200, None),
+    "school_ilea139": (True, 200, None),
+}
+MAX_TARGETS = 6
+
+
+def load(path, components):
+    """Return scaled features, labels, domain ids and names."""
+    z = np.load(path, allow_pickle=False)
+    X, y, domain = z["X"].astype(np.float64), z["y"], z["domain"].astype(int)
+    if "surf" in path.name:
+        X = X / np.maximum(X.sum(axis=1, keepdims=True), 1e-12)
+        for k in np.unique(domain):
+            X[domain == k] = StandardScaler().fit_transform(X[domain == k])
+    elif "googlenet" in path.name or "amazon" in path.name:
+        X = X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+    else:
+        X = StandardScaler().fit_transform(X)
+    if components:
+        X = PCA(components, random_state=0).fit_transform(X)
+        X = X / X.std()
+    return X, y, domain, [str(name) for name in z["domain_names"]]
+
+
+def split(y, domain, target, regression, cap, seed):
+    """Draw the labeled target rows, the test rows and the source rows."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(np.flatnonzero(domain == target))
+    if regression:
+        train = rows[: min(30, len(rows) // 2)]
+    else:
+        groups = [rows[y[rows] == c] for c in np.unique(y[rows])]
+        train = np.concatenate([g[: min(10, len(g) // 2)] for g in groups])
+    test = np.setdiff1d(rows, train)
+    sources = [
+        rng.permutation(np.flatnonzero(domain == k))[:cap]
+        for k in np.unique(domain)
+        if k != target
+    ]
+    return train, test, np.concatenate(sources)
+
+
+def methods(regression, seed):
+    model = Ridge(1.0) if regression else LogisticRegression(max_iter=1000)
+    common = {
+        "target only": TargetOnly(model),
+        "pooled": Pooled(model),
+        "single, chosen": SingleBestSource(model),
+        "OTQMS": OTQMS(model, random_state=seed),
+        "UOWQ": UOWQ(model),
+        "UOWQ static": UOWQ(model, weighting="static"),
+        "UOWQ paper": UOWQ(model, noise_correction=False),
+        "UOWQ paper static": UOWQ(model, noise_correction=False, weighting="static"),
+        "MMD": MMDWeightedEnsemble(model),
+    }
+    if regression:
+        return common
+    return {
+        **common,
+        "peer": PeerWeightedEnsemble(model),
+        "HEnsemble": HEnsemble(model),
+        "MCW": MCW(model),
+    }
+
+
+def score(name, fitted, X, y):
+    if "landmine" in name:
+        return roc_auc_score(y, fitted.predict_proba(X)[:, 1])
+    found = fitted.predict(X)
+    return r2_score(y, found) if y.dtype.kind == "f" else np.mean(found == y)
+
+
+def run_cell(name, X, y, domain, target, regression, cap, seed):
+    """Scores of every method on one target with one seed, and the weights of UOWQ."""
+    y = y.astype(float) if regression else y
+    train, test, sources = split(y, domain, target, regression, cap, seed)
+    rows = np.concatenate([sources, train])
+    ids = np.where(domain[rows] == target, -1, domain[rows] + 1)
+    scores, weights = {}, {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for method, wrapper in methods(regression, seed).items():
+            wrapper.fit(X[rows], y[rows], sample_domain=ids)
+            scores[method] = score(name, wrapper, X[test], y[test])
+            if method == "UOWQ":
+                weights = {
+                    "weights": dict(
+                        zip(
+                            (wrapper.source_ids_ - 1).tolist(),
+                            wrapper.source_weights_.tolist(),
+                            strict=True,
+                        )
+                    ),
+                    "proportions": dict(
+                        zip(
+                            (wrapper.source_ids_ - 1).tolist(),
+                            wrapper.source_proportions_.tolist(),
+                            strict=True,
+                        )
+                    ),
+                }
+        singles = [
+            single_source(name, X, y, rows, ids, k, test, regression)
+            for k in np.unique(ids[ids > 0])[:12]
+        ]
+    scores["single, mean"] = float(np.mean(singles))
+    scores["single, best"] = float(np.max(singles))
+    return scores, weights
+
+
+def single_source(name, X, y, rows, ids, k, test, regression):
+    keep = (ids < 0) | (ids == k)
+    model = methods(regression, 0)["pooled"]
+    model.fit(X[rows][keep], y[rows][keep], sample_domain=ids[keep])
+    return score(name, model, X[test], y[test])
+
+
+def run_data(folder, out, seeds, jobs, only):
+    results, maps = {}, {}
+    for name, (regression, cap, components) in DATA.items():
+        path = folder / f"{name}.npz"
+        if not path.exists() or (only and name not in only):
+            continue
+        start = time.perf_counter()
+        X, y, domain, names = load(path, components)
+        counts = np.bincount(domain)
+        targets = np.sort(np.argsort(-counts, kind="stable")[:MAX_TARGETS])
+        cells = Parallel(n_jobs=jobs)(
+            delayed(run_cell)(name, X, y, domain, t, regression, cap, seed)
+            for t in targets
+            for seed in range(seeds)
+        )
+        table = {
+            method: np.array([c[0][method] for c in cells]).reshape(-1, seeds)
+            for method in cells[0][0]
+        }
+        results[name] = {m: v.tolist() for m, v in table.items()}
+        maps[name] = heat_map(targets, [c[1] for c in cells], seeds, names)
+        report_data(name, table, time.perf_counter() - start)
+    summarize(results)
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "multisource.json").write_text(json.dumps(results))
+        plot_maps(maps, out / "multisource_weights.png")
+
+
+def heat_map(targets, cells, seeds, names):
+    """Mean weights and proportions, targets by sources; NaN on the diagonal."""
+    arrays = {}
+    for kind in ("weights", "proportions"):
+        array = np.full((len(targets), len(names)), np.nan)
+        for i, _ in enumerate(targets):
+            group = cells[i * seeds : (i + 1) * seeds]
+            for k in group[0][kind]:
+                array[i, k] = np.mean([g[kind][k] for g in group])
+        arrays[kind] = array
+    arrays["targets"] = [names[t] for t in targets]
+    arrays["sources"] = names
+    return arrays
+
+
+def report_data(name, table, seconds):
+    base = table["target only"]
+    print(f"\n{name}: {base.shape[0]} targets x {base.shape[1]} seeds, {seconds:.0f} s")
+    for method, values in sorted(table.items(), key=lambda kv: -kv[1].mean()):
+        gap = values - base
+        error = gap.mean(axis=1)
+        se = gap.std(axis=1, ddof=1) / np.sqrt(gap.shape[1])
+        worst = int(np.argmin(error / np.maximum(se, 1e-12)))
+        print(
+            f"  {method:18s} {values.mean():.4f}   worst target against target only "
+            f"{error[worst]:+.4f} ({se[worst]:.4f})"
+        )
+
+
+def summarize(results):
+    """Mean gain over the target alone, by kind of task, and rank of every method."""
+    for title, keep in (("classification", False), ("regression", True)):
+        names = [n for n in results if DATA[n][0] is keep]
+        if not names:
+            continue
+        print(f"\n{title}: mean over {len(names)} data sets")
+        shared = [m for m in results[names[0]] if m != "single, best"]
+        means = np.array([[np.mean(results[n][m]) for m in shared] for n in names])
+        ranks = (-means).argsort(axis=1).argsort(axis=1) + 1
+        base = means[:, [shared.index("target only")]]
+        for i in np.argsort(-means.mean(axis=0)):
+            gain = (means - base)[:, i]
+            print(
+                f"  {shared[i]:18s} mean {means[:, i].mean():.4f}   rank "
+                f"{ranks[:, i].mean():.2f}   least gain {gain.min():+.4f}"
+            )
+
+
+def plot_maps(maps, path):
+    """Draw the weights of UOWQ: targets down, sources across."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    maps = {n: m for n, m in maps.items() if len(m["sources"]) <= 12}
+    if not maps:
+        return
+    figure, axes = plt.subplots(
+        len(maps), 2, figsize=(9, 2.6 * len(maps)), layout="constrained", squeeze=False
+    )
+    for row, (name, arrays) in zip(axes, maps.items(), strict=True):
+        for ax, kind in zip(row, ("weights", "proportions"), strict=True):
+            image = ax.imshow(arrays[kind], vmin=0, vmax=1, cmap="viridis")
+            ax.set_xticks(range(len(arrays["sources"])), arrays["sources"], rotation=30)
+            ax.set_yticks(range(len(arrays["targets"])), arrays["targets"])
+            ax.tick_params(labelsize=6)
+            ax.set_title(f"{name}: {kind}", fontsize=8)
+            figure.colorbar(image, ax=ax)
+            if arrays[kind].shape[1] > 8:
+                continue
+            for (i, j), value in np.ndenumerate(arrays[kind]):
+                if np.isfinite(value):
+                    color = "black" if value > 0.6 else "white"
+                    ax.text(
+                        j, i, f"{value:.2f}", ha="center", va="center", color=color,
+                        fontsize=6,
+                    )  # fmt: skip
+    figure.supxlabel("source")
+    figure.supylabel("target")
+    figure.savefig(path, dpi=130)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulation", action="store_true")
+    parser.add_argument("--cost", action="store_true")
+    parser.add_argument("--data", type=Path, help="folder with the .npz files")
+    parser.add_argument("--only", nargs="*", help="names of data sets")
+    parser.add_argument("--out", type=Path, help="folder for scores and the heat map")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    if args.simulation:
+        run_simulation(args.quick)
+    if args.cost:
+        run_cost(args.quick)
+    if args.data:
+        seeds = 3 if args.quick else args.seeds
+        run_data(args.data, args.out, seeds, args.jobs, args.only)
+
+
+if __name__ == "__main__":
+    main()
