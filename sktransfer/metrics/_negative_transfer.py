@@ -413,12 +413,18 @@ def make_ntg_scorer(scoring=None):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.linear_model import LogisticRegression
-    >>> from sklearn.model_selection import cross_validate
+    >>> from sklearn.linear_model import Ridge
     >>> from sktransfer.baselines import Pooled
-    >>> from sktransfer.metrics import make_ntg_scorer, negative_transfer_gap
-    >>> make_ntg_scorer("accuracy")
-    make_ntg_scorer('accuracy')
+    >>> from sktransfer.metrics import make_ntg_scorer
+    >>> from sktransfer.safe import TransferGuard
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(60, 2))
+    >>> domain = np.repeat([1, -1], [40, 20])
+    >>> y = X[:, 0] * np.where(domain > 0, -1.0, 1.0)  # the source is reversed
+    >>> guard = TransferGuard(Pooled(Ridge())).fit(X, y, sample_domain=domain)
+    >>> score = make_ntg_scorer("r2")(guard, X[domain < 0], y[domain < 0])
+    >>> bool(score < 0)
+    True
     """
     return _NTGScorer(scoring)
 
