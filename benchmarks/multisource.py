@@ -46,7 +46,16 @@ SCENARIOS = {
     "far": (0.3, 0.5, 1.0),
 }
 D, ROWS = 10, 200
-ESTIMATED = ["OTQMS", "UOWQ", "UOWQ static", "UOWQ paper", "UOWQ paper static"]
+ESTIMATED = [
+    "OTQMS",
+    "UOWQ",
+    "UOWQ static",
+    "UOWQ unbounded",
+    "UOWQ paper",
+    "UOWQ paper static",
+]
+#: the published algorithm
+PAPER = {"noise_correction": False, "trust_region": False}
 
 
 def predicted(weights, n0, J, theta):
@@ -94,8 +103,9 @@ def wrappers(model, seed):
         "OTQMS": OTQMS(model, random_state=seed),
         "UOWQ": UOWQ(model),
         "UOWQ static": UOWQ(model, weighting="static"),
-        "UOWQ paper": UOWQ(model, noise_correction=False),
-        "UOWQ paper static": UOWQ(model, noise_correction=False, weighting="static"),
+        "UOWQ unbounded": UOWQ(model, trust_region=False),
+        "UOWQ paper": UOWQ(model, **PAPER),
+        "UOWQ paper static": UOWQ(model, **PAPER, weighting="static"),
     }
 
 
@@ -354,8 +364,9 @@ def methods(regression, seed):
         "OTQMS": OTQMS(model, random_state=seed),
         "UOWQ": UOWQ(model),
         "UOWQ static": UOWQ(model, weighting="static"),
-        "UOWQ paper": UOWQ(model, noise_correction=False),
-        "UOWQ paper static": UOWQ(model, noise_correction=False, weighting="static"),
+        "UOWQ unbounded": UOWQ(model, trust_region=False),
+        "UOWQ paper": UOWQ(model, **PAPER),
+        "UOWQ paper static": UOWQ(model, **PAPER, weighting="static"),
         "MMD": MMDWeightedEnsemble(model),
     }
     if regression:

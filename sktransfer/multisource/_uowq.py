@@ -13,7 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._likelihood import likelihood_of
-from sktransfer.multisource._weighted_likelihood import Relaxation, likelihood_problem
+from sktransfer.multisource._weighted_likelihood import (
+    Relaxation,
+    confine,
+    likelihood_problem,
+)
 
 __all__ = ["UOWQ"]
 
@@ -40,6 +44,9 @@ class UOWQ(TransferMetaEstimator):
         Then they are always measured from the fit on the target alone, and
         "dynamic" updates the Fisher information only. False is the published
         algorithm, in which "dynamic" measures them from the current fit.
+    trust_region : bool, default=True
+        Whether to scale all weights down until the weighted fit is no farther from
+        the fit on the target alone than the noise of the latter, see Notes.
     max_iter : int in [1, inf), default=30
         Largest number of weight updates when dynamic.
     tol : float in [0, inf), default=0.01
@@ -64,6 +71,9 @@ class UOWQ(TransferMetaEstimator):
         Weight of the rows of each source.
     source_proportions_ : ndarray of shape (n_sources,)
         Share of each source in the transferred quantity.
+    scale_ : float
+        Factor in [0, 1] by which the trust region scaled the weights; 1 where it
+        does not bind.
     transfer_quantity_ : float
         Effective number of transferred rows.
     n_parameters_ : float
@@ -104,6 +114,12 @@ class UOWQ(TransferMetaEstimator):
     part is not counted). Noise variances and other nuisance parameters are estimated
     on the target and not counted.
 
+    The theory gives the sources the same information per row as the target. Rows of
+    a source with far larger features pull harder than that. So where
+    :math:`\frac1d \|J^{1/2} (\hat\theta_w - \hat\theta_0)\|^2 > 1/N_0`, which the
+    corrected weights never ask for under the theory, all of them are scaled down
+    until it holds (both fits with the total weight of the target rows).
+
     A source whose rows lack a class of the target gives that class no probability:
     its discrepancy is infinite and its weight 0, with a warning.
 
@@ -138,6 +154,7 @@ class UOWQ(TransferMetaEstimator):
         **TransferMetaEstimator._parameter_constraints,
         "weighting": [StrOptions({"static", "dynamic"})],
         "noise_correction": ["boolean"],
+        "trust_region": ["boolean"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "source_models": [list, None],
@@ -151,6 +168,7 @@ class UOWQ(TransferMetaEstimator):
         *,
         weighting="dynamic",
         noise_correction=True,
+        trust_region=True,
         max_iter=30,
         tol=0.01,
         source_models=None,
@@ -160,6 +178,7 @@ class UOWQ(TransferMetaEstimator):
         super().__init__(estimator)
         self.weighting = weighting
         self.noise_correction = noise_correction
+        self.trust_region = trust_region
         self.max_iter = max_iter
         self.tol = tol
         self.source_models = source_models
@@ -188,7 +207,8 @@ class UOWQ(TransferMetaEstimator):
             return self._keep_target(target_model, problem)
         source_params = problem.parameters(problem.fit_sources())
         refit = partial(problem.fit_weighted, shared_only=True)
-        model = self._alternate(problem, target_model, source_params, refit)
+        probe = partial(refit, total=problem.n_target)
+        model = self._alternate(problem, target_model, source_params, refit, probe)
         if problem.shared.all():
             return model
         return problem.fit_weighted(self.source_weights_)
@@ -217,7 +237,7 @@ class UOWQ(TransferMetaEstimator):
             )
             return model
 
-        return self._alternate(problem, target_model, source_params, average)
+        return self._alternate(problem, target_model, source_params, average, average)
 
     def _check_source_models(self):
         models = [
@@ -245,12 +265,13 @@ class UOWQ(TransferMetaEstimator):
         empty = np.zeros(0)
         self.source_weights_ = self.source_proportions_ = empty
         self.transfer_quantity_ = 0.0
+        self.scale_ = 1.0
         self.n_parameters_ = np.nan
         self.kl_path_ = np.full(2, np.nan)
         self.n_iter_ = 1
         return model
 
-    def _alternate(self, problem, model, source_params, refit):
+    def _alternate(self, problem, model, source_params, refit, probe):
         """Alternate weights and weighted fits, starting from the target alone."""
         anchor = problem.likelihood.parameters(model)
         weights = np.zeros(len(source_params))
@@ -276,6 +297,9 @@ class UOWQ(TransferMetaEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        self.scale_ = 1.0
+        if self.trust_region:
+            weights, model, self.scale_ = confine(problem, weights, model, refit, probe)
         quantities = weights * problem.n_sources
         self.source_weights_ = weights
         self.transfer_quantity_ = float(quantities.sum())

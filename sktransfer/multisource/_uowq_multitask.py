@@ -1,6 +1,7 @@
 """UOWQMultiTask: every domain is a task, and the other ones are its sources."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -20,6 +21,7 @@ from sktransfer.multisource._source_models import aligned_proba, all_classes
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
     WeightedLikelihood,
+    confine,
     likelihood_problem,
 )
 
@@ -52,6 +54,9 @@ class UOWQMultiTask(TransferMetaEstimator):
         Whether to take the noise of the parameters of the single task out of the
         discrepancies, see :class:`UOWQ`. False: discrepancies between the current
         fits of the tasks.
+    trust_region : bool, default=True
+        Whether to scale the weights of a task's sources down until its weighted fit
+        is within the noise of its own, see :class:`UOWQ`.
     max_iter : int in [1, inf), default=30
         Largest number of updates when dynamic.
     tol : float in [0, inf), default=0.01
@@ -126,6 +131,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         **TransferMetaEstimator._parameter_constraints,
         "weighting": [StrOptions({"static", "dynamic"})],
         "noise_correction": ["boolean"],
+        "trust_region": ["boolean"],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_jobs": [Integral, None],
@@ -137,6 +143,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         *,
         weighting="dynamic",
         noise_correction=True,
+        trust_region=True,
         max_iter=30,
         tol=0.01,
         n_jobs=None,
@@ -144,6 +151,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         super().__init__(estimator)
         self.weighting = weighting
         self.noise_correction = noise_correction
+        self.trust_region = trust_region
         self.max_iter = max_iter
         self.tol = tol
         self.n_jobs = n_jobs
@@ -201,6 +209,10 @@ class UOWQMultiTask(TransferMetaEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        if self.trust_region:
+            pairs = self._map(self._confine, problems, affinity, models)
+            affinity = np.stack([row for row, _ in pairs])
+            models = [model for _, model in pairs]
         self.affinity_ = affinity
         return [
             model if p.shared.all() else p.fit_weighted(self._of_sources(p, row))
@@ -224,6 +236,14 @@ class UOWQMultiTask(TransferMetaEstimator):
 
     def _refit(self, problem, row):
         return problem.fit_weighted(self._of_sources(problem, row), shared_only=True)
+
+    def _confine(self, problem, row, model):
+        refit = partial(problem.fit_weighted, shared_only=True)
+        probe = partial(refit, total=problem.n_target)
+        weights = self._of_sources(problem, row)
+        _, model, scale = confine(problem, weights, model, refit, probe)
+        own = self.task_ids_ == problem.target
+        return np.where(own, 1.0, scale * row), model
 
     def _current(self, problem, models):
         """Parameters of the other tasks' current fits; other classes give infinity."""
