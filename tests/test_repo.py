@@ -30,7 +30,7 @@ ALLOWED = {
     "_solvers": {"exceptions"},
     "_domains": {"exceptions"},
     "base": {"_domains", "_solvers", "exceptions"},
-    "metrics": {"_domains", "_solvers", "base", "exceptions", "model_selection"},
+    "metrics": {"_domains", "_solvers", "base", "exceptions"},
     "model_selection": {"_domains", "_solvers", "base", "exceptions", "metrics"},
     "datasets": {"_domains", "_solvers", "exceptions"},
     "utils": {"_domains", "base", "exceptions"},

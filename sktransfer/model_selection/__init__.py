@@ -1,4 +1,4 @@
-"""Splitters that test on labeled target rows only."""
+"""Splitters that test on the target, and validation without target labels."""
 
 from sktransfer.model_selection._split import (
     SourceToTargetSplit,
@@ -6,10 +6,34 @@ from sktransfer.model_selection._split import (
     TargetKFold,
     TargetShuffleSplit,
 )
+from sktransfer.model_selection._unsupervised_validation import (
+    MixedDomainKFold,
+    circular_validation_scorer,
+    deep_embedded_validation_scorer,
+    importance_weighted_risk,
+    importance_weighted_scorer,
+    make_importance_weighted_scorer,
+    make_soft_neighborhood_density_scorer,
+    prediction_entropy,
+    prediction_entropy_scorer,
+    soft_neighborhood_density,
+    soft_neighborhood_density_scorer,
+)
 
 __all__ = [
+    "MixedDomainKFold",
     "SourceToTargetSplit",
     "StratifiedTargetKFold",
     "TargetKFold",
     "TargetShuffleSplit",
+    "circular_validation_scorer",
+    "deep_embedded_validation_scorer",
+    "importance_weighted_risk",
+    "importance_weighted_scorer",
+    "make_importance_weighted_scorer",
+    "make_soft_neighborhood_density_scorer",
+    "prediction_entropy",
+    "prediction_entropy_scorer",
+    "soft_neighborhood_density",
+    "soft_neighborhood_density_scorer",
 ]

@@ -70,9 +70,7 @@ class MixedDomainKFold(_TargetSplitter):
 
     Examples
     --------
-    >>> from sktransfer.model_selection._unsupervised_validation import (
-    ...     MixedDomainKFold,
-    ... )
+    >>> from sktransfer.model_selection import MixedDomainKFold
     >>> X, y = [[0.0]] * 8, [0, 1, 0, 1, -1, -1, -1, -1]
     >>> folds = MixedDomainKFold(2).split(X, y, sample_domain=[1] * 4 + [-1] * 4)
     >>> [test.tolist() for _, test in folds]
@@ -149,9 +147,7 @@ def importance_weighted_risk(losses, weights, *, control_variate=False):
 
     Examples
     --------
-    >>> from sktransfer.model_selection._unsupervised_validation import (
-    ...     importance_weighted_risk,
-    ... )
+    >>> from sktransfer.model_selection import importance_weighted_risk
     >>> importance_weighted_risk([0.0, 1.0], [3.0, 1.0])
     0.25
     """
@@ -197,9 +193,7 @@ def prediction_entropy(proba):
 
     Examples
     --------
-    >>> from sktransfer.model_selection._unsupervised_validation import (
-    ...     prediction_entropy,
-    ... )
+    >>> from sktransfer.model_selection import prediction_entropy
     >>> round(prediction_entropy([[0.5, 0.5], [1.0, 0.0]]), 4)
     0.3466
     """
@@ -244,9 +238,7 @@ def soft_neighborhood_density(proba, *, temperature=0.05):
 
     Examples
     --------
-    >>> from sktransfer.model_selection._unsupervised_validation import (
-    ...     soft_neighborhood_density,
-    ... )
+    >>> from sktransfer.model_selection import soft_neighborhood_density
     >>> clustered = [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
     >>> round(soft_neighborhood_density(clustered), 4)
     0.6931
@@ -423,9 +415,7 @@ def make_importance_weighted_scorer(
 
     Examples
     --------
-    >>> from sktransfer.model_selection._unsupervised_validation import (
-    ...     make_importance_weighted_scorer,
-    ... )
+    >>> from sktransfer.model_selection import make_importance_weighted_scorer
     >>> from sklearn.dummy import DummyClassifier
     >>> X, y, domain = [[0.0], [1.0], [0.0], [1.0]], [0, 1, -1, -1], [1, 1, -1, -1]
     >>> model = DummyClassifier(strategy="constant", constant=0).fit(X, y)
@@ -461,9 +451,7 @@ def make_soft_neighborhood_density_scorer(*, temperature=0.05):
 
     Examples
     --------
-    >>> from sktransfer.model_selection._unsupervised_validation import (
-    ...     make_soft_neighborhood_density_scorer,
-    ... )
+    >>> from sktransfer.model_selection import make_soft_neighborhood_density_scorer
     >>> make_soft_neighborhood_density_scorer(temperature=0.1)
     SoftNeighborhoodDensity(temperature=0.1)
     """
