@@ -248,3 +248,36 @@ def test_singular_fisher_warns_and_counts_its_rank():
         "fisher": np.eye(3),
     }
     np.testing.assert_allclose(result.weights, uowq_weights(**seen).weights)
+
+
+def alternate(x, n0, n_rounds=4000):
+    """Kept share of x under the published alternation, one endless source at 0."""
+    d, current = len(x), x
+    for _ in range(n_rounds):
+        s = uowq_weights(
+            target_params=current,
+            source_params=np.zeros((1, d)),
+            n_target=n0,
+            n_sources=[1e12],
+            fisher=np.eye(d),
+        ).transfer_quantity
+        kept = n0 / (n0 + s)
+        if abs(kept * x - current).max() < 1e-13:
+            break
+        current = kept * x
+    return kept
+
+
+def test_published_alternation_gives_in_below_four():
+    """Its fixed point is full transfer for c = N_0 |x|^2 / d < 4, whatever the truth.
+
+    Beyond, u = s / N_0 is the smaller root of u^2 + (2 - c) u + 1 = 0.
+    """
+    n0, d = 25, 10
+    direction = np.ones(d)
+    x = direction * np.sqrt(3.0 / n0)
+    assert alternate(x, n0) < 1e-3
+    c = 6.0
+    u = ((c - 2) - np.sqrt(c * (c - 4))) / 2
+    x = direction * np.sqrt(c / n0)
+    assert alternate(x, n0) == pytest.approx(1 / (1 + u), rel=1e-6)
