@@ -177,8 +177,8 @@ class LearningCurveTransferDisplay(Display):
         class; then the classes come by their shares. Labeled rows that a fit must
         not know are left out of it.
 
-        The error is the negated score if the scorer negates a loss ("neg_..."), else
-        one minus the score, as for accuracy and R2.
+        The error is the negated score if the scorer negates a loss, such as
+        ``"neg_mean_squared_error"``, else one minus the score, as for accuracy and R2.
         """
         stratify = is_classifier(estimator)
         data = check_domains(X, y, sample_domain, numeric_labels=not stratify)

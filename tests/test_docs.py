@@ -1,0 +1,138 @@
+"""The documentation: every name has its page, every link its object, every example
+its output. Sphinx is not needed here."""
+
+import doctest
+import importlib
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from instances import ESTIMATORS
+
+from sktransfer.base import TransferMixin, get_transfer_tags
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(p for p in DOCS.rglob("*.rst") if "_build" not in p.parts
+               and "generated" not in p.parts and "_templates" not in p.parts
+               and "auto_examples" not in p.parts)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def code():
+    spec = importlib.util.spec_from_file_location(
+        "pages_from_code", DOCS / "pages_from_code.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _listed(page):
+    """Names in the autosummary of a page."""
+    return re.findall(r"^   (\w+)$", page.split(":nosignatures:")[1], re.M)
+
+
+def test_every_exported_name_is_on_an_api_page(code):
+    on_pages = {}
+    for module_name, names in code.documented().items():
+        page = code.api_page(module_name, names)
+        module = importlib.import_module(module_name)
+        assert f".. currentmodule:: {module_name}\n" in page
+        for name in _listed(page):
+            on_pages[id(getattr(module, name))] = f"{module_name}.{name}"
+    for module_name, module in code.public_modules().items():
+        for name in module.__all__:
+            assert id(getattr(module, name)) in on_pages, f"{module_name}.{name}"
+
+
+def test_public_modules_are_all_there(code):
+    package = DOCS.parent / "sktransfer"
+    folders = {p.parent.name for p in package.glob("[a-z]*/__init__.py")}
+    files = {p.stem for p in package.glob("[a-z]*.py")}
+    expected = {f"sktransfer.{name}" for name in folders | files} - {"sktransfer.deep"}
+    assert expected <= set(code.public_modules()) | set(code.documented())
+
+
+def test_capability_table_has_every_estimator(code):
+    rows = {row[0]: dict(zip(code.HEADER, row, strict=True))
+            for row in code.capability_rows(ESTIMATORS)}  # fmt: skip
+    exported = {
+        getattr(module, name)
+        for module_name, module in code.public_modules().items()
+        for name in module.__all__
+        if module_name != "sktransfer.base" and inspect.isclass(getattr(module, name))
+    }
+    expected = {cls for cls in exported if issubclass(cls, TransferMixin)}
+    assert len(rows) == len(expected)
+    for cls in expected:
+        own = [get_transfer_tags(e) for e in ESTIMATORS if type(e) is cls]
+        (row,) = (r for name, r in rows.items() if name.endswith(f".{cls.__name__}`"))
+        many = any(tags.multi_source for tags in own)
+        assert row["sources"] == ("many" if many else "one")
+        assert all(t.target_labels in row["labeled target rows"] for t in own)
+        used = any(tags.uses_unlabeled for tags in own)
+        assert row["unlabeled target rows"] == ("used" if used else "ignored")
+
+
+def test_capabilities_need_an_instance(code):
+    with pytest.raises(ValueError, match="has no instance"):
+        code.capability_rows([])
+
+
+def test_references_are_found_and_merged(code):
+    references = code.references()
+    (gap,) = (users for text, users in references.items() if "CVPR.2019.01155" in text)
+    assert ":func:`~sktransfer.metrics.negative_transfer_gap`" in gap
+    (tca,) = (users for t, users in references.items() if "10.1109/TNN.2010" in t)
+    assert ":class:`~sktransfer.feature.TCA`" in tca and len(tca) > 1
+
+
+def _resolve(target):
+    """Return whether a dotted name is a public object of the library."""
+    parts = target.split(".")
+    for cut in range(len(parts), 0, -1):
+        name = ".".join(parts[:cut])
+        if importlib.util.find_spec(parts[0]) is None:
+            return False
+        try:
+            obj = importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+        for part in parts[cut:]:
+            if not hasattr(obj, part):
+                return False
+            obj = getattr(obj, part)
+        return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS)))
+def test_links_to_objects_resolve(page):
+    roles = re.findall(r":(?:class|func|mod|data|meth):`~?(sktransfer[\w.]*)`",
+                       page.read_text())  # fmt: skip
+    assert not [role for role in roles if not _resolve(role)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS)))
+def test_links_to_pages_resolve(page):
+    text = page.read_text()
+    targets = re.findall(r":doc:`(?:[^`<]*<)?([\w/.]+)>?`", text)
+    assert not [t for t in targets if not (page.parent / f"{t}.rst").exists()]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if ">>>" in page.read_text()],
+    ids=lambda p: str(p.relative_to(DOCS)),
+)
+def test_examples_in_the_guide(page):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    result = doctest.testfile(str(page), module_relative=False, optionflags=flags)
+    plt.close("all")
+    assert result.attempted and not result.failed
