@@ -340,7 +340,8 @@ def test_without_sources_forgets_models_and_keeps_learners(target, query):
 
 
 def test_source_model_gets_the_frame_it_was_fitted_on(target):
-    pd = pytest.importorskip("pandas")
+    import pandas as pd
+
     X, y = target
     frame = pd.DataFrame(X, columns=list("abcd"))
     first = FunctionTransformer(lambda rows: rows[["a", "d"]].to_numpy())

@@ -163,8 +163,9 @@ def test_features_of_wrappers_and_sparse_output(data):
 
 
 def test_features_of_a_skorch_net_are_the_input_of_its_last_layer():
-    torch = pytest.importorskip("torch")
-    skorch = pytest.importorskip("skorch")
+    import torch
+    import skorch
+
     torch.manual_seed(0)
     module = torch.nn.Sequential(
         torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 2)
