@@ -163,8 +163,8 @@ def test_features_of_wrappers_and_sparse_output(data):
 
 
 def test_features_of_a_skorch_net_are_the_input_of_its_last_layer():
-    import torch
     import skorch
+    import torch
 
     torch.manual_seed(0)
     module = torch.nn.Sequential(
