@@ -316,7 +316,7 @@ def target_folds(data, cv, *, stratify, random_state):
     labeled = np.flatnonzero(data.is_labeled_target)
     if isinstance(cv, Integral):
         rng = check_random_state(random_state)
-        tests = _deal(data.X_labeled, data.y_labeled, int(cv), stratify, rng)
+        tests = deal_rows(data.X_labeled, data.y_labeled, int(cv), stratify, rng)
     else:
         rows = np.empty((len(labeled), 0))
         tests = [test for _, test in cv.split(rows, data.y_labeled)]
@@ -330,7 +330,7 @@ def _takes_sample_domain(cv):
     )
 
 
-def _deal(X, y, n_folds, stratify, rng):
+def deal_rows(X, y, n_folds, stratify, rng):
     """Deal rows to folds like cards, sorted by label; the order of rows is no matter.
 
     Each fold has rows of all classes, or small and large values. So n_folds may

@@ -21,10 +21,12 @@ from sktransfer.baselines import Pooled
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.instance import KMM
 from sktransfer.metrics import mmd_test
+from sktransfer.metrics._negative_transfer import deal_rows
 from sktransfer.safe._transfer_guard import TransferGuard
 
 __all__ = ["ReliableTransfer"]
 
+_N_FOLDS = 5
 # beyond this many rows the kernel matrix gives way to random features
 _MOST_KERNEL_ROWS = 1500
 
@@ -78,24 +80,24 @@ class ReliableTransfer(TransferMetaEstimator):
 
     Notes
     -----
-    *High* similarity: permutation tests with the maximum mean discrepancy do not
-    reject that source and target have one distribution. All target rows are compared
-    by their features, and the labeled ones by features and labels together (with the
-    label block scaled to the variance of the features). Of two p-values
+    *High* similarity: two tests do not reject that source and target have one
+    distribution. The first is the permutation test of the maximum mean discrepancy of
+    their features, all target rows included. The second asks if the source model,
+    cross-fitted in five folds, errs more on the labeled target rows than on held-out
+    source rows (permutation test of the mean squared error, of classifiers the Brier
+    score). Of the two p-values
 
-    .. math:: p = \min(1, 2 \min(p_X, p_{XY}))
+    .. math:: p = \min(1, 2 \min(p_X, p_{Y|X}))
 
-    is kept. A source like the target is called high with a probability of at least
+    is kept. A source like the target is called high with a probability of about
     1 - ``alpha``; with few target rows a moderate shift passes, too.
 
     *Low* similarity: the source model predicts the labeled target rows significantly
-    worse than their mean does (squared error, Brier score of the one-hot prediction
-    without probabilities; the mean of the other rows; sign-flip test of the paired
-    differences). A source that is at least as good as the mean is called low with a
-    probability of at most ``alpha``, if the differences are symmetric. Without target
-    labels low means that most target rows lie outside the source: the median, over
-    the target rows, of the conformal p-value of the distance to the nearest source
-    row is at most ``alpha``.
+    worse than the mean of the other ones does (sign-flip test of the paired squared
+    errors). A source that is at least as good as the mean is called low with a
+    probability of at most about ``alpha``. Without target labels low means that most
+    target rows lie outside the source: the median, over the target rows, of the
+    conformal p-value of the distance to the nearest source row is at most ``alpha``.
 
     *Medium*: everything else. Sources of low similarity are left out; the others are
     pooled if all are high, else the mitigation gets them. If none remains, the
@@ -150,10 +152,8 @@ class ReliableTransfer(TransferMetaEstimator):
         rng = check_random_state(self.random_state)
         self.similarity_, self.harm_, self.levels_ = {}, {}, {}
         for source in data.sources.tolist():
-            rows = data.rows_of(source)
-            pair = numbers.take(_in_canonical_order(numbers, rows | data.is_target))
-            self.similarity_[source] = self._similarity(pair, rng)
-            self.harm_[source] = self._harm(data, pair, rows, fit_params)
+            similar, useful = self._p_values(data, numbers, source, fit_params, rng)
+            self.similarity_[source], self.harm_[source] = similar, useful
             self.levels_[source] = self._level(source)
         self.decision_ = self._decide(data)
         return self._fit_decided(data, fit_params)
@@ -174,57 +174,57 @@ class ReliableTransfer(TransferMetaEstimator):
                 f"alpha={self.alpha}: use at least {int(np.ceil(2 / self.alpha)) - 1}."
             )
 
-    def _similarity(self, pair, rng):
-        """Return the p-value of "one distribution" for one source and the target."""
-        X = StandardScaler().fit_transform(pair.X)
-        p_value = self._mmd_p_value(X, pair.is_source, pair.is_target, rng)
-        if not pair.n_labeled:
-            return p_value
-        labels = _code(pair, is_classifier(self.estimator))
-        joint = np.zeros((len(X), X.shape[1] + labels.shape[1]))
-        joint[:, : X.shape[1]] = X
-        spread = labels.var(axis=0).sum()
-        weight = np.sqrt(X.var(axis=0).sum() / spread) if spread > 0 else 0.0
-        joint[pair.labeled, X.shape[1] :] = weight * labels
-        both = self._mmd_p_value(joint, pair.is_source, pair.is_labeled_target, rng)
-        return min(1.0, 2 * min(p_value, both))
+    def _p_values(self, data, numbers, source, fit_params, rng):
+        """Return the p-values of "one distribution" and of "of use"."""
+        pair = numbers.take(_in_canonical_order(numbers, source))
+        similar = self._mmd_p_value(pair, rng)
+        if not data.n_labeled:
+            return similar, _median_conformal_p_value(pair.X_source, pair.X_target)
+        losses = self._losses(data, numbers, data.rows_of(source), fit_params)
+        if losses is None:
+            return similar, 1.0
+        same_labels, useful = _label_p_values(*losses, self.n_permutations)
+        return min(1.0, 2 * min(similar, same_labels)), useful
 
-    def _mmd_p_value(self, X, source, target, rng):
-        many = source.sum() + target.sum() > _MOST_KERNEL_ROWS
+    def _mmd_p_value(self, pair, rng):
+        X = StandardScaler().fit_transform(pair.X)
         return mmd_test(
-            X[source],
-            X[target],
-            estimator="random_features" if many else "biased",
+            X[pair.is_source],
+            X[pair.is_target],
+            estimator="random_features" if len(X) > _MOST_KERNEL_ROWS else "biased",
             n_permutations=self.n_permutations,
             random_state=rng,
         ).p_value
 
-    def _harm(self, data, pair, rows, fit_params):
-        """Return the p-value of "the source is of use" for one source."""
-        if not data.n_labeled:
-            return _median_conformal_p_value(pair.X_source, pair.X_target)
-        if data.n_labeled < 2:
-            return 1.0
-        params = slice_params(fit_params, rows)
-        model = clone(self.estimator).fit(
-            take_rows(data.X, rows), data.labels(rows), **params
+    def _losses(self, data, numbers, rows, fit_params):
+        """Return held-out losses of the source model on source and target rows.
+
+        The third array is the loss of the mean of the other labeled target rows. None
+        if there is nothing to compare.
+        """
+        classify = is_classifier(self.estimator)
+        source, y = np.flatnonzero(rows), data.labels(rows)
+        folds = deal_rows(
+            numbers.X[source], y, _N_FOLDS, classify, np.random.RandomState(0)
         )
-        classes = np.unique(data.labels(data.labeled))
-        predicted = _predict(model, data.X_labeled, classes)
-        labels = _one_hot(data.y_labeled, classes, is_classifier(model))
+        if data.n_labeled < 2 or not folds or (classify and len(np.unique(y)) < 2):
+            return None
+        coding = _Coding(np.unique(data.labels(data.labeled)) if classify else None)
+        own, foreign = np.full(len(source), np.nan), np.zeros(data.n_labeled)
+        for test in folds:
+            train = rows.copy()
+            train[source[test]] = False
+            params = slice_params(fit_params, train)
+            X_train = take_rows(data.X, train)
+            model = clone(self.estimator).fit(X_train, data.labels(train), **params)
+            X_test = take_rows(data.X, source[test])
+            own[test] = coding.loss(model, X_test, y[test])
+            loss = coding.loss(model, data.X_labeled, data.y_labeled)
+            foreign += loss / len(folds)
+        labels = coding.code(data.y_labeled)
         others = (labels.sum(axis=0) - labels) / (len(labels) - 1)
-        loss, loss_0 = (np.sum((labels - p) ** 2, axis=1) for p in (predicted, others))
-        # sorted: the draws of the sign flips must not depend on the order of rows
-        worse = np.sort(loss - loss_0)
-        test = permutation_test(
-            (worse,),
-            np.mean,
-            permutation_type="samples",
-            alternative="greater",
-            n_resamples=max(999, self.n_permutations),
-            rng=np.random.default_rng(0),
-        )
-        return float(test.pvalue)
+        constant = np.sum((labels - others) ** 2, axis=1)
+        return own[~np.isnan(own)], foreign, constant
 
     def _level(self, source):
         if self.harm_[source] <= self.alpha:
@@ -274,33 +274,58 @@ class ReliableTransfer(TransferMetaEstimator):
         return tags
 
 
-def _in_canonical_order(data, rows):
-    """Return the indices of ``rows``, sorted by the rows' content."""
-    index = np.flatnonzero(rows)
-    return index[np.lexsort(data.X[index].T[::-1])]
+def _in_canonical_order(numbers, source):
+    """Return the rows of a source and the target, sorted by their content."""
+    index = np.flatnonzero(numbers.rows_of(source) | numbers.is_target)
+    return index[np.lexsort(numbers.X[index].T[::-1])]
 
 
-def _one_hot(y, classes, classify):
-    if not classify:
-        return np.asarray(y, dtype=np.float64)[:, None]
-    return (np.asarray(y)[:, None] == classes).astype(np.float64)
+class _Coding:
+    """Labels and predictions as columns of numbers: values, or class probabilities."""
+
+    def __init__(self, classes):
+        self.classes = classes
+
+    def code(self, y):
+        if self.classes is None:
+            return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        return (np.asarray(y)[:, None] == self.classes).astype(np.float64)
+
+    def loss(self, model, X, y):
+        """Return the squared error of each row; the Brier score for classifiers."""
+        if self.classes is None or not hasattr(model, "predict_proba"):
+            predicted = self.code(model.predict(X))
+        else:
+            predicted = np.zeros((len(y), len(self.classes)))
+            known = np.searchsorted(self.classes, model.classes_)
+            predicted[:, known] = model.predict_proba(X)
+        return np.sum((self.code(y) - predicted) ** 2, axis=1)
 
 
-def _code(data, classify):
-    """Return the labels of the labeled rows as columns of numbers."""
-    y = data.labels(data.labeled)
-    return _one_hot(y, np.unique(y), classify)
-
-
-def _predict(model, X, classes):
-    """Return values, or a matrix of probabilities (votes) over ``classes``."""
-    if not is_classifier(model):
-        return np.asarray(model.predict(X), dtype=np.float64).reshape(-1, 1)
-    if not hasattr(model, "predict_proba"):
-        return _one_hot(model.predict(X), classes, True)
-    proba = np.zeros((len(X) if not hasattr(X, "shape") else X.shape[0], len(classes)))
-    proba[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
-    return proba
+def _label_p_values(own, foreign, constant, n_resamples):
+    """Return the p-values of "no larger errors than at home" and of "of use"."""
+    # sorted, so that the draws do not depend on the order of the rows
+    worse = np.sort(foreign - constant)
+    options = {
+        "alternative": "greater",
+        "n_resamples": n_resamples,
+        "vectorized": True,
+        "batch": 100,
+    }
+    same = permutation_test(
+        (np.sort(foreign), np.sort(own)),
+        lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        rng=np.random.default_rng(0),
+        **options,
+    )
+    useful = permutation_test(
+        (worse,),
+        lambda a, axis: np.mean(a, axis=axis),
+        permutation_type="samples",
+        rng=np.random.default_rng(0),
+        **options,
+    )
+    return float(same.pvalue), float(useful.pvalue)
 
 
 def _median_conformal_p_value(X_source, X_target):

@@ -123,7 +123,7 @@ def test_classification_with_text_labels():
 
 @pytest.mark.parametrize("labels", [0, 12])
 def test_level_of_the_similarity_test(labels):
-    n, alpha = 60, 0.1
+    n, alpha = 40, 0.1
     rejected = 0
     for seed in range(n):
         data = problem(seed, n_source=15, n_target=15, n_labeled=labels)
@@ -133,7 +133,7 @@ def test_level_of_the_similarity_test(labels):
 
 
 def test_source_as_good_as_the_mean_is_rarely_low():
-    n, alpha = 60, 0.1
+    n, alpha = 40, 0.1
     low = 0
     for seed in range(n):
         rng = np.random.default_rng(seed)
