@@ -31,6 +31,7 @@ from sktransfer.multisource import (
     PeerWeightedEnsemble,
     SingleBestSource,
     SourceFreeEnsemble,
+    SourceSelector,
     UOWQMultiTask,
 )
 from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
@@ -87,6 +88,8 @@ ESTIMATORS = [
     MCW(LogisticRegression()),
     SingleBestSource(LogisticRegression()),
     SingleBestSource(Ridge()),
+    SourceSelector(Pooled(LogisticRegression())),
+    SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
 ]
 
 _ORDER_OF_DRAWS = {

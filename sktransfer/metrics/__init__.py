@@ -32,6 +32,7 @@ from sktransfer.metrics._otce import (
 )
 from sktransfer.metrics._q_statistic import q_statistic
 from sktransfer.metrics._rank_of_domain import rank_of_domain
+from sktransfer.metrics._rank_sources import rank_sources
 from sktransfer.metrics._scatter import domain_transferability_estimation
 from sktransfer.metrics._silhouette import silhouette
 from sktransfer.metrics._transferability_scorers import (
@@ -91,6 +92,7 @@ __all__ = [
     "proxy_a_distance",
     "q_statistic",
     "rank_of_domain",
+    "rank_sources",
     "silhouette",
     "silhouette_scorer",
     "sinkhorn_divergence",

@@ -14,6 +14,7 @@ from sktransfer.multisource._otqms import OTQMS
 from sktransfer.multisource._peer_ensemble import PeerWeightedEnsemble
 from sktransfer.multisource._single_best import SingleBestSource
 from sktransfer.multisource._source_free import SourceFreeEnsemble
+from sktransfer.multisource._source_selector import SourceSelector
 from sktransfer.multisource._uowq import UOWQ
 from sktransfer.multisource._uowq_multitask import UOWQMultiTask
 from sktransfer.multisource._uowq_weights import UOWQResult, uowq_weights
@@ -29,6 +30,7 @@ __all__ = [
     "PeerWeightedEnsemble",
     "SingleBestSource",
     "SourceFreeEnsemble",
+    "SourceSelector",
     "UOWQ",
     "UOWQMultiTask",
     "UOWQResult",

@@ -1,0 +1,614 @@
+"""One table of what every source promises, and the sources to keep."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.stats import rankdata
+from sklearn import config_context
+from sklearn.base import is_regressor
+from sklearn.metrics import get_scorer_names
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._domains import check_domains, source_id, take_rows
+from sktransfer.base import consumes_sample_domain, slice_params, without_sources
+from sktransfer.exceptions import DomainError
+from sktransfer.metrics._compare_domains import (
+    _ALL_LABELS,
+    _MEASURES,
+    _SOURCE_LABELS,
+    compare_domains,
+)
+from sktransfer.metrics._negative_transfer import cross_val_ntg
+from sktransfer.metrics._transferability_scorers import (
+    gbc_scorer,
+    h_score_scorer,
+    leep_scorer,
+    logme_scorer,
+    n_leep_scorer,
+    nce_scorer,
+    otce_scorer,
+    silhouette_scorer,
+    transrate_scorer,
+)
+
+_SCORERS = {
+    "leep": leep_scorer,
+    "nce": nce_scorer,
+    "n_leep": n_leep_scorer,
+    "h_score": h_score_scorer,
+    "logme": logme_scorer,
+    "transrate": transrate_scorer,
+    "silhouette": silhouette_scorer,
+    "gbc": gbc_scorer,
+    "otce": otce_scorer,
+}
+_FOR_VALUES = {"logme"}  # the scorer that also takes real labels
+_DEFAULT = ("mmd", "coral_distance", "leep", "nce", "h_score", "logme", "ntg")
+SOURCE_SCORES = (*_MEASURES, *_SCORERS, "ntg")
+
+
+@dataclass(frozen=True)
+class SourceScore:
+    """A score of one source: its name, kind, direction and needs."""
+
+    name: str
+    kind: str
+    higher_is_better: bool
+    needs_target_labels: bool = True
+    needs_source_labels: bool = True
+    needs_classes: bool = False
+    scorer: Callable[..., float] | None = None
+    measure: str = ""
+
+    @property
+    def takes_domains(self) -> bool:
+        """Whether the scorer wants source rows beside the target's."""
+        if not hasattr(self.scorer, "get_metadata_routing"):
+            return False
+        routing = get_routing_for_object(self.scorer)
+        return bool(routing.consumes("score", ["sample_domain"]))
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How scores are computed; the parameters of :func:`rank_sources`."""
+
+    cv: Any = 5
+    scoring: Any = None
+    n_bootstrap: int = 0
+    confidence_level: float = 0.95
+    max_samples: int | None = 500
+    n_jobs: int | None = None
+    seed: int = 0
+
+
+@validate_params(
+    {
+        "estimator_or_models": [HasMethods("fit"), dict, list, tuple],
+        "X": ["array-like", "sparse matrix"],
+        "y": ["array-like", None],
+        "sample_domain": ["array-like", Integral, None],
+        "scores": [StrOptions({"all"}), list, tuple, dict, None],
+        "select_by": [str, None],
+        "threshold": [Interval(Real, None, None, closed="neither"), None],
+        "n_sources": [Interval(Integral, 1, None, closed="left"), None],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
+        "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+        "max_samples": [Interval(Integral, 2, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def rank_sources(
+    estimator_or_models,
+    X,
+    y,
+    sample_domain,
+    *,
+    scores=None,
+    select_by=None,
+    threshold=None,
+    n_sources=None,
+    cv=5,
+    scoring=None,
+    n_bootstrap=0,
+    confidence_level=0.95,
+    max_samples=500,
+    n_jobs=None,
+    random_state=None,
+):
+    r"""Rank the sources by similarity, transferability and negative transfer.
+
+    Parameters
+    ----------
+    estimator_or_models : estimator, dict or list
+        What the sources are for. An unfitted estimator is fitted on the rows of each
+        source alone for scores of transferability, and on each source with the target
+        for "ntg", which needs an estimator that knows domains, such as
+        ``Pooled(LogisticRegression())``. Or fitted source models, as a dict of source
+        id to model or as a list of the models of the sources 1, 2, ...; the rows of
+        the sources may then be absent, and "ntg" is not available.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows of every domain. Measures of similarity compare these columns as they
+        are.
+    y : array-like of shape (n_samples,) or None
+        Labels, with markers on the unlabeled target rows. None: only measures of
+        similarity that need no labels.
+    sample_domain : array-like of shape (n_samples,) or None
+        Positive ids for sources, negative for the target. None, with fitted models:
+        every row is a labeled target row.
+    scores : list of str or callable, dict, "all" or None, default=None
+        What to compute. Measures of similarity are named as in
+        :func:`compare_domains`, scores of transferability "leep", "nce", "n_leep",
+        "h_score", "logme", "transrate", "silhouette", "gbc" and "otce", and the
+        cross-validated negative transfer gap "ntg". A callable
+        ``scorer(source_model, X, y)`` gets the labeled target rows and returns a
+        number, higher is better; any scorer of scikit-learn will do. A dict gives
+        them other names. "all": every name; None: "mmd", "coral_distance", "leep",
+        "nce", "h_score", "logme" and "ntg". Both leave out what the labels, the task
+        or the estimator do not allow.
+    select_by : str, default=None
+        Name of the score that selects. None: "ntg" where it is defined, otherwise
+        the first score that is.
+    threshold : float, default=None
+        Keep a source whose score is at least this where higher is better, or at most
+        this where lower is better.
+    n_sources : int >= 1, default=None
+        Keep that many at most, the best; of equal ones the smaller id. If this and
+        `threshold` are None, "ntg" keeps the gaps up to 0 and any other score the
+        better half, rounded up.
+    cv : int, splitter or iterable, default=5
+        Folds of "ntg", as in :func:`cross_val_ntg`.
+    scoring : str, callable or None, default=None
+        Scorer of "ntg", higher is better. None: the ``score`` method.
+    n_bootstrap : int, default=0
+        Number of bootstrap samples for the intervals of the similarities.
+    confidence_level : float in (0, 1), default=0.95
+        Level of the intervals.
+    max_samples : int or None, default=500
+        Similarity and transport replace a domain with more rows by a random sample
+        of this size. None: all rows.
+    n_jobs : int or None, default=None
+        Number of parallel jobs.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the samples and of the folds, which are the same for every source.
+
+    Returns
+    -------
+    table : dict of ndarrays
+        One entry per score and source, ready for ``pandas.DataFrame(table)``:
+        "source" (id), "score", "kind" ("similarity", "transferability" or "ntg"),
+        "value", "low" and "high" (NaN without an interval), "higher_is_better",
+        "rank" (1 is the best by this score, NaN where it is undefined), "selected"
+        (the same in every entry of a source) and "note", which says why a value is
+        NaN.
+
+    Raises
+    ------
+    DomainError
+        If there is no source, or several targets.
+    ValueError
+        If a score is unknown, or named although the labels, the task or the estimator
+        do not allow it.
+
+    See Also
+    --------
+    compare_domains : The similarities alone.
+    cross_val_ntg : The negative transfer gap alone.
+    sktransfer.multisource.SourceSelector : Drop sources before a fit.
+
+    Notes
+    -----
+    Distances and the gap are better when lower; "feature_correlation",
+    "domain_transferability_estimation", "q_statistic", "azab_weights", every score of
+    transferability and every callable when higher. The gap of source :math:`k` is
+    :math:`\varepsilon_T(\theta(S_k,T)) - \varepsilon_T(\theta(0,T))`, of that source
+    alone: sources that help one by one may still be redundant together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.baselines import Pooled
+    >>> from sktransfer.metrics import rank_sources
+    >>> X = np.random.default_rng(0).normal(size=(90, 2))
+    >>> domain = np.repeat([1, 2, -1], 30)
+    >>> y = X[:, 0] * np.where(domain == 2, -1.0, 1.0)  # the second is reversed
+    >>> table = rank_sources(
+    ...     Pooled(Ridge()), X, y, domain, scores=["mmd", "ntg"], random_state=0
+    ... )
+    >>> gaps = table["score"] == "ntg"
+    >>> table["source"][gaps], table["value"][gaps] > 0, table["selected"][gaps]
+    (array([1, 2]), array([False,  True]), array([ True, False]))
+    """
+    estimator, models = _split_argument(estimator_or_models)
+    data = _check_rows(X, y, sample_domain, estimator, models)
+    chosen = _resolve_all(scores, data, estimator, models)
+    if select_by is not None and select_by not in [score.name for score in chosen]:
+        raise ValueError(
+            f"select_by={select_by!r} is not among the scores that are computed: "
+            f"{', '.join(score.name for score in chosen)}."
+        )
+    options = ScoreOptions(
+        cv, scoring, n_bootstrap, confidence_level, max_samples, n_jobs,
+        check_random_state(random_state).randint(np.iinfo(np.int32).max),
+    )  # fmt: skip
+    results = score_sources(chosen, data, estimator, models, options)
+    if scores is None or isinstance(scores, str):
+        pairs = zip(chosen, results, strict=True)
+        defined = [pair for pair in pairs if not np.isnan(pair[1][0]).all()]
+        chosen, results = map(list, zip(*defined, strict=True)) if defined else ([], [])
+    ids = np.array(sorted(models)) if models is not None else data.sources
+    selected = _selection(chosen, results, select_by, threshold, n_sources, len(ids))
+    return _table(chosen, results, ids, selected)
+
+
+def _split_argument(argument):
+    """Return ``(estimator, None)`` or ``(None, {source id: fitted model})``."""
+    if hasattr(argument, "fit"):
+        return argument, None
+    if not isinstance(argument, dict):
+        argument = {source_id(k): model for k, model in enumerate(argument)}
+    if not argument:
+        raise ValueError("estimator_or_models holds no model.")
+    for model in argument.values():
+        check_is_fitted(model)
+    return None, {int(source): argument[source] for source in sorted(argument)}
+
+
+def _check_rows(X, y, sample_domain, estimator, models):
+    X = X.tocsr() if sparse.issparse(X) else X if hasattr(X, "shape") else np.asarray(X)
+    kind = estimator if models is None else next(iter(models.values()))
+    data = check_domains(
+        X, y, sample_domain, numeric_labels=is_regressor(kind), multi_output=True
+    )
+    if len(data.targets) != 1 or (models is None and not data.n_source):
+        raise DomainError(
+            f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "
+            "targets; at least one source and exactly one target are needed."
+        )
+    if models is not None and data.n_source and list(models) != list(data.sources):
+        raise DomainError(
+            f"estimator_or_models has models of the sources {list(models)}, but "
+            f"sample_domain names {data.sources.tolist()}."
+        )
+    return data
+
+
+def resolve_score(score, name=None):
+    """Return the :class:`SourceScore` of a name or of a scorer.
+
+    Parameters
+    ----------
+    score : str or callable
+        A name of ``SOURCE_SCORES``, or ``scorer(source_model, X, y)``.
+    name : str, default=None
+        Another name for it.
+
+    Returns
+    -------
+    score : SourceScore
+        Its kind, direction and needs.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if callable(score):
+        name = name or getattr(score, "__name__", None) or repr(score)
+        return SourceScore(name, "transferability", True, scorer=score)
+    if score in _MEASURES:
+        return SourceScore(
+            name or score,
+            "similarity",
+            _MEASURES[score][1],
+            needs_target_labels=score in _ALL_LABELS,
+            needs_source_labels=score in _ALL_LABELS | _SOURCE_LABELS,
+            needs_classes=score in _ALL_LABELS | _SOURCE_LABELS,
+            measure=score,
+        )
+    if score in _SCORERS:
+        return SourceScore(
+            name or score,
+            "transferability",
+            True,
+            needs_classes=score not in _FOR_VALUES,
+            scorer=_SCORERS[score],
+        )
+    if score == "ntg":
+        return SourceScore(name or score, "ntg", False)
+    raise ValueError(f"scores holds {score!r}; known are {', '.join(SOURCE_SCORES)}.")
+
+
+def _resolve_all(scores, data, estimator, models):
+    """Return the scores to compute; those named must be possible."""
+    if scores is None or isinstance(scores, str):
+        names = _DEFAULT if scores is None else SOURCE_SCORES
+        every = [resolve_score(name) for name in names]
+        return [s for s in every if not why_not(s, data, estimator, models)]
+    pairs = scores.items() if isinstance(scores, dict) else [(None, s) for s in scores]
+    chosen = [resolve_score(score, name) for name, score in pairs]
+    names = [score.name for score in chosen]
+    for score in chosen:
+        reason = why_not(score, data, estimator, models)
+        if reason:
+            raise ValueError(f"scores={score.name!r} {reason}.")
+        if names.count(score.name) > 1:
+            raise ValueError(
+                f"scores names {score.name!r} twice; tell them apart by a dict of "
+                "names and scores."
+            )
+    if not chosen:
+        raise ValueError("scores is empty; name a score.")
+    return chosen
+
+
+def why_not(score, data, estimator, models):
+    """Say why a score cannot be computed; empty if it can.
+
+    Parameters
+    ----------
+    score : SourceScore
+        The score.
+    data : DomainData
+        Checked rows.
+    estimator : estimator or None
+        Unfitted estimator.
+    models : dict or None
+        Fitted source models.
+
+    Returns
+    -------
+    reason : str
+        A clause that follows the name of the score.
+    """
+    if score.kind == "ntg" and models is not None:
+        return "needs an unfitted estimator in place of fitted models"
+    if score.kind == "ntg" and not consumes_sample_domain(estimator):
+        return (
+            f"needs an estimator that knows domains; wrap {type(estimator).__name__}, "
+            "e.g. in Pooled of sktransfer.baselines"
+        )
+    if (score.kind == "similarity" or score.takes_domains) and not data.n_source:
+        return "needs the rows of the sources in X"
+    if score.needs_target_labels and not data.n_labeled:
+        return "needs labeled target rows, but y labels none"
+    if score.needs_source_labels and data.n_source and data.y is None:
+        return "needs the labels of the sources in y"
+    kind = estimator if models is None else next(iter(models.values()))
+    if score.needs_classes and is_regressor(kind):
+        return "needs classes, but the estimator is a regressor"
+    return ""
+
+
+def score_sources(scores, data, estimator, models, options, params=None):
+    """Compute scores of every source.
+
+    Parameters
+    ----------
+    scores : list of SourceScore
+        What to compute.
+    data : DomainData
+        Checked rows of the sources and one target.
+    estimator : estimator or None
+        Fitted on each source where `models` are None and a score needs them.
+    models : dict or None
+        Fitted model of each source id.
+    options : ScoreOptions
+        How to compute.
+    params : dict, default=None
+        Metadata for ``fit``, one entry per row.
+
+    Returns
+    -------
+    results : list of (values, low, high, notes)
+        Arrays of shape (n_sources,) for each score, sources by ascending id. A value
+        is NaN where its note says why.
+    """
+    if models is None and any(score.kind == "transferability" for score in scores):
+        models = _fit_models(estimator, data, options, params or {})
+    results = []
+    for score in scores:
+        if score.kind == "similarity":
+            results.append(_similarity(score, data, options))
+        elif score.kind == "ntg":
+            results.append(_gaps(estimator, data, options, params or {}))
+        else:
+            results.append(_transferability(score, data, models, options))
+    return results
+
+
+def _fit_models(estimator, data, options, params):
+    """Fit the estimator on every source as if that were the only domain."""
+    fitted = Parallel(n_jobs=options.n_jobs)(
+        delayed(_fit_alone)(without_sources(estimator), data, rows, params)
+        for rows in (data.rows_of(source) for source in data.sources)
+    )
+    return dict(zip(data.sources.tolist(), fitted, strict=True))
+
+
+def _fit_alone(estimator, data, rows, params):
+    with config_context(enable_metadata_routing=True):
+        return estimator.fit(
+            take_rows(data.X, rows), data.labels(rows), **slice_params(params, rows)
+        )
+
+
+def _similarity(score, data, options):
+    sample = _sample(data, options, labeled=score.needs_target_labels)
+    X = check_array(sample.X, accept_sparse="csr", dtype=np.float64)
+    table = compare_domains(
+        X.toarray() if sparse.issparse(X) else X,
+        sample.y if score.needs_source_labels else None,
+        sample.sample_domain,
+        measures=[score.measure],
+        n_bootstrap=options.n_bootstrap,
+        confidence_level=options.confidence_level,
+        max_samples=None,
+        n_jobs=options.n_jobs,
+        random_state=options.seed,
+    )
+    return table["value"], table["low"], table["high"], list(table["note"])
+
+
+def _sample(data, options, *, labeled):
+    """Draw rows of every domain, of the target only labeled ones if asked."""
+    rng = check_random_state(options.seed)
+    domains = [data.rows_of(source) for source in data.sources]
+    domains.append(data.is_labeled_target if labeled else data.is_target)
+    rows = [np.flatnonzero(domain) for domain in domains]
+    most = options.max_samples
+    if most is not None:
+        rows = [
+            rng.choice(part, most, replace=False) if len(part) > most else part
+            for part in rows
+        ]
+    return data.take(np.sort(np.concatenate(rows)))
+
+
+def _gaps(estimator, data, options, params):
+    results = Parallel(n_jobs=options.n_jobs)(
+        delayed(_gap)(estimator, data, data.rows_of(source), options, params)
+        for source in data.sources
+    )
+    values, low, high, notes = zip(*results, strict=True)
+    return np.array(values), np.array(low), np.array(high), list(notes)
+
+
+def _gap(estimator, data, source, options, params):
+    rows = source | data.is_target
+    part = data.take(rows)
+    try:
+        result = cross_val_ntg(
+            estimator,
+            part.X,
+            part.y,
+            sample_domain=part.sample_domain,
+            cv=options.cv,
+            scoring=options.scoring,
+            confidence_level=options.confidence_level,
+            params=slice_params(params, rows),
+            random_state=options.seed,
+        )
+    except ValueError as error:
+        return np.nan, np.nan, np.nan, str(error)
+    return result.ntg, *result.interval, ""
+
+
+def _transferability(score, data, models, options):
+    if score.takes_domains:
+        data = _sample(data, options, labeled=True)
+    values, notes = [], []
+    for source, model in models.items():
+        rows, extra = data.is_labeled_target, {}
+        if score.takes_domains:
+            rows = rows | data.rows_of(source)
+            extra = {"sample_domain": data.sample_domain[rows]}
+        try:
+            value = score.scorer(
+                model, take_rows(data.X, rows), data.labels(rows), **extra
+            )
+            values.append(float(value))
+            notes.append("")
+        except (TypeError, ValueError) as error:  # TypeError: the model cannot tell
+            values.append(np.nan)
+            notes.append(str(error))
+    nothing = np.full(len(values), np.nan)
+    return np.array(values), nothing, nothing, notes
+
+
+def choose_sources(score, values, threshold, n_sources):
+    """Choose the sources to keep.
+
+    Parameters
+    ----------
+    score : SourceScore
+        Gives the direction.
+    values : ndarray of shape (n_sources,)
+        The score of each source; one with NaN is not kept.
+    threshold : float or None
+        Worst value that is kept.
+    n_sources : int or None
+        Largest number that is kept; of equal sources the first.
+
+    Returns
+    -------
+    keep : ndarray of bool of shape (n_sources,)
+        True for sources to keep.
+    """
+    if threshold is None and n_sources is None:
+        if score.kind == "ntg":
+            threshold = 0.0
+        else:
+            n_sources = ceil(len(values) / 2)
+    cost = -values if score.higher_is_better else values
+    keep = ~np.isnan(values)
+    if threshold is not None:
+        keep &= cost <= (-threshold if score.higher_is_better else threshold)
+    order = np.argsort(cost, kind="stable")
+    order = order[keep[order]][:n_sources]
+    return np.isin(np.arange(len(values)), order)
+
+
+def _selection(chosen, results, select_by, threshold, n_sources, n_ids):
+    """Return the mask of the selected sources."""
+    defined = {
+        score.name: (score, values)
+        for score, (values, *_) in zip(chosen, results, strict=True)
+        if score.name == select_by or not np.isnan(values).all()
+    }
+    if select_by is None:
+        gaps = [name for name, (score, _) in defined.items() if score.kind == "ntg"]
+        select_by = next(iter([*gaps, *defined]), None)
+    if select_by not in defined:
+        return np.zeros(n_ids, dtype=bool)
+    return choose_sources(*defined[select_by], threshold, n_sources)
+
+
+def _table(chosen, results, ids, selected):
+    n_scores, n_sources = len(chosen), len(ids)
+    values, low, high = (
+        np.concatenate([np.empty(0), *(result[k] for result in results)])
+        for k in range(3)
+    )
+    ranks = [_ranks(s, r[0]) for s, r in zip(chosen, results, strict=True)]
+    better = np.array([score.higher_is_better for score in chosen], dtype=bool)
+
+    def repeat(names):
+        return np.repeat(np.array(names, dtype=object), n_sources)
+
+    return {
+        "source": np.tile(ids, n_scores),
+        "score": repeat([score.name for score in chosen]),
+        "kind": repeat([score.kind for score in chosen]),
+        "value": values,
+        "low": low,
+        "high": high,
+        "higher_is_better": np.repeat(better, n_sources),
+        "rank": np.concatenate([np.empty(0), *ranks]),
+        "selected": np.tile(selected, n_scores),
+        "note": np.array([n for result in results for n in result[3]], dtype=object),
+    }
+
+
+def _ranks(score, values):
+    cost = -values if score.higher_is_better else values
+    return rankdata(cost, method="min", nan_policy="omit")
