@@ -5,10 +5,12 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.extmath import safe_sparse_dot
 
 from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._weighted_likelihood import likelihood_problem
+from sktransfer.multisource._weighted_likelihood import (
+    canonical_order,
+    likelihood_problem,
+)
 
 __all__ = ["OTQMS"]
 
@@ -132,7 +134,7 @@ class OTQMS(TransferMetaEstimator):
         rng = check_random_state(self.random_state)
         source_params = problem.parameters(problem.fit_sources())
         sizes = problem.n_sources
-        order = _canonical_order(problem)
+        order = canonical_order(problem.X, problem.y)
         path = []
         for _ in range(self.n_updates if self.quantities == "dynamic" else 1):
             anchor = problem.likelihood.parameters(model)
@@ -201,20 +203,14 @@ def optimal_quantities(root_differences, n_target, n_sources, n_parameters):
     return quantities, float(kl)
 
 
-def _canonical_order(problem):
-    """Rank the rows by their values, so that their order does not matter."""
-    X = problem.X
-    X = X if hasattr(X, "toarray") else np.asarray(X)
-    direction = np.random.RandomState(0).normal(size=X.shape[1])
-    key = np.asarray(safe_sparse_dot(X, direction))
-    label = np.unique(problem.y, return_inverse=True)[1].reshape(len(key), -1)[:, 0]
-    return np.lexsort([label, np.round(key, 9)])
-
-
 def _draw(problem, order, quantities, rng):
-    """Mask of the target rows and of randomly drawn rows of every source."""
+    """Mask of the target rows and of randomly drawn rows of every source.
+
+    Rows and sources are drawn in the order of their values, whatever their ids.
+    """
     rows = problem.is_target.copy()
-    for source, quantity in zip(problem.sources, quantities, strict=True):
-        members = order[problem.domain[order] == source]
-        rows[rng.permutation(members)[: int(quantity)]] = True
+    groups = [order[problem.domain[order] == source] for source in problem.sources]
+    rank = np.argsort(order)
+    for i in np.argsort([rank[group[0]] for group in groups]):
+        rows[rng.permutation(groups[i])[: int(quantities[i])]] = True
     return rows

@@ -43,8 +43,8 @@ class SingleBestSource(TransferMetaEstimator):
     source_scores_ : ndarray of shape (n_sources,)
         Score of each source model on the labeled target rows.
     best_source_ : int or None
-        Id of the chosen source, the first of several equal ones; None without
-        sources.
+        Id of the chosen source, of several equal ones that of most rows; None
+        without sources.
     classes_ : ndarray of shape (n_classes,)
         Class labels; only for classifiers.
     n_features_in_ : int
@@ -101,7 +101,8 @@ class SingleBestSource(TransferMetaEstimator):
         models = fit_source_models(self.estimator, data, fit_params, self.n_jobs)
         X, y = take_rows(data.X, target), data.y_labeled
         self.source_scores_ = np.array([scorer(model, X, y) for model in models])
-        best = int(np.argmax(self.source_scores_))
+        sizes = [data.rows_of(source).sum() for source in data.sources]
+        best = int(np.lexsort([sizes, self.source_scores_])[-1])
         self.best_source_ = int(data.sources[best])
         if not self.include_target:
             return models[best]

@@ -3,8 +3,9 @@
 import warnings
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import clone, is_classifier
-from sklearn.model_selection import KFold
+from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._domains import take_rows
@@ -160,14 +161,19 @@ class WeightedLikelihood:
             model = self.target_model
         if self.likelihood.expected:
             return self.likelihood.fisher_root(model, X, y)
-        folds = KFold(min(5, len(y)))
-        G = [self._held_out_scores(X, y, *fold) for fold in folds.split(X)]
-        scores = np.vstack(G)
+        scores = self._held_out_scores(X, y)
         return FisherRoot(scores, np.ones((len(scores), 1, 1)), intercept=False)
 
-    def _held_out_scores(self, X, y, train, test):
-        model = clone(self.estimator).fit(take_rows(X, train), y[train])
-        return self.likelihood.scores(model, take_rows(X, test), y[test])
+    def _held_out_scores(self, X, y, n_folds=5):
+        """Scores of every row at the fit without its fold, alike in any row order."""
+        fold = np.empty(len(y), dtype=int)
+        fold[canonical_order(X, y)] = np.arange(len(y)) % min(n_folds, len(y))
+        parts = []
+        for k in np.unique(fold):
+            train, test = fold != k, fold == k
+            model = clone(self.estimator).fit(take_rows(X, train), y[train])
+            parts.append(self.likelihood.scores(model, take_rows(X, test), y[test]))
+        return np.vstack(parts)
 
     def root_differences(self, model, anchor, source_params):
         """Return the projected differences of the sources, and the parameter count."""
@@ -185,6 +191,15 @@ class WeightedLikelihood:
         P, d = self.root_differences(model, anchor, source_params)
         noise = 1 / self.n_target if noise_correction else 0.0
         return solve_uowq(P, self.n_target, self.n_sources, d, noise=noise), d
+
+
+def canonical_order(X, y):
+    """Rank rows by label, then by value, so that their order does not matter."""
+    X = X if sparse.issparse(X) else np.asarray(X)
+    direction = np.random.RandomState(0).normal(size=X.shape[1])
+    key = np.asarray(safe_sparse_dot(X, direction))
+    label = np.unique(y, return_inverse=True)[1].reshape(len(key), -1)[:, 0]
+    return np.lexsort([np.round(key, 9), label])
 
 
 def confine(problem, weights, model, refit, probe):

@@ -190,6 +190,11 @@ def test_registered_learner_uses_held_out_scores():
     y = mean * rng.gamma(2.0, 0.5, size=340)
     model = UOWQ(GammaRegressor(alpha=1e-3)).fit(X, y, sample_domain=domain)
     assert model.source_weights_[0] > 5 * model.source_weights_[1]
+    shuffle = rng.permutation(340)
+    again = UOWQ(GammaRegressor(alpha=1e-3)).fit(
+        X[shuffle], y[shuffle], sample_domain=domain[shuffle]
+    )
+    np.testing.assert_allclose(again.source_weights_, model.source_weights_, rtol=1e-3)
 
 
 def test_parallel_fits_change_nothing():
