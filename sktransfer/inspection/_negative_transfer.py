@@ -199,6 +199,7 @@ class NegativeTransferDisplay(Display):
             "names": [list, None],
             "by": [StrOptions({"method", "fold"})],
             "test_train_ratio": [Interval(Real, 0, None, closed="left"), None],
+            "unit": [str],
             "confidence_level": _LEVEL,
         },
         prefer_skip_nested_validation=True,
@@ -212,6 +213,7 @@ class NegativeTransferDisplay(Display):
         by="method",
         test_train_ratio=None,
         confidence_level=0.95,
+        unit="score",
         ax=None,
     ):
         r"""Read the gaps from a search or from ``cross_validate``.
@@ -233,6 +235,8 @@ class NegativeTransferDisplay(Display):
             training part. None: that of K folds, :math:`1 / (K - 1)`.
         confidence_level : float in (0, 1), default=0.95
             Coverage of the intervals, see Notes.
+        unit : str, default="score"
+            Unit of the gaps, for the axis.
         ax : matplotlib Axes, default=None
             Axes to draw on. None: a new figure.
 
@@ -261,7 +265,7 @@ class NegativeTransferDisplay(Display):
             ratio = ratio if test_train_ratio is None else test_train_ratio
             interval = corrected_resampled_t(values, [(ratio, 1)], confidence_level)
             entries += _entries(name, None, values, interval, by)
-        return cls._from_entries(entries, by, "score").plot(ax=ax)
+        return cls._from_entries(entries, by, unit).plot(ax=ax)
 
     @classmethod
     @validate_params(

@@ -94,7 +94,8 @@ def search(data):
 
 
 def test_search_results_are_negated_scores(search):
-    display = NegativeTransferDisplay.from_cv_results(search.cv_results_)
+    display = NegativeTransferDisplay.from_cv_results(search.cv_results_, unit="R2")
+    assert display.ax_.get_xlabel().startswith("negative transfer gap (R2)")
     frame = display.frame()
     assert frame.method.tolist() == ["source_weight=0.1", "source_weight=1.0"]
     assert_allclose(frame.ntg, -search.cv_results_["mean_test_ntg"])
