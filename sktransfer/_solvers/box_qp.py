@@ -75,7 +75,7 @@ class LowRankForm:
     def __init__(self, G: Array, diagonal: Array | float = 0.0) -> None:
         self.G = G
         self.diagonal = diagonal
-        self._block = max(1, 2**22 // max(1, G.shape[0]))
+        self._block = max(1, 2**20 // max(1, G.shape[0]))
 
     @property
     def size(self) -> int:
@@ -206,14 +206,14 @@ class DenseForm:
             part = self.G[:, exact]
             inner = self.K[np.ix_(exact, exact)] - part.T @ part
             inner[np.diag_indices_from(inner)] += d[exact] + 1e-14
-            factor = _robust_cholesky(inner)
+            factor = robust_cholesky(inner)
             inverted[:, exact] = linalg.cho_solve(
                 factor, basis[:, exact].T, check_finite=False
             ).T
         core = inverted @ basis.T
         core = (core + core.T) / 2
         core[np.diag_indices_from(core)] += 1.0
-        core_factor = _robust_cholesky(core)
+        core_factor = robust_cholesky(core)
 
         def solve(r: Array) -> Array:
             first = inverse * r
@@ -226,7 +226,7 @@ class DenseForm:
         return solve
 
 
-def _robust_cholesky(A: Array) -> Any:
+def robust_cholesky(A: Array) -> Any:
     """Factor A, with the smallest ridge that rounding makes necessary."""
     ridge, scale = 0.0, float(np.mean(A.diagonal()))
     while True:
@@ -242,7 +242,7 @@ def _robust_cholesky(A: Array) -> Any:
 def _cholesky_solver(K: Array, d: Array, t: float) -> Solve:
     A = K + t
     A[np.diag_indices_from(A)] += d
-    factor = _robust_cholesky(A)
+    factor = robust_cholesky(A)
 
     def solve(r: Array) -> Array:
         x: Array = linalg.cho_solve(factor, r, check_finite=False)
@@ -346,7 +346,7 @@ def solve_box_qp(
             " raise the upper bound or widen the bounds of the sum"
         )
     low = min(low, high)
-    certify = _Certifier(form, linear, upper, (low, high))
+    certify = Certifier(form, linear, upper, (low, high))
     if form.size == 1 or low >= form.size * upper * (1 - 1e-9):
         x = np.full(form.size, low / form.size if form.size > 1 else 0.0)
         if form.size == 1:
@@ -374,7 +374,7 @@ def solve_box_qp(
     return best, replace(best_info, n_iter=total)
 
 
-class _Certifier:
+class Certifier:
     """Objective, Frank-Wolfe gap and natural residual at a feasible point."""
 
     def __init__(

@@ -62,7 +62,9 @@ def median_gamma(
         The width. A median of 0 falls back on the mean of the positive distances;
         where all rows are the same, the width is 1.
     """
-    rows = _order_free_sample(X, max_rows, random_state)
+    rows = X
+    if X.shape[0] > max_rows:
+        rows = X[order_free_sample(X, max_rows, random_state)]
     if rows.shape[0] < 2:
         return 1.0
     if kernel == "laplacian":
@@ -79,14 +81,37 @@ def median_gamma(
     return 1.0 / scale if scale > 0 else 1.0
 
 
-def _order_free_sample(X: Any, max_rows: int, random_state: Any) -> Any:
-    n_rows = X.shape[0]
-    if n_rows <= max_rows:
-        return X
+def order_free_sample(X: Any, max_rows: int, random_state: Any) -> npt.NDArray[np.intp]:
+    """Sample rows without replacement, the same ones whatever their order.
+
+    The rows are ranked by a random projection of their values, and the sample is one
+    of ranks; up to `max_rows` rows it is all of them in their rank's order.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows.
+    max_rows : int
+        Largest size of the sample.
+    random_state : int, RandomState instance or None
+        Seed of the projection and of the sample.
+
+    Returns
+    -------
+    ndarray of shape (min(n_samples, max_rows),)
+        Indices of the rows.
+    """
     rng = check_random_state(random_state)
     direction = rng.standard_normal(X.shape[1])
-    rank = np.argsort(np.asarray(X @ direction).ravel(), kind="stable")
-    return X[rank[np.sort(rng.choice(n_rows, size=max_rows, replace=False))]]
+    values = np.empty(X.shape[0])
+    for rows in row_batches(X.shape[0], X.shape[1]):
+        values[rows] = np.asarray(X[rows] @ direction).ravel()
+    rank = np.argsort(values, kind="stable")
+    if rank.size <= max_rows:
+        return rank
+    kept = np.sort(rng.choice(rank.size, size=max_rows, replace=False))
+    chosen: npt.NDArray[np.intp] = rank[kept]
+    return chosen
 
 
 def resolve_gamma(
@@ -220,7 +245,7 @@ def kernel_product(
     Y: Any,
     right: Array,
     *,
-    working_memory: float = 64.0,
+    working_memory: float = 16.0,
     **kernel_options: Any,
 ) -> Array:
     """Compute ``k(X, Y) @ right`` in row chunks, never the whole matrix.
@@ -233,7 +258,7 @@ def kernel_product(
         Columns.
     right : ndarray of shape (n_other,) or (n_other, n_columns)
         What the matrix is multiplied with.
-    working_memory : float, default=64.0
+    working_memory : float, default=16.0
         MiB that one chunk of the matrix may take.
     **kernel_options : dict
         As in :func:`kernel_matrix`.

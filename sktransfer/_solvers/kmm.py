@@ -15,7 +15,7 @@ selection bias by unlabeled data. Advances in Neural Information Processing Syst
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,15 @@ from sklearn.utils import check_random_state
 
 from sktransfer._solvers.box_qp import (
     BoxQPInfo,
+    Certifier,
     DenseForm,
     LowRankForm,
-    QuadraticForm,
     solve_box_qp,
+)
+from sktransfer._solvers.dual_newton import (
+    Columns,
+    mean_diagonal,
+    solve_dual_newton,
 )
 from sktransfer._solvers.kernels import (
     PSD_KERNELS,
@@ -36,6 +41,7 @@ from sktransfer._solvers.kernels import (
     kernel_matrix,
     kernel_product,
     kernel_row_means,
+    order_free_sample,
 )
 from sktransfer._solvers.low_rank import LandmarkMap, fit_landmarks
 from sktransfer._solvers.projections import minimize_linear, project_box_slab
@@ -141,7 +147,8 @@ def kmm_weights(
     max_iter : int, default=100
         Largest number of iterations.
     memory_budget : float, default=1024.0
-        MiB for the kernel matrix or its factor.
+        MiB for the kernel matrix or its factor, which is held in float32 where
+        float64 does not fit; sums are taken in float64 either way.
     rank : int, default=None
         Largest rank of the low-rank kernel; None is 500 or what `memory_budget`
         allows.
@@ -181,7 +188,7 @@ def kmm_weights(
     if solver == "low_rank":
         limit = _largest_rank(X_source, memory_budget, rank)
         weights, info = _solve_low_rank(
-            X_source, X_target, options, problem, limit, random_state
+            X_source, X_target, options, problem, limit, memory_budget, random_state
         )
     elif solver in {"dense", "cvxpy"}:
         weights, info = _solve_dense(X_source, X_target, options, problem, solver)
@@ -202,13 +209,14 @@ def _choose_solver(X: Any, kernel: KernelSpec, memory_budget: float) -> str:
     return "dense" if 2 * 8 * n * n <= memory_budget * 2**20 else "low_rank"
 
 
-def _itemsize(X: Any) -> int:
-    return 4 if getattr(X, "dtype", None) == np.float32 else 8
-
-
 def _largest_rank(X: Any, memory_budget: float, rank: int | None) -> int:
-    fits = int(memory_budget * 2**20 / (_itemsize(X) * X.shape[0]))
+    fits = int(memory_budget * 2**20 / (4 * X.shape[0]))  # float32 if need be
     return max(1, min(X.shape[0], fits, 500) if rank is None else rank)
+
+
+def _factor_type(X: Any, rank: int, memory_budget: float) -> Any:
+    fits = 8 * rank * X.shape[0] <= memory_budget * 2**20
+    return np.float64 if fits and X.dtype != np.float32 else np.float32
 
 
 def _solve_dense(
@@ -352,39 +360,30 @@ def _solve_low_rank(
     options: dict[str, Any],
     problem: tuple[float, tuple[float, float], float, int],
     rank: int,
+    memory_budget: float,
     random_state: Any,
 ) -> tuple[Array, KMMInfo]:
-    upper, bounds, tol, max_iter = problem
     n = int(X_source.shape[0])
     if options["kernel"] == "linear":
         features = X_source.toarray() if sparse.issparse(X_source) else X_source
-        form: QuadraticForm = LowRankForm(np.ascontiguousarray(features.T))
-        kappa = n * kernel_row_means(X_source, X_target, kernel="linear")
-        weights, info = solve_box_qp(
-            form, kappa, upper=upper, sum_bounds=bounds, tol=tol, max_iter=max_iter
-        )
+        mean = np.asarray(X_target.mean(axis=0), dtype=np.float64).ravel()
+        columns = _columns(np.asfortranarray(features.T), n * mean, 0.0, problem)
+        weights, info = _solve_columns(columns, problem)
         return weights, _kmm_info(info, "low_rank", int(X_source.shape[1]))
     rng = check_random_state(random_state)
     landmarks = fit_landmarks(X_source, rank, random_state=rng, **options)
     check_positive_semidefinite(
         kernel_matrix(landmarks.landmarks, **options), options["kernel"]
     )
-    dtype = np.float32 if _itemsize(X_source) == 4 else np.float64
+    dtype = _factor_type(X_source, landmarks.rank, memory_budget)
     G = landmarks.transform(X_source, dtype)
     residual = landmarks.residual(X_source, G)
-    target_mean = landmarks.mean(X_target)
-    kappa = n * (target_mean.astype(dtype) @ G).astype(np.float64)
     # the diagonal keeps k(x, x) exact: without it weight piles up on few rows
-    form = LowRankForm(G, residual + 1e-12 * float(np.mean(residual) + 1.0))
-    weights, info = solve_box_qp(
-        form, kappa, upper=upper, sum_bounds=bounds, tol=tol, max_iter=max_iter
-    )
-    plain = LowRankForm(G)
-    trace = float(residual.sum()) / max(
-        float(residual.sum() + np.einsum("ij,ij->", G, G)), np.finfo(float).tiny
-    )
+    diagonal = residual + 1e-12 * float(np.mean(residual) + 1.0)
+    columns = _columns(G, n * landmarks.mean(X_target), diagonal, problem)
+    weights, info = _solve_columns(columns, problem)
     error, stderr = _approximation_error(
-        X_source, X_target, weights, landmarks, plain, kappa, problem, rng
+        X_source, X_target, weights, landmarks, columns, rng
     )
     return weights, _kmm_info(
         info,
@@ -392,8 +391,46 @@ def _solve_low_rank(
         landmarks.rank,
         approximation_error=error,
         approximation_stderr=stderr,
-        trace_residual=trace,
+        trace_residual=float(np.mean(residual)) / mean_diagonal(columns),
     )
+
+
+def _columns(
+    G: Array,
+    c: Array,
+    diagonal: Array | float,
+    problem: tuple[float, tuple[float, float], float, int],
+) -> Columns:
+    upper, (low, high), _, _ = problem
+    n = G.shape[1]
+    bounds = (min(low, n * upper), min(high, n * upper))
+    return Columns(G, c, np.broadcast_to(np.asarray(diagonal), (n,)), upper, bounds)
+
+
+def _solve_columns(
+    columns: Columns, problem: tuple[float, tuple[float, float], float, int]
+) -> tuple[Array, BoxQPInfo]:
+    """Run the dual Newton method; interior points where it does not get there."""
+    upper, bounds, tol, max_iter = problem
+    n = columns.e.size
+    form = LowRankForm(columns.G, columns.e)
+    linear = columns.backward(columns.c)
+    steps = 0
+    best: tuple[Array, BoxQPInfo] | None = None
+    if n > 1 and columns.bounds[0] < n * upper * (1 - 1e-9):
+        certify = Certifier(form, linear, upper, columns.bounds)
+        weights, steps = solve_dual_newton(columns, tol=tol, max_iter=max_iter)
+        weights = certify.project(weights)
+        best = weights, certify(weights, steps, tol)
+        if best[1].converged or steps >= max_iter:
+            return best
+    weights, info = solve_box_qp(
+        form, linear, upper=upper, sum_bounds=bounds, tol=tol, max_iter=max_iter - steps
+    )
+    info = replace(info, n_iter=info.n_iter + steps)
+    if best is not None and best[1].duality_gap < info.duality_gap:
+        return best[0], replace(best[1], n_iter=info.n_iter)
+    return weights, info
 
 
 def _approximation_error(
@@ -401,9 +438,7 @@ def _approximation_error(
     X_target: Any,
     weights: Array,
     landmarks: LandmarkMap,
-    plain: LowRankForm,
-    kappa: Array,
-    problem: tuple[float, tuple[float, float], float, int],
+    columns: Columns,
     rng: Any,
 ) -> tuple[float, float]:
     r"""Estimate a bound of the relative suboptimality with the exact kernel.
@@ -415,18 +450,19 @@ def _approximation_error(
     plus :math:`\tfrac12 u'Eu`, and that quadratic form is estimated without bias
     from random rows.
     """
-    upper, bounds, _, _ = problem
     n, m = X_source.shape[0], X_target.shape[0]
-    gradient = plain.matvec(weights) - kappa
-    objective = float(0.5 * weights @ (gradient - kappa))
-    lowest, _ = minimize_linear(gradient, upper, *bounds)
+    embedding = columns.forward(weights) - columns.c
+    gradient = columns.backward(embedding)
+    objective = 0.5 * float(embedding @ embedding - columns.c @ columns.c)
+    lowest, _ = minimize_linear(gradient, columns.upper, *columns.bounds)
     gap = max(0.0, float(gradient @ weights) - lowest)
     half = min(200, n, m)
     total = float(weights.sum())
-    source = rng.choice(n, size=half, p=weights / total)
-    target = rng.choice(m, size=half)
+    # ranked first, so that the probe does not depend on the order of the rows
+    order = order_free_sample(X_source, n, rng)
+    source = order[rng.choice(n, size=half, p=weights[order] / total)]
+    target = order_free_sample(X_target, m, rng)[rng.choice(m, size=half)]
     options = landmarks.kernel_options
-    embedding = plain.forward(weights) - n * landmarks.mean(X_target)
     means = []
     for X, rows, size in ((X_source, source, total), (X_target, target, -float(n))):
         exact = kernel_product(X[rows], X_source, weights, **options)

@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
-from sklearn.utils import check_random_state
 
-from sktransfer._solvers.kernels import kernel_diagonal, kernel_matrix, row_batches
+from sktransfer._solvers.kernels import (
+    kernel_diagonal,
+    kernel_matrix,
+    order_free_sample,
+    row_batches,
+)
 
 Array = npt.NDArray[Any]
 
@@ -82,12 +86,19 @@ class LandmarkMap:
         return int(self.factor.shape[0])
 
     def transform(self, X: Any, dtype: Any = np.float64) -> Array:
-        """Compute the features of rows, shape (rank, n_samples), in chunks."""
-        out = np.empty((self.rank, X.shape[0]), dtype=dtype)
+        """Compute the features of rows, shape (rank, n_samples), in chunks.
+
+        The features of a row lie next to each other in memory (Fortran order).
+        """
+        out = np.empty((self.rank, X.shape[0]), dtype=dtype, order="F")
         for rows in row_batches(X.shape[0], self.rank, working_memory=64.0):
-            block = kernel_matrix(self.landmarks, X[rows], **self.kernel_options)
+            block = kernel_matrix(X[rows], self.landmarks, **self.kernel_options)
             out[:, rows] = linalg.solve_triangular(
-                self.factor, block.astype(np.float64), lower=True, check_finite=False
+                self.factor,
+                block.T.astype(np.float64, copy=False),
+                lower=True,
+                overwrite_b=True,
+                check_finite=False,
             )
         return out
 
@@ -104,7 +115,10 @@ class LandmarkMap:
 
     def residual(self, X: Any, features: Array) -> Array:
         """Compute ``k(x, x) - phi(x)'phi(x)``, at least 0, for every row."""
-        square = np.einsum("ij,ij->j", features, features, dtype=np.float64)
+        square = np.empty(X.shape[0])
+        for rows in row_batches(X.shape[0], self.rank):
+            block = features[:, rows].astype(np.float64, copy=False)
+            square[rows] = np.einsum("ij,ij->j", block, block)
         residual: Array = np.maximum(
             kernel_diagonal(X, **self.kernel_options) - square, 0.0
         )
@@ -120,6 +134,8 @@ def fit_landmarks(
     **kernel_options: Any,
 ) -> LandmarkMap:
     """Choose landmarks by pivoted Cholesky on a random sample of the rows.
+
+    The sample and the choice do not depend on the order of the rows.
 
     Parameters
     ----------
@@ -139,11 +155,8 @@ def fit_landmarks(
     LandmarkMap
         The features; their rank is smaller where the kernel matrix has no more.
     """
-    rng = check_random_state(random_state)
-    n_candidates = min(X.shape[0], max(candidates, 2 * rank))
-    chosen = np.arange(X.shape[0])
-    if n_candidates < X.shape[0]:
-        chosen = np.sort(rng.choice(X.shape[0], size=n_candidates, replace=False))
+    n_candidates = max(candidates, 2 * rank)
+    chosen = order_free_sample(X, n_candidates, random_state)
     K = kernel_matrix(X[chosen], **kernel_options)
     scale = float(np.max(K.diagonal(), initial=0.0))
     _, _, pivots = pivoted_cholesky(K, rank, tol=1e-10 * scale)

@@ -254,6 +254,7 @@ def _exact(
         )
         return out
 
+    missing = 0
     if dense:
         B = solve(K, 0)
         C = B @ _depend(np.ascontiguousarray(B.T), dependence)
@@ -267,12 +268,13 @@ def _exact(
             return solve(K @ _depend(K @ solve(y.ravel(), 1), dependence), 0)
 
         start = rng.standard_normal(n)
-        values, Y = leading_pairs(multiply, n, q, start, tol=1e-3 * tol)
+        values, Y, missing = leading_pairs(multiply, n, q, start, tol=1e-3 * tol)
     W = solve(np.ascontiguousarray(Y), 1)
     null = values <= max(float(values[0]), 0.0) * np.finfo(np.float64).eps * n
     values, W = np.where(null, 0.0, values), np.where(null, 0.0, W)
     embedding = K @ W
     residual = relative_residual(K @ _depend(embedding, dependence), M @ W, values)
+    residual = max(residual, 1.0) if missing else residual
     W = (W * embedding_signs(embedding)).astype(out_dtype)
     solver = "dense" if dense else "lanczos"
     info = TCAInfo(residual, solver, "dual", residual <= tol, exact_residual=residual)
@@ -313,6 +315,7 @@ def _nystroem(
         residual <= tol,
         landmarks.indices,
         trace,
-        float("nan"),
+        subspace_error=float("nan"),
+        objective_error=float("nan"),
     )
     return components.astype(dtype), values.astype(dtype), info

@@ -30,6 +30,7 @@ from sktransfer._solvers.kernels import (
     KernelSpec,
     kernel_matrix,
     kernel_product,
+    order_free_sample,
 )
 from sktransfer._solvers.low_rank import fit_landmarks
 
@@ -45,7 +46,8 @@ class TCAInfo:
     ----------
     eigen_residual : float
         :math:`\max_j \lVert A w_j - \lambda_j M w_j \rVert / (\lambda_1 \lVert M w_j
-        \rVert)` of the problem that was solved, :math:`A w = \lambda M w`.
+        \rVert)` of the problem that was solved, :math:`A w = \lambda M w`; at least 1
+        where the solver stopped before it had all components, which are 0 then.
     solver : {"dense", "lanczos", "primal", "nystroem"}
         The solver that ran.
     form : {"dual", "primal", "landmarks"}
@@ -59,8 +61,22 @@ class TCAInfo:
         Share of the trace of K that the low-rank kernel leaves out; 0 where exact.
     subspace_error : float
         0 where the kernel is exact. For "nystroem" an estimate of an upper bound of
-        the sine of the largest angle to the exact subspace (residual with the exact
-        kernel over the eigengap, at most 1); nan if it was not asked for.
+        the sine of the largest angle between its subspace and the exact one: the
+        residual with the exact kernel over the eigengap, at most 1. Where the leading
+        eigenvalues lie close together it is 1, which says nothing: any mixture of
+        their eigenvectors is then about as good, and `objective_error` says how good.
+        nan if it was not asked for.
+    exact_residual : float
+        `eigen_residual` of the components in the problem of the exact kernel; nan if
+        it was not asked for.
+    objective_error : float
+        0 where the kernel is exact. For "nystroem" the share of the objective, the
+        sum of the leading eigenvalues, that the subspace misses with the exact
+        kernel: one minus the sum of its Ritz values over the best sum that is found
+        in that subspace together with its image under one step of block power
+        iteration with the exact kernel, on twice as many vectors. An estimate, not a
+        bound: the exact optimum may be a little above the best sum found. nan if it
+        was not asked for.
     """
 
     eigen_residual: float
@@ -71,6 +87,7 @@ class TCAInfo:
     trace_residual: float = 0.0
     subspace_error: float = 0.0
     exact_residual: float = float("nan")
+    objective_error: float = 0.0
 
 
 def domain_vector(source_mask: Array) -> Array:
@@ -137,7 +154,7 @@ def tca_components(
         MiB for K.
     verify : bool or "auto", default="auto"
         Whether "nystroem" measures its components against the exact kernel, which
-        costs one pass over all pairs of rows. "auto": up to 60000 rows.
+        costs two passes over all pairs of rows. "auto": up to 60000 rows.
     random_state : int, RandomState instance or None, default=0
         Seed of the landmarks and the Lanczos start.
 
@@ -239,7 +256,7 @@ def _lanczos(
 
     start = rng.standard_normal(n).astype(K.dtype)
     eps = float(np.finfo(K.dtype).eps)
-    values, Y = leading_pairs(
+    values, Y, missing = leading_pairs(
         multiply,
         n,
         q,
@@ -248,7 +265,7 @@ def _lanczos(
         max_iter=max_iter,
         dtype=K.dtype,
     )
-    return _finish(K, u, mu, values, whiten(Y), tol, "lanczos")
+    return _finish(K, u, mu, values, whiten(Y), tol, "lanczos", missing)
 
 
 def leading_pairs(
@@ -260,7 +277,7 @@ def leading_pairs(
     tol: float,
     max_iter: int | None = None,
     dtype: Any = np.float64,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, int]:
     """Compute the largest eigenpairs of a symmetric operator, in descending order.
 
     Parameters
@@ -286,10 +303,13 @@ def leading_pairs(
         Eigenvalues.
     vectors : ndarray of shape (n, q)
         Orthonormal eigenvectors. Where ARPACK stops early, the pairs it has come
-        first and the rest is 0: the residual tells.
+        first and the rest is 0.
+    missing : int
+        Number of pairs that are not there for that reason.
     """
+    missing = 0
     if float(np.linalg.norm(multiply(start))) == 0.0:
-        return np.zeros(q), np.zeros((n, q))
+        return np.zeros(q), np.zeros((n, q)), 0
     operator = LinearOperator((n, n), matvec=multiply, dtype=dtype)
     try:
         values, vectors = eigsh(
@@ -305,20 +325,29 @@ def leading_pairs(
         values = np.zeros(q)
         vectors = np.zeros((n, q))
         found = len(stopped.eigenvalues)
+        missing = q - found
         values[:found] = stopped.eigenvalues
         vectors[:, :found] = stopped.eigenvectors
     order = np.argsort(values)[::-1]
-    return values[order], vectors[:, order]
+    return values[order], vectors[:, order], missing
 
 
 def _finish(
-    K: Array, u: Array, mu: float, values: Array, W: Array, tol: float, solver: str
+    K: Array,
+    u: Array,
+    mu: float,
+    values: Array,
+    W: Array,
+    tol: float,
+    solver: str,
+    missing: int = 0,
 ) -> tuple[Array, Array, TCAInfo]:
     values, W = _drop_null(values, W, K.shape[0])
     embedding = K @ W
     left = K @ _center(embedding)
     right = np.multiply.outer(u, u @ W) + mu * W
     residual = relative_residual(left, right, values)
+    residual = max(residual, 1.0) if missing else residual
     limit = max(tol, 1e-3) if K.dtype == np.float32 else tol
     W = W * embedding_signs(embedding)
     done = residual <= limit
@@ -460,7 +489,10 @@ def _nystroem(
     centered = second - G.shape[1] * np.multiply.outer(mean, mean)
     shift = np.asarray(G @ v, dtype=np.float64)
     metric = np.multiply.outer(shift, shift)
-    values, P, residual, following = solve_reduced(second, centered, metric, q, mu)
+    # as many vectors again, for the power step of the check
+    more = min(2 * q + 5, X.shape[0])
+    all_values, all_P, residual, _ = solve_reduced(second, centered, metric, more, mu)
+    values, P = all_values[:q], all_P[:, :q]
     embedding = G.T @ P.astype(dtype)
     signs = embedding_signs(embedding)
     components = linalg.solve_triangular(
@@ -468,10 +500,10 @@ def _nystroem(
     )
     lost = float(landmarks.residual(X, G).sum())
     trace = lost / max(lost + float(np.trace(second)), np.finfo(float).tiny)
-    error = exact = float("nan")
+    errors = ExactErrors(float("nan"), float("nan"), float("nan"))
     if check:
-        W = G.T @ (np.linalg.pinv(second, hermitian=True) @ P).astype(dtype)
-        error, exact = _exact_errors(X, v, W, mu, values, following, options, rng)
+        W = G.T.astype(np.float64) @ (np.linalg.pinv(second, hermitian=True) @ all_P)
+        errors = exact_errors(X, v, W, q, mu, all_values, options)
     info = TCAInfo(
         residual,
         "nystroem",
@@ -479,43 +511,117 @@ def _nystroem(
         residual <= tol,
         landmarks.indices,
         trace,
-        error,
-        exact,
+        errors.subspace_error,
+        errors.exact_residual,
+        errors.objective_error,
     )
     return components.astype(dtype), values.astype(dtype), info
 
 
-def _exact_errors(
+@dataclass(frozen=True)
+class ExactErrors:
+    """How far vectors are from the solution with the exact kernel.
+
+    Attributes
+    ----------
+    subspace_error, exact_residual, objective_error : float
+        As in :class:`TCAInfo`.
+    """
+
+    subspace_error: float
+    exact_residual: float
+    objective_error: float
+
+
+def exact_errors(
     X: Any,
     v: Array,
     W: Array,
+    q: int,
     mu: float,
     values: Array,
-    following: float,
     options: dict[str, Any],
-    rng: Any,
-) -> tuple[float, float]:
-    """Bound the angle to the exact subspace by residual over eigengap.
+) -> ExactErrors:
+    r"""Compare approximate eigenvectors with those of the exact kernel.
 
-    One pass over the exact kernel gives KW and u; the residual needs K once more,
-    and its norm is estimated from a random sample of rows.
+    The first pass over the kernel gives KW and u, the second KHKW and thereby the
+    residual and the image :math:`M^{-1}KHKW`, whose own embedding is computed on a
+    sample of rows.
+
+    Parameters
+    ----------
+    X : {ndarray, sparse matrix} of shape (n_samples, n_features)
+        Rows.
+    v : ndarray of shape (n_samples,)
+        The domain vector.
+    W : ndarray of shape (n_samples, q + p)
+        Approximate eigenvectors, the leading ones first.
+    q : int
+        How many of them are judged; the others serve the power step.
+    mu : float
+        Weight of the identity.
+    values : ndarray of shape (q + p,)
+        Approximate eigenvalues; the one after the leading q stands for its exact
+        counterpart in the eigengap.
+    options : dict
+        As in :func:`~sktransfer._solvers.kernels.kernel_matrix`.
+
+    Returns
+    -------
+    ExactErrors
+        The three errors; 0 where W is 0.
     """
-    n = X.shape[0]
+    following = float(values[q]) if values.size > q else 0.0
+    used = values > 0
+    W, q = W[:, used], int(np.count_nonzero(used[:q]))
+    if q == 0:
+        return ExactErrors(0.0, 0.0, 0.0)
     product = kernel_product(X, X, np.column_stack([W, v]), **options)
-    embedding, u = product[:, :-1], product[:, -1]
-    right = np.multiply.outer(u, u @ W) + mu * W
-    centered = _center(embedding)
-    # Ritz values of the exact problem on the span of W
-    small = linalg.eigh(centered.T @ centered, W.T @ right, check_finite=False)
-    ritz, mix = small[0][::-1], small[1][:, ::-1]
-    rows = rng.choice(n, size=min(n, 1000), replace=False)
-    left = kernel_product(X[rows], X, centered @ mix, **options)
-    metric = right @ mix
-    rest = np.linalg.norm(left - metric[rows] * ritz, axis=0)
-    rest *= np.sqrt(n / rows.size)
-    relative = float(np.max(rest / np.linalg.norm(metric, axis=0)) / ritz[0])
-    norm = float(np.linalg.norm(rest))
+    embedding, u = _center(product[:, :-1]), product[:, -1]
+    image = kernel_product(X, X, embedding, **options)
+    right = np.multiply.outer(u, u @ W[:, :q]) + mu * W[:, :q]
+    # Ritz values of the exact problem on the span of the leading vectors
+    objective = embedding[:, :q].T @ embedding[:, :q]
+    ritz, mix = linalg.eigh(objective, W[:, :q].T @ right, check_finite=False)
+    ritz, mix = ritz[::-1], mix[:, ::-1]
+    if ritz[0] <= 0.0:
+        return ExactErrors(0.0, 0.0, 0.0)
+    rest, metric = image[:, :q] @ mix, right @ mix
+    relative = relative_residual(rest, metric, ritz)
     gap = float(ritz[-1]) - following
-    if gap <= 0:
-        return 1.0, relative
-    return min(1.0, norm / float(np.sqrt(mu)) / gap), relative
+    norm = float(np.linalg.norm(rest - metric * ritz)) / float(np.sqrt(mu))
+    angle = min(1.0, norm / gap) if gap > 0 else 1.0
+    best = _power_step(X, W, embedding, image, u, q, mu, options)
+    missed = 1.0 - float(ritz.sum()) / max(best, float(ritz.sum()))
+    return ExactErrors(angle, relative, missed)
+
+
+def _power_step(
+    X: Any,
+    W: Array,
+    embedding: Array,
+    image: Array,
+    u: Array,
+    q: int,
+    mu: float,
+    options: dict[str, Any],
+) -> float:
+    """Sum the leading Ritz values in the span of W and its image under M^-1 KHK."""
+    after = (image - np.multiply.outer(u, (u @ image) / (mu + float(u @ u)))) / mu
+    rows = order_free_sample(X, 5000, 0)
+    sample = kernel_product(X[rows], X, after, **options)
+    sample = _center(sample) * np.sqrt(X.shape[0] / rows.size)
+    basis = np.column_stack([W, after])
+    cross = after.T @ image
+    objective = np.block(
+        [[embedding.T @ embedding, cross.T], [cross, sample.T @ sample]]
+    )
+    projected = u @ basis
+    metric = mu * (basis.T @ basis) + np.multiply.outer(projected, projected)
+    diagonal = metric.diagonal()
+    scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    size, directions = linalg.eigh(metric * np.multiply.outer(scale, scale))
+    kept = size > 1e-10 * size[-1]
+    root = scale[:, None] * directions[:, kept] / np.sqrt(size[kept])
+    found = linalg.eigvalsh(root.T @ objective @ root)
+    return float(found[::-1][:q].sum())

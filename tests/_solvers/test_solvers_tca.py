@@ -178,6 +178,63 @@ def test_subspace_error_covers_the_true_angle():
         assert np.sin(angle) <= info.subspace_error + 1e-6
 
 
+@pytest.mark.parametrize("d, rank", [(3, 20), (20, 60), (20, 300)])
+def test_objective_error_is_the_share_of_the_optimum_that_is_missed(d, rank):
+    X, mask = two_domains(n=400, m=300, d=d)
+    gamma = median_gamma(X)
+    options = {"n_components": 4, "gamma": gamma}
+    _, values, exact = tca_components(X, mask, tol=1e-10, **options)
+    W, _, info = tca_components(
+        X, mask, eigen_solver="nystroem", n_landmarks=rank, **options
+    )
+    landmarks = fit_landmarks(X, rank, random_state=0, gamma=gamma)
+    G = landmarks.transform(X)
+    dual = G.T @ np.linalg.solve(G @ G.T, landmarks.factor.T @ W)
+    A, M, _, _ = pan(kernel_matrix(X, gamma=gamma), mask, 1.0, 4)
+    captured = linalg.eigvalsh(dual.T @ A @ dual, dual.T @ M @ dual).sum()
+    missed = 1 - captured / values.sum()
+    assert exact.objective_error == exact.subspace_error == 0
+    # the best sum found is below the optimum, and close to it
+    assert 0 <= info.objective_error <= missed + 1e-9
+    assert_allclose(info.objective_error, missed, rtol=0.2, atol=1e-6)
+
+
+def test_the_error_of_the_check_is_left_out_on_request():
+    X, mask = two_domains()
+    _, _, info = tca_components(
+        X, mask, n_components=2, gamma=0.1, eigen_solver="nystroem", verify=False
+    )
+    assert np.isnan(info.objective_error) and np.isnan(info.subspace_error)
+
+
+def test_equal_rows_and_one_row_have_no_components():
+    for X in (np.ones((1, 2)), np.ones((9, 2))):
+        for eigen_solver in ("dense", "nystroem"):
+            W, values, info = tca_components(
+                X,
+                np.zeros(len(X), dtype=bool),
+                n_components=1,
+                gamma=0.1,
+                eigen_solver=eigen_solver,
+            )
+            assert_allclose(values, 0.0, atol=1e-12)
+            assert np.all(np.isfinite(W)) and info.objective_error == 0
+
+
+def test_components_that_lanczos_did_not_find_are_announced():
+    X, mask = two_domains(n=500, m=200, d=100)
+    W, values, info = tca_components(
+        X,
+        mask,
+        n_components=10,
+        gamma=median_gamma(X),
+        eigen_solver="lanczos",
+        max_iter=1,
+    )
+    assert np.any(np.all(W == 0, axis=0)) and np.any(values == 0)
+    assert not info.converged and info.eigen_residual >= 1
+
+
 def test_float32_stays_float32():
     X, mask = two_domains(n=300, m=200)
     high, _, _ = tca_components(X, mask, n_components=2, gamma=0.1)
