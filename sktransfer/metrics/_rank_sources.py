@@ -528,7 +528,8 @@ def _transferability(score, data, models, options):
             )
             values.append(float(value))
             notes.append("")
-        except (TypeError, ValueError) as error:  # TypeError: the model cannot tell
+        except (AttributeError, TypeError, ValueError) as error:
+            # the first two: the model has no features, probabilities or predictions
             values.append(np.nan)
             notes.append(str(error))
     nothing = np.full(len(values), np.nan)
