@@ -454,7 +454,12 @@ def _fit_alone(estimator, data, rows, params):
 
 def _similarity(score, data, options):
     sample = _sample(data, options, labeled=score.needs_target_labels)
-    X = check_array(sample.X, accept_sparse="csr", dtype=np.float64)
+    try:
+        X = check_array(sample.X, accept_sparse="csr", dtype=np.float64)
+    except ValueError as error:  # text or NaN, which only the estimator understands
+        nothing = np.full(len(data.sources), np.nan)
+        note = f"similarity needs numeric columns; transform X first ({error})"
+        return nothing, nothing, nothing, [note] * len(nothing)
     table = compare_domains(
         X.toarray() if sparse.issparse(X) else X,
         sample.y if score.needs_source_labels else None,

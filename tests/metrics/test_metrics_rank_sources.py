@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from sktransfer import metrics
 from sktransfer.baselines import Pooled, SourceOnly
@@ -280,6 +280,19 @@ def test_containers_order_jobs_and_samples(data):
         plain, sparse.coo_array(X), y, domain, scores=["mmd", "ntg"], random_state=0
     )
     assert_allclose(thin["value"], dense["value"])
+
+
+def test_columns_that_only_the_estimator_understands():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.RandomState(0)
+    X = pandas.DataFrame({"a": rng.choice(list("xyz"), 60)})
+    y, domain = (X["a"] == "x").astype(int), np.repeat([1, -1], 30)
+    estimator = make_pipeline(OneHotEncoder(), Pooled(LogisticRegression()))
+    found = rank_sources(estimator, X, y, domain)["score"].tolist()
+    assert found == ["leep", "nce", "h_score", "logme", "ntg"]
+    table = rank_sources(estimator, X, y, domain, scores=["mmd"])
+    assert table["note"][0].startswith("similarity needs numeric columns")
+    assert not table["selected"].any()
 
 
 def test_samples_keep_labeled_rows_for_scores_that_need_them():

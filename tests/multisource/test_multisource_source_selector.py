@@ -245,5 +245,7 @@ def test_errors(data):
         fit(data, n_sources=0)
     with pytest.raises(UnlabeledTargetError, match="needs labeled target rows"):
         fit((X, np.where(domain < 0, -1, y), domain), source_score="ntg")
+    with pytest.raises(ValueError, match="numeric columns; transform X first"):
+        fit((np.where(X > 3, np.nan, X), y, domain))
     with pytest.raises(ValueError, match="source_score='leep' needs classes"):
         fit((X, X[:, 0], domain), Pooled(Ridge()), source_score="leep")
