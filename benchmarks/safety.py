@@ -42,6 +42,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktransfer._solvers.aggregation import blend_weight
 from sktransfer.base import get_transfer_tags
 from sktransfer.baselines import Pooled, SourceOnly
 from sktransfer.feature import TCA
@@ -52,7 +53,7 @@ from sktransfer.hypothesis import (
 )
 from sktransfer.instance import KMM
 from sktransfer.multisource import UOWQ, MMDWeightedEnsemble
-from sktransfer.safe import SAFEW, TransferGuard
+from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
 
 SETS = {
     "first": [
@@ -80,11 +81,14 @@ SETS = {
     ],
 }
 N_SOURCE, N_TEST, N_UNLABELED, N_COMPONENTS = 400, 1000, 100, 30
+RISKS = 0.2, 0.3, 0.4, 0.5  # of the blend; "select" takes the guard's default
 HURT = {"accuracy": 0.01, "auc": 0.01, "r2": 0.02}
 FIELDS = [
     "method", "set", "half", "target", "size", "seed", "metric", "n_labeled",
-    "target_only", "always", "select", "aggregate", "weight", "ntg", "seconds",
+    "target_only", "always", "select", *(f"aggregate {q}" for q in RISKS), "ntg",
+    "seconds",
 ]  # fmt: skip
+POLICIES = "always", "select", *(f"aggregate {q}" for q in RISKS)
 
 
 def learner(metric):
@@ -107,6 +111,7 @@ def methods(metric):
         "UOWQ": UOWQ(base),
         "MMD ensemble": MMDWeightedEnsemble(base),
         "SAFEW": SAFEW(base),
+        "reliable": ReliableTransfer(base, n_permutations=99),
     }
     if metric == "r2":
         return common | {"SecureRLS": SecureRLS(), "prior": PositiveTransferRidge()}
@@ -231,11 +236,13 @@ def run(name, half, target, size, seed, metric, parts, wanted):
             for model in (guard.target_only_, guard.transfer_)
         )
         select = f1 if guard.harm_probability_ <= guard.risk else f0
-        predictions = f0, f1, select, outputs(guard, X_test, classes)
+        weights = [blend_weight(guard.weight_posterior_, q) for q in RISKS]
+        blends = [(1 - w) * f0 + w * f1 for w in weights]
+        predictions = f0, f1, select, *blends
         scores = [score(metric, y_test, p, classes) for p in predictions]
         values = (
             method, name, half, target, size, seed, metric, len(yl), *scores,
-            guard.weights_[-1], guard.ntg_, seconds,
+            guard.ntg_, seconds,
         )  # fmt: skip
         records.append(dict(zip(FIELDS, values, strict=True)))
     return records
@@ -270,7 +277,7 @@ def summary(records, policy):
     return {
         "hurt": 100 * np.mean(gain < -limit),
         "mean": gain.mean(),
-        "kept": 100 * np.maximum(gain, 0).sum() / max(attainable, 1e-12),
+        "kept": 100 * np.maximum(gain, 0).sum() / attainable if attainable else np.nan,
         "worst run": gain.min(),
         "worst task": np.mean(tasks[worst]),
         "which": f"{worst[0]}/{worst[1]}/{'few' if worst[2] == 0 else 'more'}",
@@ -279,7 +286,7 @@ def summary(records, policy):
 
 def table(records):
     """Return the lines of the table: groups of runs x policies."""
-    head = f"{'runs':<26}{'policy':<11}{'n':>6}{'hurt %':>8}{'mean':>8}{'kept %':>8}"
+    head = f"{'runs':<26}{'policy':<15}{'n':>6}{'hurt %':>8}{'mean':>8}{'kept %':>8}"
     lines = [head + f"{'worst run':>11}{'worst task':>12}"]
     groups = {"all": records}
     for field in ("method", "half", "size"):
@@ -288,10 +295,10 @@ def table(records):
     for kind, test in (("classification", False), ("regression", True)):
         groups[kind] = [r for r in records if (r["metric"] == "r2") == test]
     for group, chosen in groups.items():
-        for policy in ("always", "select", "aggregate") if chosen else ():
+        for policy in POLICIES if chosen else ():
             s = summary(chosen, policy)
             lines.append(
-                f"{group:<26}{policy:<11}{len(chosen):>6}{s['hurt']:>8.1f}"
+                f"{group:<26}{policy:<15}{len(chosen):>6}{s['hurt']:>8.1f}"
                 f"{s['mean']:>+8.3f}{s['kept']:>8.1f}{s['worst run']:>+11.3f}"
                 f"{s['worst task']:>+12.3f} {s['which']}"
             )

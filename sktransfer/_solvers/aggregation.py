@@ -36,23 +36,46 @@ class BlendInfo:
     dof: int
 
 
-def blend_weight(
-    residual_0: Array, residual_1: Array, *, quantile: float
-) -> tuple[float, BlendInfo]:
-    r"""Return a quantile of the posterior of the transfer weight on [0, 1].
+def blend_posterior(residual_0: Array, residual_1: Array) -> BlendInfo:
+    r"""Return the posterior of the transfer weight before it is cut to [0, 1].
 
     For Gaussian residuals of unknown variance (prior :math:`1/\sigma^2`) and a
-    uniform prior of w on [0, 1] the posterior density is proportional to
+    uniform prior of w the posterior density is proportional to
     :math:`R(w)^{-n/2}`. As R is a parabola this is Student's t with n - 1 degrees of
     freedom, centered at the minimizer :math:`w^*`, with the scale
-    :math:`\sqrt{R(w^*) / (c (n - 1))}`, truncated to [0, 1]. Its quantile is exact.
-    Without evidence (one row, or equal models) the posterior is the prior and the
-    weight is ``quantile``.
+    :math:`\sqrt{R(w^*) / (c (n - 1))}`.
 
     Parameters
     ----------
     residual_0, residual_1 : ndarray of shape (n, k)
         Residuals of the target-only and of the transfer model on the same rows.
+
+    Returns
+    -------
+    info : BlendInfo
+        Center, scale and degrees of freedom; no evidence with one row or where the
+        models are equal.
+    """
+    e = np.asarray(residual_0, dtype=np.float64)
+    step = e - np.asarray(residual_1, dtype=np.float64)
+    n = len(e)
+    curvature = float(np.sum(step**2))
+    if n < 2 or curvature <= np.finfo(float).eps * float(np.sum(e**2)):
+        return BlendInfo(float("nan"), float("inf"), max(n - 1, 0))
+    center = float(np.sum(e * step)) / curvature
+    least = float(np.sum((e - center * step) ** 2))
+    scale = float(np.sqrt(least / (curvature * (n - 1))))
+    return BlendInfo(center, scale, n - 1)
+
+
+def blend_weight(info: BlendInfo, quantile: float) -> float:
+    """Return a quantile of the posterior of the transfer weight on [0, 1].
+
+    Parameters
+    ----------
+    info : BlendInfo
+        Posterior of :func:`blend_posterior`; it is truncated to [0, 1]. Without
+        evidence the prior is left, whose quantile is ``quantile``.
     quantile : float in (0, 1)
         Probability, given the rows, that the best weight is below the returned one.
 
@@ -60,20 +83,12 @@ def blend_weight(
     -------
     weight : float
         Weight of the transfer model, in [0, 1].
-    info : BlendInfo
-        Center, scale and degrees of freedom.
     """
-    e = np.asarray(residual_0, dtype=np.float64)
-    step = e - np.asarray(residual_1, dtype=np.float64)
-    n = len(e)
-    curvature = float(np.sum(step**2))
-    if n < 2 or curvature <= np.finfo(float).eps * float(np.sum(e**2)):
-        return quantile, BlendInfo(float("nan"), float("inf"), max(n - 1, 0))
-    center = float(np.sum(e * step)) / curvature
-    least = float(np.sum((e - center * step) ** 2))
-    scale = float(np.sqrt(least / (curvature * (n - 1))))
-    weight = _truncated_t_quantile(center, scale, n - 1, quantile)
-    return weight, BlendInfo(center, scale, n - 1)
+    if not np.isfinite(info.standard_error):
+        return quantile
+    return _truncated_t_quantile(
+        info.minimizer, info.standard_error, info.dof, quantile
+    )
 
 
 def _truncated_t_quantile(

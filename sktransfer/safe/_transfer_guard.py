@@ -20,7 +20,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import check_scorable, take_rows
-from sktransfer._solvers.aggregation import blend_weight
+from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 from sktransfer.base import (
     TransferMetaEstimator,
@@ -108,6 +108,10 @@ class TransferGuard(TransferMetaEstimator):
         95 % confidence interval of the gap.
     harm_probability_ : float
         Probability of a positive gap, by the t that the interval comes from.
+    weight_posterior_ : object
+        What the held-out rows say about the best weight of transfer: its attributes
+        ``minimizer``, ``standard_error`` and ``dof`` are those of the Student t
+        under *Aggregate*, before it is cut to [0, 1].
     transferred_ : bool
         Whether the sources have a part in the prediction.
     weights_ : ndarray of shape (n_models,)
@@ -234,6 +238,7 @@ class TransferGuard(TransferMetaEstimator):
             self.models_ = [self.target_only_]
             self.ntg_, self.ntg_interval_ = 0.0, np.zeros(2)
             self.harm_probability_ = 0.5
+            self.weight_posterior_ = BlendInfo(np.nan, np.inf, 0)
             self.n_held_out_ = 0
             weights = np.ones(1)
         else:
@@ -304,12 +309,13 @@ class TransferGuard(TransferMetaEstimator):
         )
         self.n_held_out_ = len(np.unique(np.concatenate([[], *(t for _, t in folds)])))
         residuals = self._cross_fit(data, folds, fit_params)
+        self.weight_posterior_ = blend_posterior(*residuals)
         if self.policy == "safew":
             return self._project(data, fit_params)
         if self.policy == "select":
             weight = float(self.harm_probability_ <= self.risk)
         else:
-            weight, _ = blend_weight(*residuals, quantile=self.risk)
+            weight = blend_weight(self.weight_posterior_, self.risk)
         weight = weight if weight >= _LEAST_WEIGHT else 0.0
         return np.array([1 - weight, weight])
 

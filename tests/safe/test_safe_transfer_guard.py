@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sktransfer._solvers.aggregation import blend_weight
+from sktransfer._solvers.aggregation import blend_posterior, blend_weight
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics import make_ntg_scorer
@@ -110,7 +110,7 @@ def test_weight_is_the_posterior_quantile_of_leave_one_out():
         for k, rows in enumerate((rest, both)):
             model = Ridge().fit(X[rows], y[rows])
             residuals[k, i] = y[row] - model.predict(X[[row]])
-    weight, _ = blend_weight(*residuals, quantile=0.25)
+    weight = blend_weight(blend_posterior(*residuals), 0.25)
     assert 0 < weight < 1
     assert_allclose(guard.weights_, [1 - weight, weight])
     assert guard.n_held_out_ == 9
