@@ -53,22 +53,19 @@ def _dte(source, target, seed):
 
 
 def _label_informed(source, target, seed):
-    labeled = target[2]
-    return label_informed_divergence(
-        *source, target[0][labeled], target[1][labeled], random_state=seed
-    )
+    return label_informed_divergence(*source, *target, random_state=seed)
 
 
 def _model_q(source, target, seed):
     """Q statistic of a source model and a cross-validated target model."""
-    X, y = target[0][target[2]], target[1][target[2]]
+    X, y = target
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     target_predictions = cross_val_predict(model, X, y, cv=3)
     return q_statistic(y, model.fit(*source).predict(X), target_predictions)
 
 
 # name: (function of one source, whether large means similar)
-_MEASURES = {
+MEASURES = {
     "mmd": (_on_rows(mmd), False),
     "coral_distance": (_on_rows(coral_distance), False),
     "proxy_a_distance": (_seeded(proxy_a_distance), False),
@@ -85,8 +82,9 @@ _MEASURES = {
     "q_statistic": (_model_q, True),
     "azab_weights": (None, True),
 }
-_SOURCE_LABELS = {"domain_transferability_estimation"}
-_ALL_LABELS = {"label_informed_divergence", "q_statistic", "azab_weights"}
+# measures of source labels alone, and of labels of source and target
+SOURCE_LABELS = {"domain_transferability_estimation"}
+TARGET_LABELS = {"label_informed_divergence", "q_statistic", "azab_weights"}
 _DEFAULT = ("mmd", "coral_distance", "proxy_a_distance", "wasserstein", "gaussian_kl")
 
 
@@ -203,17 +201,17 @@ def compare_domains(
 def _names(measures, data):
     if measures is None:
         return list(_DEFAULT)
-    allowed = set(_MEASURES)
+    allowed = set(MEASURES)
     if data.y is None:
-        allowed -= _SOURCE_LABELS | _ALL_LABELS
+        allowed -= SOURCE_LABELS | TARGET_LABELS
     elif not data.n_labeled:
-        allowed -= _ALL_LABELS
+        allowed -= TARGET_LABELS
     if isinstance(measures, str):
-        return [name for name in _MEASURES if name in allowed]
-    unknown = [name for name in measures if name not in _MEASURES]
+        return [name for name in MEASURES if name in allowed]
+    unknown = [name for name in measures if name not in MEASURES]
     if unknown:
         raise ValueError(
-            f"measures holds {unknown[0]!r}; known are {', '.join(_MEASURES)}."
+            f"measures holds {unknown[0]!r}; known are {', '.join(MEASURES)}."
         )
     lacking = [name for name in measures if name not in allowed]
     if lacking:
@@ -222,7 +220,11 @@ def _names(measures, data):
 
 
 def _domains(data, max_samples, rng):
-    """Return ``[(X, y) of each source]`` and ``(X, y, labeled)`` of the target."""
+    """Return ``(X, y)`` of each source, of the target, and of its labeled rows.
+
+    The labeled rows are a sample of their own: of many rows with few labels a common
+    sample would hold hardly any.
+    """
 
     def sample(mask):
         rows = np.flatnonzero(mask)
@@ -231,29 +233,28 @@ def _domains(data, max_samples, rng):
         return np.sort(rng.choice(rows, max_samples, replace=False))
 
     y = np.zeros(len(data.X), dtype=int) if data.y is None else data.y
-    sources = [sample(data.rows_of(source)) for source in data.sources]
-    target = sample(data.is_target)
-    return (
-        [(data.X[rows], y[rows]) for rows in sources],
-        (data.X[target], y[target], data.labeled[target]),
-    )
+    samples = [sample(data.rows_of(source)) for source in data.sources]
+    samples += [sample(data.is_target), sample(data.is_labeled_target)]
+    *sources, target, labeled = ((data.X[rows], y[rows]) for rows in samples)
+    return sources, target, labeled
 
 
 def _evaluate(name, domains, seed, *, resample):
     """Return the values for all sources and notes on those that are undefined."""
-    sources, target = domains
+    sources, target, labeled = domains
+    if name in TARGET_LABELS:
+        target = labeled
     if resample:
         rng = np.random.RandomState(seed)
         sources = [_resampled(source, rng) for source in sources]
         target = _resampled(target, rng)
     if name == "azab_weights":
-        labeled = target[2]
         try:
-            weights = azab_weights(sources, target[0][labeled], target[1][labeled])
+            weights = azab_weights(sources, *target)
         except ValueError as error:
             return [np.nan] * len(sources), [str(error)] * len(sources)
         return list(weights), [""] * len(sources)
-    function, values, notes = _MEASURES[name][0], [], []
+    function, values, notes = MEASURES[name][0], [], []
     for source in sources:
         try:
             values.append(function(source, target, seed))
@@ -280,7 +281,7 @@ def _table(names, sources, values, notes, confidence_level):
         std_error[enough] = np.nanstd(columns, axis=1, ddof=1)
     half = norm.ppf((1 + confidence_level) / 2) * std_error
     n_measures, n_sources = value.shape
-    larger = np.array([_MEASURES[name][1] for name in names])
+    larger = np.array([MEASURES[name][1] for name in names])
     return {
         "source": np.tile(sources, n_measures),
         "measure": np.repeat(np.array(names, dtype=object), n_sources),

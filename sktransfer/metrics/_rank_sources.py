@@ -27,9 +27,9 @@ from sktransfer._domains import check_domains, source_id, take_rows
 from sktransfer.base import consumes_sample_domain, slice_params, without_sources
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics._compare_domains import (
-    _ALL_LABELS,
-    _MEASURES,
-    _SOURCE_LABELS,
+    MEASURES,
+    SOURCE_LABELS,
+    TARGET_LABELS,
     compare_domains,
 )
 from sktransfer.metrics._negative_transfer import cross_val_ntg
@@ -58,7 +58,7 @@ _SCORERS = {
 }
 _FOR_VALUES = {"logme"}  # the scorer that also takes real labels
 _DEFAULT = ("mmd", "coral_distance", "leep", "nce", "h_score", "logme", "ntg")
-SOURCE_SCORES = (*_MEASURES, *_SCORERS, "ntg")
+SOURCE_SCORES = (*MEASURES, *_SCORERS, "ntg")
 
 
 @dataclass(frozen=True)
@@ -315,14 +315,14 @@ def resolve_score(score, name=None):
     if callable(score):
         name = name or getattr(score, "__name__", None) or repr(score)
         return SourceScore(name, "transferability", True, scorer=score)
-    if score in _MEASURES:
+    if score in MEASURES:
         return SourceScore(
             name or score,
             "similarity",
-            _MEASURES[score][1],
-            needs_target_labels=score in _ALL_LABELS,
-            needs_source_labels=score in _ALL_LABELS | _SOURCE_LABELS,
-            needs_classes=score in _ALL_LABELS | _SOURCE_LABELS,
+            MEASURES[score][1],
+            needs_target_labels=score in TARGET_LABELS,
+            needs_source_labels=score in TARGET_LABELS | SOURCE_LABELS,
+            needs_classes=score in TARGET_LABELS | SOURCE_LABELS,
             measure=score,
         )
     if score in _SCORERS:

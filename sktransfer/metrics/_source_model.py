@@ -98,3 +98,13 @@ def source_probabilities(estimator, X):
             "model, e.g. by CalibratedClassifierCV, or score it by nce_scorer."
         )
     return np.asarray(estimator.predict_proba(X))
+
+
+def source_labels(estimator, X):
+    """Return the hard labels that a fitted source model gives to rows."""
+    if not hasattr(estimator, "predict"):
+        raise TypeError(
+            f"{type(estimator).__name__} has no predict. Score a transformer by a "
+            "scorer of its features, such as logme_scorer."
+        )
+    return np.asarray(estimator.predict(X))

@@ -11,13 +11,17 @@ from sktransfer.metrics._leep import leep, n_leep, nce
 from sktransfer.metrics._logme import logme
 from sktransfer.metrics._otce import otce
 from sktransfer.metrics._silhouette import silhouette
-from sktransfer.metrics._source_model import source_features, source_probabilities
+from sktransfer.metrics._source_model import (
+    source_features,
+    source_labels,
+    source_probabilities,
+)
 from sktransfer.metrics._transrate import transrate
 
 _RESPONSES = {
     "features": source_features,
     "predict_proba": source_probabilities,
-    "predict": lambda estimator, X: estimator.predict(X),
+    "predict": source_labels,
 }
 
 
@@ -62,6 +66,8 @@ def make_transferability_scorer(score_func, *, response="features", **kwargs):
 
 
 class _Scorer:
+    """Callable ``(estimator, X, y)`` on labeled target rows; higher is better."""
+
     def __init__(self, score_func, response, kwargs):
         self.score_func = score_func
         self.response = response
@@ -119,6 +125,8 @@ def make_otce_scorer(X_source=None, y_source=None, **kwargs):
 
 
 class _OTCEScorer:
+    """Callable ``(estimator, X, y, sample_domain)``; higher is better."""
+
     def __init__(self, X_source, y_source, kwargs):
         self.X_source = X_source
         self.y_source = y_source

@@ -205,3 +205,16 @@ def test_covariance_measures_are_monotone_in_the_subspace_shift():
     for measure in ("coral_distance", "gaussian_kl"):
         increases, values = _increases(table, measure)
         assert increases, (measure, values)
+
+
+def test_few_labels_among_many_rows_are_all_used():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(1060, 2))
+    y = (X[:, 0] + 2 * rng.normal(size=1060) > 0).astype(int)
+    domain = np.repeat([1, -1], [60, 1000])
+    y[72:] = -1
+    table = compare_domains(
+        X, y, domain, measures=["azab_weights", "q_statistic"], max_samples=60,
+        n_bootstrap=0, random_state=0,
+    )  # fmt: skip
+    assert np.isfinite(table["value"]).all()

@@ -189,3 +189,9 @@ def test_unlabeled_rows_are_not_scored(fitted):
     model, X, y = fitted
     with pytest.raises(UnlabeledTargetError):
         metrics.logme_scorer(model, X, np.where(y == 10, np.nan, y))
+
+
+def test_a_source_model_that_does_not_predict_is_refused():
+    scaler = StandardScaler().fit([[0.0], [1.0]])
+    with pytest.raises(TypeError, match="has no predict"):
+        metrics.nce_scorer(scaler, [[0.0], [1.0]], [0, 1])
