@@ -42,8 +42,8 @@ class SSTCA(KernelComponents):
         Label kernel: 1 for rows of one class, or the product of standardized real
         labels. "auto" takes labels with a fractional part as real.
     kernel : str or callable, default="rbf"
-        Kernel of the rows: "linear", "rbf", "poly", "sigmoid", "laplacian", "cosine", or
-        a callable that takes two rows.
+        Kernel of the rows: "linear", "rbf", "poly", "sigmoid", "laplacian",
+        "cosine", or a callable that takes two rows.
     gamma : {"median", "scale"}, float in (0, inf) or None, default="median"
         Width of the kernel. "median": one over the median squared distance of all
         rows; "scale": one over n_features times the variance; None: 1 / n_features.

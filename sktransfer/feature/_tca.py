@@ -98,8 +98,8 @@ class TCA(KernelComponents):
         less the distance of the domains counts; as it grows the components become
         the leading eigenvectors of :math:`KHK`, a form of kernel PCA.
     kernel : str or callable, default="rbf"
-        Kernel: "linear", "rbf", "poly", "sigmoid", "laplacian", "cosine", or
-        a callable that takes two rows.
+        Kernel: "linear", "rbf", "poly", "sigmoid", "laplacian",
+        "cosine", or a callable that takes two rows.
     gamma : {"median", "scale"}, float in (0, inf) or None, default="median"
         Width of the kernel. "median": one over the median squared distance of all
         rows; "scale": one over n_features times the variance; None: 1 / n_features.

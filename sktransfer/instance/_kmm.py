@@ -71,8 +71,8 @@ def kmm_weights(
     X_target : {array-like, sparse matrix} of shape (n_target, n_features)
         Target rows, labeled or not.
     kernel : str or callable, default="rbf"
-        Positive semidefinite kernel: "linear", "rbf", "poly", "sigmoid", "laplacian", "cosine", or
-        a callable that takes two rows.
+        Positive semidefinite kernel: "linear", "rbf", "poly", "sigmoid", "laplacian",
+        "cosine", or a callable that takes two rows.
     gamma : {"median", "scale"}, float in (0, inf) or None, default="median"
         Width of the kernel. "median": one over the median squared distance of all
         rows; "scale": one over n_features times the variance; None: 1 / n_features.
@@ -205,8 +205,8 @@ class KMM(KernelParametersMixin, TransferMetaEstimator):
     estimator : estimator
         Classifier or regressor whose ``fit`` takes ``sample_weight``.
     kernel : str or callable, default="rbf"
-        Positive semidefinite kernel: "linear", "rbf", "poly", "sigmoid", "laplacian", "cosine", or
-        a callable that takes two rows.
+        Positive semidefinite kernel: "linear", "rbf", "poly", "sigmoid", "laplacian",
+        "cosine", or a callable that takes two rows.
     gamma : {"median", "scale"}, float in (0, inf) or None, default="median"
         Width of the kernel. "median": one over the median squared distance of all
         rows; "scale": one over n_features times the variance; None: 1 / n_features.
