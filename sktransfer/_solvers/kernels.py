@@ -269,8 +269,34 @@ def kernel_product(
         The product, in float64.
     """
     out = np.empty((X.shape[0], *right.shape[1:]))
+    if kernel_options.get("kernel", "rbf") == "rbf" and not (
+        sparse.issparse(X) or sparse.issparse(Y)
+    ):
+        gamma = kernel_options.get("gamma")
+        gamma = 1.0 / X.shape[1] if gamma is None else float(gamma)
+        return _rbf_product(X, Y, right, gamma, working_memory, out)
     for rows in row_batches(X.shape[0], Y.shape[0], working_memory=working_memory):
         out[rows] = kernel_matrix(X[rows], Y, **kernel_options) @ right
+    return out
+
+
+def _rbf_product(
+    X: Any, Y: Any, right: Array, gamma: float, working_memory: float, out: Array
+) -> Array:
+    """Multiply with an RBF kernel, its exponent formed by one matrix product."""
+    X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
+    center = Y.mean(axis=0)  # short rows keep the rounding of the exponent small
+    Y = Y - center
+    columns = np.column_stack(
+        [Y, np.ones(len(Y)), -gamma * np.einsum("ij,ij->i", Y, Y)]
+    )
+    for rows in row_batches(X.shape[0], Y.shape[0], working_memory=working_memory):
+        part = X[rows] - center
+        square = -gamma * np.einsum("ij,ij->i", part, part)
+        block = np.column_stack([2 * gamma * part, square, np.ones(len(part))])
+        exponent = block @ columns.T
+        np.minimum(exponent, 0.0, out=exponent)
+        out[rows] = np.exp(exponent, out=exponent) @ right
     return out
 
 
