@@ -313,9 +313,14 @@ def installed(library):
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def chosen_methods(peers):
+def chosen_methods(peers, only):
     libraries = {name: peers and installed(name) for name in ("skada", "adapt")}
-    kept = [key for key in METHODS if libraries.get(key[1].split(",")[0], True)]
+    kept = [
+        key
+        for key in METHODS
+        if libraries.get(key[1].split(",")[0], True)
+        and any(part in ": ".join(key) for part in only)
+    ]
     return kept, peers and not libraries["adapt"]
 
 
@@ -436,6 +441,9 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     parser.add_argument("--peers", action="store_true", help="skada and adapt too")
     parser.add_argument("--large", action="store_true", help="up to 10^6 rows")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="parts of 'problem: method' to keep"
+    )
     parser.add_argument("--limit", type=float, default=120.0, help="CPU s per cell")
     parser.add_argument("--out", type=Path, default=Path("benchmark_results"))
     parser.add_argument("--cell", type=json.loads, help=argparse.SUPPRESS)
@@ -443,7 +451,7 @@ def main():
     if arguments.cell:
         run_cell(arguments.cell)
         return
-    methods, reference = chosen_methods(arguments.peers)
+    methods, reference = chosen_methods(arguments.peers, arguments.only)
     rows = []
     for row in measure(arguments, methods):
         rows.append(row)

@@ -378,8 +378,10 @@ def _solve_low_rank(
     dtype = _factor_type(X_source, landmarks.rank, memory_budget)
     G = landmarks.transform(X_source, dtype)
     residual = landmarks.residual(X_source, G)
-    # the diagonal keeps k(x, x) exact: without it weight piles up on few rows
-    diagonal = residual + 1e-12 * float(np.mean(residual) + 1.0)
+    # what the features leave out comes back as a diagonal: without it weight piles up
+    # on few rows. One value for all, as a diagonal that keeps k(x, x) exact would be 0
+    # on the landmarks and favor them
+    diagonal = float(np.mean(residual)) * (1 + 1e-12) + 1e-12
     columns = _columns(G, n * landmarks.mean(X_target), diagonal, problem)
     weights, info = _solve_columns(columns, problem)
     error, stderr = _approximation_error(
