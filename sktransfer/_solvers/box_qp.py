@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from sktransfer._solvers.kernels import symmetric_product
 from sktransfer._solvers.low_rank import pivoted_cholesky
 from sktransfer._solvers.projections import minimize_linear, project_box_slab
 
@@ -147,6 +148,7 @@ class DenseForm:
 
     def __init__(self, K: Array, *, direct_size: int = 700) -> None:
         self.K = K
+        self._multiply = symmetric_product(K)
         n = K.shape[0]
         self._direct = n <= direct_size
         self._slow = False
@@ -161,7 +163,7 @@ class DenseForm:
         norm = 0.0
         for _ in range(6):
             x /= np.linalg.norm(x)
-            x = self.K @ x - (self.G @ x) @ self.G
+            x = self._multiply(x) - (self.G @ x) @ self.G
             norm = float(np.linalg.norm(x))
             if norm == 0.0:
                 break
@@ -174,8 +176,7 @@ class DenseForm:
 
     def matvec(self, x: Array) -> Array:
         """Multiply."""
-        product: Array = self.K @ x
-        return product
+        return self._multiply(x)
 
     def shifted(self, d: Array, t: float) -> tuple[Solve, Solve]:
         """Prepare solvers of (K + diag(d) + t 11') x = r."""
@@ -189,7 +190,7 @@ class DenseForm:
 
         def accurate(r: Array) -> Array:
             x, n_iter = conjugate_gradients(
-                lambda v: self.K @ v + d * v + t * v.sum(), r, cheap
+                lambda v: self._multiply(v) + d * v + t * v.sum(), r, cheap
             )
             self._slow = self._slow or n_iter > 20
             return x

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.linalg import blas
 from sklearn.metrics.pairwise import (
     euclidean_distances,
     manhattan_distances,
@@ -298,6 +299,21 @@ def _rbf_product(
         np.minimum(exponent, 0.0, out=exponent)
         out[rows] = np.exp(exponent, out=exponent) @ right
     return out
+
+
+def symmetric_product(K: Array) -> Callable[[Array], Array]:
+    """Prepare products of a symmetric matrix with vectors that read half of it."""
+    names = {np.dtype(np.float64): "dsymv", np.dtype(np.float32): "ssymv"}
+    if K.dtype not in names or not K.flags.c_contiguous:
+        return lambda x: np.asarray(K @ x)
+    symv = getattr(blas, names[K.dtype])
+    transposed = K.T  # what BLAS calls column-major order
+
+    def multiply(x: Array) -> Array:
+        product: Array = symv(1.0, transposed, x, lower=1)
+        return product
+
+    return multiply
 
 
 def kernel_row_means(X: Any, Y: Any, **kernel_options: Any) -> Array:

@@ -30,6 +30,7 @@ from sktransfer._solvers.kernels import (
     KernelSpec,
     kernel_matrix,
     kernel_product,
+    symmetric_product,
 )
 from sktransfer._solvers.low_rank import fit_landmarks
 
@@ -250,8 +251,10 @@ def _lanczos(
     u = K @ v.astype(K.dtype)
     whiten = _Whitening(u, mu)
 
+    product = symmetric_product(K)
+
     def multiply(y: Array) -> Array:
-        return whiten(K @ _center(K @ whiten(y.ravel())))
+        return whiten(product(_center(product(whiten(y.ravel())))))
 
     start = rng.standard_normal(n).astype(K.dtype)
     eps = float(np.finfo(K.dtype).eps)
@@ -260,7 +263,7 @@ def _lanczos(
         n,
         q,
         start,
-        tol=max(1e-3 * tol, eps),
+        tol=max(0.1 * tol, eps),
         max_iter=max_iter,
         dtype=K.dtype,
     )
