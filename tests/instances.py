@@ -10,6 +10,7 @@ from sklearn.linear_model import (
     LogisticRegression,
     Ridge,
 )
+from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
@@ -70,6 +71,7 @@ ESTIMATORS = [
     TransferGuard(Pooled(LogisticRegression()), cv=3),
     TransferGuard(Pooled(Ridge()), cv=3, policy="aggregate"),
     TransferGuard(Pooled(Ridge()), cv=3, policy="safew"),
+    TransferGuard(Pooled(LinearSVC(dual=False)), cv=3, policy="aggregate"),
     ReliableTransfer(LogisticRegression()),
     ReliableTransfer(Ridge(), alpha=0.5, mitigation=KMM(Ridge())),
     UOWQ(LogisticRegression()),

@@ -5,7 +5,6 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sktransfer.baselines import Pooled
 from sktransfer.exceptions import UnlabeledTargetError
@@ -13,13 +12,6 @@ from sktransfer.instance import KMM
 from sktransfer.safe import ReliableTransfer, TransferGuard
 from sktransfer.utils import parametrize_with_transfer_checks
 from sktransfer.utils.estimator_checks import make_problem
-
-ESTIMATORS = [ReliableTransfer(Ridge())]
-
-
-@parametrize_with_checks(ESTIMATORS)
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
 
 
 def shifted_problem(estimator, **options):

@@ -13,7 +13,6 @@ from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sktransfer._solvers.aggregation import blend_posterior, blend_weight
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
@@ -21,25 +20,6 @@ from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics import make_ntg_scorer
 from sktransfer.model_selection import StratifiedTargetKFold
 from sktransfer.safe import TransferGuard
-from sktransfer.utils import parametrize_with_transfer_checks
-
-GUARDS = [
-    TransferGuard(Pooled(Ridge())),
-    TransferGuard(Pooled(LogisticRegression()), policy="aggregate"),
-    TransferGuard(Pooled(LinearSVC(dual=False)), policy="aggregate", cv=3),
-]
-
-
-@parametrize_with_checks(GUARDS)
-def test_scikit_learn_contract(estimator, check):
-    check(estimator)
-
-
-@parametrize_with_transfer_checks(
-    [GUARDS[0], GUARDS[1], TransferGuard(Pooled(Ridge()), policy="safew", cv=2)]
-)
-def test_transfer_contract(estimator, check):
-    check(estimator)
 
 
 def regression(seed=0, n_source=60, n_target=12, sign=1.0, noise=0.1, n_sources=1):
