@@ -329,7 +329,8 @@ def cells(sizes, methods, limit, large):
         for problem, method in methods:
             yield problem, method, n, n, {}, limit, 1
     for problem, method, n_source, n_target, options in LARGE if large else ():
-        yield problem, method, n_source, n_target, options, 900, 2
+        if (problem, method) in methods:
+            yield problem, method, n_source, n_target, options, 900, 2
 
 
 def measure(arguments, methods):

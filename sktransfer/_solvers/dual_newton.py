@@ -213,18 +213,24 @@ def _proximal_steps(
     unit, center = mean_diagonal(problem), _feasible(problem)
     # the Frank-Wolfe gap is of the order of the root of the dual method's own
     goal, total = max(0.1 * tol**2, 1e-24), 0
-    best, lowest = center, np.inf
+    best, lowest, plain = center, np.inf, 0
     while True:
         prox = np.maximum(floor * unit - problem.e, 0.0)
-        first = max(goal, 1e-6) if floor > 0.1 else goal
+        raised = bool(np.any(prox > 0))
+        loose = goal
+        if raised and floor > 0.1:
+            loose = max(goal, 1e-6)
+        elif not raised and plain == 0:
+            loose = max(goal, 0.01 * tol)
         limit = min(_ROUND, max_iter - total)
-        b, y, steps = _newton(problem, y, prox, center, first, limit)
+        b, y, steps = _newton(problem, y, prox, center, loose, limit)
         total += steps
+        plain += not raised
         gap = frank_wolfe_gap(problem, b)
         if gap < lowest:
             best, lowest = b, gap
         stuck = gap > 100 * lowest or (steps == 0 and floor < 1e-8)
-        if lowest <= tol or stuck or total >= max_iter or not np.any(prox > 0):
+        if lowest <= tol or stuck or total >= max_iter or plain == 2:
             return best, total
         center, floor = b, floor / 10
 
