@@ -392,7 +392,7 @@ def plot(rows, path):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
-    markers = dict(zip(METHODS, "osv^<>osv^xx+", strict=False))
+    markers = dict(zip(METHODS, "osv^<>osv^x+", strict=False))
     for problem, axis in zip(("KMM", "TCA"), axes, strict=True):
         names = dict.fromkeys(
             (r["problem"], r["method"])
@@ -403,12 +403,14 @@ def plot(rows, path):
             points = [
                 (r["n_source"], r["cpu_s"])
                 for r in rows
-                if (r["problem"], r["method"]) == key and r["status"] == "ok"
+                if (r["problem"], r["method"]) == key
+                and r["status"] == "ok"
+                and r["cpu_s"] > 0.001
             ]
             style = ":" if key[0] == "yardstick" else "-"
             ours = key[1].startswith("sktransfer")
             axis.plot(
-                *zip(*points, strict=True),
+                *np.array(points).reshape(-1, 2).T,
                 style,
                 marker=markers.get(key, "*"),
                 linewidth=2.5 if ours else 1.2,
