@@ -419,7 +419,8 @@ def plot(rows, path):
             )
         axis.set(xscale="log", yscale="log", xlabel="source rows", title=problem)
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8)
+        if names:
+            axis.legend(fontsize=8)
     axes[0].set_ylabel("processor seconds")
     figure.tight_layout()
     figure.savefig(path, dpi=120)

@@ -321,7 +321,7 @@ def leading_pairs(
             v0=start,
             tol=tol,
             maxiter=max_iter,
-            ncv=min(n, max(2 * q + 8, 24)),
+            ncv=min(n, max(3 * q + 6, 24)),
         )
     except ArpackNoConvergence as stopped:
         values = np.zeros(q)
