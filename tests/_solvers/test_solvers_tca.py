@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import linalg, sparse
+from scipy.sparse.linalg import ArpackNoConvergence
+from sklearn.exceptions import ConvergenceWarning
 
+from sktransfer._solvers import tca
 from sktransfer._solvers.kernels import kernel_matrix, median_gamma
 from sktransfer._solvers.low_rank import fit_landmarks
 from sktransfer._solvers.sstca import (
@@ -14,6 +17,7 @@ from sktransfer._solvers.sstca import (
     sstca_components,
 )
 from sktransfer._solvers.tca import domain_vector, embedding_signs, tca_components
+from sktransfer.feature import TCA
 
 
 def two_domains(n=70, m=50, d=4, seed=0):
@@ -221,18 +225,25 @@ def test_equal_rows_and_one_row_have_no_components():
             assert np.all(np.isfinite(W)) and info.objective_error == 0
 
 
-def test_components_that_lanczos_did_not_find_are_announced():
-    X, mask = two_domains(n=500, m=200, d=100)
+def test_components_that_lanczos_did_not_find_are_announced(monkeypatch):
+    X, mask = two_domains(n=300, m=200)
+    found = tca.eigsh
+
+    def stops_early(operator, **options):
+        values, vectors = found(operator, **options)
+        raise ArpackNoConvergence("stopped", values[-2:], vectors[:, -2:])
+
+    monkeypatch.setattr(tca, "eigsh", stops_early)
     W, values, info = tca_components(
-        X,
-        mask,
-        n_components=10,
-        gamma=median_gamma(X),
-        eigen_solver="lanczos",
-        max_iter=1,
+        X, mask, n_components=4, gamma=0.1, eigen_solver="lanczos"
     )
-    assert np.any(np.all(W == 0, axis=0)) and np.any(values == 0)
+    assert np.all(values[:2] > 0) and np.all(values[2:] == 0)
+    assert np.all(W[:, 2:] == 0) and np.all(np.any(W[:, :2] != 0, axis=0))
     assert not info.converged and info.eigen_residual >= 1
+    with pytest.warns(ConvergenceWarning, match="relative residual of 1"):
+        TCA(4, gamma=0.1, eigen_solver="lanczos").fit(
+            X, sample_domain=np.where(mask, 1, -1)
+        )
 
 
 def test_float32_stays_float32():
