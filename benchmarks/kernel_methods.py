@@ -185,7 +185,7 @@ def dense_eigh(X_source, X_target, gamma):
 
 
 METHODS = {
-    ("KMM", "sktransfer"): (our_kmm, {}),
+    ("KMM", "sktransfer, dense"): (our_kmm, {"solver": "dense"}),
     ("KMM", "sktransfer, low rank"): (our_kmm, {"solver": "low_rank"}),
     ("KMM", "skada, Frank-Wolfe"): (skada_kmm, {}),
     ("KMM", "skada, scipy"): (skada_kmm, {"solver": "scipy"}),
