@@ -163,7 +163,7 @@ class DomainData:
 
 def is_source(sample_domain: NDArray[np.int64]) -> Mask:
     """Mask of the source rows of a checked ``sample_domain``."""
-    return cast(Mask, sample_domain > 0)
+    return sample_domain > 0
 
 
 def source_id(position: int) -> int:
@@ -473,7 +473,7 @@ def _marked(labels: Rows, source: Mask, *, numeric: bool) -> Mask:
                 "y holds integers and -1 in a regression: is -1 a value or a missing "
                 "label? Pass y as floats, with NaN for unlabeled target rows."
             )
-        return marked if marked.ndim == 1 else marked.all(axis=1)
+        return cast(Mask, marked if marked.ndim == 1 else marked.all(axis=1))
     if labels.dtype == object and any(
         isinstance(v, int | np.integer) and v == _INTEGER_MARKER for v in labels.flat
     ):

@@ -22,6 +22,7 @@ from sktransfer.hypothesis import (
     SecureRLS,
 )
 from sktransfer.instance import KMM
+from sktransfer.metrics import OTCERegressor
 from sktransfer.multisource import (
     MCW,
     OTQMS,
@@ -36,6 +37,9 @@ from sktransfer.multisource import (
     UOWQMultiTask,
 )
 from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
+
+#: estimators that know no domains: scikit-learn's checks alone
+PLAIN_ESTIMATORS = [OTCERegressor()]
 
 ESTIMATORS = [
     SourceOnly(LogisticRegression()),
@@ -72,7 +76,9 @@ ESTIMATORS = [
     TransferGuard(Pooled(Ridge()), cv=3, policy="aggregate"),
     TransferGuard(Pooled(Ridge()), cv=3, policy="safew"),
     TransferGuard(Pooled(LinearSVC(dual=False)), cv=3, policy="aggregate"),
-    ReliableTransfer(LogisticRegression()),
+    ReliableTransfer(
+        LogisticRegression(), alpha=0.5, mitigation=KMM(LogisticRegression())
+    ),
     ReliableTransfer(Ridge(), alpha=0.5, mitigation=KMM(Ridge())),
     UOWQ(LogisticRegression()),
     UOWQ(Ridge(), weighting="static"),
@@ -94,9 +100,6 @@ ESTIMATORS = [
     SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
 ]
 
-_ORDER_OF_DRAWS = {
-    "check_domain_order": "rows are drawn source by source, in the order of the ids"
-}
 _NO_ITERATION = {
     "check_non_transformer_estimators_n_iter": (
         "the check fits without sources, where no weight is to be found: n_iter_ is 0"
@@ -110,11 +113,6 @@ EXPECTED_FAILURES = {
     (UOWQMultiTask, "classifier"): _NO_ITERATION,
     (SourceFreeEnsemble, "classifier"): _NO_ITERATION,
     (HEnsemble, "classifier"): _NO_ITERATION,
-    (OTQMS, "classifier"): _ORDER_OF_DRAWS,
-    (OTQMS, "regressor"): _ORDER_OF_DRAWS,
-    (SingleBestSource, "classifier"): {
-        "check_domain_order": "of sources with equal scores the smaller id is taken"
-    },
 }
 
 

@@ -3,7 +3,7 @@
 import warnings
 
 import pytest
-from instances import ESTIMATORS, expected_failures
+from instances import ESTIMATORS, PLAIN_ESTIMATORS, expected_failures
 from sklearn.exceptions import SkipTestWarning
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
@@ -12,7 +12,7 @@ def _checks():
     with warnings.catch_warnings():
         # array API checks need an environment variable before SciPy is imported
         warnings.simplefilter("ignore", SkipTestWarning)
-        for estimator in ESTIMATORS:
+        for estimator in [*ESTIMATORS, *PLAIN_ESTIMATORS]:
             expected = expected_failures(estimator)
             for checked, check in estimator_checks_generator(estimator):
                 name = getattr(check, "func", check).__name__

@@ -75,7 +75,7 @@ class SSTCA(KernelComponents):
         The width of the kernel that was used.
     residual_ : float
         Relative eigen-residual of the problem that was solved.
-    subspace_error_ : float
+    subspace_error_, objective_error_ : float
         0 where the kernel is exact, NaN (not measured) for "nystroem".
     n_features_in_ : int
         Number of features seen in ``fit``.

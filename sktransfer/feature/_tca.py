@@ -56,6 +56,7 @@ class KernelComponents(
             self.X_fit_ = take_rows(data.X, info.landmarks)
         self.residual_ = info.eigen_residual
         self.subspace_error_ = info.subspace_error
+        self.objective_error_ = info.objective_error
 
     def _transform(self, X, source):
         if self.X_fit_ is None:
@@ -139,7 +140,11 @@ class TCA(KernelComponents):
         Relative eigen-residual of the problem that was solved.
     subspace_error_ : float
         0 where the kernel is exact; for "nystroem" an estimated bound of the sine of
-        the largest angle to the exact subspace, NaN where it was too costly.
+        the largest angle to the exact subspace, NaN where it was too costly. It is 1,
+        which tells nothing, where the leading eigenvalues lie close together.
+    objective_error_ : float
+        0 where the kernel is exact; for "nystroem" the estimated share of the sum of
+        the leading eigenvalues that its components miss, NaN where it was too costly.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)

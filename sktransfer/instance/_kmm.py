@@ -251,6 +251,8 @@ class KMM(KernelParametersMixin, TransferMetaEstimator):
     approximation_error_ : float
         Estimated bound of the relative objective gap with the exact kernel; 0 for
         exact solvers.
+    approximation_stderr_ : float
+        Standard error of that estimate, which comes from a probe of rows.
     classes_ : ndarray of shape (n_classes,)
         Class labels; only for classifiers.
     n_features_in_ : int
@@ -361,7 +363,8 @@ class KMM(KernelParametersMixin, TransferMetaEstimator):
         if not data.n_source:
             self.sample_weight_ = np.empty(0, dtype=X.dtype)
             self.n_iter_, self.residual_ = 0, 0.0
-            self.duality_gap_ = self.approximation_error_ = 0.0
+            self.duality_gap_ = 0.0
+            self.approximation_error_ = self.approximation_stderr_ = 0.0
             return
         self.sample_weight_, info = _kmm.kmm_weights(
             take_rows(X, data.is_source),
@@ -380,6 +383,7 @@ class KMM(KernelParametersMixin, TransferMetaEstimator):
         self.residual_ = info.kkt_residual
         self.duality_gap_ = info.duality_gap
         self.approximation_error_ = info.approximation_error
+        self.approximation_stderr_ = info.approximation_stderr
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

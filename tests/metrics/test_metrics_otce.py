@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sktransfer.metrics import OTCERegressor, nce, otce, otce_components
 
@@ -107,8 +106,3 @@ def test_negative_regressor_never_rewards_a_difference():
     model = OTCERegressor(negative=True).fit(W, accuracy)
     assert model.coef_[0] == 0
     assert model.coef_[1] < 0
-
-
-@parametrize_with_checks([OTCERegressor()])
-def test_regressor_is_a_scikit_learn_estimator(estimator, check):
-    check(estimator)
