@@ -391,9 +391,12 @@ def plot(rows, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
+    problems = [p for p in ("KMM", "TCA") if any(r["problem"] == p for r in rows)]
+    figure, axes = plt.subplots(
+        1, len(problems), figsize=(5.5 * len(problems), 4.6), sharey=True, squeeze=False
+    )
     markers = dict(zip(METHODS, "osv^<>osv^x+", strict=False))
-    for problem, axis in zip(("KMM", "TCA"), axes, strict=True):
+    for problem, axis in zip(problems, axes[0], strict=True):
         names = dict.fromkeys(
             (r["problem"], r["method"])
             for r in rows
@@ -421,7 +424,7 @@ def plot(rows, path):
         axis.grid(alpha=0.3)
         if names:
             axis.legend(fontsize=8)
-    axes[0].set_ylabel("processor seconds")
+    axes[0, 0].set_ylabel("processor seconds")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
