@@ -128,7 +128,8 @@ def test_links_to_pages_resolve(page):
     ids=lambda p: str(p.relative_to(DOCS)),
 )
 def test_examples_in_the_guide(page):
-    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 

@@ -26,6 +26,10 @@ def _covariate_shift(dim, rng, n=400, shift=0.7, scale=0.7):
     return X_source, X_target, np.exp(log_ratio)
 
 
+def curve(X):
+    return np.sin(1.5 * X[:, 0]) + X[:, 0] ** 2 / 2
+
+
 @pytest.mark.parametrize("dim", [1, 2])
 def test_weights_follow_the_density_ratio(dim, rng):
     X_source, X_target, ratio = _covariate_shift(dim, rng)
@@ -37,7 +41,6 @@ def test_a_misspecified_line_is_nearly_as_good_as_with_the_true_ratio(rng):
     errors = []
     for _ in range(10):
         X_source, X_target, ratio = _covariate_shift(1, rng)
-        curve = lambda X: np.sin(1.5 * X[:, 0]) + X[:, 0] ** 2 / 2  # noqa: E731
         y_source = curve(X_source) + 0.1 * rng.normal(size=len(X_source))
         X = np.concatenate([X_source, X_target])
         y = np.r_[y_source, np.full(len(X_target), np.nan)]
