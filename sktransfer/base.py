@@ -21,6 +21,7 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_array, get_tags
 from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
@@ -719,6 +720,37 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         tags.transfer_tags.classification = is_classifier(self.estimator)
         tags.transfer_tags.regression = is_regressor(self.estimator)
         return tags
+
+
+class BlendingMetaEstimator(TransferMetaEstimator):
+    """Template of wrappers whose ``predict`` blends several fitted models."""
+
+    def score(self, X, y, sample_weight=None):
+        """Score predictions on labeled target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, R2 for regressors.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If a row of ``y`` carries a marker.
+        """
+        check_is_fitted(self)
+        check_scorable(y, getattr(self, "classes_", None))
+        metric = accuracy_score if is_classifier(self.estimator) else r2_score
+        return metric(y, self.predict(X), sample_weight=sample_weight)
 
 
 def _as_rows(X):

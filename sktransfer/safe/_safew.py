@@ -5,14 +5,12 @@ import warnings
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._domains import check_scorable
-from sktransfer.base import TransferMetaEstimator, slice_params
+from sktransfer.base import BlendingMetaEstimator, slice_params
 from sktransfer.exceptions import DomainError
 from sktransfer.hypothesis._sources import (
     SourceModelsMixin,
@@ -39,7 +37,7 @@ def _gives_votes(self):
     return True
 
 
-class SAFEW(SourceModelsMixin, TransferMetaEstimator):
+class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
     r"""Combine source models by their worst-case gain over a target-only baseline.
 
     The weights need no labels: they maximize the gain over the baseline that is
@@ -133,7 +131,7 @@ class SAFEW(SourceModelsMixin, TransferMetaEstimator):
     """
 
     _parameter_constraints: dict = {
-        **TransferMetaEstimator._parameter_constraints,
+        **BlendingMetaEstimator._parameter_constraints,
         "source": [HasMethods(["predict"]), list, tuple, None],
         "loss": [StrOptions({"squared", "hinge"})],
     }
@@ -277,33 +275,6 @@ class SAFEW(SourceModelsMixin, TransferMetaEstimator):
         """
         votes = self._combine(X)
         return votes[:, 1] if votes.shape[1] == 2 else votes
-
-    def score(self, X, y, sample_weight=None):
-        """Score predictions on labeled target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        y : array-like of shape (n_samples,)
-            Their labels; a marker of a missing label is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            Accuracy for classifiers, R2 for regressors.
-
-        Raises
-        ------
-        UnlabeledTargetError
-            If a row of ``y`` carries a marker.
-        """
-        check_is_fitted(self)
-        check_scorable(y, getattr(self, "classes_", None))
-        metric = accuracy_score if is_classifier(self.estimator) else r2_score
-        return metric(y, self.predict(X), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

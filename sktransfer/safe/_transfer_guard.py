@@ -8,10 +8,8 @@ from scipy.special import logit
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import (
-    accuracy_score,
     check_scoring,
     get_scorer_names,
-    r2_score,
 )
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -19,11 +17,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._domains import check_scorable, take_rows
+from sktransfer._domains import take_rows
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 from sktransfer.base import (
-    TransferMetaEstimator,
+    BlendingMetaEstimator,
     consumes_sample_domain,
     fit_on_domains,
     get_transfer_tags,
@@ -57,7 +55,7 @@ def _has_decision(self):
     return hasattr(model, "decision_function")
 
 
-class TransferGuard(TransferMetaEstimator):
+class TransferGuard(BlendingMetaEstimator):
     r"""Use, blend or refuse transfer, by evidence from the labeled target rows.
 
     The guard fits :math:`\theta(S,T)` and :math:`\theta(0,T)`, compares them on
@@ -202,7 +200,7 @@ class TransferGuard(TransferMetaEstimator):
     """
 
     _parameter_constraints: dict = {
-        **TransferMetaEstimator._parameter_constraints,
+        **BlendingMetaEstimator._parameter_constraints,
         "target_estimator": [HasMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
@@ -452,34 +450,6 @@ class TransferGuard(TransferMetaEstimator):
             values = logit(values) if values.shape[1] == 2 else np.log(values)
         return values[:, 1] if values.shape[1] == 2 else values
 
-    def score(self, X, y, sample_weight=None):
-        """Score predictions on labeled target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        y : array-like of shape (n_samples,)
-            Their labels; a marker of a missing label is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            Accuracy for classifiers, R2 for regressors.
-
-        Raises
-        ------
-        UnlabeledTargetError
-            If a row of ``y`` carries a marker.
-        """
-        check_is_fitted(self)
-        classes = self._coding.classes
-        check_scorable(y, classes)
-        score = r2_score if classes is None else accuracy_score
-        return score(y, self.predict(X), sample_weight=sample_weight)
-
     @property
     def classes_(self):
         """Classes of source and target, shape (n_classes,)."""
@@ -499,7 +469,7 @@ def _guarded_tags(guard):
     try:
         tags = get_transfer_tags(guard.estimator)
     except TypeError:  # a plain estimator: fit refuses it by name
-        return TransferMetaEstimator.__sklearn_tags__(guard).transfer_tags
+        return BlendingMetaEstimator.__sklearn_tags__(guard).transfer_tags
     tags.target_labels = "required"
     tags.multi_target = False
     tags.uses_unlabeled = tags.uses_unlabeled or guard.policy == "safew"
