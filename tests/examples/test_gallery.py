@@ -1,0 +1,69 @@
+"""Every script of the gallery runs as it is, draws something, and warns of nothing."""
+
+import runpy
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+import sklearn
+from threadpoolctl import threadpool_limits
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FAST = ["howto/few_shot", "howto/own_method", "howto/regression"]
+FAST += ["howto/several_sources"]
+SLOW = ["papers/perturbation", "papers/transferability", "papers/uowq"]
+
+
+def run(name, monkeypatch, tmp_path, *arguments):
+    """Run a script; return the number of its pictures."""
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    path = EXAMPLES / f"{name}.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(path), *arguments])
+    monkeypatch.setattr(plt, "show", lambda: None)
+    try:
+        with (
+            sklearn.config_context(),
+            threadpool_limits(1),
+        ):  # scripts switch routing on
+            runpy.run_path(str(path), run_name="__main__")
+        return len(plt.get_fignums())
+    finally:
+        plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
+def test_script_runs(name, monkeypatch, tmp_path, capsys):
+    assert run(name, monkeypatch, tmp_path, "--draws", "1") >= 1
+    assert capsys.readouterr().out.strip()
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_script_is_tested():
+    scripts = {str(path.relative_to(EXAMPLES).with_suffix(""))
+               for path in EXAMPLES.glob("*/*.py")}  # fmt: skip
+    assert scripts == {*FAST, *SLOW}
+
+
+def test_every_tier_has_its_text():
+    for folder in {path.parent for path in EXAMPLES.rglob("*.py")}:
+        assert (folder / "GALLERY_HEADER.rst").exists()
+
+
+def test_larger_data(monkeypatch, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    domain = np.repeat([0, 1], 200)
+    np.savez(
+        tmp_path / "california_housing.npz",
+        X=rng.normal(size=(400, 3)),
+        y=rng.normal(size=400),
+        domain=domain,
+        domain_names=np.array(["north_west", "south_east"]),
+    )
+    run("howto/regression", monkeypatch, tmp_path, "--data", str(tmp_path))
+    assert "north_west    200" in capsys.readouterr().out
