@@ -158,6 +158,8 @@ def source_mmd(data, kernel, gamma):
     mmd : ndarray of shape (n_sources,)
         Squared MMD, not negative.
     """
+    if not data.n_source:  # neither the width nor the target alone matters
+        return np.empty(0)
     options = {"kernel": kernel, "gamma": resolve_gamma(gamma, data.X, kernel=kernel)}
     target = data.X_target
     within = np.mean(kernel_row_means(target, target, **options))
