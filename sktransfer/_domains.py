@@ -156,6 +156,10 @@ class DomainData:
         """Return the same rows described by other features."""
         return DomainData(X, self.y, self.sample_domain, self.labeled)
 
+    def without_labels(self, rows: Mask) -> "DomainData":
+        """Return the same rows with the labels of some of them not to be used."""
+        return DomainData(self.X, self.y, self.sample_domain, self.labeled & ~rows)
+
     def without_sources(self) -> "DomainData":
         """Return the target rows alone."""
         return self.take(self.is_target)

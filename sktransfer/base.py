@@ -306,7 +306,9 @@ class TransferMixin:
         inherited = {f.name: getattr(tags, f.name) for f in fields(tags)}
         return _TagsWithTransfer(**inherited)
 
-    def _validate_domains(self, X, y, sample_domain, *, skip_check_X=False):
+    def _validate_domains(
+        self, X, y, sample_domain, *, skip_check_X=False, reset=True
+    ):
         """Check the input of ``fit`` against the contract and the tags."""
         tags = get_tags(self)
         if y is None and tags.target_tags.required:
@@ -314,7 +316,7 @@ class TransferMixin:
                 f"This {type(self).__name__} estimator requires y to be passed, but "
                 "the target y is None"
             )
-        X = self._validate_X(X, tags, reset=True, skip_check=skip_check_X)
+        X = self._validate_X(X, tags, reset=reset, skip_check=skip_check_X)
         data = check_domains(
             X,
             y,

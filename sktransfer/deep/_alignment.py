@@ -1,0 +1,125 @@
+"""Alignments: what a net does to bring source and target together.
+
+An alignment is a module of its own. It is told the sizes once (``build``) and then
+adds losses to each step. A new method is a new alignment and, if it deserves a name,
+an estimator that uses it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import nn
+
+__all__ = ["Alignment", "Encoded", "Sizes"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What an alignment has to know to build its modules.
+
+    Parameters
+    ----------
+    row_shape : tuple of int
+        Shape of one row of X.
+    n_features : int
+        Number of learned features.
+    n_outputs : int
+        Outputs of the head: the number of classes, or 1.
+    n_classes : int
+        Number of classes; 0 in regression.
+    """
+
+    row_shape: tuple
+    n_features: int
+    n_outputs: int
+    n_classes: int
+
+
+class Encoded(NamedTuple):
+    """Features, shape (n, n_features), and outputs of a batch, part by part."""
+
+    source: torch.Tensor
+    labeled: torch.Tensor
+    target: torch.Tensor
+    out_source: torch.Tensor
+    out_labeled: torch.Tensor
+    out_target: torch.Tensor
+
+
+class Alignment(nn.Module):
+    r"""No alignment, and the base of all alignments.
+
+    The loss of a step is the classification (or squared) loss of the source rows and
+    of the labeled target rows, plus :math:`\mu` times the sum of what ``losses``
+    returns, plus what ``own_losses`` returns. A subclass overrides what it changes.
+
+    Notes
+    -----
+    ``adversarial`` tells whether the net needs a discriminator of domains; a net with
+    a gate has one in any case.
+
+    Examples
+    --------
+    An alignment of means, used by a net:
+
+    >>> from sktransfer.deep import Alignment, TransferNetClassifier
+    >>> class MeanAlignment(Alignment):
+    ...     def losses(self, net, batch, encoded):
+    ...         gap = encoded.source.mean(0) - encoded.target.mean(0)
+    ...         return {"mean": gap.square().sum()}
+    >>> net = TransferNetClassifier(alignment=MeanAlignment(), max_epochs=3)
+    >>> X = [[0.0], [1.0], [2.0], [3.0], [1.5], [2.5]]
+    >>> y, domain = [0, 1, 0, 1, 0, -1], [1, 1, 1, 1, -1, -1]
+    >>> sorted(net.fit(X, y, sample_domain=domain).history_)
+    ['labeled_loss', 'loss', 'mean_loss', 'mu', 'source_loss']
+    """
+
+    adversarial: ClassVar[bool] = False
+
+    def build(self, sizes: Sizes, net: Any) -> None:
+        """Make the modules; ``net`` holds ``extractor`` and ``head``."""
+
+    def encode(self, net: Any, batch: Any) -> Encoded:
+        """Map a batch to features and outputs; both domains share the extractor."""
+        features = net.extractor(batch.x)
+        outputs = net.head(features)
+        return Encoded(*batch.split(features), *batch.split(outputs))
+
+    def target_extractor(self, net: Any) -> nn.Module:
+        """Return the extractor of target rows."""
+        return net.extractor
+
+    def source_weight(self, net: Any, batch: Any) -> torch.Tensor | None:
+        """Return weights of the batch's source rows, shape (n_source,), or None."""
+        return None
+
+    def learns_from_source(self, net: Any) -> bool:
+        """Tell whether the loss of the source rows is minimized in this epoch."""
+        return True
+
+    def reversal(self, net: Any, term: str) -> torch.Tensor:
+        """Return how strongly the discriminator's gradient is reversed.
+
+        ``term`` is "marginal" or "joint"; 0 keeps the gradient from the features.
+        """
+        return net.mu * 0
+
+    def gate_features(self, net: Any, x: torch.Tensor) -> torch.Tensor | None:
+        """Return what the discriminator of the gate sees of rows; None: features."""
+        return None
+
+    def gate_width(self, sizes: Sizes) -> int:
+        """Return the width of what the discriminator sees."""
+        return sizes.n_features
+
+    def losses(self, net: Any, batch: Any, encoded: Encoded) -> dict:
+        """Return losses that are weighted by the ramp of mu."""
+        return {}
+
+    def own_losses(self, net: Any, batch: Any, encoded: Encoded) -> dict:
+        """Return losses of the alignment's own modules, in full from the start."""
+        return {}
+
+    def begin_epoch(self, net: Any, rows: Any, progress: float) -> None:
+        """Prepare an epoch; ``progress`` in [0, 1] is the share that is done."""

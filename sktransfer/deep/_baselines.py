@@ -1,0 +1,128 @@
+"""Nets that see one domain's labels: what a transfer has to beat."""
+
+import numpy as np
+
+from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
+from sktransfer.deep._parameters import inherit_parameters
+
+_FIXED = "alignment", "gate", "label_input", "mu", "source_weight"
+
+
+class _SourceRows:
+    """See the labeled rows of the sources only."""
+
+    def _roles(self, data):
+        nobody = np.zeros(len(data.labeled), bool)
+        rows = data.is_source if data.n_source else data.is_labeled_target
+        return rows & data.labeled, nobody, nobody
+
+    def _validation_pool(self, data):
+        return self._roles(data)[0]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "unused"
+        return tags
+
+
+class _TargetRows:
+    """See the labeled target rows only."""
+
+    def _roles(self, data):
+        nobody = np.zeros(len(data.labeled), bool)
+        return data.is_labeled_target, nobody, nobody
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        return tags
+
+
+@inherit_parameters(but=_FIXED)
+class SourceOnlyNet(_SourceRows, TransferNetClassifier):
+    """Fit the net on the source rows and predict the target with it.
+
+    Target labels are not used. Without any source row it is fitted on the labeled
+    target rows.
+
+    See Also
+    --------
+    TargetOnlyNet : The same net on the labeled target rows.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import SourceOnlyNet
+    >>> X, y, domain = [[-1.0], [1.0], [0.9]], [0, 1, -1], [1, 1, -1]
+    >>> net = SourceOnlyNet(lr=0.05, random_state=0).fit(X, y, sample_domain=domain)
+    >>> net.predict([[0.9]])
+    array([1])
+    """
+
+
+@inherit_parameters(but=_FIXED)
+class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
+    """Fit the regression net on the source rows and predict the target with it.
+
+    Target labels are not used. Without any source row it is fitted on the labeled
+    target rows.
+
+    See Also
+    --------
+    TargetOnlyNetRegressor : The same net on the labeled target rows.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import SourceOnlyNetRegressor
+    >>> X, y, domain = [[-1.0], [1.0], [0.5]], [-1.0, 1.0, None], [1, 1, -1]
+    >>> net = SourceOnlyNetRegressor(lr=0.05, random_state=0)
+    >>> net.fit(X, y, sample_domain=domain).predict([[1.0]]).round()
+    array([1.])
+    """
+
+
+@inherit_parameters(but=_FIXED)
+class TargetOnlyNet(_TargetRows, TransferNetClassifier):
+    """Fit the net on the labeled target rows alone.
+
+    Source rows and unlabeled target rows are ignored.
+
+    See Also
+    --------
+    SourceOnlyNet : The same net on the source rows.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import TargetOnlyNet
+    >>> X, y, domain = [[-1.0], [1.0], [0.9]], [0, 1, 0], [-1, -1, 1]
+    >>> net = TargetOnlyNet(lr=0.05, random_state=0).fit(X, y, sample_domain=domain)
+    >>> net.predict([[0.9]])
+    array([1])
+    """
+
+
+@inherit_parameters(but=_FIXED)
+class TargetOnlyNetRegressor(_TargetRows, TransferNetRegressor):
+    """Fit the regression net on the labeled target rows alone.
+
+    Source rows and unlabeled target rows are ignored.
+
+    See Also
+    --------
+    SourceOnlyNetRegressor : The same net on the source rows.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import TargetOnlyNetRegressor
+    >>> X, y, domain = [[-1.0], [1.0], [0.5]], [-1.0, 1.0, 9.0], [-1, -1, 1]
+    >>> net = TargetOnlyNetRegressor(lr=0.05, random_state=0)
+    >>> net.fit(X, y, sample_domain=domain).predict([[1.0]]).round()
+    array([1.])
+    """
+
+
+__all__ = [
+    "SourceOnlyNet",
+    "SourceOnlyNetRegressor",
+    "TargetOnlyNet",
+    "TargetOnlyNetRegressor",
+]

@@ -1,0 +1,106 @@
+"""The discriminator of domains, which is also the gate."""
+
+import torch
+from torch import nn
+
+from sktransfer.deep._modules import reverse_gradient
+
+__all__ = ["DomainCritic"]
+
+_MAX_PRODUCT = 4096
+
+
+class DomainCritic(nn.Module):
+    r"""Discriminator :math:`D(F(x), y)` of target (1) and source (0) rows.
+
+    The label is coded as one-hot classes (or the real label) and a last column "nil",
+    which says that no label is given. With ``labels=False`` it sees features alone.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of learned features.
+    n_classes : int
+        Number of classes; 0 for real labels.
+    labels : bool, default=True
+        Whether labels are an input.
+    hidden_units : int, default=64
+        Width of the hidden layer.
+    """
+
+    def __init__(self, n_features, n_classes, *, labels=True, hidden_units=64):
+        super().__init__()
+        self.n_classes, self.labels = n_classes, labels
+        n_codes = (n_classes or 1) + 1 if labels else 0
+        self.product = n_features * n_codes <= _MAX_PRODUCT
+        n_inputs = n_features + n_codes + self.product * n_features * n_codes
+        self.hidden = nn.Linear(n_inputs, hidden_units)
+        self.logit = nn.Linear(hidden_units, 1)
+
+    def forward(self, features, code=None):
+        """Return the logit of "target" for each row, shape (n,)."""
+        if self.labels:
+            parts = [features, code]
+            if self.product:
+                parts.append((features[:, :, None] * code[:, None, :]).flatten(1))
+            features = torch.cat(parts, 1)
+        return self.logit(torch.relu(self.hidden(features))).squeeze(1)
+
+    def code(self, y, like):
+        """Return the code of labels, or of "nil" for ``y=None``."""
+        code = like.new_zeros(len(like), (self.n_classes or 1) + 1)
+        if y is None:
+            code[:, -1] = 1
+        elif self.n_classes:
+            code.scatter_(1, y[:, None], 1.0)
+        else:
+            code[:, 0] = y.to(code.dtype)
+        return code
+
+    def judge(self, source, y_source, labeled, y_labeled, target, reversal):
+        """Judge the rows of a batch, in one pass.
+
+        Rows are judged by their features alone and, where the critic takes labels and
+        there are labeled target rows, as pairs with their labels. ``reversal`` tells
+        for both how strongly the gradient of the features is reversed.
+        """
+        rows, labels = [source, target], [None, None]
+        if self.labels and len(labeled):
+            rows += [source, labeled]
+            labels += [y_source, y_labeled]
+        strengths = [s for s in reversal for _ in range(2)]
+        features = torch.cat(
+            [reverse_gradient(x, s) for x, s in zip(rows, strengths, strict=False)]
+        )
+        code = None
+        if self.labels:
+            codes = [self.code(y, x) for y, x in zip(labels, rows, strict=True)]
+            code = torch.cat(codes)
+        return torch.split(self(features, code), [len(x) for x in rows])
+
+    @staticmethod
+    def losses(logits, source_weight=None):
+        r"""Cross-entropies of the domain, by term, from the logits of ``judge``.
+
+        .. math::
+
+            L_{marginal} &= -E_T \log D(F(x), nil) - E_S \log(1 - D(F(x), nil)) \\
+            L_{joint} &= -E_{T_L} \log D(F(x), y) - E_S \log(1 - D(F(x), y))
+        """
+        losses = {}
+        for term, i in ("marginal", 0), ("joint", 2):
+            if i < len(logits):
+                fake = nn.functional.softplus(logits[i])
+                fake = fake if source_weight is None else source_weight * fake
+                real = nn.functional.softplus(-logits[i + 1])
+                losses[term] = fake.mean() + real.mean()
+        return losses
+
+    @staticmethod
+    def ratio(logits):
+        r"""Return :math:`D / (1 - D)` of the source rows, without gradient.
+
+        The ratio of the pairs with their labels, or of the features alone where no
+        pair of the target was judged.
+        """
+        return torch.exp(logits[-2].detach())

@@ -1,0 +1,145 @@
+"""Constructor parameters of the nets: prefixes, and inheritance with their text."""
+
+import functools
+import inspect
+import re
+from typing import Any
+
+__all__ = ["ModuleParametersMixin", "inherit_parameters"]
+
+_PREFIXES = "module__", "optimizer__"
+_PARAMETERS = re.compile(
+    r"\n    Parameters\n    -+\n(?P<body>.*?)(?=\n\n    [A-Z][\w ]+\n    ---|\Z)",
+    re.DOTALL,
+)
+_ANY_SECTION = re.compile(r"\n\n    [A-Z][\w ]+\n    ---")
+_ENTRY = re.compile(r"(?m)^    (?=\S)")
+
+
+class ModuleParametersMixin:
+    """Accept ``module__NAME`` and ``optimizer__NAME`` beside the named parameters."""
+
+    def _set_module_params(self, params):
+        for name in params:
+            if not name.startswith(_PREFIXES):
+                raise TypeError(
+                    f"{type(self).__name__}() got an unexpected keyword argument "
+                    f"{name!r}; arguments of the module and the optimizer start with "
+                    f"{' or '.join(map(repr, _PREFIXES))}."
+                )
+        vars(self).update(params)
+
+    def _params_of(self, prefix):
+        """Return the parameters with a prefix, which is cut off."""
+        return {
+            name.removeprefix(prefix): value
+            for name, value in vars(self).items()
+            if name.startswith(prefix)
+        }
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Get the parameters, those of the module and the optimizer included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Include parameters of estimators among the parameters.
+
+        Returns
+        -------
+        params : dict
+            Names and values.
+        """
+        own = {k: v for k, v in vars(self).items() if k.startswith(_PREFIXES)}
+        return super().get_params(deep=deep) | own
+
+    def set_params(self, **params: Any) -> "ModuleParametersMixin":
+        """Set parameters, those of the module and the optimizer included.
+
+        Parameters
+        ----------
+        **params : dict
+            Names and values.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+        """
+        prefixed = {k: v for k, v in params.items() if k.startswith(_PREFIXES)}
+        vars(self).update(prefixed)
+        super().set_params(**{k: v for k, v in params.items() if k not in prefixed})
+        return self
+
+
+def inherit_parameters(*, but=()):
+    """Give a net the parameters of its bases: in its signature and its docstring.
+
+    The class takes ``**params`` and hands them on; its docstring describes its own
+    parameters. Both are completed here, so that ``help`` shows every parameter and
+    scikit-learn's introspection finds it.
+
+    Parameters
+    ----------
+    but : tuple of str, default=()
+        Parameters of the base that the class decides itself.
+
+    Returns
+    -------
+    decorate : callable
+        Decorator of a class.
+    """
+
+    def decorate(cls):
+        inner = cls.__init__
+
+        @functools.wraps(inner)
+        def __init__(self, *args, **kwargs):
+            for name in set(but) & set(kwargs):
+                raise TypeError(
+                    f"{cls.__name__}() got an unexpected keyword argument {name!r}"
+                )
+            inner(self, *args, **kwargs)
+
+        __init__.__signature__ = _merged_signature(cls, but)
+        cls.__init__ = __init__
+        cls.__doc__ = _complete_docstring(cls, list(__init__.__signature__.parameters))
+        return cls
+
+    return decorate
+
+
+def _merged_signature(cls, but):
+    own = inspect.signature(cls.__init__).parameters
+    base = inspect.signature(super(cls, cls).__init__).parameters
+    has_rest = any(p.kind is p.VAR_KEYWORD for p in base.values())
+    merged = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
+    merged += [p for name, p in base.items() if name not in own and has_rest]
+    merged = [p for p in merged if p.name not in but]
+    return inspect.Signature(sorted(merged, key=lambda p: p.kind))
+
+
+def _complete_docstring(cls, names):
+    entries = {}
+    for base in reversed(cls.__mro__):
+        entries |= _entries(base.__doc__ or "")
+    text = "".join(entries[name] for name in names if name in entries)
+    section = _PARAMETERS.search(cls.__doc__)
+    if section:
+        start, end = section.span("body")
+        return cls.__doc__[:start] + text.rstrip() + cls.__doc__[end:]
+    start = _ANY_SECTION.search(cls.__doc__).start()
+    head = "\n\n    Parameters\n    ----------\n"
+    return cls.__doc__[:start] + head + text.rstrip() + cls.__doc__[start:]
+
+
+def _entries(docstring):
+    """Return the entries of the Parameters section by name."""
+    section = _PARAMETERS.search(docstring)
+    if section is None:
+        return {}
+    texts = [text for text in _ENTRY.split(section["body"] + "\n") if text.strip()]
+    return {
+        text.split(":")[0].strip().lstrip("*"): "    " + text.rstrip() + "\n"
+        for text in texts
+    }
