@@ -1,0 +1,210 @@
+"""Do the claims of the papers hold here?
+
+    python benchmarks/reproduce.py --data DIR
+    python benchmarks/reproduce.py --data DIR --only uowq secure --quick
+
+DIR holds the ``.npz`` files named in the modules of ``reproduction``. Every cell (one
+setting with one seed) is kept as a small file under ``--cache``, so a stopped run goes
+on where it was, and changed conclusions cost nothing. ``--quick`` takes few cells.
+The table goes to ``--out``; a claim that does not hold says "no".
+"""
+
+import argparse
+import hashlib
+import json
+import platform
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy
+import sklearn
+from threadpoolctl import threadpool_limits
+
+import sktransfer
+
+MODULES = ("negative_transfer", "uowq", "transferability", "survey")
+
+
+def all_claims():
+    return [
+        claim
+        for name in MODULES
+        for claim in import_module(f"reproduction.{name}").CLAIMS
+    ]
+
+
+def chosen_claims(only):
+    """Claims whose name starts with one of ``only``."""
+    claims = all_claims()
+    if not only:
+        return claims
+    kept = [claim for claim in claims if claim.name.startswith(tuple(only))]
+    unknown = [
+        name for name in only if not any(c.name.startswith(name) for c in claims)
+    ]
+    if unknown:
+        known = ", ".join(claim.name for claim in claims)
+        sys.exit(f"reproduce.py: --only {' '.join(unknown)} names no claim of: {known}")
+    return kept
+
+
+# --- cells --------------------------------------------------------------------------
+
+
+def cell_file(cache, experiment, cell):
+    """Name the file of a cell by what it is."""
+    key = json.dumps({**cell, "version": experiment.version}, sort_keys=True)
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    return cache / experiment.name / f"{digest}.json"
+
+
+def run_cell(cache, experiment, cell, folder):
+    """Run a cell unless its result is kept."""
+    path = cell_file(cache, experiment, cell)
+    if path.exists():
+        return
+    start = time.perf_counter()
+    with threadpool_limits(1):
+        found = experiment.run(cell, folder)
+    found = found if isinstance(found, list) else [found]
+    record = {"cell": cell, "found": found, "seconds": time.perf_counter() - start}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record))
+    part.replace(path)  # a file is whole or not there
+
+
+def read_cells(cache, experiment, cells):
+    """Return one line per result, and the seconds of all cells."""
+    lines, seconds = [], 0.0
+    for cell in cells:
+        record = json.loads(cell_file(cache, experiment, cell).read_text())
+        lines += [{**cell, **found} for found in record["found"]]
+        seconds += record["seconds"]
+    return pd.DataFrame(lines), seconds
+
+
+class Progress:
+    """A bar of rich, or a line now and then."""
+
+    def __init__(self, title, total):
+        self.title, self.total, self.done, self.bar = title, total, 0, None
+        try:
+            from rich.progress import Progress as Bar
+        except ImportError:
+            return
+        if sys.stderr.isatty():
+            self.bar = Bar()
+            self.bar.start()
+            self.task = self.bar.add_task(title, total=total)
+
+    def step(self):
+        """Count one cell."""
+        self.done += 1
+        if self.bar is not None:
+            self.bar.advance(self.task)
+        elif self.done == self.total or self.done % max(self.total // 5, 1) == 0:
+            print(f"{self.title}: {self.done} of {self.total}", flush=True)
+
+    def close(self):
+        """End the bar."""
+        if self.bar is not None:
+            self.bar.stop()
+
+
+def run_experiment(experiment, cache, folder, quick):
+    """Run what is missing; return the results and what it took."""
+    cells = experiment.cells(quick)
+    missing = [c for c in cells if not cell_file(cache, experiment, c).exists()]
+    progress = Progress(experiment.name, len(missing))
+    try:
+        for cell in missing:
+            run_cell(cache, experiment, cell, folder)
+            progress.step()
+    finally:
+        progress.close()
+    return (*read_cells(cache, experiment, cells), cells)
+
+
+# --- table --------------------------------------------------------------------------
+
+
+def write(rows, runs, args):
+    """Lay out the table and what was run."""
+    parts = [
+        "# Do the claims of the papers hold here?",
+        "Made by",
+        f"    python benchmarks/reproduce.py --data DIR{' --quick' * args.quick}",
+        "Each row is a claim, the paper's own figure, and ours with a 95 % interval: a "
+        "t interval over the seeds unless the setting says otherwise. A claim holds "
+        '("yes") if the interval says so, it does not ("no") if the interval says the '
+        "opposite, and otherwise it is not settled by this run. The settings are far "
+        "smaller than the papers': linear models and shallow networks on small data, "
+        'so a "no" says that the claim does not carry over to this setting, not that '
+        "the paper's own figure is wrong.",
+        "| claim | paper | figure in the paper | our figure | holds? |\n"
+        "|---|---|---|---|---|\n" + "\n".join(rows),
+        "## Settings",
+        *(describe(*run) for run in runs),
+        f"sktransfer {sktransfer.__version__}, Python {platform.python_version()}, "
+        f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-learn "
+        f"{sklearn.__version__}; one thread.",
+    ]
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text("\n\n".join(parts) + "\n")
+
+
+def row_of(claim, outcome):
+    cells = (claim.claim, claim.paper, claim.published, *outcome)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def describe(experiment, claims, seconds, cells):
+    seeds = sorted({cell["seed"] for cell in cells})
+    numbers = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
+    names = ", ".join(f"`{claim.name}`" for claim in claims)
+    return (
+        f"**{experiment.name}** ({names}). {experiment.setting} Seeds {numbers}, "
+        f"{len(cells)} cells, {seconds:.0f} s."
+    )
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--cache", type=Path, default=Path("reproduction-cells"))
+    parser.add_argument("--out", type=Path, default=Path("docs/reproduction.md"))
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="names of claims")
+    parser.add_argument("--quick", action="store_true", help="few cells")
+    args = parser.parse_args()
+    if not args.data.is_dir():
+        parser.error(f"--data {args.data} is no folder")
+    return args
+
+
+def main():
+    args = parse()
+    groups = {}
+    for claim in chosen_claims(args.only):
+        groups.setdefault(claim.experiment.name, []).append(claim)
+    rows, runs = [], []
+    for claims in groups.values():
+        experiment = claims[0].experiment
+        frame, seconds, cells = run_experiment(
+            experiment, args.cache, args.data, args.quick
+        )
+        runs.append((experiment, claims, seconds, cells))
+        for claim in claims:
+            outcome = claim.conclude(frame)
+            rows.append(row_of(claim, outcome))
+            print(f"\n{claim.name}: {outcome.holds}\n  {outcome.ours}", flush=True)
+    write(rows, runs, args)
+    print(f"\nTable: {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""H-score (Bao et al. 2019) and OTCE (Tan et al. 2021), as in the talk."""
+
+import warnings
+
+import numpy as np
+import transferability as benchmark
+from scipy.stats import spearmanr
+from sklearn.decomposition import PCA
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+
+from reproduction.data import digits16, sample
+from reproduction.registry import (
+    Claim,
+    Experiment,
+    Outcome,
+    interval,
+    positive,
+    text,
+    together,
+)
+from sktransfer.metrics import h_score
+
+BAO, TAN = "Bao et al. 2019, H-score", "Tan et al. 2021, OTCE"
+
+
+# --- H-score ------------------------------------------------------------------------
+
+
+def features_of(domains, source, rng):
+    """Return {name: map of rows to features} of models of a source domain."""
+    X, y = sample(domains[source], 1000, rng)
+    maps = {}
+    for classes in (10, 5):
+        kept = y < classes
+        network = MLPClassifier((64, 32, 16), max_iter=40, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            network.fit(X[kept], y[kept])
+        for depth in (1, 2, 3):
+            maps[f"{classes} classes, layer {depth}"] = hidden(network, depth)
+    for size in (4, 8, 16, 32, 64):
+        maps[f"{size} components"] = PCA(size, random_state=0).fit(X).transform
+    return maps
+
+
+def hidden(network, depth):
+    def transform(X):
+        for W, b in zip(
+            network.coefs_[:depth], network.intercepts_[:depth], strict=True
+        ):
+            X = np.maximum(X @ W + b, 0)
+        return X
+
+    return transform
+
+
+def rank_features(cell, folder):
+    """H-score on training rows and log-loss on test rows, for each feature map."""
+    domains, rng = digits16(folder), np.random.RandomState(cell["seed"])
+    X, y = sample(domains[cell["target"]], 1500, rng)
+    train, test = slice(0, 1000), slice(1000, None)
+    results = []
+    for name, transform in features_of(domains, "mnist", rng).items():
+        scaler = StandardScaler().fit(transform(X[train]))
+        F, G = (scaler.transform(transform(X[rows])) for rows in (train, test))
+        head = LogisticRegression(max_iter=2000).fit(F, y[train])
+        results.append(
+            {
+                "features": name,
+                "h_score": float(h_score(F, y[train])),
+                "log_loss": float(log_loss(y[test], head.predict_proba(G))),
+                "accuracy": float(head.score(G, y[test])),
+            }
+        )
+    return results
+
+
+HSCORE = Experiment(
+    name="h-score",
+    setting=(
+        "Eleven feature maps from 1000 rows of MNIST (three hidden layers of a network "
+        "trained on all or on five classes, principal components of five sizes), a new "
+        "softmax layer on 1000 rows of USPS or Semeion, log-loss on 500 others. "
+        "Published: six layers of a ResNet-50 on Cifar-100, a figure without numbers."
+    ),
+    cells=lambda quick: [
+        {"target": target, "seed": seed}
+        for seed in range(2 if quick else 5)
+        for target in ("usps", "semeion")
+    ],
+    run=rank_features,
+)
+
+
+def follows_log_loss(frame):
+    correlations, accuracies = [], []
+    for _, of_seed in frame.groupby("seed"):
+        groups = [group for _, group in of_seed.groupby("target")]
+        correlations.append(
+            np.mean([spearmanr(g["h_score"], -g["log_loss"])[0] for g in groups])
+        )
+        accuracies.append(
+            np.mean([spearmanr(g["h_score"], g["accuracy"])[0] for g in groups])
+        )
+    estimate = interval(correlations)
+    holds = "yes" if estimate[1] > 0.8 else "no" if estimate[2] < 0.5 else "in part"
+    return Outcome(
+        f"Rank correlation of H-score and -log-loss {text(estimate, '.2f')}, of "
+        f"H-score and accuracy {text(interval(accuracies), '.2f')}",
+        holds,
+    )
+
+
+# --- OTCE ---------------------------------------------------------------------------
+
+FAMILIES = ("digits", "office-googlenet", "office-decaf")
+RIVALS = ("OTCE (-W_T)", "LEEP", "NCE", "H-score", "LogME")
+
+
+def run_family(cell, folder):
+    """Accuracies and scores of every source model on every task."""
+    families = benchmark.load_families(folder)
+    rng = np.random.RandomState(cell["seed"])
+    results = benchmark.run_family(
+        families[cell["family"]], cell["tasks"], rng, n_jobs=1
+    )
+    return [
+        {
+            "setting": setting,
+            "accuracy_of": accuracy.tolist(),
+            **{name: scores[name].tolist() for name in ("OTCE", *RIVALS)},
+        }
+        for setting, (accuracy, scores) in results.items()
+    ]
+
+
+OTCE = Experiment(
+    name="otce",
+    setting=(
+        "The benchmark transferability.py with fewer tasks: source models trained on "
+        "one domain, tasks are random classes of the others, the accuracy is that of a "
+        "new last layer. Rank correlation of score and accuracy over the tasks of a "
+        "model, averaged over models and families (digits, Office with GoogLeNet "
+        "features, Office with DeCAF features); intervals from a bootstrap over tasks. "
+        "Published: fine-tuned ResNet-18 on DomainNet and Office-31."
+    ),
+    cells=lambda quick: [
+        {"family": family, "tasks": 2 if quick else 5, "seed": 0}
+        for family in (FAMILIES[:1] if quick else FAMILIES)
+    ],
+    run=run_family,
+)
+PUBLISHED = {"standard": 0.931, "few-shot": 0.905, "fixed categories": 0.555}
+
+
+def as_families(frame):
+    """Return what the benchmark's ``correlations`` takes."""
+    families = {}
+    for line in frame.itertuples():
+        scores = {
+            name: np.array(value, dtype=float)
+            for name, value in zip(
+                ("OTCE", *RIVALS),
+                (getattr(line, column) for column in columns_of(frame)),
+                strict=True,
+            )
+        }
+        accuracy = np.array(line.accuracy_of, dtype=float)
+        families.setdefault(line.family, {})[line.setting] = accuracy, scores
+    return families
+
+
+def columns_of(frame):
+    """Names that itertuples gives to the columns of the scores."""
+    fields = next(frame.itertuples())._fields[1:]
+    position = list(frame.columns)
+    return [fields[position.index(name)] for name in ("OTCE", *RIVALS)]
+
+
+def correlation_of(families, setting, score):
+    value, drawn = benchmark.correlations(
+        families, setting, score, benchmark.spearman, "tasks", 200, 0
+    )
+    return value, drawn
+
+
+def otce_first(frame):
+    families, parts, answers = as_families(frame), [], []
+    for setting in benchmark.SETTINGS:
+        own, drawn = correlation_of(families, setting, "OTCE")
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        rivals = {r: correlation_of(families, setting, r) for r in RIVALS}
+        best = max(rivals, key=lambda name: rivals[name][0])
+        gap = own - rivals[best][0]
+        gap_low, gap_high = np.percentile(drawn - rivals[best][1], [2.5, 97.5])
+        answers.append(
+            "yes" if gap_low > 0 else "no" if gap_high < 0 else "not settled"
+        )
+        listed = ", ".join(f"{name} {value:.2f}" for name, (value, _) in rivals.items())
+        parts.append(
+            f"{setting}: OTCE {text((own, low, high), '.2f')}, {listed}; OTCE minus "
+            f"the best other {text((gap, gap_low, gap_high), '+.2f')}"
+        )
+    return Outcome(". ".join(parts), together(answers))
+
+
+def otce_correlates(frame):
+    families, parts, answers, weaker = as_families(frame), [], [], []
+    for setting in benchmark.SETTINGS:
+        value, drawn = correlation_of(families, setting, "OTCE")
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        answers.append(positive((value, low, high)))
+        weaker.append(high < PUBLISHED[setting])
+        parts.append(f"{setting}: {text((value, low, high), '.2f')}")
+    holds = together(answers)
+    return Outcome("; ".join(parts), f"{holds}, but weaker" if any(weaker) else holds)
+
+
+CLAIMS = [
+    Claim(
+        name="h-score-log-loss",
+        paper=BAO,
+        claim="The order by H-score is that by negative log-loss.",
+        published="Talk, feature selection for Cifar-100: a line in the figure",
+        experiment=HSCORE,
+        conclude=follows_log_loss,
+    ),
+    Claim(
+        name="otce-correlation",
+        paper=TAN,
+        claim="OTCE and the accuracy after transfer have the same order.",
+        published=(
+            "Table I, mean Spearman: standard 0.931, few-shot 0.905, fixed categories "
+            "0.555"
+        ),
+        experiment=OTCE,
+        conclude=otce_correlates,
+    ),
+    Claim(
+        name="otce-first",
+        paper=TAN,
+        claim="OTCE correlates better than OTCE_sim, LEEP, NCE, H-score and LogME.",
+        published=(
+            "Table I, mean Spearman, standard: OTCE 0.931, OTCE_sim 0.910, LEEP 0.895, "
+            "NCE 0.866, H-score 0.785, LogME 0.722"
+        ),
+        experiment=OTCE,
+        conclude=otce_first,
+    ),
+]

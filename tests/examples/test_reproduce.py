@@ -1,0 +1,109 @@
+"""The reproduction keeps its cells, goes on where it was, and says no."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("reproduce"), importlib.import_module(
+        "reproduction.registry"
+    )
+
+
+def toy(registry, calls):
+    def run(cell, folder):
+        calls.append(cell)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return {"gap": cell["seed"] - 10.0}
+
+    def conclude(frame):
+        estimate = registry.over_seeds(frame, "gap")
+        return registry.Outcome(registry.text(estimate), registry.positive(estimate))
+
+    experiment = registry.Experiment(
+        "toy", "A toy.", lambda quick: [{"seed": s} for s in range(4)], run
+    )
+    return registry.Claim("toy", "nobody", "is | large", "1", experiment, conclude)
+
+
+def test_a_stopped_run_goes_on(modules, tmp_path, monkeypatch, capsys):
+    reproduce, registry = modules
+    calls = []
+    claim = toy(registry, calls)
+    monkeypatch.setattr(reproduce, "all_claims", lambda: [claim])
+    arguments = ["--data", ".", "--cache", "cells", "--out", "table.md"]
+    monkeypatch.setattr("sys.argv", ["reproduce.py", *arguments])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce.main()
+    assert len(list(tmp_path.rglob("*.json"))) == 2
+    reproduce.main()
+    assert [c["seed"] for c in calls] == [0, 1, 2, 2, 3]  # the stopped one anew
+    reproduce.main()
+    assert len(calls) == 5
+    table = (tmp_path / "table.md").read_text()
+    (row,) = (line for line in table.splitlines() if "nobody" in line)
+    assert row.startswith(r"| is \| large | nobody | 1 | -8.500 [-10.554, -6.446] | no")
+    assert "Seeds 0 to 3, 4 cells" in table
+    record = json.loads(next(tmp_path.rglob("*.json")).read_text())
+    assert set(record) == {"cell", "found", "seconds"}
+
+
+def test_unknown_claim_is_one_line(modules):
+    reproduce, _ = modules
+    with pytest.raises(SystemExit, match="names no claim of: ntg-corruption"):
+        reproduce.chosen_claims(["nothing"])
+
+
+def test_claims_have_names_of_their_own(modules):
+    claims = modules[0].all_claims()
+    assert len({claim.name for claim in claims}) == len(claims)
+    by_name = {claim.experiment.name: claim.experiment for claim in claims}
+    assert all(by_name[c.experiment.name] is c.experiment for c in claims)
+    for claim in claims:
+        cells = claim.experiment.cells(False)
+        assert len({json.dumps(cell, sort_keys=True) for cell in cells}) == len(cells)
+        assert all("seed" in cell for cell in cells)
+
+
+def test_verdicts(modules):
+    _, registry = modules
+    assert registry.positive((1.0, 0.5, 1.5)) == "yes"
+    assert registry.positive((1.0, -0.5, 2.5)) == "not settled"
+    assert registry.positive((-1.0, -1.5, -0.5)) == "no"
+    assert registry.together(["yes", "yes"]) == "yes"
+    assert registry.together(["yes", "no", "not settled"]) == "in part (1 of 3)"
+    assert registry.together(["no", "not settled"]) == "no"
+    assert registry.together(["not settled"]) == "not settled"
+
+
+def test_interval_covers(modules):
+    _, registry = modules
+    rng = np.random.default_rng(0)
+    found = [registry.interval(rng.normal(size=5)) for _ in range(2000)]
+    covered = np.mean([low < 0 < high for _, low, high in found])
+    assert abs(covered - 0.95) < 0.02
+
+
+def test_kmm_below_tca_is_told_apart(modules):
+    module = importlib.import_module("reproduction.negative_transfer")
+    frame = pd.DataFrame(
+        [
+            {"task": "t", "seed": seed, "method": m, "ntg": gap + 0.001 * seed}
+            for seed in range(5)
+            for m, gap in (("KMM", 0.1), ("TCA", 0.3 + 0.001 * seed))
+        ]
+    )
+    assert module.kmm_below_tca(frame).holds == "yes"
+    frame["ntg"] *= -1
+    assert module.kmm_below_tca(frame).holds == "no"
