@@ -1,0 +1,282 @@
+"""Command line: ``python -m sktransfer report data.csv --domain COLUMN ...``."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from sktransfer import __version__
+
+_DESCRIPTION = "Transfer learning that measures and prevents negative transfer."
+_REPORT = """\
+Say for one table whether, from which sources and how to transfer to a target.
+
+The table has one row per observation: one column names the domain of the row, one
+holds the label, all others are features (numbers or text, with missing values).
+Every domain but --target is a source. Target rows without a label are used as
+unlabeled rows; source rows without a label are left out.
+"""
+_EXAMPLE = """\
+example:
+  python -m sktransfer report patients.csv --domain hospital --target Lyon \\
+      --label ill --drop patient_id --out report.html
+"""
+_SEPARATORS = (",", ";", "\t", "|")
+_MISSING = ["?"]
+_MOST_LISTED = 12
+
+
+class _BadInput(Exception):
+    """Something the user can put right; its text is one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def _make_parser():
+    parser = _Parser(
+        prog="python -m sktransfer",
+        description=_DESCRIPTION,
+        epilog="python -m sktransfer COMMAND --help explains a command.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"sktransfer {__version__}"
+    )
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=_Parser
+    )
+    report = commands.add_parser(
+        "report",
+        help="say for a CSV file whether, from which sources and how to transfer",
+        description=_REPORT,
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = report.add_argument
+    add(
+        "data", metavar="data.csv", help="file with a header, separated by , ; | or tab"
+    )
+    add("--domain", required=True, metavar="COLUMN",
+        help="column that names the domain of each row")  # fmt: skip
+    add("--target", required=True, metavar="VALUE",
+        help="value of that column that is the target")  # fmt: skip
+    add("--label", required=True, metavar="COLUMN", help="column to predict")
+    add("--drop", action="append", default=[], metavar="COLUMN",
+        help="column to leave out, such as an id; may be given again")  # fmt: skip
+    tasks = ["auto", "classification", "regression"]
+    add("--task", choices=tasks, default="auto",
+        help="what the label is; auto: classes if text or few whole numbers")  # fmt: skip
+    add("--scoring", metavar="NAME",
+        help="scorer of scikit-learn (default: accuracy, or "
+             "neg_root_mean_squared_error)")  # fmt: skip
+    add("--folds", type=int, default=5, metavar="N",
+        help="folds of the labeled target rows (default: 5)")  # fmt: skip
+    add("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
+    add("--jobs", type=int, default=None, metavar="N",
+        help="folds that run in parallel; -1: one per processor")  # fmt: skip
+    add("--out", metavar="report.html", help="write the report with pictures here")
+    add("--json", metavar="report.json", help="write all numbers here")
+    add("--quiet", action="store_true", help="no progress bar")
+    return parser
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, default=None
+        Arguments; None: those of the process.
+
+    Returns
+    -------
+    status : int
+        0; the process ends with 2 where an argument is wrong.
+    """
+    parser = _make_parser()
+    args = parser.parse_args(argv)
+    try:
+        report = _make_report(args)
+    except _BadInput as error:
+        sys.stderr.write(
+            f"{parser.prog} report: error: {' '.join(str(error).split())}\n"
+        )
+        return 2
+    sys.stdout.write(f"{report.summary()}\n")
+    if report.to_label and report.label_next:
+        lines = ", ".join(str(row + 2) for row in report.label_next)
+        sys.stdout.write(f"\nLines of {args.data} to label next: {lines}\n")
+    for path, write in ((args.out, report.to_html), (args.json, report.to_json)):
+        if path:
+            write(path)
+            sys.stdout.write(f"\nWritten: {path}\n")
+    if not args.out:
+        sys.stdout.write("\n--out report.html writes the full report with pictures.\n")
+    return 0
+
+
+def _make_report(args):
+    _check_options(args)
+    df = _read(args.data)
+    _check_columns(df, args)
+    target = _find_target(df, args)
+    df, notes = _leave_out_unlabeled_sources(df.drop(columns=args.drop), args, target)
+    try:
+        import matplotlib  # noqa: F401  # the pictures need it at the very end
+
+        from sktransfer.datasets import from_frame
+        from sktransfer.inspection import transfer_report
+    except ImportError as error:
+        raise _BadInput(_needs_plot(error)) from error
+    try:
+        data = from_frame(df, label=args.label, domain=args.domain, target=target)
+        report = transfer_report(
+            data.X, data.y, data.sample_domain, domain_names=data.domain_names,
+            task=args.task, scoring=args.scoring, cv=args.folds, n_jobs=args.jobs,
+            random_state=args.seed, verbose=not args.quiet,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        raise _BadInput(f"{args.data}: {error}") from error
+    # positions in the file, from which rows may have been left out
+    rows = df.index[report.label_next].tolist()
+    return replace(report, notes=[*notes, *report.notes], label_next=rows)
+
+
+def _needs_plot(error):
+    return (
+        f"reports need pandas and matplotlib ({error}); install them by "
+        'pip install "sktransfer[plot]"'
+    )
+
+
+def _check_options(args):
+    """Refuse wrong options before any work."""
+    if args.folds < 2:
+        raise _BadInput(f"--folds must be 2 or more, got {args.folds}")
+    if args.seed < 0:
+        raise _BadInput(f"--seed must be 0 or more, got {args.seed}")
+    if args.scoring is not None:
+        from sklearn.metrics import get_scorer_names
+
+        if args.scoring not in get_scorer_names():
+            raise _BadInput(
+                f"--scoring {args.scoring!r} is no scorer of scikit-learn; some are "
+                "accuracy, balanced_accuracy, roc_auc, r2, neg_mean_absolute_error"
+            )
+    for option in ("out", "json"):
+        path = getattr(args, option)
+        if path and not Path(path).absolute().parent.is_dir():
+            raise _BadInput(f"--{option} {path!r}: there is no such folder; make it")
+        if path and Path(path).is_dir():
+            raise _BadInput(f"--{option} {path!r} is a folder; name a file")
+
+
+def _read(path):
+    """Read a CSV file, whatever separates its columns."""
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise _BadInput(_needs_plot(error)) from error
+    if not Path(path).is_file():
+        found = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise _BadInput(f"data.csv: {path!r} {found}; give the path of a CSV file")
+    try:
+        widths = {
+            separator: pd.read_csv(path, sep=separator, nrows=0).shape[1]
+            for separator in _SEPARATORS
+        }
+        separator = max(widths, key=widths.get)
+        df = pd.read_csv(path, sep=separator, na_values=_MISSING, low_memory=False)
+    except (OSError, ValueError) as error:
+        raise _BadInput(
+            f"data.csv: {path!r} cannot be read as a CSV file in UTF-8 ({error})"
+        ) from error
+    if df.empty:
+        raise _BadInput(f"data.csv: {path!r} has a header but no row")
+    return df
+
+
+def _check_columns(df, args):
+    for option, columns in (
+        ("domain", [args.domain]), ("label", [args.label]), ("drop", args.drop),
+    ):  # fmt: skip
+        for column in columns:
+            if column not in df.columns:
+                raise _BadInput(
+                    f"--{option} {column!r} is no column of {args.data}; its columns "
+                    f"are {_listed(df.columns)}"
+                )
+    if args.domain == args.label:
+        raise _BadInput(
+            f"--domain and --label are both {args.label!r}; name two columns"
+        )
+    for option in ("domain", "label"):
+        if getattr(args, option) in args.drop:
+            raise _BadInput(f"--drop leaves out the column of --{option}; keep it")
+    if set(df.columns) <= {args.domain, args.label, *args.drop}:
+        raise _BadInput(
+            f"data.csv: {args.data!r} has no column left to learn from besides "
+            "--domain and --label; add features"
+        )
+    missing = df[args.domain].isna()
+    if missing.any():
+        line = int(missing.to_numpy().argmax()) + 2
+        raise _BadInput(
+            f"--domain {args.domain!r} is empty in {int(missing.sum())} rows (first in "
+            f"line {line}); fill it in or remove the rows"
+        )
+
+
+def _find_target(df, args):
+    """Return the value of the domain column that --target means."""
+    values = df[args.domain].drop_duplicates().tolist()
+    for value in values:
+        if str(value) == args.target or _same_number(value, args.target):
+            break
+    else:
+        raise _BadInput(
+            f"--target {args.target!r} is no value of column {args.domain!r}; its "
+            f"values are {_listed(sorted(values, key=str))}"
+        )
+    if len(values) == 1:
+        raise _BadInput(
+            f"--domain {args.domain!r} has the single value {value}; there is no "
+            "source to transfer from"
+        )
+    return value
+
+
+def _same_number(value, text):
+    try:
+        return not isinstance(value, str) and float(value) == float(text)
+    except ValueError:
+        return False
+
+
+def _leave_out_unlabeled_sources(df, args, target):
+    """Return the other rows, and a note if some were left out."""
+    source = df[args.domain] != target
+    out = df[args.label].isna() & source
+    if out.sum() == source.sum():
+        raise _BadInput(
+            f"--label {args.label!r} is empty in every source row; source rows must be "
+            "labeled"
+        )
+    notes = [
+        f"{out.sum()} source rows without a label in {args.label!r} were left out."
+    ] * bool(out.any())
+    return df[~out], notes
+
+
+def _listed(names):
+    names = [str(name) for name in names]
+    more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
+    return ", ".join(names[:_MOST_LISTED]) + more
+
+
+if __name__ == "__main__":
+    sys.exit(main())

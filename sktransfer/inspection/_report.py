@@ -1,0 +1,293 @@
+"""One report on one table: whether, from which sources and how to transfer."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.metrics import get_scorer_names
+from sklearn.utils import check_random_state
+from sklearn.utils._optional_dependencies import (
+    check_matplotlib_support,
+    check_pandas_support,
+)
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validate_params,
+)
+
+import sktransfer
+from sktransfer._domains import check_domains, join_labels
+from sktransfer.exceptions import DomainError
+from sktransfer.inspection import _report_models as models
+from sktransfer.inspection import _report_steps as steps
+from sktransfer.inspection import _report_text as text
+from sktransfer.inspection._report_result import TransferReport
+
+__all__ = ["TransferReport", "transfer_report"]
+
+_N_TO_LABEL = 20
+
+
+@validate_params(
+    {
+        "X": ["array-like"],
+        "y": ["array-like", None],
+        "sample_domain": ["array-like"],
+        "domain_names": [dict, None],
+        "estimators": [dict, None],
+        "learner": [HasMethods(["fit", "predict"]), None],
+        "task": [StrOptions({"auto", "classification", "regression"})],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split")],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+        "max_samples": [Interval(Integral, 10, None, closed="left"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def transfer_report(
+    X,
+    y,
+    sample_domain,
+    *,
+    domain_names=None,
+    estimators=None,
+    learner=None,
+    task="auto",
+    scoring=None,
+    cv=5,
+    n_repeats=3,
+    confidence_level=0.95,
+    max_samples=1000,
+    n_jobs=None,
+    random_state=0,
+    verbose=False,
+):
+    r"""Say for one table whether, from which sources and how to transfer.
+
+    Parameters
+    ----------
+    X : {array-like, dataframe} of shape (n_samples, n_features)
+        Rows of every domain, in any order. Columns of a dataframe may hold text and
+        missing values.
+    y : array-like of shape (n_samples,) or None
+        Labels, with markers on the unlabeled target rows. None: no row is labeled,
+        and only the inputs are compared.
+    sample_domain : array-like of shape (n_samples,)
+        Positive ids for sources, negative for the target.
+    domain_names : dict of int to object, default=None
+        Names of the domain ids, as :func:`~sktransfer.datasets.from_frame` returns
+        them.
+    estimators : dict of str to estimator, default=None
+        Methods to compare, each an estimator of this library or a pipeline that ends
+        in one; they get ``X`` as it is. None: source only, pooled, pooled with light
+        sources, KMM, UOWQ, with several sources the better half of them, and a
+        guard, after a preprocessing of numbers and categories.
+    learner : estimator, default=None
+        Learner inside the default methods; it must take ``sample_weight``. None:
+        ``LogisticRegression`` or ``Ridge``.
+    task : {"auto", "classification", "regression"}, default="auto"
+        What the labels are. "auto": classes, if they are text, truth values, two
+        numbers or up to ten whole numbers.
+    scoring : str, callable or None, default=None
+        Scorer, higher is better. None: accuracy, or the negated root mean squared
+        error.
+    cv : int or splitter, default=5
+        How the labeled target rows are held out, as in
+        :func:`~sktransfer.metrics.cross_val_ntg`.
+    n_repeats : int >= 1, default=3
+        How often the rows are dealt anew to the folds, if ``cv`` is an int.
+    confidence_level : float in (0, 1), default=0.95
+        Level of the intervals.
+    max_samples : int or None, default=1000
+        A random sample of this size stands for the rows of a source, the labeled
+        target rows and the unlabeled ones, where there are more. None: all rows.
+    n_jobs : int, default=None
+        Number of folds that are fitted in parallel.
+    random_state : int, RandomState instance or None, default=0
+        Seed of samples, folds and methods.
+    verbose : bool, default=False
+        Show a progress bar, by rich where it is installed.
+
+    Returns
+    -------
+    report : TransferReport
+        Tables, sentences and unfitted estimators, with ``to_html`` and ``to_json``.
+
+    Raises
+    ------
+    DomainError
+        If the rows break the domain contract, or there is no source or not exactly
+        one target.
+    TypeError
+        If an estimator does not know domains or is made for the other task.
+    ValueError
+        If the labels do not fit ``task``.
+
+    See Also
+    --------
+    sktransfer.metrics.cross_val_ntg : The gap with its interval.
+    sktransfer.metrics.rank_sources : The scores of the sources.
+    sktransfer.safe.TransferGuard : A method that decides by itself.
+
+    Notes
+    -----
+    All methods are tested on the same folds of labeled target rows; the intervals are
+    those of :func:`~sktransfer.metrics.cross_val_ntg`. The verdict is "transfer" if a
+    method has a smaller error than any fit on the target alone and the upper limit
+    of its gap, at the level
+
+    .. math:: 1 - (1 - \text{confidence\_level}) / m
+
+    for :math:`m` methods (Bonferroni), is negative. So the choice of the best method
+    does not make it look better than it is. It is "do_not_transfer" if the method
+    with the smallest error does not beat the target alone, or if its gap is so small
+    that the interval stays within 1 % of the target's error; "unknown" if no labeled
+    target row can be held out; and "undecided" otherwise.
+
+    The error of the chosen method itself is a little too small, as it was chosen by
+    it. The preprocessing of the default methods is fitted in each training fold on
+    all of its rows; that of the similarities on all rows.
+
+    pandas and matplotlib are needed: ``pip install "sktransfer[plot]"``. Metadata is
+    routed whatever scikit-learn's global switch says.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.baselines import Pooled, SourceOnly
+    >>> from sktransfer.datasets import make_concept_shift
+    >>> from sktransfer.inspection import transfer_report
+    >>> data = make_concept_shift(
+    ...     60, n_labeled=24, shift=[0.0, 3.0], noise=0.5, random_state=0
+    ... )
+    >>> report = transfer_report(
+    ...     data.X, data.y, data.sample_domain,
+    ...     estimators={"pooled": Pooled(Ridge()), "sources": SourceOnly(Ridge())},
+    ...     n_repeats=1,
+    ... )
+    >>> report.verdict
+    'do_not_transfer'
+    >>> report.sources["effect"].to_list()
+    ['helps', 'hurts']
+    """
+    check_pandas_support("transfer_report")
+    check_matplotlib_support("transfer_report")
+    rows = models.as_rows(X)
+    given = X if estimators is not None and hasattr(X, "shape") else rows
+    data, task = _check(given, y, sample_domain, task)
+    classify = task == "classification"
+    if scoring is None:
+        scoring = "accuracy" if classify else "neg_root_mean_squared_error"
+    run = steps.Run(
+        data, steps.name_domains(data, domain_names), scoring, cv, n_repeats,
+        confidence_level, n_jobs,
+        check_random_state(random_state).randint(np.iinfo(np.int32).max),
+    )  # fmt: skip
+    if estimators is None:
+        run.notes += models.column_notes(rows)
+        estimators = models.default_estimators(
+            rows, classify=classify, n_sources=len(data.sources), scoring=scoring,
+            learner=learner, random_state=run.seed,
+        )  # fmt: skip
+    else:
+        estimators = {str(name): method for name, method in estimators.items()}
+        models.check_estimators(estimators, classify)
+    positions = steps.sample_rows(run, max_samples)
+    domains = steps.describe_domains(run)
+    label_next = _draw_unlabeled(data, run.seed)
+    run.data = data.take(positions)
+    features = models.to_numbers(rows, positions)
+    settings = {
+        "sktransfer": sktransfer.__version__,
+        "scoring": scoring if isinstance(scoring, str) else repr(scoring),
+        "cv": cv if isinstance(cv, Integral) else repr(cv),
+        "n_repeats": n_repeats,
+        "confidence_level": confidence_level,
+        "max_samples": max_samples,
+        "random_state": random_state if isinstance(random_state, Integral) else None,
+        "columns": rows.shape[1],
+        "features": features.shape[1],
+    }
+    with steps.Progress(len(estimators) + 6, verbose) as progress:
+        found, reason = steps.find(run, estimators, features, classify, progress)
+    decision = text.decide(run, found, reason)
+    return text.explained(
+        TransferReport(
+            verdict=decision.verdict,
+            recommendation=decision.recommendation,
+            evidence=[],
+            to_label="",
+            notes=run.notes,
+            target=run.target,
+            task=task,
+            error_name=steps.error_of(scoring)[1],
+            domains=domains,
+            label_next=label_next,
+            settings=settings,
+            estimators=estimators,
+            recommended=models.recommended(
+                decision.verdict, estimators.get(decision.method), run.seed
+            ),
+            **found,
+        )
+    )
+
+
+def _check(X, y, sample_domain, task):
+    """Return the checked rows and the task."""
+    if y is None or task == "regression":
+        data = check_domains(X, _numbers(y), sample_domain, numeric_labels=True)
+    else:
+        data = check_domains(X, y, sample_domain)
+    if not data.n_source or len(data.targets) != 1:
+        raise DomainError(
+            f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "
+            "targets; at least one source and exactly one target are needed."
+        )
+    if not data.labeled.any():
+        return data, "classification" if task == "auto" else task
+    labels = data.labels(data.labeled)
+    if task == "auto":
+        task = models.infer_task(labels)
+        if task == "regression":
+            data = check_domains(X, y, sample_domain, numeric_labels=True)
+    whole = labels.dtype.kind == "f" and (labels == np.round(labels)).all()
+    if task == "classification" and whole and labels.min() >= 0:
+        joined = join_labels([labels.astype(np.int64)], int((~data.labeled).sum()))
+        classes = np.empty_like(joined)
+        classes[data.labeled], classes[~data.labeled] = np.split(joined, [len(labels)])
+        data = check_domains(X, classes, sample_domain)
+    elif task == "classification" and labels.dtype.kind == "f" and not whole:
+        raise ValueError(
+            "task='classification', but y holds numbers that are not whole. Say "
+            "task='regression', or make the classes text."
+        )
+    return data, task
+
+
+def _numbers(y):
+    """Refuse text in a regression."""
+    if y is None:
+        return None
+    y = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y)
+    if y.dtype.kind in "OUS":
+        try:
+            np.array([v for v in y.ravel() if v is not None], dtype=float)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"task='regression' needs numbers in y ({error}). Say "
+                "task='classification' if they are classes."
+            ) from error
+    return y
+
+
+def _draw_unlabeled(data, seed):
+    """Return positions of unlabeled target rows, drawn at random."""
+    rows = np.flatnonzero(data.is_target & ~data.labeled)
+    rng = check_random_state(seed)
+    return rng.permutation(rows)[:_N_TO_LABEL].tolist()

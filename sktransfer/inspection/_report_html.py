@@ -1,0 +1,468 @@
+"""A report as one page of HTML that asks for no other file."""
+
+from base64 import b64encode
+from html import escape
+from io import BytesIO
+
+import numpy as np
+
+from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
+from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
+from sktransfer.inspection._negative_transfer import NegativeTransferDisplay
+from sktransfer.inspection._report_text import listed, number
+from sktransfer.inspection._source_weights import SourceWeightsDisplay
+
+_STYLE = """
+.sktransfer-report { color-scheme: light dark; --line: #8886; --soft: #8881;
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
+  max-width: 58rem; margin: 0 auto; padding: 1rem; }
+.sktransfer-report h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem; }
+.sktransfer-report h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem;
+  border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
+.sktransfer-report .verdict { border: 2px solid; border-left-width: .6rem;
+  border-radius: .3rem; padding: .6rem 1rem; font-size: 1.1rem; margin: 1rem 0; }
+.sktransfer-report .verdict strong { display: block; font-size: .85rem;
+  letter-spacing: .04em; text-transform: uppercase; }
+.sktransfer-report .transfer { border-color: #1b7f4b; }
+.sktransfer-report .do_not_transfer { border-color: #b3261e; }
+.sktransfer-report .undecided { border-color: #9a6700; }
+.sktransfer-report .unknown { border-color: #6b7280; }
+.sktransfer-report .table { overflow-x: auto; margin: 1rem 0; }
+.sktransfer-report table { border-collapse: collapse; font-size: .9rem;
+  font-variant-numeric: tabular-nums; }
+.sktransfer-report caption { text-align: left; font-weight: 600;
+  padding-bottom: .3rem; }
+.sktransfer-report th, .sktransfer-report td { padding: .25rem .7rem;
+  border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+.sktransfer-report thead th { vertical-align: bottom; background: var(--soft);
+  white-space: normal; max-width: 9rem; }
+.sktransfer-report th:first-child, .sktransfer-report .text { text-align: left; }
+.sktransfer-report figure { margin: 1.2rem 0; }
+.sktransfer-report figure > div { overflow-x: auto; }
+.sktransfer-report img { background: #fff; max-width: 100%; height: auto;
+  border: 1px solid var(--line); border-radius: .3rem; }
+.sktransfer-report figcaption, .sktransfer-report .small { font-size: .9rem;
+  opacity: .85; }
+.sktransfer-report pre { overflow-x: auto; background: var(--soft);
+  padding: .7rem 1rem; border-radius: .3rem; }
+.sktransfer-report dt { font-weight: 600; }
+@media print { .sktransfer-report { max-width: none; } }
+"""
+_DPI = 120
+#: narrower than this a picture scrolls, as its text would be too small
+_LEAST_WIDTH = 540
+_VERDICTS = {
+    "transfer": "Transfer",
+    "do_not_transfer": "Do not transfer",
+    "undecided": "Undecided",
+    "unknown": "Not known yet",
+}
+_SIMILARITY_COLUMNS = {
+    "source": "source",
+    "rows": "rows",
+    "proxy_a_distance": "proxy A-distance",
+    "mmd": "MMD",
+    "coral_distance": "CORAL distance",
+}
+_LABEL_COLUMNS = {
+    "source": "source",
+    "source_model_error": "error of its model",
+    "leep": "LEEP",
+    "nce": "NCE",
+    "ntg": "gap",
+    "interval": "interval of the gap",
+    "effect": "alone it",
+}
+_METHOD_COLUMNS = {
+    "method": "method",
+    "error": "error",
+    "error_interval": "interval of the error",
+    "ntg": "gap",
+    "interval": "interval of the gap",
+    "joint_interval": "the same, for all methods at once",
+}
+
+
+def render_page(report):
+    """Return a report as a complete page.
+
+    Parameters
+    ----------
+    report : TransferReport
+        The report.
+
+    Returns
+    -------
+    page : str
+        HTML.
+    """
+    title = escape(f"Transfer report for {report.target}")
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{title}</title>\n</head>\n<body>\n{render_fragment(report)}\n"
+        "</body>\n</html>\n"
+    )
+
+
+def render_fragment(report):
+    """Return a report as a part of a page, for notebooks.
+
+    Parameters
+    ----------
+    report : TransferReport
+        The report.
+
+    Returns
+    -------
+    fragment : str
+        HTML with its own style.
+    """
+    parts = [
+        _head(report),
+        _should_i(report),
+        _from_which(report),
+        _with_which(report),
+        _did_it_hurt(report),
+        _limits(report),
+    ]
+    body = "\n".join(parts)
+    return f'<style>{_STYLE}</style>\n<main class="sktransfer-report">\n{body}\n</main>'
+
+
+def _head(report):
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.evidence)
+    evidence = f"<h2>Evidence</h2>\n<ul>{items}</ul>" if items else ""
+    advice = f"<p>{escape(report.to_label)}</p>" if report.to_label else ""
+    return (
+        f"<h1>Transfer report for {escape(report.target)}</h1>\n"
+        f'<div class="verdict {report.verdict}"><strong>{_VERDICTS[report.verdict]}'
+        f"</strong>{escape(report.recommendation)}</div>\n{advice}\n{evidence}\n"
+        f"<h2>The table</h2>\n{_domain_table(report)}"
+    )
+
+
+def _domain_table(report):
+    header = ["domain", "role", "rows", "labeled", "labels"]
+    rows = [[line[name] for name in header] for _, line in report.domains.iterrows()]
+    what = "classes" if report.task == "classification" else "quantities"
+    caption = (
+        f"{report.settings['columns']} columns; the labels are {what} ({report.task})."
+    )
+    return _table(caption, header, rows, text={1, 4})
+
+
+def _should_i(report):
+    parts = ["<h2>Should I transfer?</h2>"]
+    shown = report.methods[
+        (report.methods["method"] != "target only") & report.methods["ntg"].notna()
+    ]
+    if shown.empty:
+        parts.append(
+            "<p>The negative transfer gap, the error with the sources minus the error "
+            "without them, needs labeled target rows to hold out. Here it cannot be "
+            "computed, and no other number stands in for it.</p>"
+        )
+        return "\n".join(parts)
+    display = NegativeTransferDisplay(
+        shown["ntg"], shown[["low", "high"]], methods=shown["method"],
+        unit=report.error_name,
+    )  # fmt: skip
+    lines = "; ".join(
+        f"{m['method']} {number(m['ntg'])} ({number(m['low'])} to {number(m['high'])})"
+        for _, m in shown.iterrows()
+    )
+    settings = report.settings
+    parts.append(
+        _figure(
+            display,
+            (6.8, 1.5 + 0.42 * len(shown)),
+            f"Negative transfer gap of each method with its interval: {lines}.",
+            "Negative transfer gap: the error on held-out target rows with the sources "
+            "minus the error of the same method without them. Left of the line the "
+            f"sources help. {settings['confidence_level']:.0%} intervals from "
+            f"{_folds(settings)}, corrected for the overlap of training rows.",
+        )
+    )
+    return "\n".join(parts)
+
+
+def _folds(settings):
+    if not isinstance(settings["cv"], int):
+        return "cross-validation"
+    times = f"{settings['n_repeats']} times " * (settings["n_repeats"] > 1)
+    return f"{times}{settings['cv']}-fold cross-validation"
+
+
+def _from_which(report):
+    frame = report.sources.copy()
+    if "ntg" in frame:
+        frame["interval"] = _intervals(frame, "low", "high")
+    parts = [
+        "<h2>From which sources?</h2>",
+        _columns(f"Inputs of each source against {report.target}", frame,
+                 _SIMILARITY_COLUMNS),
+    ]  # fmt: skip
+    if "source_model_error" in frame:
+        caption = f"Each source alone, by the labels of {report.target}"
+        parts.append(_columns(caption, frame, _LABEL_COLUMNS, ("effect",)))
+    parts.append(_explanations({**_SIMILARITY_COLUMNS, **_LABEL_COLUMNS}, report))
+    if "ntg" in frame and len(frame) > 1 and frame["ntg"].notna().any():
+        parts.append(_source_gaps(report, frame[frame["ntg"].notna()]))
+    if len(report.source_weights):
+        parts.append(_source_weights(report))
+    parts.append(_embedding(report))
+    return "\n".join(parts)
+
+
+def _explanations(columns, report):
+    known = {
+        "proxy_a_distance": (
+            "from 0 (no classifier can tell the inputs of the source from those of the "
+            "target) to 2 (it always can)."
+        ),
+        "mmd": "distance of the inputs in the feature space of a kernel; 0 is alike.",
+        "coral_distance": "distance of the covariances of the inputs; 0 is alike.",
+        "source_model_error": (
+            f"{report.error_name} on the labeled target rows of a model fitted on that "
+            "source alone."
+        ),
+        "leep": "log-likelihood of target labels given the source model's "
+        "probabilities; higher is better.",
+        "nce": "the same from its predicted classes; higher is better.",
+        "ntg": "error with that source alone minus error without it; negative helps.",
+    }
+    items = "".join(
+        f"<dt>{escape(columns[name])}</dt><dd>{escape(words)}</dd>"
+        for name, words in known.items()
+        if name in report.sources
+    )
+    return (
+        f'<details class="small"><summary>What the columns mean</summary><dl>{items}'
+        "</dl></details>"
+    )
+
+
+def _source_gaps(report, frame):
+    display = NegativeTransferDisplay(
+        frame["ntg"], frame[["low", "high"]], methods=["alone"] * len(frame),
+        groups=frame["source"], by="source", unit=report.error_name,
+    )  # fmt: skip
+    lines = "; ".join(
+        f"{s['source']} {number(s['ntg'])}, {s['effect']}" for _, s in frame.iterrows()
+    )
+    return _figure(
+        display,
+        (6.8, 1.5 + 0.38 * len(frame)),
+        f"Negative transfer gap of each source alone: {lines}.",
+        "Gap with one source at a time, pooled with the target. Sources that help one "
+        "by one may still be redundant together.",
+    )
+
+
+def _source_weights(report):
+    wide = report.source_weights.pivot(
+        index="method", columns="source", values="weight"
+    )
+    wide = wide[[s for s in report.sources["source"] if s in wide]]
+    display = SourceWeightsDisplay(
+        wide.to_numpy(), target_names=list(wide.index), source_names=list(wide.columns)
+    )
+    lines = "; ".join(
+        f"{method}: " + ", ".join(f"{s} {number(w)}" for s, w in row.items())
+        for method, row in wide.iterrows()
+    )
+    n_methods, n_sources = wide.shape
+    longest = max(len(name) for name in wide.columns)
+    turned = longest > 9 or n_sources > 8
+    return _figure(
+        display,
+        (
+            2.6 + min(0.95 * n_sources, 9),
+            1.5 + 0.5 * n_methods + 0.08 * longest * turned,
+        ),
+        f"Weights of the sources. {lines}.",
+        "Weight of a source row, where a labeled target row weighs about 1. UOWQ "
+        "weighs by labels, KMM by inputs (the mean over its rows is shown); 1 and 0 "
+        "say kept and dropped.",
+        rotation=90 if turned else 0,
+    )
+
+
+def _embedding(report):
+    frame = report.embedding
+    classes = frame.get("class")
+    display = DomainEmbeddingDisplay(
+        frame[["before_1", "before_2"]].to_numpy(), None, domains=frame["domain"],
+        is_target=frame["is_target"], classes=classes, axis_name="component",
+    )  # fmt: skip
+    names = listed(frame["domain"].unique())
+    return _figure(
+        display,
+        (6.8, 5.6),
+        f"Rows of {names} by their first two principal components.",
+        "A sample of the rows by principal components of the scaled inputs; filled "
+        f"markers are rows of {report.target}. Where domains lie apart, their inputs "
+        "differ.",
+    )
+
+
+def _with_which(report):
+    parts = ["<h2>With which method?</h2>"]
+    if report.methods.empty:
+        parts.append("<p>Methods cannot be ranked without labeled target rows.</p>")
+        return "\n".join(parts)
+    frame = report.methods.copy()
+    frame["error_interval"] = _intervals(frame, "error_low", "error_high")
+    frame["interval"] = _intervals(frame, "low", "high")
+    frame["joint_interval"] = _intervals(frame, "joint_low", "joint_high")
+    alone = frame["method"] == "target only"
+    frame.loc[alone, "ntg"] = np.nan
+    frame.loc[alone, ["interval", "joint_interval"]] = "-"
+    caption = f"Methods by cross-validated {report.error_name}"
+    parts.append(_columns(caption, frame, _METHOD_COLUMNS))
+    parts.append(_code(report))
+    return "\n".join(parts)
+
+
+def _code(report):
+    if report.recommended is None:
+        return ""
+    return (
+        "<p>To go on with what this report recommends:</p>\n<pre><code>"
+        "import sklearn\nfrom sktransfer.datasets import from_frame\n"
+        "from sktransfer.inspection import transfer_report\n\n"
+        "sklearn.set_config(enable_metadata_routing=True)\n"
+        "data = from_frame(df, label=..., domain=..., target=...)\n"
+        "report = transfer_report(data.X, data.y, data.sample_domain)\n"
+        "model = report.recommended.fit(\n"
+        "    data.X, data.y, sample_domain=data.sample_domain\n)</code></pre>"
+    )
+
+
+def _did_it_hurt(report):
+    parts = ["<h2>How do I know that it did not hurt?</h2>"]
+    guard = report.guard
+    if guard is None:
+        parts.append(
+            "<p>Not without labeled target rows that are held out. Once there are "
+            "some, TransferGuard compares transfer with the target alone and falls "
+            "back.</p>"
+        )
+        return "\n".join(parts)
+    used = "has a part in" if guard["transferred"] else "has no part in"
+    parts.append(
+        f"<p>TransferGuard around {escape(guard['method'])}: the gap in "
+        f"{guard['loss']} is {number(guard['ntg'])} (95 % interval "
+        f"{number(guard['low'])} to {number(guard['high'])}, "
+        f"{guard['held_out_rows']} held-out rows); the probability that the sources "
+        f"hurt is {guard['harm_probability']:.0%}. Transfer {used} its prediction, "
+        f"with the weight {number(guard['weight'])}; the rest is the target alone. For "
+        "a final check keep some labeled target rows out of all of this.</p>"
+    )
+    curve = report.learning_curve
+    if curve is not None:
+        parts.append(_curve(report, curve))
+    return "\n".join(parts)
+
+
+def _curve(report, curve):
+    wide = curve.pivot(index="n_labels", columns="split")
+    display = LearningCurveTransferDisplay(
+        wide.index, wide["transfer_error"], wide["target_only_error"],
+        error_name=report.error_name,
+    )  # fmt: skip
+    means = curve.groupby("n_labels").mean()
+    lines = "; ".join(
+        f"{n} labels: {number(m['transfer_error'])} with, "
+        f"{number(m['target_only_error'])} without"
+        for n, m in means.iterrows()
+    )
+    return _figure(
+        display,
+        (6.8, 4.2),
+        f"Error on the target against the number of labels. {lines}.",
+        f"{report.guard['method'].capitalize()} with ever more labeled target rows, "
+        "with and without the sources; bars span the middle 80 % of random splits.",
+    )
+
+
+def _limits(report):
+    always = [
+        "Intervals come from one table. They say nothing of target rows that are drawn "
+        "in another way than the labeled ones.",
+        "The best method was chosen by its error, so that error is a little too small; "
+        "the verdict allows for the choice.",
+    ]
+    rows = [str(row) for row in report.label_next]
+    if rows and report.to_label:
+        always.append(
+            f"Rows to label next (positions from 0 in the table): {', '.join(rows)}."
+        )
+    items = "".join(f"<li>{escape(note)}</li>" for note in [*report.notes, *always])
+    settings = ", ".join(f"{k} {v}" for k, v in report.settings.items())
+    return (
+        f'<h2>Notes and limits</h2>\n<ul>{items}</ul>\n<p class="small">Settings: '
+        f"{escape(settings)}.</p>"
+    )
+
+
+def _intervals(frame, low, high):
+    pairs = zip(frame[low], frame[high], strict=True)
+    return ["-" if np.isnan(a) else f"{number(a)} to {number(b)}" for a, b in pairs]
+
+
+def _columns(caption, frame, titles, text=()):
+    """Return a table of the columns of a frame that it has."""
+    shown = [name for name in titles if name in frame]
+    rows = [[line[name] for name in shown] for _, line in frame.iterrows()]
+    left = {k for k, name in enumerate(shown) if name in text}
+    return _table(caption, [titles[name] for name in shown], rows, left)
+
+
+def _table(caption, header, rows, text=frozenset()):
+    """Return a table; the columns in ``text`` are aligned to the left."""
+    kinds = [' class="text"' if k in text else "" for k in range(len(header))]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(name)}</th>'
+        for name, kind in zip(header, kinds, strict=True)
+    )
+    lines = []
+    for row in rows:
+        first, *others = (_cell(value) for value in row)
+        cells = "".join(
+            f"<td{kind}>{value}</td>"
+            for value, kind in zip(others, kinds[1:], strict=True)
+        )
+        lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    return (
+        '<div class="table" tabindex="0"><table>'
+        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _cell(value):
+    if isinstance(value, float | np.floating):
+        whole = np.isfinite(value) and value == round(value) and abs(value) < 1e6
+        return str(int(value)) if whole and value else number(value)
+    return escape(str(value))
+
+
+def _figure(display, size, alt, caption, **options):
+    """Draw a display without any window and put it inside the page."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    display.plot(ax=figure.add_subplot(), **options)
+    picture = BytesIO()
+    figure.savefig(picture, format="png", dpi=_DPI, metadata={"Software": None})
+    code = b64encode(picture.getvalue()).decode("ascii")
+    width, height = (round(_DPI * side) for side in size)
+    return (
+        f'<figure><div tabindex="0"><img src="data:image/png;base64,{code}" '
+        f'alt="{escape(alt)}" width="{width}" height="{height}" '
+        f'style="min-width: {min(width, _LEAST_WIDTH)}px"></div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )

@@ -1,0 +1,336 @@
+"""What a report compares by default: rows as they come, learners, methods."""
+
+import numpy as np
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import get_scorer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils._optional_dependencies import check_pandas_support
+
+from sktransfer.base import (
+    consumes_sample_domain,
+    get_transfer_tags,
+    without_sources,
+)
+from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
+from sktransfer.instance import KMM
+from sktransfer.multisource import UOWQ, SourceSelector
+from sktransfer.safe import TransferGuard
+
+#: more distinct values of a text column than this are merged into one
+MAX_CATEGORIES = 20
+#: whole numbers with more distinct values than this are quantities, not classes
+MAX_CLASSES = 10
+MISSING = "(missing)"
+
+
+def as_rows(X):
+    """Return rows as a pandas frame where columns have types, else as an array.
+
+    Parameters
+    ----------
+    X : {array-like, dataframe} of shape (n_samples, n_features)
+        Rows.
+
+    Returns
+    -------
+    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
+        A frame for frames of any library and for arrays of objects.
+    """
+    pandas = check_pandas_support("transfer_report")
+    if isinstance(X, pandas.DataFrame):
+        return X
+    if hasattr(X, "columns"):
+        return pandas.DataFrame({name: X[name].to_list() for name in X.columns})
+    X = np.asarray(X)
+    if X.ndim != 2:
+        raise ValueError(f"X must have two dimensions, got shape {X.shape}.")
+    if X.dtype.kind in "OUS":
+        names = [f"column {k}" for k in range(X.shape[1])]
+        X = pandas.DataFrame(X.astype(object), columns=names)
+        for name in names:
+            numbers = pandas.to_numeric(X[name], errors="coerce")
+            if numbers.notna().equals(X[name].notna()):
+                X[name] = numbers
+    return X
+
+
+def text_columns(X):
+    """Return the names of the columns of a frame that do not hold numbers."""
+    if not hasattr(X, "columns"):
+        return []
+    types = check_pandas_support("transfer_report").api.types
+    return [
+        name
+        for name in X.columns
+        if types.is_bool_dtype(X[name]) or not types.is_numeric_dtype(X[name])
+    ]
+
+
+def column_notes(X):
+    """Say which columns may not mean what their type says.
+
+    Parameters
+    ----------
+    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
+        Rows of :func:`as_rows`.
+
+    Returns
+    -------
+    notes : list of str
+        One sentence per doubtful column.
+    """
+    pandas, notes = check_pandas_support("transfer_report"), []
+    for name in text_columns(X):
+        present = X[name].dropna().astype(str)
+        n_values = present.nunique()
+        numbers = pandas.to_numeric(present, errors="coerce").notna()
+        if not pandas.api.types.is_bool_dtype(X[name]) and numbers.mean() > 0.5:
+            odd = present[~numbers]
+            what = f"such as {odd.iloc[0]!r}" if len(odd) else "of a text type"
+            notes.append(
+                f"Column {name!r} holds mostly numbers but also text, {what}: it is "
+                "treated as categories. Clean it if it should be a number."
+            )
+        elif n_values > MAX_CATEGORIES and n_values > 0.5 * len(X):
+            notes.append(
+                f"Column {name!r} has {n_values} distinct values in {len(X)} rows, "
+                "like an id or free text: rare values are merged. Leave the column "
+                "out if it says nothing about the label."
+            )
+    return notes
+
+
+def _as_text(X):
+    """Return categories as strings, with a name of its own for a missing one."""
+    present = X.notna()
+    return X.astype(str).astype(object).where(present, MISSING)
+
+
+def make_preprocessor(X):
+    """Return an unfitted transformer of mixed columns to complete, scaled numbers.
+
+    Parameters
+    ----------
+    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
+        Rows of :func:`as_rows`.
+
+    Returns
+    -------
+    preprocessor : transformer
+        Numbers are completed by their median and standardized; every other column
+        is coded by one column per frequent value.
+    """
+    numeric = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
+    )
+    text = text_columns(X)
+    if not text:
+        return numeric
+    categories = make_pipeline(
+        FunctionTransformer(_as_text, feature_names_out="one-to-one"),
+        OneHotEncoder(
+            handle_unknown="infrequent_if_exist",
+            max_categories=MAX_CATEGORIES,
+            sparse_output=False,
+        ),
+    )
+    numbers = [name for name in X.columns if name not in text]
+    return ColumnTransformer(
+        [("numbers", numeric, numbers), ("categories", categories, text)]
+    )
+
+
+def to_numbers(X, rows):
+    """Return some rows as complete, scaled numbers.
+
+    Parameters
+    ----------
+    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
+        Rows of :func:`as_rows`.
+    rows : ndarray
+        Indices of the rows.
+
+    Returns
+    -------
+    features : ndarray of shape (n_rows, n_features_out)
+        What :func:`make_preprocessor` makes of them.
+    """
+    X = _safe_indexing(X, rows)
+    return check_array(make_preprocessor(X).fit_transform(X), dtype=np.float64)
+
+
+def infer_task(labels):
+    """Tell classes from quantities.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_labeled,)
+        Labels without markers.
+
+    Returns
+    -------
+    task : {"classification", "regression"}
+        Text, truth values, two numbers, or few whole numbers are classes.
+    """
+    if labels.dtype.kind not in "iuf":
+        return "classification"
+    values = np.unique(labels)
+    few = len(values) <= MAX_CLASSES and (values == np.round(values)).all()
+    return "classification" if few or len(values) <= 2 else "regression"
+
+
+def default_estimators(X, *, classify, n_sources, scoring, learner, random_state):
+    """Return the methods that a report compares if the user names none.
+
+    Parameters
+    ----------
+    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
+        Rows of :func:`as_rows`.
+    classify : bool
+        Whether the labels are classes.
+    n_sources : int
+        Number of sources.
+    scoring : str or callable
+        Scorer of the source models.
+    learner : estimator or None
+        Learner inside of every method. None: a linear model.
+    random_state : int
+        Seed of the methods that draw.
+
+    Returns
+    -------
+    estimators : dict of str to estimator
+        Unfitted estimators that know domains.
+    """
+    if learner is None:
+        learner = LogisticRegression(max_iter=1000) if classify else Ridge()
+    if classify != is_classifier(learner) or classify == is_regressor(learner):
+        kind = "classifier" if classify else "regressor"
+        raise TypeError(
+            f"learner={learner!r} is no {kind}, which the labels ask for. Give "
+            "another learner, or say task='classification' or task='regression'."
+        )
+    methods = {
+        "source only": SourceOnly(learner),
+        "pooled": Pooled(learner),
+        "pooled (light sources)": Pooled(learner, source_weight=0.1),
+        "KMM": KMM(learner, random_state=random_state),
+        "UOWQ": UOWQ(learner),
+    }
+    if n_sources > 1:
+        score = get_scorer(scoring) if isinstance(scoring, str) else scoring
+        methods["better half of the sources"] = SourceSelector(
+            Pooled(learner), source_score=score, random_state=random_state
+        )
+    preprocessor = make_preprocessor(X)
+    pipelines = {name: _piped(preprocessor, m) for name, m in methods.items()}
+    pipelines["guarded pooling"] = TransferGuard(
+        _piped(preprocessor, Pooled(learner)),
+        policy="aggregate",
+        random_state=random_state,
+    )
+    return pipelines
+
+
+def _piped(preprocessor, method):
+    return Pipeline([("preprocess", clone(preprocessor)), ("method", clone(method))])
+
+
+def target_only(estimator):
+    """Return the unfitted learner of a method, for the target rows alone.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A method, or a pipeline that ends in one.
+
+    Returns
+    -------
+    target_only : estimator
+        :class:`~sktransfer.baselines.TargetOnly` of its learner, with the same steps
+        before, or of the method without sources if it has no inner learner.
+    """
+    if isinstance(estimator, Pipeline):
+        *steps, (name, last) = clone(estimator).steps
+        return Pipeline([*steps, (name, target_only(last))])
+    learner = getattr(estimator, "estimator", None)
+    if learner is None:
+        return TargetOnly(without_sources(estimator))
+    if consumes_sample_domain(learner):
+        return target_only(learner)
+    return TargetOnly(clone(learner))
+
+
+def recommended(verdict, estimator, random_state):
+    """Return the unfitted estimator that a verdict asks for.
+
+    Parameters
+    ----------
+    verdict : str
+        Verdict of a report.
+    estimator : estimator or None
+        The method that the verdict is about.
+    random_state : int
+        Seed of a guard.
+
+    Returns
+    -------
+    recommended : estimator or None
+        The method, a guard around it, or the target alone; None if "unknown".
+    """
+    if verdict == "unknown":
+        return None
+    if verdict == "do_not_transfer":
+        return target_only(estimator)
+    if verdict == "transfer" or isinstance(estimator, TransferGuard):
+        return clone(estimator)
+    return TransferGuard(
+        clone(estimator), policy="aggregate", random_state=random_state
+    )
+
+
+def check_estimators(estimators, classify):
+    """Refuse methods that cannot be compared, by their name.
+
+    Parameters
+    ----------
+    estimators : dict of str to estimator
+        Methods of the user.
+    classify : bool
+        Whether the labels are classes.
+
+    Raises
+    ------
+    TypeError
+        If one does not know domains or is made for the other task.
+    ValueError
+        If there is none, or one has a reserved name.
+    """
+    if not estimators:
+        raise ValueError("estimators is empty: give at least one, or None.")
+    if "target only" in estimators:
+        raise ValueError(
+            "estimators holds 'target only', which is the name of the comparison; "
+            "rename that entry."
+        )
+    for name, estimator in estimators.items():
+        if not hasattr(estimator, "fit") or not hasattr(estimator, "predict"):
+            raise TypeError(f"estimators[{name!r}] has no fit and predict.")
+        if not consumes_sample_domain(estimator):
+            get_transfer_tags(estimator)
+            raise TypeError(
+                f"estimators[{name!r}] does not take sample_domain; wrap its last "
+                "step, e.g. in Pooled of sktransfer.baselines."
+            )
+        if classify != is_classifier(estimator):
+            kind = "classes" if classify else "quantities"
+            raise TypeError(
+                f"estimators[{name!r}] does not predict {kind}, which y holds. Give "
+                "another estimator, or say task='classification' or "
+                "task='regression'."
+            )

@@ -1,0 +1,183 @@
+"""The result of a report: plain data, with its ways out."""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sktransfer.inspection import _report_html as html
+from sktransfer.inspection._report_text import render_text
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TransferReport:
+    """What :func:`transfer_report` found; every entry is plain data.
+
+    Parameters
+    ----------
+    verdict : {"transfer", "do_not_transfer", "undecided", "unknown"}
+        "unknown": no labeled target row can be held out.
+    recommendation : str
+        The verdict in plain language, with its evidence.
+    evidence : list of str
+        Further findings, one sentence each.
+    to_label : str
+        What to label next; empty if the labels suffice.
+    notes : list of str
+        What the report left out, assumed, or was warned of.
+    target : str
+        Name of the target.
+    task : {"classification", "regression"}
+        What the labels are.
+    error_name : str
+        What the errors and gaps are measured in.
+    domains : pandas.DataFrame
+        Rows and labels of each domain, the target first.
+    sources : pandas.DataFrame
+        One line per source: similarity to the target, the error of its own model on
+        the target, transferability, the negative transfer gap with that source alone,
+        and whether it "helps", "hurts", or the interval leaves it "unclear".
+    similarity : pandas.DataFrame
+        Table of :func:`~sktransfer.metrics.compare_domains`.
+    transferability : pandas.DataFrame
+        Table of :func:`~sktransfer.metrics.rank_sources`.
+    source_weights : pandas.DataFrame
+        Weight that a row of each source has in methods that weigh or drop sources.
+    methods : pandas.DataFrame
+        One line per method, the best first: cross-validated error and negative
+        transfer gap, with intervals. ``joint_low`` and ``joint_high`` hold for all
+        methods at once.
+    guard : dict or None
+        Decision of a :class:`~sktransfer.safe.TransferGuard` around the best method.
+    learning_curve : pandas.DataFrame or None
+        Errors against the number of labeled target rows.
+    embedding : pandas.DataFrame
+        A sample of rows in the plane of their principal components.
+    label_next : list of int
+        Positions of unlabeled target rows in ``X``, drawn at random.
+    settings : dict
+        How the report was made.
+    estimators : dict of str to estimator
+        The compared methods, unfitted.
+    recommended : estimator or None
+        What the verdict asks for, unfitted: the best method, a guard around it, or
+        the target alone. None if the verdict is "unknown".
+
+    See Also
+    --------
+    transfer_report : Make a report.
+    """
+
+    verdict: str
+    recommendation: str
+    evidence: list[str]
+    to_label: str
+    notes: list[str]
+    target: str
+    task: str
+    error_name: str
+    domains: Any
+    sources: Any
+    similarity: Any
+    transferability: Any
+    source_weights: Any
+    methods: Any
+    guard: dict[str, Any] | None
+    learning_curve: Any
+    embedding: Any
+    label_next: list[int]
+    settings: dict[str, Any]
+    estimators: dict[str, Any] = field(default_factory=dict)
+    recommended: Any = None
+
+    def to_dict(self):
+        """Return the report as nested dicts, lists, texts and numbers.
+
+        Returns
+        -------
+        content : dict
+            Tables are lists of lines; estimators are given by their text.
+        """
+        content = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        content["recommended"] = repr(self.recommended) if self.recommended else None
+        content["estimators"] = {k: repr(v) for k, v in self.estimators.items()}
+        return content
+
+    def to_json(self, path=None):
+        """Return the report as JSON, and write it to a file if one is given.
+
+        Parameters
+        ----------
+        path : str or Path, default=None
+            File to write.
+
+        Returns
+        -------
+        content : str
+            The JSON; numbers that are not finite are null.
+        """
+        content = json.dumps(self.to_dict(), indent=1, allow_nan=False)
+        return _written(content, path)
+
+    def to_html(self, path=None):
+        """Return the report as one page, and write it to a file if one is given.
+
+        Parameters
+        ----------
+        path : str or Path, default=None
+            File to write.
+
+        Returns
+        -------
+        content : str
+            HTML with all pictures inside; it asks for no other file.
+        """
+        return _written(html.render_page(self), path)
+
+    def summary(self):
+        """Return the report in a few lines of text.
+
+        Returns
+        -------
+        summary : str
+            The recommendation, the ranking of the methods, the effect of each source
+            and the evidence.
+        """
+        return render_text(self)
+
+    def __str__(self):
+        return self.summary()
+
+    def __repr__(self):
+        return (
+            f"TransferReport(target={self.target!r}, verdict={self.verdict!r}, "
+            f"recommendation={self.recommendation!r})"
+        )
+
+    def _repr_html_(self):
+        return html.render_fragment(self)
+
+
+def _written(content, path):
+    if path is not None:
+        Path(path).write_text(content, encoding="utf-8")
+    return content
+
+
+def _plain(value):
+    """Return data that JSON knows."""
+    if hasattr(value, "to_dict"):
+        value = value.to_dict("records")
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    return str(value)

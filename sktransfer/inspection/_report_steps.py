@@ -1,0 +1,688 @@
+"""The computations behind a report, one function per question."""
+
+import sys
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.metrics import get_scorer
+from sklearn.utils import check_random_state
+from sklearn.utils._optional_dependencies import check_pandas_support
+
+from sktransfer.base import fit_on_domains
+from sktransfer.inspection._display import domain_label, find_attribute
+from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
+from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
+from sktransfer.metrics import compare_domains, cross_val_ntg, rank_sources
+from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
+from sktransfer.safe import TransferGuard
+
+SIMILARITIES = ("mmd", "proxy_a_distance", "coral_distance")
+#: error name by scoring, where it has one that people use
+_ERRORS = {
+    "accuracy": "error rate",
+    "balanced_accuracy": "balanced error rate",
+    "neg_root_mean_squared_error": "root mean squared error",
+}
+#: methods whose fit takes longer than the picture is worth
+_SLOW = (TransferGuard,)
+_LEAST_FOR_CURVE = 20
+
+
+@dataclass
+class Run:
+    """What all steps share: checked rows, options, and what they have to say."""
+
+    data: Any
+    names: dict[int, str]
+    scoring: Any
+    cv: Any
+    n_repeats: int
+    confidence_level: float
+    n_jobs: int | None
+    seed: int
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def table(self):
+        """The frame constructor of pandas."""
+        return check_pandas_support("transfer_report").DataFrame
+
+    @property
+    def target(self):
+        """Name of the target."""
+        return self.names[int(self.data.targets[0])]
+
+    @property
+    def sources(self):
+        """Names of the sources."""
+        return [self.names[int(source)] for source in self.data.sources]
+
+    def note(self, text):
+        """Keep a sentence once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    @contextmanager
+    def noting(self, subject):
+        """Turn warnings into notes."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        counts = {}
+        for warning in caught:
+            text = " ".join(str(warning.message).split())
+            counts[text] = counts.get(text, 0) + 1
+        for text, count in list(counts.items())[:3]:
+            times = f" ({count} times)" if count > 1 else ""
+            self.note(f"{subject} warned{times}: {text}")
+
+
+class Progress:
+    """A bar of rich where it is installed, else one line per step.
+
+    Parameters
+    ----------
+    n_steps : int
+        Number of steps.
+    verbose : bool
+        Whether to show anything.
+    """
+
+    def __init__(self, n_steps, verbose):
+        self.n_steps, self.done, self.bar = n_steps, 0, None
+        self.verbose = verbose
+
+    def __enter__(self):
+        if self.verbose:
+            try:
+                from rich.console import Console
+                from rich.progress import (
+                    BarColumn,
+                    MofNCompleteColumn,
+                    TextColumn,
+                    TimeElapsedColumn,
+                )
+                from rich.progress import Progress as Bar
+            except ImportError:
+                return self
+            columns = (
+                TextColumn("{task.description:<42}"), BarColumn(bar_width=30),
+                MofNCompleteColumn(), TimeElapsedColumn(),
+            )  # fmt: skip
+            self.bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task("", total=self.n_steps)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *exception):
+        if self.bar is not None:
+            self.bar.stop()
+
+    def step(self, text):
+        """Announce the next step."""
+        if self.bar is not None:
+            self.bar.update(self.task, description=text, completed=self.done)
+        elif self.verbose:
+            sys.stderr.write(f"[{self.done + 1}/{self.n_steps}] {text}\n")
+        self.done += 1
+
+
+def error_of(scoring):
+    """Return what a perfect score is, and the name of the error.
+
+    Parameters
+    ----------
+    scoring : str or callable
+        Scorer, higher is better.
+
+    Returns
+    -------
+    best : float
+        The error is this minus the score.
+    name : str
+        Name of the error.
+    """
+    if not isinstance(scoring, str):
+        return 0.0, "negated score"
+    best = 0.0 if scoring.startswith("neg_") else 1.0
+    plain = scoring.removeprefix("neg_").replace("_", " ")
+    return best, _ERRORS.get(scoring, plain if best == 0.0 else f"1 - {plain}")
+
+
+def sample_rows(run, max_samples):
+    """Replace large domains by random samples of their rows.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows; is told what is left out.
+    max_samples : int or None
+        Most rows of a source, of labeled and of unlabeled target rows.
+
+    Returns
+    -------
+    rows : ndarray
+        Indices of the rows to use, ascending.
+    """
+    data, rng = run.data, check_random_state(run.seed)
+    parts = {run.names[int(k)]: data.rows_of(k) for k in data.sources}
+    labeled = f"{run.target}, labeled"
+    parts[labeled] = data.is_labeled_target
+    parts[f"{run.target}, unlabeled"] = data.is_target & ~data.labeled
+    kept, cut = [], {}
+    for name, mask in parts.items():
+        rows = np.flatnonzero(mask)
+        if max_samples is not None and len(rows) > max_samples:
+            cut[name] = f"{max_samples} of {len(rows)} rows of {name}"
+            rows = rng.choice(rows, max_samples, replace=False)
+        kept.append(rows)
+    if cut:
+        more = f"; and {len(cut) - 5} more" * (len(cut) > 5)
+        run.note(
+            f"Computed on random samples: {'; '.join([*cut.values()][:5])}{more}. "
+            "max_samples=None takes all rows."
+        )
+    if labeled in cut:
+        run.note(
+            "With all labeled target rows the target alone would do better, so "
+            "transfer may help less than this report says."
+        )
+    return np.sort(np.concatenate(kept))
+
+
+def describe_domains(run):
+    """Return one line per domain: its rows and its labels."""
+    data, lines = run.data, []
+    regression = data.y is not None and data.y.dtype.kind == "f"
+    for domain in [*data.targets, *data.sources]:
+        rows = data.rows_of(domain)
+        line = {
+            "domain": run.names[int(domain)],
+            "role": "target" if domain in data.targets else "source",
+            "rows": int(rows.sum()),
+            "labeled": int((rows & data.labeled).sum()),
+            "labels": "",
+        }
+        if line["labeled"]:
+            line["labels"] = _summary(data.labels(rows & data.labeled), regression)
+        lines.append(line)
+    return run.table(lines)
+
+
+def _summary(labels, regression):
+    """Say how labels are distributed."""
+    if regression and len(np.unique(labels)) > 2:
+        return f"mean {labels.mean():.3g}, standard deviation {labels.std():.3g}"
+    values, counts = np.unique(labels, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    shown = [f"{values[k]}: {counts[k] / len(labels):.0%}" for k in order[:4]]
+    return ", ".join(shown) + (", ..." if len(values) > 4 else "")
+
+
+def compare_sources(run, features):
+    """Return the similarity of every source, with intervals."""
+    data = run.data
+    table = compare_domains(
+        features, None, data.sample_domain,
+        measures=list(SIMILARITIES),
+        n_bootstrap=int(np.clip(200 // len(data.sources), 4, 20)),
+        confidence_level=run.confidence_level,
+        n_jobs=run.n_jobs, random_state=run.seed,
+    )  # fmt: skip
+    return _with_names(run.table(table), run)
+
+
+def score_sources(run, estimator, classify, folds_exist):
+    """Return the scores of each source's own model, and its gap alone.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    estimator : estimator
+        The method; its fit on the rows of a source is that source's model.
+    classify : bool
+        Whether the labels are classes.
+    folds_exist : bool
+        Whether labeled target rows can be held out.
+
+    Returns
+    -------
+    scores : pandas.DataFrame
+        Table of ``rank_sources``; empty without labeled target rows.
+    """
+    data, scoring = run.data, run.scoring
+    if not data.n_labeled:
+        return run.table(columns=[
+            "source", "score", "kind", "value", "low", "high", "higher_is_better",
+            "rank", "note",
+        ])  # fmt: skip
+    score = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    scores = {"source_model": score}
+    if classify:
+        scores |= {"leep": "leep", "nce": "nce"}
+    if folds_exist:
+        scores["ntg"] = "ntg"
+    table = rank_sources(
+        estimator, data.X, data.y, data.sample_domain, scores=scores, cv=run.cv,
+        scoring=scoring, confidence_level=run.confidence_level, n_jobs=run.n_jobs,
+        random_state=run.seed,
+    )  # fmt: skip
+    return _with_names(run.table(table).drop(columns="selected"), run)
+
+
+def tabulate_sources(run, similarity, scores):
+    """Return one line per source with what is known of it.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    similarity : pandas.DataFrame
+        Table of :func:`compare_sources`.
+    scores : pandas.DataFrame
+        Table of :func:`score_sources`.
+
+    Returns
+    -------
+    sources : pandas.DataFrame
+        Columns "source", "rows", the similarities, "source_model_error", "leep",
+        "nce", "ntg", "low", "high" and "effect", as far as they are defined.
+    """
+    best, _ = error_of(run.scoring)
+    frame = run.table({"source": run.sources})
+    frame["rows"] = [int(run.data.rows_of(k).sum()) for k in run.data.sources]
+
+    def add(column, table, key, name, value="value"):
+        values = table[table[key] == name].set_index("source")[value]
+        if len(values):
+            frame[column] = values.reindex(run.sources).to_numpy(dtype=float)
+
+    for name in SIMILARITIES:
+        add(name, similarity, "measure", name)
+    add("source_model_error", scores, "score", "source_model")
+    if "source_model_error" in frame:
+        frame["source_model_error"] = best - frame["source_model_error"]
+    for name in ("leep", "nce", "ntg"):
+        add(name, scores, "score", name)
+    if "ntg" in frame:
+        add("low", scores, "score", "ntg", "low")
+        add("high", scores, "score", "ntg", "high")
+        frame["effect"] = np.select(
+            [frame["high"] < 0, frame["low"] > 0], ["helps", "hurts"], "unclear"
+        )
+    return frame
+
+
+def _with_names(frame, run):
+    frame["source"] = [run.names[int(k)] for k in frame["source"]]
+    return frame
+
+
+def make_folds(run, classify):
+    """Return the folds of labeled target rows, the same for every method."""
+    rng = check_random_state(run.seed)
+    n_repeats = run.n_repeats if isinstance(run.cv, int) else 1
+    folds = []
+    for _ in range(n_repeats):
+        seed = rng.randint(np.iinfo(np.int32).max)
+        once = target_folds(run.data, run.cv, stratify=classify, random_state=seed)
+        folds += once
+        if all(len(test) == 1 for _, test in once):
+            break  # each row is a fold: another deal is the same
+    return folds
+
+
+def hold_out(run, classify):
+    """Return the folds, or say why no labeled target row can be held out.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    classify : bool
+        Whether the labels are classes.
+
+    Returns
+    -------
+    folds : list of (train, test)
+        Empty if there is a reason.
+    reason : str
+        A clause; empty if there are folds.
+    """
+    n_labeled = run.data.n_labeled
+    if not n_labeled:
+        return [], "no target row is labeled"
+    if classify and len(np.unique(run.data.y_labeled)) == 1:
+        only = run.data.y_labeled[0]
+        return [], f"all {n_labeled} labeled target rows are of one class, {only}"
+    folds = make_folds(run, classify)
+    if len(folds) < 2:
+        each = ", one per class," if classify else ""
+        return [], f"{n_labeled} labeled target rows{each} are too few to hold some out"
+    return folds, ""
+
+
+def measure_methods(run, estimators, folds, progress):
+    """Cross-validate every method with and without the sources.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    estimators : dict of str to estimator
+        The methods.
+    folds : list of (train, test)
+        Common folds.
+    progress : Progress
+        Is told each method.
+
+    Returns
+    -------
+    methods : pandas.DataFrame
+        One line per method and one for the target alone, by rank.
+    """
+    best, _ = error_of(run.scoring)
+    results, failed = {}, {}
+    for name, estimator in estimators.items():
+        progress.step(f"cross-validating {name}")
+        if not folds:
+            continue
+        try:
+            with run.noting(name):
+                results[name] = cross_val_ntg(
+                    estimator, run.data.X, run.data.y,
+                    sample_domain=run.data.sample_domain, cv=folds,
+                    scoring=run.scoring, n_jobs=run.n_jobs,
+                    random_state=run.seed,
+                )  # fmt: skip
+        except (TypeError, ValueError) as error:
+            failed[name] = " ".join(str(error).split())
+            run.note(f"{name} could not be cross-validated: {failed[name]}")
+    labeled = run.data.is_labeled_target
+    sizes = [(len(test), labeled[train].sum()) for train, test in folds]
+    family = 1 - (1 - run.confidence_level) / max(len(results), 1)
+
+    def line(name, errors, alone):
+        gaps = errors - alone
+        lines = {"method": name, "error": errors.mean(), "ntg": gaps.mean()}
+        for prefix, values, level in (
+            ("error_", errors, run.confidence_level),
+            ("", gaps, run.confidence_level),
+            ("joint_", gaps, family),
+        ):
+            low, high = corrected_resampled_t(values, sizes, level)
+            lines |= {f"{prefix}low": low, f"{prefix}high": high}
+        return {**lines, "target_only_error": alone.mean(), "note": ""}
+
+    lines = [
+        line(name, best - r.transfer_scores, best - r.target_only_scores)
+        for name, r in results.items()
+    ]
+    if results:
+        alone = max(results.values(), key=lambda r: r.target_only_scores.mean())
+        errors = best - alone.target_only_scores
+        lines.append(line("target only", errors, errors))
+    lines += [{"method": name, "note": text} for name, text in failed.items()]
+    columns = [
+        "method", "error", "error_low", "error_high", "ntg", "low", "high",
+        "joint_low", "joint_high", "target_only_error", "note",
+    ]  # fmt: skip
+    frame = run.table(lines, columns=columns)
+    frame = frame.sort_values("error", kind="stable", ignore_index=True)
+    frame.insert(0, "rank", frame["error"].rank(method="min"))
+    return frame
+
+
+def weigh_sources(run, estimators):
+    """Fit methods on all rows and read what each says about the sources.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    estimators : dict of str to estimator
+        The methods; guards are left out.
+
+    Returns
+    -------
+    weights : pandas.DataFrame
+        One line per method and source, for methods that weigh or drop sources.
+    """
+    lines = []
+    for name, estimator in estimators.items():
+        if isinstance(estimator, _SLOW):
+            continue
+        try:
+            with run.noting(name):
+                fitted = fit_on_domains(clone(estimator), run.data)
+        except (TypeError, ValueError) as error:
+            text = " ".join(str(error).split())
+            run.note(f"{name} could not be fitted to all rows: {text}")
+            continue
+        weights = _weights_of(fitted, run.data)
+        lines += [
+            {"method": name, "source": run.names[source], "weight": weight}
+            for source, weight in weights.items()
+        ]
+    return run.table(lines, columns=["method", "source", "weight"])
+
+
+def _weights_of(fitted, data):
+    """Return the weight of a row of each source, {} if the method does not say."""
+    sources = data.sources.tolist()
+    try:
+        part, name = find_attribute(
+            fitted, ["source_weights_", "kept_sources_", "sample_weight_"]
+        )
+    except ValueError:
+        return {}
+    values = np.asarray(getattr(part, name), dtype=float)
+    if name == "kept_sources_":
+        return {source: float(source in values) for source in sources}
+    if name == "sample_weight_":
+        if len(values) != data.n_source:
+            return {}
+        return {s: float(values[data.source_ids == s].mean()) for s in sources}
+    ids = np.asarray(getattr(part, "source_ids_", sources))
+    if values.shape != ids.shape:
+        return {}
+    return dict(zip(ids.tolist(), values.tolist(), strict=True))
+
+
+def consult_guard(run, estimator, name):
+    """Fit a guard around a method and return its decision, or None.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    estimator : estimator
+        The method.
+    name : str
+        Its name.
+
+    Returns
+    -------
+    guard : dict or None
+        What the guard found; None if it cannot be fitted.
+    """
+    guard = TransferGuard(
+        clone(estimator), policy="aggregate", random_state=run.seed, n_jobs=run.n_jobs
+    )
+    try:
+        with run.noting("The guard"):
+            fit_on_domains(guard, run.data)
+    except (TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        run.note(f"The guard could not be fitted: {text}")
+        return None
+    low, high = guard.ntg_interval_
+    return {
+        "method": name,
+        "loss": "Brier score" if is_classifier(estimator) else "mean squared error",
+        "weight": float(guard.weights_[1:].sum()),
+        "transferred": bool(guard.transferred_),
+        "harm_probability": float(guard.harm_probability_),
+        "ntg": float(guard.ntg_),
+        "low": float(low),
+        "high": float(high),
+        "held_out_rows": int(guard.n_held_out_),
+    }
+
+
+def embed_rows(run, features, labels):
+    """Return the positions of a sample of rows in the plane.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    features : ndarray of shape (n_samples, n_features)
+        Numbers, one line per row.
+    labels : array-like of shape (n_samples,) or None
+        Classes with markers; None: no classes.
+
+    Returns
+    -------
+    embedding : pandas.DataFrame
+        Domain, class and position of each row.
+    """
+    from matplotlib.figure import Figure
+
+    display = DomainEmbeddingDisplay.from_rows(
+        features, y=labels, sample_domain=run.data.sample_domain, max_samples=150,
+        domain_names=run.names, random_state=run.seed, ax=Figure().add_subplot(),
+    )  # fmt: skip
+    return display.frame()
+
+
+def trace_labels(run, estimator):
+    """Return the error against the number of labels, or None with too few.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    estimator : estimator
+        The method.
+
+    Returns
+    -------
+    curve : pandas.DataFrame or None
+        Errors with and without the sources, per number of labels and split.
+    """
+    if run.data.n_labeled < _LEAST_FOR_CURVE:
+        run.note(
+            f"No learning curve: it takes {_LEAST_FOR_CURVE} labeled target rows, and "
+            f"there are {run.data.n_labeled}."
+        )
+        return None
+    from matplotlib.figure import Figure
+
+    try:
+        with run.noting("The learning curve"):
+            display = LearningCurveTransferDisplay.from_estimator(
+                estimator, run.data.X, run.data.y,
+                sample_domain=run.data.sample_domain, n_splits=5,
+                scoring=run.scoring, n_jobs=run.n_jobs, random_state=run.seed,
+                ax=Figure().add_subplot(),
+            )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        run.note(f"No learning curve: {text}")
+        return None
+    return display.frame()
+
+
+def find(run, estimators, features, classify, progress):
+    """Run all steps that the labels allow.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    estimators : dict of str to estimator
+        The methods.
+    features : ndarray of shape (n_samples, n_features)
+        Numbers, one line per row.
+    classify : bool
+        Whether the labels are classes.
+    progress : Progress
+        Is told each step.
+
+    Returns
+    -------
+    found : dict
+        Tables by the names of the report's entries.
+    reason : str
+        Why no labeled target row can be held out; empty if there are folds.
+    """
+    guard = curve = None
+    progress.step("comparing the domains")
+    with run.noting("The comparison of the domains"):
+        similarity = compare_sources(run, features)
+    folds, reason = hold_out(run, classify)
+    methods = measure_methods(run, estimators, folds, progress)
+    quick = [
+        name
+        for name in dict.fromkeys([*methods.dropna(subset="error")["method"]])
+        if name in estimators and not isinstance(estimators[name], _SLOW)
+    ]
+    plain = estimators.get("pooled", next(iter(estimators.values())))
+    progress.step("scoring each source")
+    with run.noting("The scores of the sources"):
+        scores = score_sources(run, plain, classify, bool(folds))
+    progress.step("weighing the sources")
+    fits = estimators if run.data.n_labeled else {}
+    weights = weigh_sources(run, fits)
+    progress.step("asking the guard")
+    if quick:
+        guard = consult_guard(run, estimators[quick[0]], quick[0])
+    progress.step("tracing the number of labels")
+    if quick:
+        curve = trace_labels(run, estimators[quick[0]])
+    progress.step("placing the rows")
+    labels = run.data.y if classify else None
+    with run.noting("The picture of the rows"):
+        embedding = embed_rows(run, features, labels)
+    return {
+        "sources": tabulate_sources(run, similarity, scores),
+        "similarity": similarity,
+        "transferability": scores,
+        "source_weights": weights,
+        "methods": methods,
+        "guard": guard,
+        "learning_curve": curve,
+        "embedding": embedding,
+    }, reason
+
+
+def name_domains(data, domain_names):
+    """Return the name of every domain id, the target's too.
+
+    Parameters
+    ----------
+    data : DomainData
+        Checked rows.
+    domain_names : dict of int to object, or None
+        Names given by the user.
+
+    Returns
+    -------
+    names : dict of int to str
+        Distinct names.
+    """
+    domains = [int(d) for d in [*data.targets, *data.sources]]
+    names = {domain: domain_label(domain, domain_names) for domain in domains}
+    repeated = [name for name in names.values() if list(names.values()).count(name) > 1]
+    if repeated:
+        raise ValueError(
+            f"domain_names gives several domains the name {repeated[0]!r}: give every "
+            "domain its own."
+        )
+    return names

@@ -1,0 +1,412 @@
+"""From numbers to plain sentences: the verdict, its evidence, what to label next."""
+
+from dataclasses import dataclass, replace
+from textwrap import wrap
+
+import numpy as np
+
+from sktransfer.inspection._report_steps import error_of
+
+#: fewer labeled target rows than this are called few
+FEW_LABELS = 30
+#: a source whose weight is below this share of the largest is not named
+_LEAST_SHARE = 0.05
+_MOST_NAMES = 6
+#: a gap within this share of the target's own error is not worth the sources
+_NEGLIGIBLE = 0.01
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict with the sentence for it and the method it is about."""
+
+    verdict: str
+    recommendation: str
+    method: str | None = None
+
+
+def listed(names):
+    """Return names as an enumeration in words."""
+    names = [str(name) for name in names]
+    if len(names) > _MOST_NAMES:
+        names = [*names[: _MOST_NAMES - 1], f"{len(names) - _MOST_NAMES + 1} others"]
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def number(value):
+    """Return a number with three digits."""
+    if value is None or np.isnan(value):
+        return "-"
+    if np.isinf(value):
+        return "infinity" if value > 0 else "minus infinity"
+    return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
+
+
+def used_sources(method, weights, sources):
+    """Return the sources that a method gives weight to; all if it does not say.
+
+    Parameters
+    ----------
+    method : str
+        Name of the method.
+    weights : pandas.DataFrame
+        Weights of the sources by method.
+    sources : list of str
+        All sources.
+
+    Returns
+    -------
+    names : list of str
+        Sources with a part in the fit.
+    """
+    own = weights[weights["method"] == method]
+    if own.empty:
+        return list(sources)
+    heavy = own["weight"] > _LEAST_SHARE * max(own["weight"].max(), 0.0)
+    return own["source"][heavy].tolist()
+
+
+def decide(run, found, reason):
+    """Return the decision that the cross-validated gaps support.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    found : dict
+        Tables of the report.
+    reason : str
+        Why nothing can be held out; empty if the methods were cross-validated.
+
+    Returns
+    -------
+    decision : Decision
+        "transfer" needs an interval below zero that holds for all methods at once,
+        and an error below that of the best fit on the target alone.
+    """
+    methods = found["methods"]
+    tried = methods[(methods["method"] != "target only") & methods["error"].notna()]
+    if not reason and tried.empty:
+        reason = "no method could be cross-validated; the notes say why"
+    if reason:
+        return Decision(
+            "unknown",
+            f"Whether to transfer to {run.target} cannot be known yet: {reason}. "
+            "Similar inputs alone do not mean that the sources help.",
+        )
+    alone = methods.loc[methods["method"] == "target only", "error"].iloc[0]
+    good = tried[(tried["joint_high"] < 0) & (tried["error"] < alone)]
+    best = (good if len(good) else tried).iloc[0]
+    words = _Words(run, best, alone, len(tried))
+    if len(good):
+        used = used_sources(best["method"], found["source_weights"], run.sources)
+        return Decision("transfer", words.transfer(used or run.sources), best["method"])
+    if best["ntg"] >= 0 or best["error"] >= alone:
+        return Decision("do_not_transfer", words.do_not_transfer(), best["method"])
+    if max(abs(best["joint_low"]), abs(best["joint_high"])) <= _NEGLIGIBLE * alone:
+        return Decision("do_not_transfer", words.no_difference(), best["method"])
+    return Decision("undecided", words.undecided(), best["method"])
+
+
+class _Words:
+    """Sentences about the best method."""
+
+    def __init__(self, run, best, alone, n_tried):
+        self.method, self.target, self.best = best["method"], run.target, best
+        self.error_name = error_of(run.scoring)[1]
+        self.error, self.alone = number(best["error"]), number(alone)
+        self.level = f"{run.confidence_level * 100:.3g} % interval"
+        self.widened = f", widened for the choice among {n_tried} methods" * (
+            n_tried > 1
+        )
+
+    def transfer(self, sources):
+        low, high = number(-self.best["joint_high"]), number(-self.best["joint_low"])
+        return (
+            f"Transfer from {listed(sources)} with {self.method}: the "
+            f"{self.error_name} on {self.target} falls by {number(-self.best['ntg'])} "
+            f"({self.level} {low} to {high}{self.widened}), from {self.alone} to "
+            f"{self.error}."
+        )
+
+    def _gap(self):
+        low, high = number(self.best["joint_low"]), number(self.best["joint_high"])
+        return f"{self.level} {low} to {high}{self.widened}"
+
+    def do_not_transfer(self):
+        return (
+            f"Do not transfer: no method beats the target rows alone. The best, "
+            f"{self.method}, has the {self.error_name} {self.error} on {self.target}, "
+            f"the target alone {self.alone} (negative transfer gap "
+            f"{number(self.best['ntg'])}; {self._gap()})."
+        )
+
+    def no_difference(self):
+        return (
+            f"Do not transfer: it makes no difference. The best method, {self.method}, "
+            f"has the {self.error_name} {self.error} on {self.target}, as the target "
+            f"alone {self.alone} (negative transfer gap {number(self.best['ntg'])}; "
+            f"{self._gap()})."
+        )
+
+    def undecided(self):
+        guarded = "guard" in self.method
+        advice = (
+            f"Use {self.method}, which transfers as far as the evidence goes"
+            if guarded
+            else f"Use TransferGuard around {self.method}, which transfers as far as "
+            "the evidence goes"
+        )
+        return (
+            f"The labels do not decide. The best method, {self.method}, has the "
+            f"{self.error_name} {self.error} on {self.target}, the target alone "
+            f"{self.alone}, but the gap of {number(self.best['ntg'])} may be chance "
+            f"({self._gap()}). {advice}, or label more target rows."
+        )
+
+
+def explained(report):
+    """Return a report with its sentences.
+
+    Parameters
+    ----------
+    report : TransferReport
+        All that was computed.
+
+    Returns
+    -------
+    report : TransferReport
+        The same with evidence and advice on labels.
+    """
+    return replace(report, evidence=evidence_of(report), to_label=label_advice(report))
+
+
+def evidence_of(report):
+    """Return the sentences that support the recommendation.
+
+    Parameters
+    ----------
+    report : TransferReport
+        All that was computed.
+
+    Returns
+    -------
+    evidence : list of str
+        One sentence per finding.
+    """
+    found = [
+        *_method_sentences(report),
+        *_source_sentences(report),
+        *_similarity_sentences(report),
+    ]
+    guard = report.guard
+    if guard is not None and np.isfinite(guard["ntg"]):
+        found.append(
+            f"A guard around {guard['method']} puts the probability that it hurts at "
+            f"{guard['harm_probability']:.0%} (by the {guard['loss']} of "
+            f"{guard['held_out_rows']} held-out rows) and gives transfer the weight "
+            f"{number(guard['weight'])} in a blend with the target alone."
+        )
+    return found
+
+
+def _method_sentences(report):
+    table = report.methods
+    tried = table[(table["method"] != "target only") & table["ntg"].notna()]
+    if tried.empty:
+        return []
+    better = tried[tried["ntg"] < 0]["method"].tolist()
+    hurt = tried[tried["low"] > 0]["method"].tolist()
+    share = f"{len(better)} of {len(tried)} methods" if better else "No method"
+    which = f": {listed(better)}" if better else ""
+    verb = "have" if len(better) > 1 else "has"
+    found = [
+        f"{share} {verb} a smaller cross-validated {report.error_name} than the target "
+        f"alone{which}."
+    ]
+    if hurt:
+        found.append(
+            f"The sources hurt, by the interval of the gap, with {listed(hurt)}."
+        )
+    return found
+
+
+def _source_sentences(report):
+    if "effect" not in report.sources:
+        return []
+    found, by_effect = [], report.sources.groupby("effect")["source"]
+    for effect, names in by_effect:
+        if effect != "unclear":
+            verb = effect if len(names) == 1 else effect.removesuffix("s")
+            alone = "alone" if len(names) == 1 else "each alone"
+            found.append(f"{listed(names)}, {alone} with the target, {verb}.")
+            continue
+        which = listed(names) if len(names) <= _MOST_NAMES else f"{len(names)} sources"
+        found.append(
+            f"Whether {which} alone would help or hurt, the labels do not tell."
+        )
+    return found
+
+
+def _similarity_sentences(report):
+    distance = report.sources.get("proxy_a_distance")
+    if distance is None or distance.isna().all():
+        return []
+    near, far = distance.idxmin(), distance.idxmax()
+    names = report.sources["source"]
+    found = [
+        f"By its inputs {names[near]} is {_closeness(distance[near])} "
+        f"{report.target} (proxy A-distance {number(distance[near])} of 2)"
+    ]
+    if near != far:
+        found.append(
+            f"{names[far]} is {_closeness(distance[far])} it ({number(distance[far])})"
+        )
+    return ["; ".join(found) + "."]
+
+
+def _closeness(distance):
+    if distance < 0.5:
+        return "hard to tell from"
+    return "partly like" if distance < 1.5 else "easy to tell from"
+
+
+def labels_needed(report, n_labeled):
+    """Estimate how many labeled target rows would decide, or None.
+
+    Parameters
+    ----------
+    report : TransferReport
+        All that was computed.
+    n_labeled : int
+        Labeled target rows at hand.
+
+    Returns
+    -------
+    n_needed : int or None
+        The interval shrinks with the square root of the rows; None where that says
+        nothing.
+    """
+    if report.verdict != "undecided":
+        return None
+    tried = report.methods[report.methods["method"] != "target only"]
+    best = tried.iloc[0]
+    reach = (best["joint_high"] - best["joint_low"]) / 2
+    needed = n_labeled * (reach / best["ntg"]) ** 2
+    return int(np.ceil(needed)) if np.isfinite(needed) else None
+
+
+def label_advice(report):
+    """Say what to label next.
+
+    Parameters
+    ----------
+    report : TransferReport
+        All that was computed.
+
+    Returns
+    -------
+    advice : str
+        Empty if nothing need be labeled.
+    """
+    n_labeled = int(report.domains["labeled"].iloc[0])
+    if report.verdict in ("transfer", "do_not_transfer") and n_labeled >= FEW_LABELS:
+        return ""
+    n_needed = labels_needed(report, n_labeled)
+    if report.verdict == "unknown":
+        each = "several of each class, " * (report.task == "classification")
+        advice = (
+            f"Label at least {FEW_LABELS} target rows, {each}drawn at random (rows "
+            "picked because they are easy would mislead), and make the report again."
+        )
+    elif n_needed is not None:
+        goal = f"about {n_needed}" if n_needed < 20 * n_labeled else "many times more"
+        advice = (
+            f"If the gap stays as it is, {goal} labeled target rows would decide; now "
+            f"there are {n_labeled}. Draw the rows to label at random."
+        )
+    else:
+        advice = (
+            f"Only {n_labeled} target rows are labeled; more of them, drawn at random, "
+            "would make this surer."
+        )
+    if report.label_next:
+        return f"{advice} The report names {len(report.label_next)} such rows."
+    return f"{advice} The table has no unlabeled target row left."
+
+
+def render_text(report):
+    """Return the report in a few lines.
+
+    Parameters
+    ----------
+    report : TransferReport
+        The report.
+
+    Returns
+    -------
+    content : str
+        The recommendation, the ranking of the methods and of the sources, the
+        evidence, and what to label.
+    """
+    lines = [f"Transfer report for target {report.target} ({report.task})", ""]
+    lines += _wrapped(report.recommendation, "")
+    if len(report.methods):
+        lines += [
+            "",
+            f"Methods by {report.error_name}, with the gap to the target alone",
+        ]
+        lines += _aligned(
+            ["method", "error", "gap", "interval"],
+            [
+                [m["method"], number(m["error"]), *_gap_cells(m)]
+                for _, m in report.methods.iterrows()
+            ],
+        )
+    if "ntg" in report.sources:
+        lines += ["", "Sources, each alone"]
+        lines += _aligned(
+            ["source", "rows", "gap", "interval", "effect"],
+            [
+                [s["source"], str(s["rows"]), *_gap_cells(s), s["effect"]]
+                for _, s in report.sources.iterrows()
+            ],
+        )
+    if report.evidence:
+        lines += ["", "Evidence"]
+        lines += [line for s in report.evidence for line in _wrapped(s, "- ")]
+    if report.to_label:
+        lines += ["", *_wrapped(report.to_label, "")]
+    if report.notes:
+        lines += ["", "Notes"]
+        lines += [line for s in report.notes for line in _wrapped(s, "- ")]
+    return "\n".join(lines)
+
+
+def _gap_cells(line):
+    if line.get("method") == "target only":
+        return ["", ""]
+    if np.isnan(line["ntg"]):
+        return ["-", "not computed"]
+    return [number(line["ntg"]), f"{number(line['low'])} to {number(line['high'])}"]
+
+
+def _wrapped(sentence, bullet):
+    return wrap(
+        sentence, 79, initial_indent=bullet, subsequent_indent=" " * len(bullet),
+        break_long_words=False,
+    )  # fmt: skip
+
+
+def _aligned(header, rows):
+    """Lay out columns of text."""
+    widths = [
+        max(len(str(row[k])) for row in [header, *rows]) for k in range(len(header))
+    ]
+    return [
+        "  "
+        + "  ".join(str(c).ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
