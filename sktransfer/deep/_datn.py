@@ -1,0 +1,1021 @@
+"""Deep asymmetric transfer between two feature spaces (DATN)."""
+
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils._indexing import _get_column_indices
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets
+from torch import nn
+from torch.nn import functional as F
+
+from sktransfer.base import TransferPredictorMixin, TransferTransformer
+from sktransfer.exceptions import DomainError
+
+__all__ = ["DATN"]
+
+ACTIVATIONS = {
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+}
+#: iterations without progress after which the descent has converged
+PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows of the table as one domain sees them; indices are rows of ``X``.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n_samples, n_block)
+        Standardized block; rows that lack it are 0 and in none of the indices.
+    members : ndarray of shape (n_members,)
+        Rows to reconstruct and to compare in distribution.
+    labeled : ndarray of shape (n_labeled,)
+        Rows whose label belongs to the domain.
+    codes : Tensor of shape (n_samples,)
+        Class of each labeled row.
+    """
+
+    X: torch.Tensor
+    members: NDArray[np.intp]
+    labeled: NDArray[np.intp]
+    codes: torch.Tensor
+
+
+class Pathway(nn.Module):
+    """Extractor, decoder and softmax of one domain.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units of the block, of the hidden layers and of the representation.
+    n_classes : int
+        Number of classes.
+    activation : str
+        A key of ``ACTIVATIONS``.
+    """
+
+    def __init__(self, sizes, n_classes, *, activation):
+        super().__init__()
+        self.encoder = _layers(sizes, activation, last=activation)
+        self.decoder = _layers(sizes[::-1], activation, last="identity")
+        self.softmax = nn.Linear(sizes[-1], n_classes, bias=False)
+
+
+def _layers(sizes, activation, *, last):
+    """Stack linear layers, each followed by its activation."""
+    names = [activation] * (len(sizes) - 2) + [last]
+    layers = []
+    for n_in, n_out, name in zip(sizes[:-1], sizes[1:], names, strict=True):
+        linear = nn.Linear(n_in, n_out)
+        gain = nn.init.calculate_gain("relu" if name == "relu" else "linear")
+        nn.init.xavier_uniform_(linear.weight, gain=gain)
+        nn.init.zeros_(linear.bias)
+        layers += [linear, ACTIVATIONS[name]()]
+    return nn.Sequential(*layers)
+
+
+def solve_map(Z_source, Z_target, ridge):
+    r"""Solve :math:`\min_G \|Z_S - Z_T G\|_F^2 + \lambda_0 \|G\|_F^2`.
+
+    Parameters
+    ----------
+    Z_source, Z_target : Tensor of shape (n_pairs, n_components)
+        Representations of the two halves of each pair.
+    ridge : float in (0, inf)
+        The penalty :math:`\lambda_0`.
+
+    Returns
+    -------
+    G : Tensor of shape (n_components, n_components)
+        :math:`(Z_T' Z_T + \lambda_0 I)^{-1} Z_T' Z_S`.
+    """
+    eye = torch.eye(Z_target.shape[1], dtype=Z_target.dtype, device=Z_target.device)
+    gram = Z_target.T @ Z_target + ridge * eye
+    return torch.linalg.solve(gram, Z_target.T @ Z_source)
+
+
+def pair_loss(Z_source, Z_target, G):
+    r"""Return :math:`\|Z_S - Z_T G\|_F^2` per pair.
+
+    Parameters
+    ----------
+    Z_source, Z_target : Tensor of shape (n_pairs, n_components)
+        Representations of the two halves of each pair.
+    G : Tensor of shape (n_components, n_components)
+        Map from the target's representations to the source's.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+        Mean squared length of the error.
+    """
+    return (Z_source - Z_target @ G).square().sum(dim=1).mean()
+
+
+def mean_discrepancy(Z_source, Z_target):
+    r"""Return the linear-kernel MMD, :math:`\|\bar z_S - \bar z_T\|^2`.
+
+    Parameters
+    ----------
+    Z_source : Tensor of shape (n_source, n_components)
+        Representations of one domain.
+    Z_target : Tensor of shape (n_target, n_components)
+        Representations of the other.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+        Squared distance of the means.
+    """
+    return (Z_source.mean(dim=0) - Z_target.mean(dim=0)).square().sum()
+
+
+def squared_weights(*encoders):
+    """Return the sum of all squared weights and biases of some encoders.
+
+    Parameters
+    ----------
+    *encoders : Module
+        Extractors.
+
+    Returns
+    -------
+    penalty : Tensor of shape ()
+        Their squared length.
+    """
+    parameters = chain.from_iterable(e.parameters() for e in encoders)
+    return sum(p.square().sum() for p in parameters)
+
+
+def encode(encoder, X, groups):
+    """Encode groups of rows in one pass; a row in several groups is encoded once.
+
+    Parameters
+    ----------
+    encoder : Module
+        Extractor.
+    X : Tensor of shape (n_samples, n_block)
+        All rows.
+    groups : list of ndarray
+        Indices of rows.
+
+    Returns
+    -------
+    Z : list of Tensor
+        Representations of each group, each row in its place.
+    """
+    rows, places = np.unique(np.concatenate(groups), return_inverse=True)
+    Z = encoder(X[_index(rows, X)])
+    ends = np.cumsum([len(group) for group in groups])[:-1]
+    return [Z[_index(part, X)] for part in np.split(places, ends)]
+
+
+def _index(rows, like):
+    return torch.as_tensor(rows, device=like.device)
+
+
+def draw_batches(groups, batch_size, rng):
+    """Yield, step by step, rows of each group for one pass over the largest.
+
+    Parameters
+    ----------
+    groups : list of ndarray
+        Indices of rows. A group of up to `batch_size` rows takes part whole in every
+        step; a larger one is shuffled and dealt out, beginning anew as it ends.
+    batch_size : int
+        Rows of a group in a step.
+    rng : RandomState
+        Random numbers.
+
+    Yields
+    ------
+    batch : tuple of ndarray
+        One array of rows per group.
+    """
+    n_steps = max(1, -(-max(len(group) for group in groups) // batch_size))
+    dealt = [_deal(group, n_steps, batch_size, rng) for group in groups]
+    yield from zip(*dealt, strict=True)
+
+
+def _deal(group, n_steps, batch_size, rng):
+    if len(group) <= batch_size:
+        return [group] * n_steps
+    needed = n_steps * batch_size
+    decks = [rng.permutation(group) for _ in range(-(-needed // len(group)))]
+    return np.split(np.concatenate(decks)[:needed], n_steps)
+
+
+def intra_losses(pathway, side, batch):
+    """Return the losses of the semi-supervised initialization of one domain.
+
+    Parameters
+    ----------
+    pathway : Pathway
+        Nets of the domain.
+    side : Side
+        Its rows.
+    batch : tuple of ndarray
+        Rows of this step: members, and labeled rows.
+
+    Returns
+    -------
+    losses : dict of str to Tensor
+        "reconstruction" (mean squared error per entry), "classification" (mean
+        cross-entropy) and "regularization" (squared length of the weights).
+    """
+    members, labeled = batch
+    Z, Z_labeled = encode(pathway.encoder, side.X, [members, labeled])
+    error = pathway.decoder(Z) - side.X[_index(members, side.X)]
+    return {
+        "reconstruction": error.square().mean(),
+        "classification": _cross_entropy(pathway.softmax(Z_labeled), side, labeled),
+        "regularization": squared_weights(pathway.encoder),
+    }
+
+
+def _cross_entropy(logits, side, labeled):
+    if not len(labeled):
+        return logits.sum()  # a mean over nothing; 0 with a gradient
+    return F.cross_entropy(logits, side.codes[_index(labeled, logits)])
+
+
+def cross_losses(source, target, G, classifier, sides, batch):
+    """Return the losses of the transfer between the domains.
+
+    Parameters
+    ----------
+    source, target : Pathway
+        Nets of the domains.
+    G : Tensor of shape (n_components, n_components)
+        Map from the target's representations to the source's, held fixed.
+    classifier : Module
+        The softmax for mapped rows of the target.
+    sides : tuple of Side
+        Rows of the source and of the target.
+    batch : tuple of ndarray
+        Rows of this step: pairs, members of the source, of the target, and labeled
+        rows of the target.
+
+    Returns
+    -------
+    losses : dict of str to Tensor
+        "pair", "classification", "mmd", "map" and "regularization", not yet weighted.
+    """
+    pairs, members_source, members_target, labeled = batch
+    Zs_pair, Zs = encode(source.encoder, sides[0].X, [pairs, members_source])
+    Zt_pair, Zt, Zt_labeled = encode(
+        target.encoder, sides[1].X, [pairs, members_target, labeled]
+    )
+    logits = classifier(Zt_labeled @ G)
+    return {
+        "pair": pair_loss(Zs_pair, Zt_pair, G) if len(pairs) else Zs_pair.sum(),
+        "classification": _cross_entropy(logits, sides[1], labeled),
+        "mmd": mean_discrepancy(Zs, Zt),
+        "map": G.square().sum(),
+        "regularization": squared_weights(source.encoder, target.encoder),
+    }
+
+
+def one_pass(optimizer, losses_of, weights, batches):
+    """Take a gradient step per batch and return the mean losses.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Holds the parameters to train.
+    losses_of : callable
+        ``losses_of(batch)`` returns a dict of losses.
+    weights : dict of str to float
+        Weights of the losses in the objective; 1 where absent.
+    batches : iterable
+        Batches.
+
+    Returns
+    -------
+    losses : dict of str to float
+        Means over the steps of each loss and of their weighted sum, "objective".
+    """
+    history = []
+    for batch in batches:
+        losses = losses_of(batch)
+        losses["objective"] = sum(
+            weights.get(name, 1.0) * loss for name, loss in losses.items()
+        )
+        optimizer.zero_grad()
+        losses["objective"].backward()
+        optimizer.step()
+        history.append(torch.stack([loss.detach() for loss in losses.values()]))
+    means = torch.stack(history).mean(dim=0).tolist()
+    return dict(zip(losses, means, strict=True))
+
+
+class Progress:
+    """Tell when an objective has stopped to fall.
+
+    Parameters
+    ----------
+    tol : float or None
+        Relative fall that counts as progress; None: never stalled.
+    """
+
+    def __init__(self, tol):
+        self.tol = tol
+        self.values = []
+
+    def update(self, objective):
+        """Add the objective of an iteration."""
+        self.values.append(objective)
+
+    @property
+    def residual(self):
+        """Relative fall of the best objective over the last iterations."""
+        before, last = self.values[:-PATIENCE], self.values[-PATIENCE:]
+        if not before:
+            return np.inf
+        best = min(before)
+        return max(0.0, best - min(last)) / max(abs(best), np.finfo(float).tiny)
+
+    @property
+    def stalled(self):
+        """Whether the objective has stopped to fall."""
+        return self.tol is not None and self.residual <= self.tol
+
+
+def resolve_device(device):
+    """Return the torch device that a name stands for.
+
+    Parameters
+    ----------
+    device : str
+        "auto", "cpu", "cuda" or "cuda:<index>".
+
+    Returns
+    -------
+    device : torch.device
+        For "auto" a GPU if there is one.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r} is no device of torch.") from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device={device!r}, but torch finds no GPU; use device='auto' or 'cpu'."
+        )
+    return resolved
+
+
+def resolve_columns(key, name, n_features, feature_names):
+    """Return the positions of a block of columns.
+
+    Parameters
+    ----------
+    key : int, str, slice or array-like
+        Positions, names or a mask.
+    name : str
+        Name of the parameter for messages.
+    n_features : int
+        Number of columns.
+    feature_names : ndarray of shape (n_features,) or None
+        Names of the columns, if any.
+
+    Returns
+    -------
+    columns : ndarray of shape (n_block,)
+        Positions in the order of `key`.
+    """
+    if key is None:
+        raise ValueError(
+            f"{name} is None, but the other block is named: name both blocks, or none."
+        )
+    try:
+        columns = np.array(_positions(key, n_features, feature_names), dtype=np.intp)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}={key!r} does not fit X: {error}") from error
+    if not len(columns):
+        raise ValueError(f"{name}={key!r} names no column of X.")
+    if len(np.unique(columns)) < len(columns):
+        raise ValueError(f"{name}={key!r} names a column twice.")
+    return columns
+
+
+def _positions(key, n_features, feature_names):
+    everything = np.empty((0, n_features))
+    by_slice = isinstance(key, slice)
+    parts = [key.start, key.stop] if by_slice else np.atleast_1d(np.asarray(key))
+    if not any(isinstance(part, str) for part in parts):
+        plain = np.arange(n_features)[key] if by_slice else key
+        return _get_column_indices(everything, plain)
+    if feature_names is None:
+        raise ValueError("X has no column names; give positions.")
+    place = {column: position for position, column in enumerate(feature_names)}
+    unknown = [part for part in parts if part is not None and part not in place]
+    if unknown:
+        raise ValueError(f"unknown columns {[str(part) for part in unknown]}.")
+    if not by_slice:
+        return [place[part] for part in parts]
+    start, stop = (None if part is None else place[part] for part in parts)
+    # by name both ends count, as in ColumnTransformer
+    return np.arange(n_features)[start : None if stop is None else stop + 1]
+
+
+def check_hidden(hidden, name, width):
+    """Return the units of the hidden layers of one domain.
+
+    Parameters
+    ----------
+    hidden : tuple of int or None
+        What the user gave.
+    name : str
+        Name of the domain for messages.
+    width : int
+        Columns of its block.
+
+    Returns
+    -------
+    hidden : list of int
+        Units of each layer.
+    """
+    if hidden is None:
+        return [int(np.clip(width, 16, 256))]
+    units = np.asarray(hidden)
+    if units.ndim != 1 or (
+        units.size and (units.dtype.kind not in "iu" or units.min() < 1)
+    ):
+        raise ValueError(
+            f"{name}_hidden must hold positive numbers of units, got {hidden!r}."
+        )
+    return units.astype(int).tolist()
+
+
+def has_block(X, columns, domain):
+    """Return the mask of the rows that have a block; refuse half a block.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    columns : ndarray of shape (n_block,)
+        Positions of the block.
+    domain : {"source", "target"}
+        Name of the domain for messages.
+
+    Returns
+    -------
+    has : ndarray of shape (n_samples,)
+        True where no value is NaN.
+    """
+    missing = np.isnan(X[:, columns])
+    partly = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))
+    if len(partly):
+        raise DomainError(
+            f"Row {partly[0]} of X holds NaN in some of {domain}_columns but not in "
+            f"all ({len(partly)} such rows): a row has a block or lacks it. Impute "
+            "single values before."
+        )
+    return ~missing.any(axis=1)
+
+
+def _check_present(rows, has, domain):
+    lacking = np.flatnonzero(rows & ~has)
+    if len(lacking):
+        raise DomainError(
+            f"Row {lacking[0]} of X is a {domain} row, but holds NaN in all of "
+            f"{domain}_columns ({len(lacking)} such rows)."
+        )
+
+
+def canonical_order(X, *flags):
+    """Order rows by their content, so that their order in the input cannot matter.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows; NaN counts as 0.
+    *flags : ndarray of shape (n_samples,)
+        What else tells rows apart.
+
+    Returns
+    -------
+    order : ndarray of shape (n_samples,)
+        Indices of the rows.
+    """
+    # 0.0 makes a positive zero of a negative one
+    content = np.hstack([np.nan_to_num(X) + 0.0, np.column_stack(flags)], dtype=X.dtype)
+    content = np.ascontiguousarray(content)
+    record = np.dtype((np.void, content.strides[0]))
+    return np.argsort(content.view(record).ravel(), kind="stable")
+
+
+def _scale(block, scaler):
+    return block if scaler is None else scaler.transform(block)
+
+
+class DATN(
+    TransferPredictorMixin,
+    ClassifierMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransferTransformer,
+):
+    r"""Deep asymmetric transfer network: learn in one feature space, use in another.
+
+    Each domain has an extractor of its own, initialized as an autoencoder with a
+    softmax on top. Rows that are described in both feature spaces then teach a map
+    from the target's representations to the source's, and the classifier of the
+    source is used, and refined, on mapped target rows.
+
+    Parameters
+    ----------
+    source_columns, target_columns : int, str, slice, array-like or None, default=None
+        The two blocks of columns: positions, a slice, a boolean mask, or names if X
+        is a dataframe. A row that lacks a block holds NaN in all of its columns; a
+        row with both blocks is a pair. Columns in no block are ignored. None for
+        both: one feature space, and each row is its own pair (see Notes).
+    variant : {"full", "supervised", "unsupervised"}, default="full"
+        "supervised" leaves out the term of the distributions; "unsupervised" leaves
+        out pairs and the source's classifier, and keeps the target's own.
+    n_components : int in [1, inf) or None, default=None
+        Units of the representations. None: the wider block's number of columns, but
+        16 at least and 64 at most.
+    source_hidden, target_hidden : tuple of int or None, default=None
+        Units of the layers between block and representation. None: one layer, as wide
+        as the block, but 16 units at least and 256 at most.
+    activation : {"identity", "logistic", "tanh", "relu"}, default="relu"
+        Activation of every layer but the decoder's last, which is linear.
+    standardize : bool, default=True
+        Scale the columns of each block to mean 0 and variance 1 over the rows that
+        have it.
+    alpha : float in [0, inf), default=2.0
+        Weight of the classification of labeled target rows.
+    beta : float in [0, inf), default=1.0
+        Weight of the distance between the distributions.
+    map_penalty : float in (0, inf), default=0.1
+        Ridge penalty :math:`\lambda_0` of the map.
+    weight_decay : float in [0, inf), default=1e-4
+        Weight :math:`\lambda` of the squared weights and biases of the extractors.
+    pretrain_iter : int in [0, inf), default=100
+        Passes over the rows in the initialization of each domain.
+    max_iter : int in [1, inf), default=50
+        Iterations of the descent at most: one solution for the map, then one pass
+        over the rows for the nets.
+    tol : float in [0, inf) or None, default=None
+        The descent ends when its objective has not fallen by this share of itself for
+        10 iterations. None: it always takes `max_iter` iterations.
+    learning_rate : float in (0, inf), default=1e-3
+        Step of Adam in the initialization.
+    fine_tuning_rate : float in (0, inf), default=1e-4
+        Step of Adam in the descent. Small steps keep what the source has taught:
+        few labeled target rows are soon learned by heart.
+    batch_size : int in [1, inf), default=256
+        Rows of a group (pairs, rows of a domain, labeled rows) in a step. A group that
+        is not larger takes part whole, without chance.
+    device : str, default="auto"
+        Where to train: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
+    random_state : int, RandomState instance or None, default=None
+        Seed of the first weights and of the batches.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Classes of the source and of the target.
+    G_ : ndarray of shape (n_components, n_components)
+        Map from the target's representations to the source's; the identity for
+        ``variant="unsupervised"`` and without source rows.
+    transferred_ : bool
+        Whether there were source rows.
+    n_pairs_ : int
+        Number of pairs that were used.
+    history_ : dict of str to ndarray
+        Unweighted losses of each pass, averaged over its steps, and the objective.
+        Those of the initialization begin with "source_" or "target_".
+    n_iter_ : int
+        Iterations of the descent; without source rows those of the initialization.
+    source_module_ : Module or None
+        Nets of the source (``encoder``, ``decoder``, ``softmax``), on the CPU; None
+        without source rows.
+    target_module_ : Module
+        Nets of the target.
+    source_columns_, target_columns_ : ndarray of shape (n_block,)
+        Positions of the blocks.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `tol` is given and `max_iter` iterations do not reach it.
+
+    See Also
+    --------
+    sktransfer.baselines.Pooled : Both domains in one feature space.
+
+    Notes
+    -----
+    With :math:`z_i` the representation of row i, and :math:`Z^c` those of the pairs,
+    the descent [1]_ is on
+
+    .. math::
+
+        J = \tfrac{1}{n_c} \left( \|Z_S^c - Z_T^c G\|_F^2 + \lambda_0 \|G\|_F^2
+        \right) + \alpha \, \mathrm{CE}(y_T, \mathrm{softmax}(Z_T G \vartheta_S))
+        + \beta \, \|\bar z_S - \bar z_T\|^2 + \lambda \sum \|W\|_F^2 + \|b\|^2
+
+    An iteration solves the first term for the map,
+    :math:`G = (Z_T^{c\prime} Z_T^c + \lambda_0 I)^{-1} Z_T^{c\prime} Z_S^c`, with all
+    pairs, and then takes gradient steps on J for both extractors and the source's
+    softmax :math:`\vartheta_S`. As in the paper the map ignores the term of
+    :math:`\alpha`, so its step lowers the first term but not always J. The first term
+    is a mean over pairs here, and the error of reconstruction one over entries: the
+    paper's sums grow with the rows, its batches are not stated, and the map is the
+    same. Adam replaces the paper's gradient descent with momentum.
+
+    A row takes part in both domains with the blocks that it has. Its label belongs to
+    its own domain: a labeled pair among the source rows trains the softmax of the
+    source, one among the target rows the transferred classifier. Unlabeled pairs are
+    unlabeled target rows. In one feature space (no columns named) both extractors see
+    every row, so the map begins as a copy of the source's net on the target's
+    representations; reconstruction and means are those of each domain's own rows.
+
+    Without source rows the estimator is the target's own autoencoder and softmax.
+
+    The paper does not say how its unsupervised variant classifies. Here it is the
+    target's softmax, which the term of :math:`\alpha` keeps trained, with G = I.
+
+    References
+    ----------
+    .. [1] D. Wang, P. Cui, W. Zhu. Deep asymmetric transfer network for unbalanced
+       domain adaptation. AAAI Conference on Artificial Intelligence 32, 2018.
+       :doi:`10.1609/aaai.v32i1.11267`
+
+    Examples
+    --------
+    Texts (columns 0 and 1) are labeled. Images (columns 2 to 4) are to be classified:
+    twenty are unlabeled but come with a text, and none is labeled.
+
+    >>> import numpy as np
+    >>> from sktransfer.deep import DATN
+    >>> rng = np.random.RandomState(0)
+    >>> y = np.arange(80) % 2
+    >>> latent = (2 * y - 1)[:, None] + 0.3 * rng.normal(size=(80, 2))
+    >>> X = np.hstack([latent, latent @ rng.normal(size=(2, 3))])
+    >>> domain = np.repeat([1, -1], [40, 40])
+    >>> X[:40, 2:] = np.nan
+    >>> X[60:, :2] = np.nan
+    >>> marked = np.where(domain == 1, y, -1)
+    >>> net = DATN([0, 1], [2, 3, 4], random_state=0)
+    >>> net = net.fit(X[:60], marked[:60], sample_domain=domain[:60])
+    >>> net.n_pairs_
+    20
+    >>> net.score(X[60:], y[60:])
+    1.0
+    """
+
+    _parameter_constraints: dict = {
+        "source_columns": [Integral, str, slice, "array-like", None],
+        "target_columns": [Integral, str, slice, "array-like", None],
+        "variant": [StrOptions({"full", "supervised", "unsupervised"})],
+        "n_components": [Interval(Integral, 1, None, closed="left"), None],
+        "source_hidden": ["array-like", None],
+        "target_hidden": ["array-like", None],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "standardize": ["boolean"],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "beta": [Interval(Real, 0, None, closed="left")],
+        "map_penalty": [Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "fine_tuning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [str],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        source_columns=None,
+        target_columns=None,
+        *,
+        variant="full",
+        n_components=None,
+        source_hidden=None,
+        target_hidden=None,
+        activation="relu",
+        standardize=True,
+        alpha=2.0,
+        beta=1.0,
+        map_penalty=0.1,
+        weight_decay=1e-4,
+        pretrain_iter=100,
+        max_iter=50,
+        tol=None,
+        learning_rate=1e-3,
+        fine_tuning_rate=1e-4,
+        batch_size=256,
+        device="auto",
+        random_state=None,
+    ):
+        self.source_columns = source_columns
+        self.target_columns = target_columns
+        self.variant = variant
+        self.n_components = n_components
+        self.source_hidden = source_hidden
+        self.target_hidden = target_hidden
+        self.activation = activation
+        self.standardize = standardize
+        self.alpha = alpha
+        self.beta = beta
+        self.map_penalty = map_penalty
+        self.weight_decay = weight_decay
+        self.pretrain_iter = pretrain_iter
+        self.max_iter = max_iter
+        self.tol = tol
+        self.learning_rate = learning_rate
+        self.fine_tuning_rate = fine_tuning_rate
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+
+    def _fit_domains(self, data):
+        device = resolve_device(self.device)
+        self._set_columns()
+        has_source, has_target = self._check_blocks(data)
+        self.transferred_ = data.n_source > 0
+        codes = self._encode_labels(data)
+        used = np.union1d(self.source_columns_, self.target_columns_)
+        order = canonical_order(data.X[:, used], data.is_source, has_source, codes)
+        data, codes = data.take(order), codes[order]
+        pairs = self._find_pairs(has_source[order], has_target[order])
+        rng = check_random_state(self.random_state)
+        source, target = self._make_pathways(rng, data.X.dtype, device)
+        target_side, self._target_scaler = self._make_side(
+            data, codes, data.is_target, has_target[order], self.target_columns_, device
+        )
+        self.history_ = {}
+        self._initialize(target, target_side, "target", rng)
+        self.G_ = np.eye(self._n_features_out, dtype=data.X.dtype)
+        if self.transferred_:
+            source_side, self._source_scaler = self._make_side(
+                data, codes, data.is_source, has_source[order], self.source_columns_,
+                device,
+            )  # fmt: skip
+            self._initialize(source, source_side, "source", rng)
+            self._descend((source, target), (source_side, target_side), pairs, rng)
+        self.source_module_ = source.cpu() if self.transferred_ else None
+        self.target_module_ = target.cpu()
+
+    @property
+    def _one_space(self):
+        return self.source_columns is None and self.target_columns is None
+
+    @property
+    def _classifies_with_source(self):
+        return self.transferred_ and self.variant != "unsupervised"
+
+    def _set_columns(self):
+        """Resolve the blocks."""
+        self.source_columns_ = self.target_columns_ = np.arange(self.n_features_in_)
+        if self._one_space:
+            return
+        names = getattr(self, "feature_names_in_", None)
+        for name in ("source_columns", "target_columns"):
+            key = getattr(self, name)
+            columns = resolve_columns(key, name, self.n_features_in_, names)
+            setattr(self, f"{name}_", columns)
+        shared = np.intersect1d(self.source_columns_, self.target_columns_)
+        if len(shared):
+            raise ValueError(
+                f"source_columns and target_columns share the columns {shared}. Give "
+                "each block its own copy of a column, or leave both parameters None "
+                "for one feature space."
+            )
+
+    def _check_blocks(self, data):
+        """Return the masks of the rows that have each block."""
+        has_source = has_block(data.X, self.source_columns_, "source")
+        has_target = has_block(data.X, self.target_columns_, "target")
+        _check_present(data.is_source, has_source, "source")
+        _check_present(data.is_target, has_target, "target")
+        needs_pairs = data.n_source > 0 and self.variant != "unsupervised"
+        if needs_pairs and not (has_source & has_target).any():
+            raise DomainError(
+                "No row of X has both blocks, but DATN learns its map from such pairs. "
+                "Give some rows both, or use variant='unsupervised'."
+            )
+        return has_source, has_target
+
+    def _encode_labels(self, data):
+        """Set ``classes_`` and return the class of each row, -1 where unlabeled."""
+        labels = data.labels(data.labeled)
+        check_classification_targets(labels)
+        self.classes_, known = np.unique(labels, return_inverse=True)
+        codes = np.full(len(data.labeled), -1)
+        codes[data.labeled] = known
+        return codes
+
+    def _find_pairs(self, has_source, has_target):
+        """Return the rows that teach the map."""
+        used = self._classifies_with_source
+        pairs = np.flatnonzero(has_source & has_target & used)
+        self.n_pairs_ = len(pairs)
+        return pairs
+
+    def _make_pathways(self, rng, dtype, device):
+        """Draw the nets of the source and of the target."""
+        widths = {
+            "source": self.source_columns_.size,
+            "target": self.target_columns_.size,
+        }
+        top = self.n_components or int(np.clip(max(widths.values()), 16, 64))
+        self._n_features_out = top
+        seed = int(rng.randint(np.iinfo(np.int32).max))
+        pathways = {}
+        # drawn on the CPU, so that a seed means the same on every device; the target
+        # first, so that it begins alike with and without a source
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            for name in ("target", "source"):
+                hidden = check_hidden(
+                    getattr(self, f"{name}_hidden"), name, widths[name]
+                )
+                pathways[name] = Pathway(
+                    [widths[name], *hidden, top],
+                    len(self.classes_),
+                    activation=self.activation,
+                ).to(device, torch.float32 if dtype == np.float32 else torch.float64)
+        return pathways["source"], pathways["target"]
+
+    def _make_side(self, data, codes, own, has, columns, device):
+        """Collect the rows of a domain; in one feature space only its own."""
+        members = np.flatnonzero(own if self._one_space else has)
+        block = data.X[:, columns]
+        scaler = StandardScaler().fit(block[members]) if self.standardize else None
+        scaled = np.nan_to_num(_scale(block, scaler))
+        side = Side(
+            X=torch.as_tensor(scaled, device=device),
+            members=members,
+            labeled=np.flatnonzero(own & data.labeled),
+            codes=torch.as_tensor(codes, device=device),
+        )
+        return side, scaler
+
+    # skorch's loop takes one step on one loss per batch; here a closed form over all
+    # pairs alternates with steps on batches of several groups of rows.
+    def _initialize(self, pathway, side, name, rng):
+        """Train the autoencoder and the softmax of one domain."""
+        adam = torch.optim.Adam(pathway.parameters(), lr=self.learning_rate)
+        weights = {"regularization": self.weight_decay}
+        groups = [side.members, side.labeled]
+        history = []
+        for _ in range(self.pretrain_iter):
+            batches = draw_batches(groups, self.batch_size, rng)
+            losses = partial(intra_losses, pathway, side)
+            history.append(one_pass(adam, losses, weights, batches))
+        self._record(history, f"{name}_")
+        self.n_iter_ = self.pretrain_iter
+
+    def _descend(self, pathways, sides, pairs, rng):
+        """Alternate the closed form of the map and a pass of gradient steps."""
+        source, target = pathways
+        classifier = (source if self._classifies_with_source else target).softmax
+        trained = nn.ModuleList([source.encoder, target.encoder, classifier])
+        adam = torch.optim.Adam(trained.parameters(), lr=self.fine_tuning_rate)
+        weights = self._weights()
+        groups = [pairs, sides[0].members, sides[1].members, sides[1].labeled]
+        history, progress = [], Progress(self.tol)
+        while len(history) < self.max_iter and not progress.stalled:
+            G = self._best_map(pathways, sides, pairs)
+            losses = partial(cross_losses, source, target, G, classifier, sides)
+            batches = draw_batches(groups, self.batch_size, rng)
+            history.append(one_pass(adam, losses, weights, batches))
+            progress.update(history[-1]["objective"])
+        self._record(history, "")
+        self.n_iter_ = len(history)
+        self.G_ = G.cpu().numpy()
+        if self.tol is not None and not progress.stalled:
+            warnings.warn(
+                f"DATN has not converged in max_iter={self.max_iter} iterations: in "
+                f"the last {PATIENCE} the objective fell by "
+                f"{progress.residual:.1e} of itself, tol={self.tol:g}.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _weights(self):
+        """Return the weight of each loss in the objective."""
+        full = self._classifies_with_source
+        return {
+            "pair": 1.0 if full else 0.0,
+            "map": self.map_penalty / self.n_pairs_ if full else 0.0,
+            "classification": self.alpha,
+            "mmd": 0.0 if self.variant == "supervised" else self.beta,
+            "regularization": self.weight_decay,
+        }
+
+    @torch.no_grad()
+    def _best_map(self, pathways, sides, pairs):
+        """Solve for the map, or return the identity where no pair teaches one."""
+        rows = _index(pairs, sides[0].X)
+        if not len(pairs):
+            return torch.as_tensor(self.G_, device=sides[0].X.device)
+        Z_source, Z_target = (
+            pathway.encoder(side.X[rows])
+            for pathway, side in zip(pathways, sides, strict=True)
+        )
+        return solve_map(Z_source, Z_target, self.map_penalty)
+
+    def _record(self, history, prefix):
+        names = history[0] if history else ()
+        for name in names:
+            self.history_[prefix + name] = np.array([h[name] for h in history])
+
+    def predict(self, X):
+        """Predict the classes of target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows; only the target's block is read.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            The most probable class of each row.
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target rows; only the target's block is read.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in [0, 1], in the order of ``classes_``.
+        """
+        X = self._validate_rows(X)
+        source = self._classifies_with_source
+        module = self.source_module_ if source else self.target_module_
+        weight = module.softmax.weight.detach().numpy()
+        Z = self._transform(X, np.zeros(len(X), dtype=bool))
+        return softmax(Z @ weight.T, axis=1)
+
+    def _transform(self, X, source):
+        """Represent target rows in the source's space, source rows as they are."""
+        Z = np.empty((len(X), self._n_features_out), dtype=X.dtype)
+        target = ~source
+        if source.any() and not self.transferred_:
+            raise DomainError(
+                "sample_domain names source rows, but DATN was fitted without any, so "
+                "it has no representation of them."
+            )
+        if source.any():
+            Z[source] = self._represent(X, source, "source")
+        if target.any():
+            Z[target] = self._represent(X, target, "target") @ self.G_
+        return Z
+
+    def _represent(self, X, rows, domain):
+        """Encode rows with the extractor of a domain."""
+        columns = getattr(self, f"{domain}_columns_")
+        _check_present(rows, has_block(X, columns, domain), domain)
+        block = _scale(X[np.ix_(rows, columns)], getattr(self, f"_{domain}_scaler"))
+        encoder = getattr(self, f"{domain}_module_").encoder
+        dtype = encoder[0].weight.dtype
+        with torch.no_grad():
+            return encoder(torch.as_tensor(block, dtype=dtype)).numpy()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = not self._one_space
+        tags.transfer_tags.multi_source = False
+        tags.transfer_tags.uses_unlabeled = True
+        tags.transfer_tags.regression = False
+        return tags
