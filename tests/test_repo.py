@@ -45,6 +45,11 @@ ALLOWED = {
         }
         for family in FAMILIES
     },
+    # UOWQNet applies the source weights of UOWQ to nets
+    "deep": {
+        "_domains", "_solvers", "base", "exceptions", "metrics", "model_selection",
+        "multisource",
+    },
 }  # fmt: skip
 #: third-party modules that only some layers may import, and only inside functions
 GUARDED = {"torch": {"deep"}, "skorch": {"deep"}, "matplotlib": {"inspection"}}

@@ -94,6 +94,10 @@ class Alignment(nn.Module):
         """Return weights of the batch's source rows, shape (n_source,), or None."""
         return None
 
+    def labeled_weight(self, net: Any) -> torch.Tensor | float:
+        """Return the weight of the loss of the labeled target rows."""
+        return 1.0
+
     def learns_from_source(self, net: Any) -> bool:
         """Tell whether the loss of the source rows is minimized in this epoch."""
         return True

@@ -71,7 +71,8 @@ class TransferModule(nn.Module):
             source = source if weight is None else weight * source
             losses["source"] = self.lambda_ * source.mean()
         if batch.n_labeled:
-            losses["labeled"] = criterion(encoded.out_labeled, batch.y_labeled).mean()
+            labeled = criterion(encoded.out_labeled, batch.y_labeled).mean()
+            losses["labeled"] = self.alignment.labeled_weight(self) * labeled
         return losses
 
     def judge(self, batch, encoded):
