@@ -69,7 +69,7 @@ def _make_parser():
         help="column to leave out, such as an id; may be given again")  # fmt: skip
     tasks = ["auto", "classification", "regression"]
     add("--task", choices=tasks, default="auto",
-        help="what the label is; auto: classes if text or few whole numbers")  # fmt: skip
+        help="auto: text and few whole numbers are classes")  # fmt: skip
     add("--scoring", metavar="NAME",
         help="scorer of scikit-learn (default: accuracy, or "
              "neg_root_mean_squared_error)")  # fmt: skip
@@ -133,10 +133,14 @@ def _make_report(args):
     except ImportError as error:
         raise _BadInput(_needs_plot(error)) from error
     try:
-        data = from_frame(df, label=args.label, domain=args.domain, target=target)
+        labels, task = _prepare_labels(df[args.label], args.task)
+        data = from_frame(
+            df.assign(**{args.label: labels}), label=args.label, domain=args.domain,
+            target=target,
+        )  # fmt: skip
         report = transfer_report(
             data.X, data.y, data.sample_domain, domain_names=data.domain_names,
-            task=args.task, scoring=args.scoring, cv=args.folds, n_jobs=args.jobs,
+            task=task, scoring=args.scoring, cv=args.folds, n_jobs=args.jobs,
             random_state=args.seed, verbose=not args.quiet,
         )  # fmt: skip
     except (TypeError, ValueError) as error:
@@ -144,6 +148,28 @@ def _make_report(args):
     # positions in the file, from which rows may have been left out
     rows = df.index[report.label_next].tolist()
     return replace(report, notes=[*notes, *report.notes], label_next=rows)
+
+
+def _prepare_labels(labels, task):
+    """Return labels among which -1 is a value, and the task.
+
+    In an array of integers -1 would mark a missing label, which a file leaves empty.
+    """
+    from sktransfer.inspection._report_models import infer_task
+
+    present = labels.dropna()
+    if task == "auto":
+        task = infer_task(present.to_numpy())
+    if task == "regression" and present.dtype.kind not in "iuf":
+        raise _BadInput(
+            f"--task regression needs numbers, but --label {labels.name!r} holds "
+            f"{str(present.iloc[0])!r}; say --task classification or clean the column"
+        )
+    if task == "regression" and present.dtype.kind in "iu":
+        return labels.astype(float), task
+    if task == "classification" and (present == -1).any():
+        return present.map("{:g}".format).astype(object).reindex(labels.index), task
+    return labels, task
 
 
 def _needs_plot(error):
@@ -267,7 +293,8 @@ def _leave_out_unlabeled_sources(df, args, target):
             "labeled"
         )
     notes = [
-        f"{out.sum()} source rows without a label in {args.label!r} were left out."
+        f"Left out for want of a label in {args.label!r}: {out.sum()} of "
+        f"{source.sum()} source rows."
     ] * bool(out.any())
     return df[~out], notes
 

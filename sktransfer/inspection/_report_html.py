@@ -293,6 +293,8 @@ def _source_weights(report):
 def _embedding(report):
     frame = report.embedding
     classes = frame.get("class")
+    if classes is not None:  # pandas may have made NaN of None
+        classes = classes.astype(object).where(classes.notna(), None)
     display = DomainEmbeddingDisplay(
         frame[["before_1", "before_2"]].to_numpy(), None, domains=frame["domain"],
         is_target=frame["is_target"], classes=classes, axis_name="component",

@@ -12,7 +12,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
 
-from sktransfer.base import fit_on_domains
+from sktransfer.base import fit_on_domains, get_transfer_tags
 from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
@@ -30,6 +30,8 @@ _ERRORS = {
 #: methods whose fit takes longer than the picture is worth
 _SLOW = (TransferGuard,)
 _LEAST_FOR_CURVE = 20
+#: fewer labeled target rows than this are called few
+FEW_LABELS = 30
 
 
 @dataclass
@@ -229,7 +231,7 @@ def compare_sources(run, features):
     table = compare_domains(
         features, None, data.sample_domain,
         measures=list(SIMILARITIES),
-        n_bootstrap=int(np.clip(200 // len(data.sources), 4, 20)),
+        n_bootstrap=int(np.clip(100 // len(data.sources), 4, 10)),
         confidence_level=run.confidence_level,
         n_jobs=run.n_jobs, random_state=run.seed,
     )  # fmt: skip
@@ -362,8 +364,14 @@ def hold_out(run, classify):
         return [], f"all {n_labeled} labeled target rows are of one class, {only}"
     folds = make_folds(run, classify)
     if len(folds) < 2:
-        each = ", one per class," if classify else ""
-        return [], f"{n_labeled} labeled target rows{each} are too few to hold some out"
+        each = " of each class" if classify and n_labeled > 1 else ""
+        rows = f"{n_labeled} labeled target row{'s' * (n_labeled > 1)}"
+        return [], f"with {rows} none{each} can be held out"
+    if n_labeled < FEW_LABELS:
+        run.note(
+            f"Only {n_labeled} target rows are labeled. The intervals are wide, and as "
+            "the training folds are smaller still, the estimates lean towards transfer."
+        )
     return folds, ""
 
 
@@ -436,6 +444,19 @@ def measure_methods(run, estimators, folds, progress):
     frame = frame.sort_values("error", kind="stable", ignore_index=True)
     frame.insert(0, "rank", frame["error"].rank(method="min"))
     return frame
+
+
+def _can_be_fitted(estimators, data, methods):
+    """Return the methods that have the labels they need and did not fail before."""
+    if data.y is None:
+        return {}
+    failed = set(methods.loc[methods["error"].isna(), "method"])
+    return {
+        name: estimator
+        for name, estimator in estimators.items()
+        if name not in failed
+        and (data.n_labeled or get_transfer_tags(estimator).target_labels != "required")
+    }
 
 
 def weigh_sources(run, estimators):
@@ -638,8 +659,7 @@ def find(run, estimators, features, classify, progress):
     with run.noting("The scores of the sources"):
         scores = score_sources(run, plain, classify, bool(folds))
     progress.step("weighing the sources")
-    fits = estimators if run.data.n_labeled else {}
-    weights = weigh_sources(run, fits)
+    weights = weigh_sources(run, _can_be_fitted(estimators, run.data, methods))
     progress.step("asking the guard")
     if quick:
         guard = consult_guard(run, estimators[quick[0]], quick[0])

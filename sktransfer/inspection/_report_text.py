@@ -5,10 +5,8 @@ from textwrap import wrap
 
 import numpy as np
 
-from sktransfer.inspection._report_steps import error_of
+from sktransfer.inspection._report_steps import FEW_LABELS, error_of
 
-#: fewer labeled target rows than this are called few
-FEW_LABELS = 30
 #: a source whose weight is below this share of the largest is not named
 _LEAST_SHARE = 0.05
 _MOST_NAMES = 6
@@ -117,6 +115,7 @@ class _Words:
         self.method, self.target, self.best = best["method"], run.target, best
         self.error_name = error_of(run.scoring)[1]
         self.error, self.alone = number(best["error"]), number(alone)
+        self.own = number(best["target_only_error"])
         self.level = f"{run.confidence_level * 100:.3g} % interval"
         self.widened = f", widened for the choice among {n_tried} methods" * (
             n_tried > 1
@@ -127,7 +126,7 @@ class _Words:
         return (
             f"Transfer from {listed(sources)} with {self.method}: the "
             f"{self.error_name} on {self.target} falls by {number(-self.best['ntg'])} "
-            f"({self.level} {low} to {high}{self.widened}), from {self.alone} to "
+            f"({self.level} {low} to {high}{self.widened}), from {self.own} to "
             f"{self.error}."
         )
 
@@ -162,7 +161,7 @@ class _Words:
         return (
             f"The labels do not decide. The best method, {self.method}, has the "
             f"{self.error_name} {self.error} on {self.target}, the target alone "
-            f"{self.alone}, but the gap of {number(self.best['ntg'])} may be chance "
+            f"{self.own}, but the gap of {number(self.best['ntg'])} may be chance "
             f"({self._gap()}). {advice}, or label more target rows."
         )
 

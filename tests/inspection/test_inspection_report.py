@@ -1,0 +1,484 @@
+"""The report: its verdicts, its tables, and its ways out."""
+
+import json
+import re
+from dataclasses import fields
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import sklearn
+from scipy.stats import t
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
+from sktransfer.datasets import from_frame, make_concept_shift
+from sktransfer.exceptions import DomainError
+from sktransfer.inspection import TransferReport, transfer_report
+from sktransfer.inspection._report_models import (
+    as_rows,
+    infer_task,
+    make_preprocessor,
+    target_only,
+)
+from sktransfer.inspection._report_steps import error_of
+from sktransfer.inspection._report_text import listed, number
+from sktransfer.metrics import cross_val_ntg
+from sktransfer.safe import TransferGuard
+
+METHODS = {"pooled": Pooled(Ridge()), "source only": SourceOnly(Ridge())}
+
+
+def _concept(shift, n_labeled=12, n_source=50, **options):
+    options = {"noise": 0.3, "random_state": 0, **options}
+    return make_concept_shift(n_source, n_labeled=n_labeled, shift=shift, **options)
+
+
+def _helpful():
+    """Sources with the target's own rule, and few noisy labels."""
+    return _concept([0.0, 0.0], 32, 150, n_features=30, noise=1.0)
+
+
+def _report(data, **options):
+    options = {"estimators": METHODS, "n_repeats": 1, **options}
+    return transfer_report(data.X, data.y, data.sample_domain, **options)
+
+
+def _mixed(n=64, n_labeled=8):
+    """A frame with numbers, text, missing values and string labels."""
+    rng = np.random.RandomState(0)
+    df = pd.DataFrame(
+        {
+            "size": rng.normal(size=n),
+            "color": rng.choice(["red", "blue"], n),
+            "shop": np.repeat(["A", "B", "T", "T"], n // 4),
+        }
+    )
+    df["bought"] = np.where(df["size"] + (df["color"] == "red") > 0.5, "yes", "no")
+    df.loc[[1, 40], "size"] = np.nan
+    df.loc[[2, 41], "color"] = None
+    df.loc[n // 2 + n_labeled :, "bought"] = None
+    return from_frame(df, label="bought", domain="shop", target="T")
+
+
+@pytest.fixture(scope="module")
+def helped():
+    return _report(_helpful())
+
+
+@pytest.fixture(scope="module")
+def default():
+    """The default methods on a mixed frame."""
+    data = _mixed()
+    return transfer_report(
+        data.X, data.y, data.sample_domain, domain_names=data.domain_names, cv=2,
+        n_repeats=1,
+    )  # fmt: skip
+
+
+class _Reader(HTMLParser):
+    """Checks that tags are balanced and keeps what the page refers to."""
+
+    VOID = {"meta", "img", "br", "hr", "link"}
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.images, self.links, self.tags = [], [], [], []
+        self.attributes = {}
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.tags.append(tag)
+        self.attributes.setdefault(tag, []).append(attrs)
+        self.links += [attrs[k] for k in ("src", "href", "action") if k in attrs]
+        if tag == "img":
+            self.images.append(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def _read(page):
+    reader = _Reader()
+    reader.feed(page)
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+def test_equal_sources_help(helped):
+    assert helped.verdict == "transfer"
+    assert helped.recommendation.startswith("Transfer from source 1 and source 2 with")
+    best = helped.methods.iloc[0]
+    assert best["method"] != "target only"
+    assert best["joint_high"] < 0
+    assert type(helped.recommended) is type(METHODS[best["method"]])
+
+
+def test_far_sources_are_refused():
+    report = _report(_concept([5.0], n_labeled=40))
+    assert report.verdict == "do_not_transfer"
+    assert report.methods["method"][0] == "target only"
+    assert isinstance(report.recommended, TargetOnly)
+    assert report.sources["effect"].to_list() == ["hurts"]
+    assert report.to_label == ""
+
+
+def test_a_gap_that_may_be_chance_is_undecided():
+    report = _report(_concept([0.0], n_labeled=8, noise=1.0))
+    assert report.verdict == "undecided"
+    assert isinstance(report.recommended, TransferGuard)
+    assert "may be chance" in report.recommendation
+    assert "would decide" in report.to_label
+
+
+def test_a_negligible_gap_is_not_worth_the_sources():
+    data = _concept([0.3], n_labeled=200)
+    report = _report(data, estimators={"light": Pooled(Ridge(), source_weight=1e-4)})
+    assert report.verdict == "do_not_transfer"
+    assert abs(report.methods["ntg"]).max() < 0.01 * report.methods["error"].min()
+
+
+def test_methods_are_those_of_cross_val_ntg():
+    data = _concept([0.0, 3.0])
+    folds = KFold(4, shuffle=True, random_state=0)
+    report = _report(data, cv=folds, confidence_level=0.8)
+    table = report.methods.set_index("method")
+    for name, estimator in METHODS.items():
+        result = cross_val_ntg(
+            estimator, data.X, data.y, sample_domain=data.sample_domain, cv=folds,
+            scoring="neg_root_mean_squared_error", confidence_level=0.8,
+        )  # fmt: skip
+        assert table.loc[name, "ntg"] == pytest.approx(result.ntg)
+        assert table.loc[name, ["low", "high"]].to_list() == pytest.approx(
+            result.interval.tolist()
+        )
+        assert table.loc[name, "error"] == pytest.approx(-result.transfer_scores.mean())
+    assert table.loc["target only", "ntg"] == 0
+    assert table["error"].is_monotonic_increasing
+
+
+def test_joint_level_is_that_of_bonferroni():
+    """The level 1 - (1 - confidence_level) / m."""
+    report = _report(_concept([0.0]), confidence_level=0.9)
+    line = report.methods[report.methods["method"] == "pooled"].iloc[0]
+    ratio = (line["joint_high"] - line["joint_low"]) / (line["high"] - line["low"])
+    # two methods, five folds: a t with four degrees of freedom
+    assert ratio == pytest.approx(t.ppf(0.975, 4) / t.ppf(0.95, 4))
+
+
+def test_reproducible_and_input_unchanged(helped):
+    data = _helpful()
+    before = data.X.copy(), data.y.copy(), data.sample_domain.copy()
+    data.X.setflags(write=False)
+    again = _report(data)
+    assert again.to_json() == helped.to_json()
+    for old, new in zip(before, (data.X, data.y, data.sample_domain), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("switch", [True, False])
+def test_routing_switch_is_no_matter(switch):
+    data = _concept([0.0])
+    methods = {"piped": make_pipeline(StandardScaler(), Pooled(Ridge()))}
+    with sklearn.config_context(enable_metadata_routing=switch):
+        report = _report(data, estimators=methods)
+    assert np.isfinite(report.methods["ntg"]).all()
+
+
+def test_default_methods_on_a_mixed_frame(default):
+    assert set(default.methods["method"]) == {*default.estimators, "target only"}
+    assert default.methods["error"].notna().all()
+    assert default.sources["source"].to_list() == ["A", "B"]
+    assert default.target == "T"
+    assert default.task == "classification"
+    assert set(default.source_weights["method"]) == {
+        "KMM", "UOWQ", "better half of the sources",
+    }  # fmt: skip
+    assert default.guard["held_out_rows"] == 8
+    assert default.learning_curve is None
+    assert any("learning curve" in note for note in default.notes)
+    assert any("Only 8 target rows" in note for note in default.notes)
+    data = _mixed()
+    assert set(default.label_next) <= set(np.flatnonzero(pd.isna(data.y)))
+
+
+def test_recommended_fits_and_predicts(default, routing):
+    data = _mixed()
+    model = default.recommended.fit(data.X, data.y, sample_domain=data.sample_domain)
+    assert set(model.predict(data.X)) <= {"yes", "no"}
+
+
+def test_to_json_is_the_report(default, tmp_path):
+    content = default.to_json(tmp_path / "report.json")
+    assert (tmp_path / "report.json").read_text() == content
+    loaded = json.loads(content)
+    assert set(loaded) == {f.name for f in fields(TransferReport)}
+    assert loaded["verdict"] == default.verdict
+    assert [m["method"] for m in loaded["methods"]] == list(default.methods["method"])
+    assert loaded["methods"][0]["error"] == default.methods["error"][0]
+
+
+def test_page_is_well_formed_and_alone(default, tmp_path):
+    page = default.to_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+    reader = _read(page)
+    assert reader.attributes["html"] == [{"lang": "en"}]
+    assert "<title>Transfer report for T</title>" in page
+    assert len(reader.images) == 4  # gaps of methods and sources, weights, rows
+    for image in reader.images:
+        assert image["src"].startswith("data:image/png;base64,")
+        assert len(image["alt"]) > 20
+    assert all(link.startswith("data:") for link in reader.links)
+    text = re.sub(r'src="data:[^"]*"', "", page)
+    assert "http" not in text
+    assert "url(" not in text
+    assert not {"script", "link", "iframe", "object"} & set(reader.tags)
+    assert all("scope" in cell for cell in reader.attributes["th"])
+    assert reader.tags.count("caption") == reader.tags.count("table")
+    for method in default.methods["method"]:
+        assert f'<th scope="row">{method}</th>' in page
+
+
+def test_names_are_escaped():
+    data = _concept([0.0])
+    names = {1: "<b>bad</b>", -1: "a & b"}
+    report = _report(data, domain_names=names, n_repeats=1)
+    page = report.to_html()
+    _read(page)
+    assert "<b>" not in page
+    assert "a &amp; b" in page
+
+
+def test_notebook_gets_a_fragment(helped):
+    fragment = helped._repr_html_()
+    _read(fragment)
+    assert "<html" not in fragment
+    assert "max-width: none" in fragment
+
+
+def test_text_of_the_report(default):
+    text = str(default)
+    assert text == default.summary()
+    assert max(map(len, text.splitlines())) < 100
+    assert "TransferReport(target='T'" in repr(default)
+
+
+def test_learning_curve_with_enough_labels():
+    report = _report(_concept([0.0], n_labeled=20))
+    assert report.learning_curve["n_labels"].nunique() > 2
+    assert len(_read(report.to_html()).images) == 3  # methods, rows, curve
+
+
+@pytest.mark.parametrize("labeled", [0, 1])
+def test_without_enough_labels_nothing_is_claimed(labeled):
+    data = _concept([0.0, 2.0], n_labeled=1, n_unlabeled=20)
+    y = data.y.copy()
+    if not labeled:
+        y[data.sample_domain < 0] = np.nan
+    report = transfer_report(data.X, y, data.sample_domain, estimators=METHODS)
+    assert report.verdict == "unknown"
+    assert report.recommended is None
+    assert report.guard is None
+    assert report.methods.empty
+    assert np.isfinite(report.sources["proxy_a_distance"]).all()
+    assert ("source_model_error" in report.sources) == bool(labeled)
+    assert len(report.label_next) == 20
+    assert "Label at least" in report.to_label
+    _read(report.to_html())
+    json.loads(report.to_json())
+    assert "cannot be known" in str(report)
+
+
+def test_no_label_at_all():
+    data = _concept([0.0])
+    report = transfer_report(data.X, None, data.sample_domain)
+    assert report.verdict == "unknown"
+    assert report.domains["labeled"].sum() == 0
+
+
+def test_one_target_class_is_stated():
+    rng = np.random.RandomState(0)
+    X, domain = rng.normal(size=(40, 2)), np.repeat([1, -1], 20)
+    y = np.where(np.arange(40) < 25, 1, -1)
+    y[:10] = 0
+    report = transfer_report(
+        X, y, domain, estimators={"pooled": Pooled(LogisticRegression())}
+    )
+    assert "all 5 labeled target rows are of one class, 1" in report.recommendation
+
+
+def test_large_domains_are_sampled():
+    data = _concept([0.0, 1.0], n_labeled=40)
+    report = _report(data, max_samples=30)
+    assert report.sources["rows"].to_list() == [30, 30]
+    assert report.domains["rows"].to_list()[1:] == [50, 50]
+    assert any("30 of 50 rows of source 1" in note for note in report.notes)
+    assert any("With all labeled target rows" in note for note in report.notes)
+
+
+class _Failing(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        raise ValueError("it never works")
+
+    def predict(self, X):
+        raise AssertionError
+
+
+def test_a_method_that_fails_is_named():
+    rng = np.random.RandomState(0)
+    X, domain = rng.normal(size=(60, 2)), np.repeat([1, -1], 30)
+    y = (X[:, 0] > 0).astype(int)
+    methods = {"bad": Pooled(_Failing()), "good": Pooled(LogisticRegression())}
+    report = transfer_report(
+        X, y, domain, n_repeats=1, cv=3,
+        estimators={"good": methods["good"], "bad": methods["bad"]},
+    )  # fmt: skip
+    table = report.methods.set_index("method")
+    assert np.isnan(table.loc["bad", "error"])
+    assert table.loc["bad", "note"] == "it never works"
+    assert np.isfinite(table.loc["good", "error"])
+    assert any("bad could not be" in note for note in report.notes)
+    _read(report.to_html())
+
+
+def test_warnings_become_notes():
+    """Nothing reaches the user's screen; pytest makes a warning an error."""
+    report = _report(_concept([0.0], n_labeled=3), n_repeats=1)
+    assert report.verdict in ("undecided", "do_not_transfer", "transfer")
+
+
+def test_frames_of_polars_and_pandas_agree():
+    data = _mixed()
+    columns = {
+        name: [None if pd.isna(v) else v for v in data.X[name]] for name in data.X
+    }
+    reports = [
+        transfer_report(X, None, data.sample_domain)
+        for X in (data.X, pl.DataFrame(columns), data.X.to_numpy(dtype=object))
+    ]
+    for report in reports[1:]:
+        pd.testing.assert_frame_equal(report.sources, reports[0].sources)
+
+
+def test_preprocessor_takes_every_type_of_column():
+    n = 12
+    df = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, *range(n - 2)], dtype="Int64"),
+            "real": [np.nan, *np.linspace(0, 1, n - 1)],
+            "truth": np.arange(n) % 2 == 0,
+            "maybe": pd.array([None, *[True] * (n - 1)], dtype="boolean"),
+            "text": pd.Series([None, np.nan, *"abababcabc"], dtype=object),
+            "kind": pd.Categorical([None, *"xyxyxyxyxyx"]),
+            "day": pd.date_range("2020-01-01", periods=n),
+            "empty": np.full(n, np.nan),
+        }
+    )
+    before = df.copy()
+    features = make_preprocessor(df).fit(df).transform(df)
+    assert np.isfinite(features).all()
+    pd.testing.assert_frame_equal(df, before)
+    numbers = make_preprocessor(df[["real"]].to_numpy())
+    scaled = numbers.fit_transform(df[["real"]].to_numpy())
+    assert scaled.std() == pytest.approx(1)
+
+
+def test_unseen_categories_are_no_error():
+    train = pd.DataFrame({"c": ["a", "b"] * 5})
+    new = pd.DataFrame({"c": ["z", None]})
+    assert make_preprocessor(train).fit(train).transform(new).shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (["a", "b"], "classification"),
+        ([True, False], "classification"),
+        ([0, 1, 2], "classification"),
+        ([0.0, 1.0], "classification"),
+        ([0.5, 1.5], "classification"),
+        ([0.5, 1.5, 2.0], "regression"),
+        (np.arange(11), "regression"),
+    ],
+)
+def test_task_is_inferred(labels, task):
+    assert infer_task(np.asarray(labels)) == task
+
+
+@pytest.mark.parametrize(
+    ("scoring", "best", "name"),
+    [
+        ("accuracy", 1.0, "error rate"),
+        ("neg_root_mean_squared_error", 0.0, "root mean squared error"),
+        ("neg_log_loss", 0.0, "log loss"),
+        ("r2", 1.0, "1 - r2"),
+    ],
+)
+def test_error_names(scoring, best, name):
+    assert error_of(scoring) == (best, name)
+
+
+def test_target_only_learner():
+    learner = LogisticRegression(C=3.0)
+    piped = make_pipeline(StandardScaler(), Pooled(learner))
+    found = target_only(TransferGuard(piped))
+    assert isinstance(found[-1], TargetOnly)
+    assert found[-1].estimator.C == 3.0
+    assert len(found) == 2
+
+
+def test_words():
+    assert listed(["a"]) == "a"
+    assert listed("ab") == "a and b"
+    assert listed("abcdefgh") == "a, b, c, d, e and 3 others"
+    assert number(np.nan) == "-"
+    assert number(np.inf) == "infinity"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"estimators": {}}, ValueError, "estimators is empty"),
+        ({"estimators": {"a": Ridge()}}, TypeError, "does not know domains"),
+        ({"estimators": {"a": 3}}, TypeError, "no fit and predict"),
+        (
+            {"estimators": {"a": Pooled(LogisticRegression())}},
+            TypeError,
+            "does not predict quantities",
+        ),
+        (
+            {"estimators": {"target only": METHODS["pooled"]}},
+            ValueError,
+            "reserved|name",
+        ),
+        ({"estimators": None, "learner": LogisticRegression()}, TypeError, "regressor"),
+        ({"task": "classification"}, ValueError, "not whole"),
+        ({"cv": 1}, ValueError, "cv"),
+        ({"scoring": "nonsense"}, ValueError, "scoring"),
+        ({"domain_names": {1: "x", -1: "x"}}, ValueError, "domain_names"),
+    ],
+)
+def test_bad_arguments_are_named(options, error, words):
+    with pytest.raises(error, match=words):
+        _report(_concept([0.0]), **options)
+
+
+def test_bad_domains_are_named():
+    data = _concept([0.0])
+    with pytest.raises(DomainError, match="at least one source"):
+        transfer_report(data.X[-12:], data.y[-12:], np.full(12, -1))
+    two = np.where(np.arange(len(data.y)) == len(data.y) - 1, -2, data.sample_domain)
+    with pytest.raises(DomainError, match="2 targets"):
+        transfer_report(data.X, data.y, two)
+    text = np.where(data.sample_domain > 0, "a", "b")
+    with pytest.raises(ValueError, match="needs numbers in y"):
+        transfer_report(data.X, text, data.sample_domain, task="regression")

@@ -1,0 +1,225 @@
+"""The command line: a table goes in, a report or one clear line comes out."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sktransfer
+from sktransfer.__main__ import main
+
+COLUMNS = ["--domain", "site", "--label", "y"]
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Two sources and a target with labels on some rows."""
+    rng = np.random.RandomState(0)
+    df = pd.DataFrame({"a": rng.normal(size=60), "b": rng.normal(size=60)})
+    df["c"] = rng.choice(["u", "v"], 60)
+    df["site"] = np.repeat(["DE", "FR", "IT"], 20)
+    df["id"] = [f"row{k}" for k in range(60)]
+    df["y"] = np.where(df["a"] + 0.3 * df["b"] > 0, "yes", "no")
+    df.loc[:19, "y"] = ["yes", "no", "yes", "no", *[None] * 16]  # four labels in DE
+    return df
+
+
+@pytest.fixture
+def data(table, tmp_path):
+    """Return a function that writes a changed table to a file."""
+
+    def write(change=None, **options):
+        df = table.copy()
+        if change is not None:
+            df = change(df)
+        path = tmp_path / "data.csv"
+        df.to_csv(path, index=False, **options)
+        return str(path)
+
+    return write
+
+
+def _failed(capsys, args, *words):
+    """Run, and check that there is one line with all words on stderr."""
+    try:
+        status = main(args)
+    except SystemExit as stop:  # argparse's own refusals
+        status = stop.code
+    out, err = capsys.readouterr()
+    assert status == 2
+    assert out == ""
+    assert err.endswith("\n")
+    assert err.count("\n") == 1, err
+    assert "error: " in err
+    for word in words:
+        assert word in err, err
+
+
+def test_report_is_written(data, tmp_path, capsys):
+    path = data(lambda df: df[df["site"] != "IT"].drop(columns="c"), sep=";")
+    html, numbers = tmp_path / "r.html", tmp_path / "r.json"
+    status = main(
+        ["report", path, "--target", "DE", *COLUMNS, "--drop", "id", "--folds", "2",
+         "--quiet", "--out", str(html), "--json", str(numbers)]
+    )  # fmt: skip
+    out, err = capsys.readouterr()
+    assert status == 0
+    assert err == ""
+    assert out.startswith("Transfer report for target DE (classification)")
+    assert "Methods by error rate" in out
+    assert f"Written: {html}" in out
+    assert html.read_text().startswith("<!DOCTYPE html>")
+    loaded = json.loads(numbers.read_text())
+    assert loaded["domains"][0] == {
+        "domain": "DE", "role": "target", "rows": 20, "labeled": 4,
+        "labels": loaded["domains"][0]["labels"],
+    }  # fmt: skip
+    assert loaded["settings"]["columns"] == 2
+    assert [s["source"] for s in loaded["sources"]] == ["FR"]
+
+
+def _unlabel(df):
+    df["y"] = (df["y"] == "yes").astype(float)
+    df.loc[df["site"] == "DE", "y"] = np.nan
+    df.loc[[20, 45], "y"] = np.nan
+    df["site"] = df["site"].map({"DE": 1, "FR": 2, "IT": 3})
+    return df
+
+
+def test_numeric_domains_and_no_target_label(data, capsys):
+    path = data(_unlabel)
+    status = main(
+        ["report", path, "--target", "1", *COLUMNS, "--drop", "id", "--quiet"]
+    )
+    out, _ = capsys.readouterr()
+    assert status == 0
+    assert "cannot be known yet: no target row is labeled" in out
+    assert "2 of 40 source rows" in out
+    # line 1 is the header; the target is in lines 2 to 21
+    lines = out.split("to label next: ")[1].splitlines()[0].split(", ")
+    assert sorted(map(int, lines)) == list(range(2, 22))
+
+
+def test_lines_to_label_are_those_of_the_file(data, capsys):
+    def change(df):
+        df = df.iloc[::-1].reset_index(drop=True)  # the target comes last
+        df.loc[[0, 25], "y"] = np.nan
+        df.loc[df["site"] == "DE", "y"] = [*[None] * 6, "yes", *[None] * 13]
+        return df
+
+    path = data(change)
+    arguments = ["--target", "DE", *COLUMNS, "--drop", "id", "--quiet"]
+    assert main(["report", path, *arguments]) == 0
+    out, _ = capsys.readouterr()
+    lines = out.split("to label next: ")[1].splitlines()[0].split(", ")
+    file = pd.read_csv(path)
+    chosen = file.iloc[[int(line) - 2 for line in lines]]
+    assert len(chosen) == 19
+    assert chosen["y"].isna().all()
+    assert (chosen["site"] == "DE").all()
+
+
+def test_classes_may_be_minus_one(data, capsys):
+    def change(df):
+        df["y"] = df["y"].map({"yes": 1, "no": -1})
+        df.loc[df["site"] == "DE", "y"] = np.nan
+        return df
+
+    path = data(change)
+    arguments = ["--target", "DE", *COLUMNS, "--drop", "id", "--quiet"]
+    assert main(["report", path, *arguments]) == 0
+    assert "(classification)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--target", "DE", "--domain", "sit", "--label", "y"],
+         ["--domain 'sit'", "a, b, c, site, id, y"]),
+        (["--target", "DE", "--domain", "site", "--label", "z"],
+         ["--label 'z'", "a, b, c, site, id, y"]),
+        (["--target", "NL", *COLUMNS], ["--target 'NL'", "DE, FR, IT"]),
+        (["--target", "DE", *COLUMNS, "--drop", "q"], ["--drop 'q'", "a, b, c"]),
+        (["--target", "DE", *COLUMNS, "--drop", "y"], ["--drop", "--label"]),
+        (["--target", "DE", "--domain", "y", "--label", "y"], ["both 'y'"]),
+        (["--target", "DE", *COLUMNS, "--folds", "1"], ["--folds", "2 or more"]),
+        (["--target", "DE", *COLUMNS, "--folds", "x"], ["--folds", "'x'"]),
+        (["--target", "DE", *COLUMNS, "--seed", "-1"], ["--seed"]),
+        (["--target", "DE", *COLUMNS, "--scoring", "best"], ["--scoring 'best'"]),
+        (["--target", "DE", *COLUMNS, "--task", "regression"],
+         ["--task", "--label 'y'", "'yes'"]),
+        (["--target", "DE", *COLUMNS, "--task", "ranking"], ["--task", "regression"]),
+        (["--target", "DE", *COLUMNS, "--out", "no/such/r.html"],
+         ["--out 'no/such/r.html'", "no such folder"]),
+        (["--target", "DE", *COLUMNS, "--json", "."], ["--json '.'", "folder"]),
+        (["--target", "DE", "--domain", "site"], ["--label"]),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_get_one_line(data, capsys, arguments, words):
+    _failed(capsys, ["report", data(), *arguments], *words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda df: df[["site", "y"]], ["no column left"]),
+        (lambda df: df[df["site"] == "DE"], ["--domain 'site'", "single value DE"]),
+        (lambda df: df.assign(site=[None, *df["site"][1:]]),
+         ["--domain 'site'", "1 rows", "line 2"]),
+        (lambda df: df.assign(y=df["y"].where(df["site"] == "DE")),
+         ["--label 'y'", "every source row"]),
+        (lambda df: df.iloc[:0], ["no row"]),
+    ],
+)  # fmt: skip
+def test_wrong_tables_get_one_line(data, capsys, change, words):
+    _failed(capsys, ["report", data(change), "--target", "DE", *COLUMNS], *words)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["does not exist"]),
+        (b"", ["cannot be read"]),
+        (b"\x89PNG\xff\xfe", ["cannot be read", "UTF-8"]),
+        (b"a,b\n1,2\n1,2,3,4\n", ["cannot be read"]),
+    ],
+)
+def test_wrong_files_get_one_line(tmp_path, capsys, content, words):
+    path = tmp_path / "file.csv"
+    if content is not None:
+        path.write_bytes(content)
+    _failed(
+        capsys, ["report", str(path), "--target", "x", *COLUMNS], "data.csv", *words
+    )
+
+
+def test_no_command_gets_one_line(capsys):
+    _failed(capsys, [], "COMMAND")
+
+
+@pytest.mark.parametrize("command", [["--help"], ["report", "--help"]])
+def test_help(capsys, command):
+    with pytest.raises(SystemExit) as stop:
+        main(command)
+    assert stop.value.code == 0
+    assert "report" in capsys.readouterr().out
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"sktransfer {sktransfer.__version__}\n"
+
+
+def test_module_runs_as_a_command(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", "sktransfer", "report", str(tmp_path / "none.csv"),
+         "--target", "x", *COLUMNS],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
