@@ -2,7 +2,7 @@
 
     python benchmarks/multisource.py --simulation
     python benchmarks/multisource.py --cost
-    python benchmarks/multisource.py --data DIR --out OUT
+    python benchmarks/multisource.py --data DIR --plot OUT
 
 ``--simulation`` draws Gaussian means, linear and logistic regressions with known
 parameters and compares the mean KL divergence of every method with the predicted one.
@@ -11,12 +11,11 @@ the target in turn (the four largest where there are more), with 10 labels per c
 30 rows; the rest of it is the test set. At most 100 to 1000 rows of a source are
 used and wide features are reduced to 20 to 50 principal components (see ``DATA``);
 "single" fits one source and the labeled target rows, the first eight sources where
-there are more, and its best is chosen on the test set. ``--quick`` takes few
-repetitions.
+there are more, and its best is chosen on the test set. The output is Markdown;
+``--plot`` also draws the weights of ``UOWQ``, and ``--quick`` takes few repetitions.
 """
 
 import argparse
-import json
 import time
 import warnings
 from pathlib import Path
@@ -30,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer.baselines import Pooled, TargetOnly
+from sktransfer.inspection import SourceWeightsDisplay
 from sktransfer.multisource import (
     MCW,
     OTQMS,
@@ -58,7 +58,7 @@ KINDS = {
     "logistic": (500, (5, 10)),
 }
 #: the published algorithm
-PAPER = {"noise_correction": False, "trust_region": False}
+PAPER = {"noise_correction": False, "min_gain": None}
 
 
 def predicted(weights, n0, J, theta):
@@ -395,22 +395,9 @@ def run_cell(name, X, y, domain, target, regression, cap, seed):
             wrapper.fit(X[rows], y[rows], sample_domain=ids)
             scores[method] = score(name, wrapper, X[test], y[test])
             if method == "UOWQ":
-                weights = {
-                    "weights": dict(
-                        zip(
-                            (wrapper.source_ids_ - 1).tolist(),
-                            wrapper.source_weights_.tolist(),
-                            strict=True,
-                        )
-                    ),
-                    "proportions": dict(
-                        zip(
-                            (wrapper.source_ids_ - 1).tolist(),
-                            wrapper.source_proportions_.tolist(),
-                            strict=True,
-                        )
-                    ),
-                }
+                found = wrapper.source_weights_.tolist()
+                ids_ = (wrapper.source_ids_ - 1).tolist()
+                weights = dict(zip(ids_, found, strict=True))
         singles = [
             single_source(name, X, y, rows, ids, k, test, regression)
             for k in np.unique(ids[ids > 0])[:8]
@@ -427,7 +414,7 @@ def single_source(name, X, y, rows, ids, k, test, regression):
     return score(name, model, X[test], y[test])
 
 
-def run_data(folder, out, seeds, jobs, only):
+def run_data(folder, plot, seeds, jobs, only):
     results, maps = {}, {}
     for name, (regression, cap, components) in DATA.items():
         path = folder / f"{name}.npz"
@@ -442,101 +429,125 @@ def run_data(folder, out, seeds, jobs, only):
             for t in targets
             for seed in range(seeds)
         )
-        table = {
+        results[name] = {
             method: np.array([c[0][method] for c in cells]).reshape(-1, seeds)
             for method in cells[0][0]
         }
-        results[name] = {m: v.tolist() for m, v in table.items()}
         maps[name] = heat_map(targets, [c[1] for c in cells], seeds, names)
-        report_data(name, table, time.perf_counter() - start)
+        report_data(name, results[name], names, targets, time.perf_counter() - start)
     summarize(results)
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "multisource.json").write_text(json.dumps(results))
-        plot_maps(maps, out / "multisource_weights.png")
+    report_maps(maps)
+    if plot:
+        plot_maps(maps, plot)
 
 
 def heat_map(targets, cells, seeds, names):
-    """Mean weights and proportions, targets by sources; NaN on the diagonal."""
-    arrays = {}
-    for kind in ("weights", "proportions"):
-        array = np.full((len(targets), len(names)), np.nan)
-        for i, _ in enumerate(targets):
-            group = cells[i * seeds : (i + 1) * seeds]
-            for k in group[0][kind]:
-                array[i, k] = np.mean([g[kind][k] for g in group])
-        arrays[kind] = array
-    arrays["targets"] = [names[t] for t in targets]
-    arrays["sources"] = names
-    return arrays
+    """Mean weights, targets by sources; NaN on the diagonal."""
+    weights = np.full((len(targets), len(names)), np.nan)
+    for i, _ in enumerate(targets):
+        group = cells[i * seeds : (i + 1) * seeds]
+        for k in group[0]:
+            weights[i, k] = np.mean([g[k] for g in group])
+    return weights, [names[t] for t in targets], names
 
 
-def report_data(name, table, seconds):
+def gaps(values, base):
+    """Mean gap to the target alone on each target, and its standard error."""
+    gap = values - base
+    return gap.mean(axis=1), gap.std(axis=1, ddof=1) / np.sqrt(gap.shape[1])
+
+
+def standard_error(values):
+    """Compute the error over the seeds of the mean over targets and seeds."""
+    return values.mean(axis=0).std(ddof=1) / np.sqrt(values.shape[1])
+
+
+def report_data(name, table, names, targets, seconds):
     base = table["target only"]
-    print(f"\n{name}: {base.shape[0]} targets x {base.shape[1]} seeds, {seconds:.0f} s")
+    kind = "R2" if DATA[name][0] else "AUC" if "landmine" in name else "accuracy"
+    print(
+        f"\n### {name}: {kind}\n\n{base.shape[0]} targets x {base.shape[1]} seeds, "
+        f"{seconds:.0f} s\n\n"
+        "| method | mean | gain over target only | targets below by 2 s.e. | worst |\n"
+        "|---|---|---|---|---|"
+    )
     for method, values in sorted(table.items(), key=lambda kv: -kv[1].mean()):
-        gap = values - base
-        error = gap.mean(axis=1)
-        se = gap.std(axis=1, ddof=1) / np.sqrt(gap.shape[1])
-        worst = int(np.argmin(error / np.maximum(se, 1e-12)))
+        mean, error = gaps(values, base)
+        below = int(np.sum(mean < -2 * error))
+        worst = int(np.argmin(mean / np.maximum(error, 1e-12)))
+        verdict = f"{below} of {len(mean)}" if below else "none"
+        gain = f"{np.mean(mean):+.4f} ± {standard_error(values - base):.4f}"
+        least = f"{mean[worst]:+.4f} ± {error[worst]:.4f} ({names[targets[worst]]})"
+        if method == "target only":
+            gain = verdict = least = ""
         print(
-            f"  {method:18s} {values.mean():.4f}   worst target against target only "
-            f"{error[worst]:+.4f} ({se[worst]:.4f})"
+            f"| {method} | {values.mean():.4f} ± {standard_error(values):.4f} | {gain} "
+            f"| {verdict} | {least} |",
+            flush=True,
         )
 
 
 def summarize(results):
-    """Mean gain over the target alone, by kind of task, and rank of every method."""
-    for title, keep in (("classification", False), ("regression", True)):
+    """Mean score, rank and harm of every method, by kind of task."""
+    for title, keep in (("Classification", False), ("Regression", True)):
         names = [n for n in results if DATA[n][0] is keep]
         if not names:
             continue
-        print(f"\n{title}: mean over {len(names)} data sets")
         shared = [m for m in results[names[0]] if m != "single, best"]
         means = np.array([[np.mean(results[n][m]) for m in shared] for n in names])
         ranks = (-means).argsort(axis=1).argsort(axis=1) + 1
-        base = means[:, [shared.index("target only")]]
+        print(
+            f"\n### {title}: mean over {len(names)} data sets\n\n"
+            "| method | mean | rank | sets below target only | targets below by 2 s.e. "
+            "| worst of them |\n|---|---|---|---|---|---|"
+        )
         for i in np.argsort(-means.mean(axis=0)):
-            gain = (means - base)[:, i]
+            found = [
+                gaps(results[n][shared[i]], results[n]["target only"]) for n in names
+            ]
+            mean, error = np.concatenate(found, axis=1)
+            below = (means[:, i] < means[:, shared.index("target only")]).sum()
+            significant = mean < -2 * error
+            worst = min(mean[significant], default=0.0)
             print(
-                f"  {shared[i]:18s} mean {means[:, i].mean():.4f}   rank "
-                f"{ranks[:, i].mean():.2f}   least gain {gain.min():+.4f}"
+                f"| {shared[i]} | {means[:, i].mean():.4f} | {ranks[:, i].mean():.1f} "
+                f"| {below} of {len(names)} | {significant.sum()} of {len(mean)} | "
+                f"{worst:+.4f} |"
             )
 
 
-def plot_maps(maps, path):
+#: tables of the weights of these are printed
+SHOWN = ("office_caltech10_surf800", "heart_4sites", "california_housing")
+
+
+def report_maps(maps):
+    for name in maps:
+        if name not in SHOWN:
+            continue
+        weights, targets, sources = maps[name]
+        print(f"\n### Weights of UOWQ: {name}\n\n| target | {' | '.join(sources)} |")
+        print("|---" * (len(sources) + 1) + "|")
+        for target, row in zip(targets, weights, strict=True):
+            cells = [f"{w:.2f}" if np.isfinite(w) else "" for w in row]
+            print(f"| {target} | {' | '.join(cells)} |")
+
+
+def plot_maps(maps, folder):
     """Draw the weights of UOWQ: targets down, sources across."""
     import matplotlib
 
     matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    maps = {n: m for n, m in maps.items() if len(m["sources"]) <= 12}
-    if not maps:
-        return
-    figure, axes = plt.subplots(
-        len(maps), 2, figsize=(9, 2.6 * len(maps)), layout="constrained", squeeze=False
-    )
-    for row, (name, arrays) in zip(axes, maps.items(), strict=True):
-        for ax, kind in zip(row, ("weights", "proportions"), strict=True):
-            image = ax.imshow(arrays[kind], vmin=0, vmax=1, cmap="viridis")
-            ax.set_xticks(range(len(arrays["sources"])), arrays["sources"], rotation=30)
-            ax.set_yticks(range(len(arrays["targets"])), arrays["targets"])
-            ax.tick_params(labelsize=6)
-            ax.set_title(f"{name}: {kind}", fontsize=8)
-            figure.colorbar(image, ax=ax)
-            if arrays[kind].shape[1] > 8:
-                continue
-            for (i, j), value in np.ndenumerate(arrays[kind]):
-                if np.isfinite(value):
-                    color = "black" if value > 0.6 else "white"
-                    ax.text(
-                        j, i, f"{value:.2f}", ha="center", va="center", color=color,
-                        fontsize=6,
-                    )  # fmt: skip
-    figure.supxlabel("source")
-    figure.supylabel("target")
-    figure.savefig(path, dpi=130)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (weights, targets, sources) in maps.items():
+        if len(sources) > 12:
+            continue
+        display = SourceWeightsDisplay(
+            weights, target_names=targets, source_names=sources
+        )
+        display.plot(rotation=30 if len(sources) > 4 else 0)
+        display.figure_.savefig(
+            folder / f"weights_{name}.png", dpi=130, bbox_inches="tight"
+        )
 
 
 def main():
@@ -546,7 +557,7 @@ def main():
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--data", type=Path, help="folder with the .npz files")
     parser.add_argument("--only", nargs="*", help="names of data sets")
-    parser.add_argument("--out", type=Path, help="folder for scores and the heat map")
+    parser.add_argument("--plot", type=Path, help="folder for pictures of the weights")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
@@ -557,7 +568,7 @@ def main():
         run_cost(args.quick)
     if args.data:
         seeds = 3 if args.quick else args.seeds
-        run_data(args.data, args.out, seeds, args.jobs, args.only)
+        run_data(args.data, args.plot, seeds, args.jobs, args.only)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
-from scipy.special import expit, softmax
+from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -92,22 +92,36 @@ class FisherRoot:
         determined = n_rows * values
         return float(np.sum((determined / (1 + determined)) ** power))
 
-    def _eigenvalues(self):
-        r"""Eigenvalues of :math:`\Lambda^{-1/2} J \Lambda^{-1/2}` beyond sure zeros."""
-        n, r, q = self.factors.shape
-        rows = slice(None, None, -(-n * r // _MAX_SCORES))
-        X, B = self.X[rows], self.factors[rows]
-        n = len(B)
-        scale = self.penalty or 1.0
-        free = 1.0 if not self.penalty else 1 / _FREE
-        width = self.X.shape[1] + self.intercept
-        if q * width < n * r:
+    def gram(self, primal=None):
+        r"""Form the smaller of the two Gram matrices of the root of a sum over rows.
+
+        Parameters
+        ----------
+        primal : bool, default=None
+            Which one; None: the smaller.
+
+        Returns
+        -------
+        gram : ndarray of shape (n_params, n_params) or (n_rows * n_factors,) * 2
+            :math:`\Lambda^{-1/2} n J \Lambda^{-1/2}`, or its dual with the same
+            positive eigenvalues; without a penalty :math:`\Lambda` is the identity.
+        primal : bool
+            Which of the two it is.
+        """
+        X, B = self.X, self.factors
+        n, r, q = B.shape
+        free = 1 / _FREE if self.penalty else 1.0
+        width = X.shape[1] + self.intercept
+        primal = q * width < n * r if primal is None else primal
+        if primal:
             X = X.toarray() if sparse.issparse(X) else np.asarray(X)
             if self.intercept:
                 X = np.hstack([X, np.full((n, 1), np.sqrt(free))])
-            W = np.einsum("nrq,nrp->nqp", B, B)
-            J = np.einsum("nqp,ni,nj->qipj", W, X, X, optimize=True)
-            M = J.reshape(q * width, q * width)
+            W = np.einsum("nrq,nrp->qpn", B, B)
+            M = np.empty((q, width, q, width))
+            for i, k in np.ndindex(q, q):
+                M[i, :, k] = X.T @ (W[i, k][:, None] * X)
+            M = M.reshape(q * width, q * width)
         else:
             K = X @ X.T
             K = (K.toarray() if sparse.issparse(K) else np.asarray(K)) + (
@@ -115,7 +129,14 @@ class FisherRoot:
             )
             flat = B.reshape(n * r, q)
             M = np.repeat(np.repeat(K, r, axis=0), r, axis=1) * (flat @ flat.T)
-        values = linalg.eigvalsh(M / (n * scale), check_finite=False)
+        return M / (self.penalty or 1.0), primal
+
+    def _eigenvalues(self):
+        r"""Eigenvalues of :math:`\Lambda^{-1/2} J \Lambda^{-1/2}` beyond sure zeros."""
+        rows = slice(None, None, -(-self.factors[..., 0].size // _MAX_SCORES))
+        X, B = self.X[rows], self.factors[rows]
+        thin = FisherRoot(X, B, self.intercept, self.penalty)
+        values = linalg.eigvalsh(thin.gram()[0] / len(B), check_finite=False)
         return np.maximum(values, 0.0)
 
 
@@ -124,8 +145,9 @@ class Likelihood:
 
     Subclass it and hand an instance to :func:`register_likelihood`. A subclass must
     define ``parameters`` and ``scores``. It may define ``fisher_root``, where the
-    expected Fisher information is known, and ``set_parameters``, which makes fitted
-    source models usable without their rows.
+    expected Fisher information is known, ``deviance``, where the log-likelihood itself
+    is at hand, and ``set_parameters``, which makes fitted source models usable without
+    their rows.
 
     Attributes
     ----------
@@ -136,6 +158,9 @@ class Likelihood:
     constant : bool
         True if the Fisher information does not depend on the parameters; it is then
         taken at the fit on the target alone.
+    normalized : bool
+        True if the learner divides the log-likelihood by the total weight of its rows
+        before it adds the penalty.
 
     See Also
     --------
@@ -158,6 +183,7 @@ class Likelihood:
 
     expected = False
     constant = False
+    normalized = False
 
     def parameters(self, model):
         """Return the parameters of a fitted model.
@@ -212,6 +238,52 @@ class Likelihood:
         """
         G = self.scores(model, X, y)
         return FisherRoot(G, np.ones((G.shape[0], 1, 1)), intercept=False)
+
+    def source_root(self, model, X, y, target_root):
+        """Return a root of the Fisher information over rows of a source.
+
+        Parameters
+        ----------
+        model : estimator
+            A fitted model.
+        X : {ndarray, sparse matrix} of shape (n_rows, n_features)
+            Rows of a source.
+        y : ndarray of shape (n_rows,)
+            Their labels.
+        target_root : FisherRoot
+            That of the target rows, for the nuisance parameters of the target.
+
+        Returns
+        -------
+        root : FisherRoot
+            ``fisher_root(model, X, y)``, unless overridden.
+        """
+        return self.fisher_root(model, X, y)
+
+    def deviance(self, model, reference, X, y):
+        r"""Return twice the log-likelihood that rows lose from one model to another.
+
+        Parameters
+        ----------
+        model : estimator
+            A fitted model, with parameters :math:`\theta`.
+        reference : estimator
+            Another one, with :math:`\theta_0`; nuisance parameters are taken at it.
+        X : {ndarray, sparse matrix} of shape (n_rows, n_features)
+            Rows.
+        y : ndarray of shape (n_rows,)
+            Their labels.
+
+        Returns
+        -------
+        deviance : float
+            By default :math:`-\sum_i (g_i(\theta_0) + g_i(\theta))^\top (\theta -
+            \theta_0)` with :math:`g_i` the scores, which is exact for a quadratic
+            log-likelihood.
+        """
+        move = self.parameters(model) - self.parameters(reference)
+        g = self.scores(reference, X, y) + self.scores(model, X, y)
+        return -float(np.sum(g @ move))
 
     def set_parameters(self, model, params):
         """Write parameters into a fitted model.
@@ -271,6 +343,17 @@ class _Logistic(_LinearPredictor):
         penalty = _logistic_penalty(model)
         return FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
 
+    def deviance(self, model, reference, X, y):
+        columns = np.searchsorted(reference.classes_, y)[:, None]
+        losses = []
+        for fit in (reference, model):
+            decision = fit.decision_function(X)
+            if decision.ndim == 1:
+                decision = np.column_stack([np.zeros(len(decision)), decision])
+            hits = np.take_along_axis(log_softmax(decision, axis=1), columns, axis=1)
+            losses.append(-2 * hits.sum())
+        return float(losses[1] - losses[0])
+
     def _residuals(self, model, X, y):
         hits = np.asarray(y)[:, None] == model.classes_
         residuals = hits - model.predict_proba(X)
@@ -293,6 +376,19 @@ class _Gaussian(_LinearPredictor):
         penalty = alpha / float(np.mean(noise))
         return FisherRoot(rows, factors, model.fit_intercept, penalty)
 
+    def source_root(self, model, X, y, target_root):
+        rows = _as_matrix(X)
+        first = target_root.factors[:1]
+        factors = np.broadcast_to(first, (rows.shape[0], *first.shape[1:]))
+        return FisherRoot(rows, factors, model.fit_intercept, target_root.penalty)
+
+    def deviance(self, model, reference, X, y):
+        precision = np.diag(self.fisher_root(reference, X, y).factors[0]) ** 2
+        y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        fits = [m.predict(X).reshape(y.shape) for m in (reference, model)]
+        losses = [np.sum((y - fit) ** 2, axis=0) @ precision for fit in fits]
+        return float(losses[1] - losses[0])
+
     def _residuals(self, model, X, y):
         residuals = (y - model.predict(X)).reshape(len(y), -1)
         root = self.fisher_root(model, X, y)
@@ -302,11 +398,18 @@ class _Gaussian(_LinearPredictor):
 class _Poisson(_LinearPredictor):
     """Poisson regression with the log link."""
 
+    normalized = True
+
     def fisher_root(self, model, X, y):
         factors = np.sqrt(model.predict(X))[:, None, None]
         # the learner divides the log-likelihood by the total weight
         penalty = model.alpha * len(factors)
         return FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+
+    def deviance(self, model, reference, X, y):
+        means = [m.predict(X) for m in (reference, model)]
+        losses = [2 * np.sum(mean - xlogy(y, mean)) for mean in means]
+        return float(losses[1] - losses[0])
 
     def _residuals(self, model, X, y):
         return (np.asarray(y) - model.predict(X))[:, None]

@@ -12,12 +12,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer.base import TransferMetaEstimator
+from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._likelihood import likelihood_of
-from sktransfer.multisource._weighted_likelihood import (
-    Relaxation,
-    confine,
-    likelihood_problem,
-)
+from sktransfer.multisource._weighted_likelihood import Relaxation, likelihood_problem
 
 __all__ = ["UOWQ"]
 
@@ -40,13 +37,15 @@ class UOWQ(TransferMetaEstimator):
         "dynamic" alternates weights and weighted fits until the weights settle, in
         steps that halve where they turn back.
     noise_correction : bool, default=True
-        Whether to take the noise of the target parameter out of the discrepancies.
+        Whether to take the noise of the parameters out of the discrepancies.
         Then they are always measured from the fit on the target alone, and
         "dynamic" updates the Fisher information only. False is the published
         algorithm, in which "dynamic" measures them from the current fit.
-    trust_region : bool, default=True
-        Whether to scale all weights down until the weighted fit is no farther from
-        the fit on the target alone than the noise of the latter, see Notes.
+    min_gain : float in [0, inf) or None, default=0.5
+        All weights are scaled down to where the risk of the weighted fit, as estimated
+        on the target rows, is least, and to 0 unless that is at least so much below
+        the risk of the target alone (twice log-likelihood), see Notes. None: neither,
+        as published.
     max_iter : int in [1, inf), default=30
         Largest number of weight updates when dynamic.
     tol : float in [0, inf), default=0.01
@@ -72,8 +71,8 @@ class UOWQ(TransferMetaEstimator):
     source_proportions_ : ndarray of shape (n_sources,)
         Share of each source in the transferred quantity.
     scale_ : float
-        Factor in [0, 1] by which the trust region scaled the weights; 1 where it
-        does not bind.
+        Factor in [0, 1] by which the check of the risk scaled the weights; 0 is the
+        fit on the target alone.
     transfer_quantity_ : float
         Effective number of transferred rows.
     n_parameters_ : float
@@ -115,10 +114,18 @@ class UOWQ(TransferMetaEstimator):
     on the target and not counted.
 
     The theory gives the sources the same information per row as the target. Rows of
-    a source with far larger features pull harder than that. So where
-    :math:`\frac1d \|J^{1/2} (\hat\theta_w - \hat\theta_0)\|^2 > 1/N_0`, which the
-    corrected weights never ask for under the theory, all of them are scaled down
-    until it holds (both fits with the total weight of the target rows).
+    a source with far larger features pull harder than that. So the weights
+    :math:`c\,w` with :math:`c \le 1` are chosen to minimize an estimate of the risk
+    that does without this assumption, Mallows' :math:`C_p` for linear models,
+
+    .. math:: R(c) = -2 \sum_{i \in T} \log p(y_i | x_i; \hat\theta_c)
+              + 2\, \mathrm{tr}\Bigl[N_0 J_0 \Bigl(N_0 J_0
+              + c \sum_k w_k n_k J_k + \Lambda\Bigr)^{-1}\Bigr] ,
+
+    in steps of half a decade down from 1; and :math:`c = 0` unless
+    :math:`R(0) - R(c)` exceeds ``min_gain``. Where :math:`J_k = J` the corrected
+    weights are at the minimum of R already. A registered likelihood without the
+    expected information is given :math:`J_k = J`.
 
     A source whose rows lack a class of the target gives that class no probability:
     its discrepancy is infinite and its weight 0, with a warning.
@@ -154,7 +161,7 @@ class UOWQ(TransferMetaEstimator):
         **TransferMetaEstimator._parameter_constraints,
         "weighting": [StrOptions({"static", "dynamic"})],
         "noise_correction": ["boolean"],
-        "trust_region": ["boolean"],
+        "min_gain": [Interval(Real, 0, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "source_models": [list, None],
@@ -168,7 +175,7 @@ class UOWQ(TransferMetaEstimator):
         *,
         weighting="dynamic",
         noise_correction=True,
-        trust_region=True,
+        min_gain=0.5,
         max_iter=30,
         tol=0.01,
         source_models=None,
@@ -178,7 +185,7 @@ class UOWQ(TransferMetaEstimator):
         super().__init__(estimator)
         self.weighting = weighting
         self.noise_correction = noise_correction
-        self.trust_region = trust_region
+        self.min_gain = min_gain
         self.max_iter = max_iter
         self.tol = tol
         self.source_models = source_models
@@ -207,8 +214,7 @@ class UOWQ(TransferMetaEstimator):
             return self._keep_target(target_model, problem)
         source_params = problem.parameters(problem.fit_sources())
         refit = partial(problem.fit_weighted, shared_only=True)
-        probe = partial(refit, total=problem.n_target)
-        model = self._alternate(problem, target_model, source_params, refit, probe)
+        model = self._alternate(problem, target_model, source_params, refit)
         if problem.shared.all():
             return model
         return problem.fit_weighted(self.source_weights_)
@@ -222,6 +228,7 @@ class UOWQ(TransferMetaEstimator):
         models, sizes = self._check_source_models()
         self.source_ids_ = np.arange(1, len(models) + 1)
         problem.sources, problem.n_sources = self.source_ids_, sizes
+        problem.averages = True
         target_model = problem.fit_target()
         likelihood = problem.likelihood
         theta = likelihood.parameters(target_model)
@@ -237,7 +244,7 @@ class UOWQ(TransferMetaEstimator):
             )
             return model
 
-        return self._alternate(problem, target_model, source_params, average, average)
+        return self._alternate(problem, target_model, source_params, average)
 
     def _check_source_models(self):
         models = [
@@ -271,7 +278,7 @@ class UOWQ(TransferMetaEstimator):
         self.n_iter_ = 1
         return model
 
-    def _alternate(self, problem, model, source_params, refit, probe):
+    def _alternate(self, problem, model, source_params, refit):
         """Alternate weights and weighted fits, starting from the target alone."""
         anchor = problem.likelihood.parameters(model)
         weights = np.zeros(len(source_params))
@@ -298,8 +305,9 @@ class UOWQ(TransferMetaEstimator):
                 stacklevel=2,
             )
         self.scale_ = 1.0
-        if self.trust_region:
-            weights, model, self.scale_ = confine(problem, weights, model, refit, probe)
+        if self.min_gain is not None:
+            found = least_risk(problem, weights, model, refit, self.min_gain)
+            weights, model, self.scale_ = found
         quantities = weights * problem.n_sources
         self.source_weights_ = weights
         self.transfer_quantity_ = float(quantities.sum())

@@ -17,11 +17,11 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 from sktransfer._domains import check_sample_domain, check_scorable, take_rows
 from sktransfer.base import TransferMetaEstimator
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
+from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._source_models import aligned_proba, all_classes
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
     WeightedLikelihood,
-    confine,
     likelihood_problem,
 )
 
@@ -54,9 +54,9 @@ class UOWQMultiTask(TransferMetaEstimator):
         Whether to take the noise of the parameters of the single task out of the
         discrepancies, see :class:`UOWQ`. False: discrepancies between the current
         fits of the tasks.
-    trust_region : bool, default=True
-        Whether to scale the weights of a task's sources down until its weighted fit
-        is within the noise of its own, see :class:`UOWQ`.
+    min_gain : float in [0, inf) or None, default=0.5
+        What the weighted fit of a task must gain in estimated risk over its own rows
+        alone; None leaves the weights as they are, see :class:`UOWQ`.
     max_iter : int in [1, inf), default=30
         Largest number of updates when dynamic.
     tol : float in [0, inf), default=0.01
@@ -114,9 +114,9 @@ class UOWQMultiTask(TransferMetaEstimator):
     >>> y = np.where(task == -3, 9.0, 1.0) * X[:, 0] + rng.normal(size=120)
     >>> model = UOWQMultiTask(LinearRegression()).fit(X, y, sample_domain=task)
     >>> model.affinity_.round(1)
-    array([[1. , 1. , 0. ],
-           [0.9, 1. , 0. ],
-           [0. , 0. , 1. ]])
+    array([[1., 1., 0.],
+           [1., 1., 0.],
+           [0., 0., 1.]])
     >>> model.predict([[1.0, 0.0], [1.0, 0.0]], sample_domain=[-1, -3]).round(0)
     array([1., 9.])
     """
@@ -131,7 +131,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         **TransferMetaEstimator._parameter_constraints,
         "weighting": [StrOptions({"static", "dynamic"})],
         "noise_correction": ["boolean"],
-        "trust_region": ["boolean"],
+        "min_gain": [Interval(Real, 0, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "n_jobs": [Integral, None],
@@ -143,7 +143,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         *,
         weighting="dynamic",
         noise_correction=True,
-        trust_region=True,
+        min_gain=0.5,
         max_iter=30,
         tol=0.01,
         n_jobs=None,
@@ -151,7 +151,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         super().__init__(estimator)
         self.weighting = weighting
         self.noise_correction = noise_correction
-        self.trust_region = trust_region
+        self.min_gain = min_gain
         self.max_iter = max_iter
         self.tol = tol
         self.n_jobs = n_jobs
@@ -209,8 +209,8 @@ class UOWQMultiTask(TransferMetaEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        if self.trust_region:
-            pairs = self._map(self._confine, problems, affinity, models)
+        if self.min_gain is not None:
+            pairs = self._map(self._lower, problems, affinity, models)
             affinity = np.stack([row for row, _ in pairs])
             models = [model for _, model in pairs]
         self.affinity_ = affinity
@@ -237,11 +237,10 @@ class UOWQMultiTask(TransferMetaEstimator):
     def _refit(self, problem, row):
         return problem.fit_weighted(self._of_sources(problem, row), shared_only=True)
 
-    def _confine(self, problem, row, model):
+    def _lower(self, problem, row, model):
         refit = partial(problem.fit_weighted, shared_only=True)
-        probe = partial(refit, total=problem.n_target)
         weights = self._of_sources(problem, row)
-        _, model, scale = confine(problem, weights, model, refit, probe)
+        _, model, scale = least_risk(problem, weights, model, refit, self.min_gain)
         own = self.task_ids_ == problem.target
         return np.where(own, 1.0, scale * row), model
 

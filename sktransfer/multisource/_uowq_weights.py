@@ -96,8 +96,8 @@ def uowq_weights(
         makes it smaller than ``n_params``. None: ``n_params``, or the rank of a
         singular ``fisher``.
     noise_correction : bool, default=False
-        Whether ``target_params`` is an estimate from the ``n_target`` rows, whose
-        noise is to be taken out of the discrepancy. False takes it as exact.
+        Whether the parameters are estimates from ``n_target`` and ``n_sources`` rows,
+        whose noise is to be taken out of the discrepancy. False takes them as exact.
 
     Returns
     -------
@@ -137,11 +137,11 @@ def uowq_weights(
     :math:`Q` the matrix in :math:`t`: an active-set method gives them exactly. One
     source: :math:`w = 1 / (1 + n\, \delta^\top J \delta / d)`.
 
-    Noise of :math:`\theta_0` with covariance :math:`J^{-1}/N_0` adds :math:`1/N_0`
-    to :math:`t` for every :math:`\alpha` on the simplex. The correction subtracts it,
-    down to :math:`\sum_k \alpha_k^2 / n_k`: :math:`\alpha^*` stays, :math:`s^*`
-    grows. For Gaussian means it turns the weighted fit into a positive-part
-    James-Stein estimator that shrinks toward the sources.
+    Estimates have the covariances :math:`J^{-1}/N_0` and :math:`J^{-1}/n_k`, which
+    adds :math:`1/N_0 + \sum_k \alpha_k^2 / n_k` to :math:`t`. The correction subtracts
+    it, down to :math:`t = \sum_k \alpha_k^2 / n_k`: :math:`\alpha^*` stays,
+    :math:`s^*` grows. For Gaussian means it turns the weighted fit into a
+    positive-part James-Stein estimator that shrinks toward the sources.
 
     References
     ----------
@@ -188,11 +188,14 @@ def uowq_weights(
             "Fisher information in fisher, or scores of held-out rows."
         )
     d = float(rank if n_parameters is None else n_parameters)
-    noise = 1 / n_target if noise_correction else 0.0
-    return solve_uowq(root_differences, n_target, sizes, d, noise=noise)
+    return solve_uowq(
+        root_differences, n_target, sizes, d, noise_correction=noise_correction
+    )
 
 
-def solve_uowq(root_differences, n_target, n_sources, n_parameters, *, noise=0.0):
+def solve_uowq(
+    root_differences, n_target, n_sources, n_parameters, *, noise_correction=False
+):
     r"""Solve for the weights, given :math:`J^{1/2} \Theta`.
 
     Parameters
@@ -206,8 +209,8 @@ def solve_uowq(root_differences, n_target, n_sources, n_parameters, *, noise=0.0
         Rows of each source.
     n_parameters : float
         Number of parameters :math:`d`.
-    noise : float, default=0.0
-        What the noise of the target parameter adds to :math:`t`.
+    noise_correction : bool, default=False
+        Whether to subtract what the noise of the parameters adds to :math:`t`.
 
     Returns
     -------
@@ -227,7 +230,9 @@ def solve_uowq(root_differences, n_target, n_sources, n_parameters, *, noise=0.0
         return UOWQResult(zeros, zeros, 0.0, kl_target_only, kl_target_only, np.inf)
     alpha = beta / total
     variance = np.sum(alpha**2 / n_sources)
-    discrepancy = max(np.sum((P @ alpha[usable]) ** 2) - noise, 0.0)
+    discrepancy = np.sum((P @ alpha[usable]) ** 2)
+    if noise_correction:
+        discrepancy = max(discrepancy - 1 / n_target - variance, 0.0)
     s = 1 / (variance + discrepancy)
     return UOWQResult(
         weights=s * alpha / n_sources,

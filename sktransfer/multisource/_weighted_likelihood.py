@@ -52,7 +52,14 @@ class WeightedLikelihood:
         Metadata of the learner, one entry per row.
     n_jobs : int or None
         Number of sources fitted at the same time.
+
+    Attributes
+    ----------
+    averages : bool
+        Whether weighted fits are averages of parameters, as for source models.
     """
+
+    averages = False
 
     def __init__(self, estimator, X, y, domain, target, fit_params, n_jobs):
         self.estimator = estimator
@@ -128,12 +135,11 @@ class WeightedLikelihood:
         n = rows.sum()
         return self.fit_rows(rows, np.full(n, self.n_target / n))
 
-    def fit_weighted(self, weights, *, shared_only=False, total=None):
+    def fit_weighted(self, weights, *, shared_only=False):
         """Fit the learner to the target rows and the weighted source rows.
 
         With ``shared_only`` to those of classes that the target has, so that the
-        parameters are comparable with the target's; with ``total`` the weights are
-        scaled to this sum, at which a penalty shrinks alike.
+        parameters are comparable with the target's.
         """
         row_weight = self.is_target.astype(float)
         for source, weight in zip(self.sources, weights, strict=True):
@@ -143,8 +149,6 @@ class WeightedLikelihood:
         rows = row_weight > 0
         if not np.any(weights > 0):
             return self.target_model
-        if total is not None:
-            row_weight *= total / row_weight.sum()
         return self.fit_rows(rows, row_weight[rows])
 
     def parameters(self, models):
@@ -189,8 +193,10 @@ class WeightedLikelihood:
     def weigh(self, model, anchor, source_params, *, noise_correction):
         """Compute the weights with the information at ``model``."""
         P, d = self.root_differences(model, anchor, source_params)
-        noise = 1 / self.n_target if noise_correction else 0.0
-        return solve_uowq(P, self.n_target, self.n_sources, d, noise=noise), d
+        result = solve_uowq(
+            P, self.n_target, self.n_sources, d, noise_correction=noise_correction
+        )
+        return result, d
 
 
 def canonical_order(X, y):
@@ -200,57 +206,6 @@ def canonical_order(X, y):
     key = np.asarray(safe_sparse_dot(X, direction))
     label = np.unique(y, return_inverse=True)[1].reshape(len(key), -1)[:, 0]
     return np.lexsort([np.round(key, 9), label])
-
-
-def confine(problem, weights, model, refit, probe):
-    r"""Scale weights down until the weighted fit is within noise of the target's.
-
-    With :math:`q = \|J^{1/2} (\hat\theta_w - \hat\theta_0)\|^2 / d` it finds the
-    largest factor of the weights, at most 1, with :math:`N_0 q \le 1`. Both fits are
-    compared at the total weight of the target, where a penalty shrinks them alike.
-
-    Parameters
-    ----------
-    problem : WeightedLikelihood
-        The problem, its target fitted.
-    weights : ndarray of shape (n_sources,)
-        Weights.
-    model : estimator
-        The fit with these weights.
-    refit : callable
-        Gives the fit for other weights.
-    probe : callable
-        Gives the fit that is compared with the target's.
-
-    Returns
-    -------
-    weights : ndarray of shape (n_sources,)
-        Scaled weights.
-    model : estimator
-        The fit with them.
-    scale : float
-        The factor, in [0, 1].
-    """
-    root = problem.fisher_root(problem.target_model)
-    theta = problem.likelihood.parameters(problem.target_model)
-    limit = max(root.n_parameters(problem.n_target), 1e-12) / problem.n_target
-
-    def too_far(fit):
-        move = problem.likelihood.parameters(fit) - theta
-        return np.sum(root.project(move[None]) ** 2) > limit
-
-    if not too_far(probe(weights)):
-        return weights, model, 1.0
-    best = 0.0
-    low, high = -6.0, 0.0
-    for _ in range(8):
-        middle = (low + high) / 2
-        scale = 10.0**middle
-        if too_far(probe(scale * weights)):
-            high = middle
-        else:
-            low, best = middle, scale
-    return best * weights, refit(best * weights), best
 
 
 def likelihood_problem(estimator, data, fit_params, target=None):

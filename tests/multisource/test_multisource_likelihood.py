@@ -100,6 +100,32 @@ def test_expected_information_is_the_limit_of_the_empirical_one(model, make):
 
 
 @pytest.mark.parametrize(("model", "make"), MODELS, ids=IDS)
+def test_deviance_is_twice_the_difference_of_the_log_likelihoods(model, make):
+    reference, X, y = fitted(model, make)
+    model = clone(model).fit(X[:50], y[:50])
+    likelihood = likelihood_of(model)
+    noise = 1 / likelihood.fisher_root(reference, X, y).factors[0, 0, 0] ** 2
+    losses = [-2 * log_likelihood(m, X, y, noise).sum() for m in (reference, model)]
+    found = likelihood.deviance(model, reference, X, y)
+    assert found == pytest.approx(losses[1] - losses[0])
+
+
+def test_deviance_from_scores_alone_errs_by_the_third_order():
+    model, X, y = fitted(PoissonRegressor(alpha=0.1), counts)
+    likelihood = likelihood_of(model)
+    moved = fitted(PoissonRegressor(alpha=0.1), counts)[0]
+    theta = likelihood.parameters(model)
+    errors = []
+    for step in (0.02, 0.01):
+        likelihood.set_parameters(moved, theta + step)
+        exact = likelihood.deviance(moved, model, X, y)
+        approximate = Likelihood.deviance(likelihood, moved, model, X, y)
+        errors.append(approximate - exact)
+    assert abs(errors[1]) < 0.05 * exact
+    assert errors[0] / errors[1] == pytest.approx(8, rel=0.1)
+
+
+@pytest.mark.parametrize(("model", "make"), MODELS, ids=IDS)
 def test_parameters_round_trip(model, make):
     model, X, _ = fitted(model, make)
     likelihood = likelihood_of(model)

@@ -77,7 +77,9 @@ def test_corrected_weights_are_better_than_the_target_alone(distance):
     target, sources = means(rng, theta, 800)
     kl = []
     for x, s in zip(target, sources, strict=True):
-        w = solve_uowq((s - x).T, N0, ROWS.astype(float), D, noise=1 / N0).weights
+        w = solve_uowq(
+            (s - x).T, N0, ROWS.astype(float), D, noise_correction=True
+        ).weights
         fit = (N0 * x + (w * ROWS) @ s) / (N0 + w @ ROWS)
         kl.append(np.sum(fit**2) / 2 - np.sum(x**2) / 2)
     error = np.std(kl) / np.sqrt(len(kl))

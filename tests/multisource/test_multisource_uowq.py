@@ -188,13 +188,16 @@ def test_registered_learner_uses_held_out_scores():
     domain = np.repeat([1, 2, -1], [150, 150, 40])
     mean = np.exp(np.where(domain == 2, -1.0, 1.0) * X[:, 0])
     y = mean * rng.gamma(2.0, 0.5, size=340)
-    model = UOWQ(GammaRegressor(alpha=1e-3)).fit(X, y, sample_domain=domain)
+    model = UOWQ(GammaRegressor(alpha=1e-3), min_gain=None)
+    model.fit(X, y, sample_domain=domain)
     assert model.source_weights_[0] > 5 * model.source_weights_[1]
     shuffle = rng.permutation(340)
-    again = UOWQ(GammaRegressor(alpha=1e-3)).fit(
+    again = UOWQ(GammaRegressor(alpha=1e-3), min_gain=None).fit(
         X[shuffle], y[shuffle], sample_domain=domain[shuffle]
     )
     np.testing.assert_allclose(again.source_weights_, model.source_weights_, rtol=1e-3)
+    model = UOWQ(GammaRegressor(alpha=1e-3)).fit(X, y, sample_domain=domain)
+    assert 0 <= model.scale_ <= 1
 
 
 def test_parallel_fits_change_nothing():
@@ -337,49 +340,3 @@ def test_singular_information_counts_what_the_target_determines():
     model = UOWQ(LinearRegression()).fit(X, y, sample_domain=domain)
     assert model.n_parameters_ == 4
     assert np.isfinite(model.source_weights_).all()
-
-
-def wide_sources(seed=0):
-    """Sources of another slope whose features are ten times as wide."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(230, 2))
-    domain = np.repeat([1, -1], [200, 30])
-    X[domain == 1] *= 10
-    y = X[:, 0] + np.where(domain == 1, 0.3, 0.0) * X[:, 1] + rng.normal(size=230)
-    return X, y, domain
-
-
-@pytest.mark.parametrize("weighting", ["static", "dynamic"])
-def test_trust_region_keeps_the_fit_within_noise_of_the_target(weighting):
-    X, y, domain = wide_sources()
-    T = domain == -1
-    learner = LinearRegression(fit_intercept=False)
-    target = learner.fit(X[T], y[T])
-    theta = target.coef_
-    J = X[T].T @ X[T] / np.sum((y[T] - X[T] @ theta) ** 2) * (T.sum() - 2) / T.sum()
-
-    def distance(model):
-        move = model.estimator_.coef_ - theta
-        return T.sum() * move @ J @ move / 2
-
-    free = UOWQ(clone(learner), weighting=weighting, trust_region=False)
-    free.fit(X, y, sample_domain=domain)
-    bound = UOWQ(clone(learner), weighting=weighting).fit(X, y, sample_domain=domain)
-    assert free.scale_ == 1
-    assert distance(free) > 1.2
-    assert bound.scale_ < 1
-    assert 0.8 < distance(bound) <= 1
-    np.testing.assert_allclose(
-        bound.source_weights_, bound.scale_ * free.source_weights_
-    )
-
-
-def test_trust_region_does_not_bind_where_the_theory_holds():
-    """Equal designs: the corrected weights stay within noise by themselves."""
-    rng = np.random.default_rng(0)
-    for shift in (0.0, 0.3, 1.0, 3.0):
-        X = np.vstack([np.eye(4)] * 60)
-        domain = np.repeat([1, 2, -1], 80)
-        y = X @ np.arange(4) + shift * (domain == 1) + rng.normal(size=240)
-        model = UOWQ(LinearRegression(fit_intercept=False))
-        assert model.fit(X, y, sample_domain=domain).scale_ == 1

@@ -156,15 +156,34 @@ def test_scores_equal_their_information():
     )
 
 
-def test_noise_correction_subtracts_one_over_n_target():
+def test_noise_correction_subtracts_the_noise_of_target_and_sources():
     problem = make_problem(np.random.default_rng(6), 3)
     problem["source_params"] += 2
     plain = uowq_weights(**problem)
     corrected = uowq_weights(**problem, noise_correction=True)
     np.testing.assert_allclose(corrected.proportions, plain.proportions)
-    t = 1 / plain.transfer_quantity - 1 / problem["n_target"]
     floor = np.sum(plain.proportions**2 / problem["n_sources"])
-    assert corrected.transfer_quantity == pytest.approx(1 / max(t, floor))
+    t = 1 / plain.transfer_quantity - 1 / problem["n_target"] - floor
+    assert t > floor
+    assert corrected.transfer_quantity == pytest.approx(1 / t)
+
+
+def test_corrected_discrepancy_is_unbiased():
+    """For fixed shares, here of one source; its positive part is checked above."""
+    rng = np.random.default_rng(10)
+    d, n0, n, delta = 8, 20, 30, 1.0
+    found = []
+    for _ in range(500):
+        result = uowq_weights(
+            target_params=rng.normal(size=d) / np.sqrt(n0),
+            source_params=[delta + rng.normal(size=d) / np.sqrt(n)],
+            n_target=n0,
+            n_sources=[n],
+            fisher=np.eye(d),
+            noise_correction=True,
+        )
+        found.append(result.discrepancy)
+    assert abs(np.mean(found) - delta**2) < 4 * np.std(found) / np.sqrt(500)
 
 
 def test_noise_correction_is_positive_part_james_stein():

@@ -1,0 +1,152 @@
+"""How far to scale source weights down: Mallows' criterion of the weighted fit."""
+
+import numpy as np
+from scipy import linalg, sparse
+
+from sktransfer._domains import take_rows
+from sktransfer.multisource._likelihood import FisherRoot
+
+_STEP = 10**-0.5
+_LEAST = 1e-4
+_MAX_SCORES = 2000
+
+
+def least_risk(problem, weights, model, refit, min_gain):
+    r"""Scale weights down to where the estimated risk of the weighted fit is least.
+
+    The risk of the fit with weights :math:`c\,w` is estimated on the target rows by
+
+    .. math:: R(c) = -2 \sum_{i \in T} \log p(y_i | x_i; \hat\theta_c)
+              + 2\, \mathrm{tr}\Bigl[N_0 J_0 \Bigl(N_0 J_0
+              + c \sum_k w_k n_k J_k + \Lambda\Bigr)^{-1}\Bigr],
+
+    Mallows' :math:`C_p` for a linear model. :math:`c` falls from 1 by steps of half a
+    decade while that lowers :math:`R`; it is 0 unless :math:`R(0) - R(c)` exceeds
+    ``min_gain``.
+
+    Parameters
+    ----------
+    problem : WeightedLikelihood
+        The problem, its target fitted.
+    weights : ndarray of shape (n_sources,)
+        Weights w.
+    model : estimator
+        The fit with them.
+    refit : callable
+        Gives the fit for other weights.
+    min_gain : float
+        What the transfer must gain.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_sources,)
+        Scaled weights.
+    model : estimator
+        The fit with them.
+    scale : float
+        The factor c, in [0, 1].
+    """
+    if not np.any(weights > 0):
+        return weights, model, 1.0
+    scale, best = 1.0, estimated_risk(problem, model, weights)
+    while scale > _LEAST:
+        lower = scale * _STEP
+        candidate = refit(lower * weights)
+        risk = estimated_risk(problem, candidate, lower * weights)
+        if risk >= best:
+            break
+        scale, best, model = lower, risk, candidate
+    none = np.zeros_like(weights)
+    alone = estimated_risk(problem, problem.target_model, none)
+    if not alone - best > min_gain:
+        return none, problem.target_model, 0.0
+    return scale * weights, model, scale
+
+
+def estimated_risk(problem, model, weights):
+    """Estimate the expected deviance of a weighted fit, less that of the target's.
+
+    Parameters
+    ----------
+    problem : WeightedLikelihood
+        The problem, its target fitted.
+    model : estimator
+        The fit.
+    weights : ndarray of shape (n_sources,)
+        Its weights.
+
+    Returns
+    -------
+    risk : float
+        R(c), up to a constant that is the same for all weights.
+    """
+    X, y = take_rows(problem.X, problem.is_target), problem.y[problem.is_target]
+    loss = problem.likelihood.deviance(model, problem.target_model, X, y)
+    return loss + 2 * _degrees_of_freedom(problem, model, weights)
+
+
+def _degrees_of_freedom(problem, model, weights):
+    """Return the trace in R(c); J_k = J for models of which only scores are known."""
+    root, n = problem.fisher_root(model), problem.n_target
+    if problem.averages or not problem.likelihood.expected:
+        s = weights @ problem.n_sources
+        return root.n_parameters(n, power=1) * n / (n + s)
+    roots, quantities = [root], [n]
+    used = weights > 0
+    for source, weight in zip(problem.sources[used], weights[used], strict=True):
+        rows = np.flatnonzero((problem.domain == source) & problem.shared)
+        quantities.append(weight * len(rows))
+        rows = _spread(rows, _MAX_SCORES // len(weights))
+        X, y = take_rows(problem.X, rows), problem.y[rows]
+        roots.append(problem.likelihood.source_root(model, X, y, root))
+    total = sum(quantities) / n if problem.likelihood.normalized else 1.0
+    return leverage(roots, np.array(quantities), root.penalty * total)
+
+
+def _spread(items, at_most):
+    return items[:: max(1, -(-len(items) // max(at_most, 1)))]
+
+
+def leverage(roots, quantities, penalty):
+    r"""Sum the leverages of the rows of the first domain in a weighted fit.
+
+    Parameters
+    ----------
+    roots : list of FisherRoot
+        Information per row of every domain, :math:`J_k`; at most 2000 evenly spaced
+        rows of each count.
+    quantities : ndarray of shape (n_domains,)
+        Weight times number of rows, :math:`w_k n_k`.
+    penalty : float
+        Precision :math:`\Lambda` of the prior; the intercept is free.
+
+    Returns
+    -------
+    trace : float
+        :math:`\mathrm{tr}[w_0 n_0 J_0 (\sum_k w_k n_k J_k + \Lambda)^{-1}]`, with the
+        pseudoinverse where nothing determines a parameter.
+    """
+    parts = [_scaled(r, q) for r, q in zip(roots, quantities, strict=True)]
+    first = parts[0].factors.shape[0] * parts[0].factors.shape[1]
+    X = [part.X for part in parts]
+    X = sparse.vstack(X, format="csr") if sparse.issparse(X[0]) else np.vstack(X)
+    B = np.concatenate([part.factors for part in parts])
+    whole = FisherRoot(X, B, roots[0].intercept, penalty)
+    M, primal = whole.gram()
+    values, vectors = linalg.eigh(M, check_finite=False)
+    values = np.maximum(values, 0.0)
+    seen = values > (0.0 if penalty else 1e-10 * values.max(initial=0.0))
+    values, vectors = values[seen], vectors[:, seen]
+    rest = 1.0 if penalty else 0.0
+    if not primal:
+        return float(np.sum(vectors[:first] ** 2 @ (values / (rest + values))))
+    own = FisherRoot(parts[0].X, parts[0].factors, roots[0].intercept, penalty)
+    share = np.sum(vectors * (own.gram(primal=True)[0] @ vectors), axis=0)
+    return float(np.sum(share / (rest + values)))
+
+
+def _scaled(root, quantity):
+    """Thin a root out, and put its quantity into its factors."""
+    rows = _spread(np.arange(len(root.factors)), _MAX_SCORES // root.factors.shape[1])
+    B = root.factors[rows] * np.sqrt(quantity / len(rows))
+    return FisherRoot(root.X[rows], B, root.intercept, root.penalty)
