@@ -125,13 +125,9 @@ def _make_report(args):
     _check_columns(df, args)
     target = _find_target(df, args)
     df, notes = _leave_out_unlabeled_sources(df.drop(columns=args.drop), args, target)
-    try:
-        import matplotlib  # noqa: F401  # the pictures need it at the very end
+    from sktransfer.datasets import from_frame
+    from sktransfer.inspection import transfer_report
 
-        from sktransfer.datasets import from_frame
-        from sktransfer.inspection import transfer_report
-    except ImportError as error:
-        raise _BadInput(_needs_plot(error)) from error
     try:
         labels, task = _prepare_labels(df[args.label], args.task)
         data = from_frame(
@@ -143,6 +139,8 @@ def _make_report(args):
             task=task, scoring=args.scoring, cv=args.folds, n_jobs=args.jobs,
             random_state=args.seed, verbose=not args.quiet,
         )  # fmt: skip
+    except ImportError as error:
+        raise _BadInput(_needs_plot(error)) from error
     except (TypeError, ValueError) as error:
         raise _BadInput(f"{args.data}: {error}") from error
     # positions in the file, from which rows may have been left out

@@ -196,6 +196,14 @@ def test_wrong_files_get_one_line(tmp_path, capsys, content, words):
     )
 
 
+@pytest.mark.parametrize("module", ["pandas", "matplotlib"])
+def test_a_missing_extra_gets_one_line(data, capsys, monkeypatch, module):
+    path = data()
+    monkeypatch.setitem(sys.modules, module, None)
+    words = [module, 'pip install "sktransfer[plot]"']
+    _failed(capsys, ["report", path, "--target", "DE", *COLUMNS], *words)
+
+
 def test_no_command_gets_one_line(capsys):
     _failed(capsys, [], "COMMAND")
 

@@ -84,9 +84,9 @@ def transfer_report(
         them.
     estimators : dict of str to estimator, default=None
         Methods to compare, each an estimator of this library or a pipeline that ends
-        in one; they get ``X`` as it is. None: source only, pooled, pooled with light
-        sources, KMM, UOWQ, with several sources the better half of them, and a
-        guard, after a preprocessing of numbers and categories.
+        in one; they get ``X`` as it is. None: source only, pooling, light
+        pooling, KMM, UOWQ, with several sources pooling of the better half of them,
+        and guarded pooling, after a preprocessing of numbers and categories.
     learner : estimator, default=None
         Learner inside the default methods; it must take ``sample_weight``. None:
         ``LogisticRegression`` or ``Ridge``.
@@ -173,7 +173,7 @@ def transfer_report(
     >>> report.verdict
     'do_not_transfer'
     >>> report.sources["effect"].to_list()
-    ['helps', 'hurts']
+    ['unclear', 'hurts']
     """
     check_pandas_support("transfer_report")
     check_matplotlib_support("transfer_report")

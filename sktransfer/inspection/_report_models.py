@@ -217,14 +217,14 @@ def default_estimators(X, *, classify, n_sources, scoring, learner, random_state
         )
     methods = {
         "source only": SourceOnly(learner),
-        "pooled": Pooled(learner),
-        "pooled (light sources)": Pooled(learner, source_weight=0.1),
+        "pooling": Pooled(learner),
+        "light pooling": Pooled(learner, source_weight=0.1),
         "KMM": KMM(learner, random_state=random_state),
         "UOWQ": UOWQ(learner),
     }
     if n_sources > 1:
         score = get_scorer(scoring) if isinstance(scoring, str) else scoring
-        methods["better half of the sources"] = SourceSelector(
+        methods["pooling of the better half"] = SourceSelector(
             Pooled(learner), source_score=score, random_state=random_state
         )
     preprocessor = make_preprocessor(X)

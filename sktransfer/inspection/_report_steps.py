@@ -654,7 +654,7 @@ def find(run, estimators, features, classify, progress):
         for name in dict.fromkeys([*methods.dropna(subset="error")["method"]])
         if name in estimators and not isinstance(estimators[name], _SLOW)
     ]
-    plain = estimators.get("pooled", next(iter(estimators.values())))
+    plain = estimators.get("pooling", next(iter(estimators.values())))
     progress.step("scoring each source")
     with run.noting("The scores of the sources"):
         scores = score_sources(run, plain, classify, bool(folds))

@@ -22,7 +22,6 @@ from sktransfer.datasets import from_frame, make_concept_shift
 from sktransfer.exceptions import DomainError
 from sktransfer.inspection import TransferReport, transfer_report
 from sktransfer.inspection._report_models import (
-    as_rows,
     infer_task,
     make_preprocessor,
     target_only,
@@ -201,7 +200,7 @@ def test_default_methods_on_a_mixed_frame(default):
     assert default.target == "T"
     assert default.task == "classification"
     assert set(default.source_weights["method"]) == {
-        "KMM", "UOWQ", "better half of the sources",
+        "KMM", "UOWQ", "pooling of the better half",
     }  # fmt: skip
     assert default.guard["held_out_rows"] == 8
     assert default.learning_curve is None
