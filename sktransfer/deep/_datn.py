@@ -422,8 +422,8 @@ def _positions(key, n_features, feature_names):
     by_slice = isinstance(key, slice)
     parts = [key.start, key.stop] if by_slice else np.atleast_1d(np.asarray(key))
     if not any(isinstance(part, str) for part in parts):
-        plain = np.arange(n_features)[key] if by_slice else key
-        return _get_column_indices(everything, plain)
+        plain = np.arange(n_features)[key] if by_slice else parts
+        return _get_column_indices(everything, plain) if len(plain) else []
     if feature_names is None:
         raise ValueError("X has no column names; give positions.")
     place = {column: position for position, column in enumerate(feature_names)}
@@ -573,7 +573,7 @@ class DATN(
         Weight :math:`\lambda` of the squared weights and biases of the extractors.
     pretrain_iter : int in [0, inf), default=100
         Passes over the rows in the initialization of each domain.
-    max_iter : int in [1, inf), default=50
+    max_iter : int in [1, inf), default=20
         Iterations of the descent at most: one solution for the map, then one pass
         over the rows for the nets.
     tol : float in [0, inf) or None, default=None
@@ -729,7 +729,7 @@ class DATN(
         map_penalty=0.1,
         weight_decay=1e-4,
         pretrain_iter=100,
-        max_iter=50,
+        max_iter=20,
         tol=None,
         learning_rate=1e-3,
         fine_tuning_rate=1e-4,

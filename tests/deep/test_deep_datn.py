@@ -1,6 +1,7 @@
 """DATN: its losses, its descent, its convention for two feature spaces."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +34,8 @@ from sktransfer.deep._datn import (
 )
 from sktransfer.exceptions import CapabilityError, DomainError
 from sktransfer.model_selection import StratifiedTargetKFold
+from sktransfer.utils import parametrize_with_transfer_checks
+from sktransfer.utils.estimator_checks import make_problem
 
 SOURCE, TARGET = slice(0, 3), slice(3, 8)
 SMALL = {
@@ -277,6 +280,7 @@ def test_progress_stalls_after_its_patience():
     [
         ([2, 0], [2, 0]),
         (1, [1]),
+        (range(1, 3), [1, 2]),
         (slice(1, None), [1, 2, 3]),
         ([True, False, False, True], [0, 3]),
         ("b", [1]),
@@ -688,3 +692,32 @@ def test_raw_columns_without_standardization(data):
     expected = data[3][:, TARGET] @ encoder[0].weight.detach().numpy().T
     expected = (expected + encoder[0].bias.detach().numpy()) @ net.G_
     assert_allclose(net.transform(data[3]), expected)
+
+
+# --- the transfer contract with two feature spaces
+
+
+def paired_problem(estimator, **sizes):
+    """Give the rows of the common problem a second block; two target rows in three
+    are pairs."""
+    problem = make_problem(estimator, **sizes)
+    mixing = np.random.RandomState(0).normal(size=(4, 3))
+    X = np.hstack([problem.X, problem.X @ mixing])
+    source = problem.sample_domain > 0
+    X[source, 4:] = np.nan
+    X[np.flatnonzero(~source)[::3], :4] = np.nan
+    X_test = np.hstack([np.full_like(problem.X_test, np.nan), problem.X_test @ mixing])
+    return replace(problem, X=X, X_test=X_test)
+
+
+@parametrize_with_transfer_checks(
+    [
+        DATN(
+            range(4), range(4, 7), n_components=4, source_hidden=(), target_hidden=(),
+            pretrain_iter=3, max_iter=2, random_state=0,
+        )
+    ],
+    make_data=paired_problem,
+)  # fmt: skip
+def test_two_feature_spaces_keep_the_transfer_contract(estimator, check):
+    check(estimator)
