@@ -1,11 +1,13 @@
 """Measure the multi-source estimators: theory, cost, and real data.
 
     python benchmarks/multisource.py --simulation
+    python benchmarks/multisource.py --bound
     python benchmarks/multisource.py --cost
     python benchmarks/multisource.py --data DIR --plot OUT
 
 ``--simulation`` draws Gaussian means, linear and logistic regressions with known
 parameters and compares the mean KL divergence of every method with the predicted one.
+``--bound`` computes how near to the oracle weights any rule can come.
 ``--data`` reads the data sets by path; none is part of this project. Every domain is
 the target in turn (the four largest where there are more), with 10 labels per class or
 30 rows; the rest of it is the test set. At most 100 to 1000 rows of a source are
@@ -21,7 +23,8 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from scipy.special import expit, xlogy
+from scipy.special import expit, ive, xlogy
+from scipy.stats import ncx2
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
@@ -226,6 +229,70 @@ def report_simulation(scenario, n0, found, expected):
     print(
         f"{scenario:6s} {n0:4d} | {', '.join(parts)} | {', '.join(ratios)}", flush=True
     )
+
+
+# --- what no rule can beat ----------------------------------------------------------
+
+
+def noise_of_distance(d, lam):
+    r"""Law of :math:`q = \|Z\|^2`, and :math:`E[Z^T \mu | q]`, for Z around mu.
+
+    ``lam`` are squared lengths of :math:`\mu`, one line of the results each.
+    """
+    lam = np.maximum(np.asarray(lam, dtype=float), 1e-9)[:, None]
+    root = np.linspace(0, np.sqrt(ncx2.ppf(1 - 1e-9, d, lam.max())), 1201)
+    mass = np.diff(ncx2.cdf(root**2, d, lam), axis=1)
+    q = ((root[:-1] + root[1:]) / 2) ** 2
+    z = np.sqrt(lam * q)
+    return q, mass, z * ive(d / 2, z) / ive(d / 2 - 1, z)
+
+
+def ratio_to_oracle(kept, q, mass, inner, d, lam, ratio):
+    r"""Evaluate the divergence over that of the oracle weight, for Gaussian means.
+
+    One source of ``ratio`` times the rows of the target. Their difference is
+    :math:`\sigma Z`, and the rule keeps the share ``kept`` of it at q; 0 pools.
+    """
+    lam = np.asarray(lam, dtype=float)
+    risk = np.sum(mass * (kept**2 * q - 2 * kept * inner + lam[:, None]), axis=1) / d
+    oracle = 1 / (1 / ratio + (1 + 1 / ratio) * lam / d)
+    return (1 + oracle) / (1 + ratio) * (1 + ratio * risk)
+
+
+def least_worst_ratio(d, ratio):
+    """Bound the worst ratio to the oracle from below, by priors on two distances."""
+    best = 1.0
+    for distance in np.arange(0.6, 2.5, 0.2):
+        lam = np.array([0.0, distance * d])
+        q, mass, inner = noise_of_distance(d, lam)
+        oracle = 1 / (1 / ratio + (1 + 1 / ratio) * lam / d)
+        for p in np.arange(0.2, 0.75, 0.05):
+            density = np.array([p, 1 - p])[:, None] * (1 + oracle)[:, None] * mass
+            total = np.maximum(density.sum(axis=0), 1e-300)
+            bayes = np.sum(density * inner, axis=0) / total / q
+            ratios = ratio_to_oracle(bayes, q, mass, inner, d, lam, ratio)
+            best = max(best, p * ratios[0] + (1 - p) * ratios[1])
+    return best
+
+
+def run_bound():
+    print(
+        "\nWorst ratio to the oracle weight over all distances; Gaussian means, one "
+        "source of n rows\n\n| d | n / N_0 | no rule below | UOWQ | at distance 0 |"
+        "\n|---|---|---|---|---|"
+    )
+    for d in (5, 10, 30):
+        lam = d * np.append(0, np.geomspace(0.01, 8, 60))
+        law = noise_of_distance(d, lam)
+        for ratio in (0.25, 0.5, 1, 2, 6, 20):
+            excess = (1 + 1 / ratio) * law[0] / d - 1
+            s = 1 / np.maximum(excess, 1 / ratio)
+            kept = 1 - (1 + 1 / ratio) * s / (1 + s)
+            found = ratio_to_oracle(kept, *law, d, lam, ratio)
+            print(
+                f"| {d} | {ratio:g} | {least_worst_ratio(d, ratio):.3f} "
+                f"| {found.max():.3f} | {found[0]:.3f} |"
+            )
 
 
 # --- cost ---------------------------------------------------------------------------
@@ -554,6 +621,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulation", action="store_true")
     parser.add_argument("--kinds", nargs="*", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--bound", action="store_true")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--data", type=Path, help="folder with the .npz files")
     parser.add_argument("--only", nargs="*", help="names of data sets")
@@ -564,6 +632,8 @@ def main():
     args = parser.parse_args()
     if args.simulation:
         run_simulation(args.kinds, args.quick, args.jobs)
+    if args.bound:
+        run_bound()
     if args.cost:
         run_cost(args.quick)
     if args.data:

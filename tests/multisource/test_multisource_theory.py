@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy.special import expit, xlogy
+from scipy.special import expit, ive, xlogy
+from scipy.stats import ncx2
 from sklearn.linear_model import LogisticRegression
 
 from sktransfer.multisource import uowq_weights
@@ -86,3 +87,48 @@ def test_corrected_weights_are_better_than_the_target_alone(distance):
     assert np.mean(kl) < 2 * error
     if distance <= 0.05:
         assert np.mean(kl) < -10 * error
+
+
+def ratios_of_one_source(kept, q, mass, inner, lam, ratio, d):
+    """Divergence over that of the oracle weight; a rule keeps ``kept`` of Z at q."""
+    risk = np.sum(mass * (kept**2 * q - 2 * kept * inner + lam[:, None]), axis=1) / d
+    oracle = 1 / (1 / ratio + (1 + 1 / ratio) * lam / d)
+    return (1 + oracle) / (1 + ratio) * (1 + ratio * risk), 1 + oracle
+
+
+@pytest.mark.parametrize(
+    ("ratio", "floor", "at_zero"), [(1, 1.05, 1.066), (6, 1.17, 1.398)]
+)
+def test_no_rule_comes_within_five_percent_of_the_oracle(ratio, floor, at_zero):
+    """Bayes' rule for two distances, one of them 0; the docs give these figures.
+
+    In units of the noise of the difference of the two means, Z has the mean mu; by
+    symmetry a rule depends on q = |Z|^2 alone.
+    """
+    d = 10
+    lam = np.array([1e-9, 1.4 * d])
+    edges = np.linspace(0, 10, 1001) ** 2
+    q = (edges[:-1] + edges[1:]) / 2
+    mass = np.diff(ncx2.cdf(edges, d, lam[:, None]), axis=1)
+    z = np.sqrt(lam[:, None] * q)
+    inner = z * ive(d / 2, z) / ive(d / 2 - 1, z)
+    _, total = ratios_of_one_source(0 * q, q, mass, inner, lam, ratio, d)
+    prior = np.array([0.4, 0.6])
+    density = (prior * total)[:, None] * mass
+    kept = np.sum(density * inner, axis=0) / density.sum(axis=0) / q
+    found, _ = ratios_of_one_source(kept, q, mass, inner, lam, ratio, d)
+    assert prior @ found > floor
+
+    n0, repetitions = 50, 3000
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(repetitions, d)) / np.sqrt(n0)
+    y = rng.normal(size=(repetitions, d)) / np.sqrt(ratio * n0)
+    kl = []
+    n = np.array([float(ratio * n0)])
+    for a, b in zip(x, y, strict=True):
+        s = solve_uowq((b - a)[:, None], n0, n, d, noise_correction=True)
+        s = s.transfer_quantity
+        kl.append(np.sum(((n0 * a + s * b) / (n0 + s)) ** 2))
+    simulated = np.array(kl) * n0 * (1 + ratio) / d
+    error = simulated.std() / np.sqrt(repetitions)
+    assert abs(simulated.mean() - at_zero) < 3 * error
