@@ -101,22 +101,37 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         report = _make_report(args)
+        written = _write(report, args)
     except _BadInput as error:
-        sys.stderr.write(
-            f"{parser.prog} report: error: {' '.join(str(error).split())}\n"
-        )
+        line = " ".join(str(error).split())
+        sys.stderr.write(f"{parser.prog} report: error: {line}\n")
         return 2
     sys.stdout.write(f"{report.summary()}\n")
     if report.to_label and report.label_next:
         lines = ", ".join(str(row + 2) for row in report.label_next)
         sys.stdout.write(f"\nLines of {args.data} to label next: {lines}\n")
-    for path, write in ((args.out, report.to_html), (args.json, report.to_json)):
-        if path:
-            write(path)
-            sys.stdout.write(f"\nWritten: {path}\n")
+    for path in written:
+        sys.stdout.write(f"\nWritten: {path}\n")
     if not args.out:
         sys.stdout.write("\n--out report.html writes the full report with pictures.\n")
     return 0
+
+
+def _write(report, args):
+    """Write the files that were asked for and return their paths."""
+    written = []
+    for option, write in (("out", report.to_html), ("json", report.to_json)):
+        path = getattr(args, option)
+        if path:
+            try:
+                write(path)
+            except OSError as error:
+                raise _BadInput(
+                    f"--{option} {path!r} cannot be written ({error}); name another "
+                    "file"
+                ) from error
+            written.append(path)
+    return written
 
 
 def _make_report(args):

@@ -49,6 +49,8 @@ _STYLE = """
 @media print { .sktransfer-report { max-width: none; } }
 """
 _DPI = 120
+#: most sources in one picture; the tables have all
+_MOST_SOURCES = 24
 #: narrower than this a picture scrolls, as its text would be too small
 _LEAST_WIDTH = 540
 _VERDICTS = {
@@ -245,6 +247,7 @@ def _explanations(columns, report):
 
 
 def _source_gaps(report, frame):
+    frame, left_out = _extremes(frame.sort_values("ntg", kind="stable"))
     display = NegativeTransferDisplay(
         frame["ntg"], frame[["low", "high"]], methods=["alone"] * len(frame),
         groups=frame["source"], by="source", unit=report.error_name,
@@ -257,15 +260,28 @@ def _source_gaps(report, frame):
         (6.8, 1.5 + 0.38 * len(frame)),
         f"Negative transfer gap of each source alone: {lines}.",
         "Gap with one source at a time, pooled with the target. Sources that help one "
-        "by one may still be redundant together.",
+        f"by one may still be redundant together.{left_out}",
     )
+
+
+def _extremes(frame):
+    """Return the lines at both ends of a long frame, and what is left out."""
+    left_out = len(frame) - _MOST_SOURCES
+    if left_out <= 0:
+        return frame, ""
+    middle = frame.index[_MOST_SOURCES // 2 : _MOST_SOURCES // 2 + left_out]
+    return frame.drop(index=middle), f" {left_out} sources in between are left out."
 
 
 def _source_weights(report):
     wide = report.source_weights.pivot(
         index="method", columns="source", values="weight"
     )
-    wide = wide[[s for s in report.sources["source"] if s in wide]]
+    heaviest = wide.max().sort_values(ascending=False, kind="stable").index
+    shown = set(heaviest[:_MOST_SOURCES])
+    wide = wide[[s for s in report.sources["source"] if s in shown]]
+    left_out = len(heaviest) - len(shown)
+    more = f" The {left_out} sources with the smallest weights are left out."
     display = SourceWeightsDisplay(
         wide.to_numpy(), target_names=list(wide.index), source_names=list(wide.columns)
     )
@@ -285,7 +301,7 @@ def _source_weights(report):
         f"Weights of the sources. {lines}.",
         "Weight of a source row, where a labeled target row weighs about 1. UOWQ "
         "weighs by labels, KMM by inputs (the mean over its rows is shown); 1 and 0 "
-        "say kept and dropped.",
+        f"say kept and dropped.{more * bool(left_out)}",
         rotation=90 if turned else 0,
     )
 
@@ -300,13 +316,17 @@ def _embedding(report):
         is_target=frame["is_target"], classes=classes, axis_name="component",
     )  # fmt: skip
     names = listed(frame["domain"].unique())
+    n_shown = frame["domain"].nunique() - 1
+    which = f" The {n_shown} nearest sources by MMD are shown." * (
+        n_shown < len(report.sources)
+    )
     return _figure(
         display,
         (6.8, 5.6),
         f"Rows of {names} by their first two principal components.",
         "A sample of the rows by principal components of the scaled inputs; filled "
         f"markers are rows of {report.target}. Where domains lie apart, their inputs "
-        "differ.",
+        f"differ.{which}",
     )
 
 

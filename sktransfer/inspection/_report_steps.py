@@ -30,6 +30,8 @@ _ERRORS = {
 #: methods whose fit takes longer than the picture is worth
 _SLOW = (TransferGuard,)
 _LEAST_FOR_CURVE = 20
+#: sources in the picture of the rows; more could not be told apart
+_MOST_SHOWN = 5
 #: fewer labeled target rows than this are called few
 FEW_LABELS = 30
 
@@ -556,7 +558,7 @@ def consult_guard(run, estimator, name):
     }
 
 
-def embed_rows(run, features, labels):
+def embed_rows(run, features, labels, similarity):
     """Return the positions of a sample of rows in the plane.
 
     Parameters
@@ -567,6 +569,8 @@ def embed_rows(run, features, labels):
         Numbers, one line per row.
     labels : array-like of shape (n_samples,) or None
         Classes with markers; None: no classes.
+    similarity : pandas.DataFrame
+        Table of :func:`compare_sources`; of many sources the nearest are shown.
 
     Returns
     -------
@@ -575,8 +579,13 @@ def embed_rows(run, features, labels):
     """
     from matplotlib.figure import Figure
 
+    own = similarity[similarity["measure"] == SIMILARITIES[0]]
+    near = own.sort_values("value", kind="stable")["source"].head(_MOST_SHOWN).tolist()
+    shown = [k for k in run.data.sources if run.names[int(k)] in near]
+    rows = run.data.is_target | np.isin(run.data.sample_domain, shown)
     display = DomainEmbeddingDisplay.from_rows(
-        features, y=labels, sample_domain=run.data.sample_domain, max_samples=150,
+        features[rows], y=None if labels is None else labels[rows],
+        sample_domain=run.data.sample_domain[rows], max_samples=150,
         domain_names=run.names, random_state=run.seed, ax=Figure().add_subplot(),
     )  # fmt: skip
     return display.frame()
@@ -669,7 +678,7 @@ def find(run, estimators, features, classify, progress):
     progress.step("placing the rows")
     labels = run.data.y if classify else None
     with run.noting("The picture of the rows"):
-        embedding = embed_rows(run, features, labels)
+        embedding = embed_rows(run, features, labels, similarity)
     return {
         "sources": tabulate_sources(run, similarity, scores),
         "similarity": similarity,

@@ -10,6 +10,8 @@ from sktransfer.inspection._report_steps import FEW_LABELS, error_of
 #: a source whose weight is below this share of the largest is not named
 _LEAST_SHARE = 0.05
 _MOST_NAMES = 6
+#: most sources that the text lists
+_MOST_LINES = 12
 #: a gap within this share of the target's own error is not worth the sources
 _NEGLIGIBLE = 0.01
 
@@ -365,14 +367,17 @@ def render_text(report):
             ],
         )
     if "ntg" in report.sources:
-        lines += ["", "Sources, each alone"]
+        ordered = report.sources.sort_values("ntg", kind="stable")
+        lines += ["", "Sources, each alone with the target"]
         lines += _aligned(
             ["source", "rows", "gap", "interval", "effect"],
             [
                 [s["source"], str(s["rows"]), *_gap_cells(s), s["effect"]]
-                for _, s in report.sources.iterrows()
+                for _, s in ordered.head(_MOST_LINES).iterrows()
             ],
         )
+        if len(ordered) > _MOST_LINES:
+            lines.append(f"  and {len(ordered) - _MOST_LINES} with larger gaps")
     if report.evidence:
         lines += ["", "Evidence"]
         lines += [line for s in report.evidence for line in _wrapped(s, "- ")]

@@ -29,6 +29,7 @@ from sktransfer.inspection._report_models import (
 from sktransfer.inspection._report_steps import error_of
 from sktransfer.inspection._report_text import listed, number
 from sktransfer.metrics import cross_val_ntg
+from sktransfer.multisource import UOWQ
 from sktransfer.safe import TransferGuard
 
 METHODS = {"pooled": Pooled(Ridge()), "source only": SourceOnly(Ridge())}
@@ -481,3 +482,22 @@ def test_bad_domains_are_named():
     text = np.where(data.sample_domain > 0, "a", "b")
     with pytest.raises(ValueError, match="needs numbers in y"):
         transfer_report(data.X, text, data.sample_domain, task="regression")
+
+
+def test_pictures_of_many_sources_are_cut():
+    rng = np.random.RandomState(0)
+    X, domain = (
+        rng.normal(size=(100, 2)),
+        np.repeat([*range(1, 31), -1], [3] * 30 + [10]),
+    )
+    methods = {"UOWQ": UOWQ(Ridge())}
+    report = transfer_report(X, X[:, 0], domain, estimators=methods, cv=2, n_repeats=1)
+    assert len(report.sources) == 30
+    page = report.to_html()
+    assert "6 sources in between are left out" in page
+    assert "The 6 sources with the smallest weights" in page
+    assert report.embedding["domain"].nunique() == 6  # the target and five
+    assert "The 5 nearest sources" in page
+    heights = [int(image["height"]) for image in _read(page).images]
+    assert max(heights) < 1500
+    assert "and 18 with larger gaps" in str(report)
