@@ -1,0 +1,422 @@
+"""UOWQ for nets: one net for target and source rows, sources weighted every epoch."""
+
+import copy
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch import nn
+from torch.func import functional_call, jvp
+
+from sktransfer.deep._adapters import (
+    add_adapters,
+    freeze_module,
+    trainable_parameters,
+)
+from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._net import TransferNetClassifier
+from sktransfer.deep._parameters import inherit_parameters
+from sktransfer.deep._pretraining import RepeatedRows, train_alone
+from sktransfer.multisource._uowq_weights import solve_uowq
+
+__all__ = ["UOWQNet"]
+
+_N_FOLDS = 3
+_ROWS_AT_ONCE = 1024
+
+
+class _SourceWeights(Alignment):
+    """Weights of the sources in the loss, computed anew in every epoch.
+
+    Parameters
+    ----------
+    fisher : {"path", "expected", "empirical"}
+        How differences of nets are measured.
+    n_parameters : {"estimate", "all"} or float
+        Number of parameters in the theory.
+    warmup : float
+        Share of the training before the weights are updated in every epoch.
+    noise_correction : bool
+        Take the noise of the fits out of the differences.
+    """
+
+    def __init__(self, fisher, n_parameters, *, warmup, noise_correction):
+        super().__init__()
+        self.fisher, self.n_parameters = fisher, n_parameters
+        self.warmup, self.noise_correction = warmup, noise_correction
+        self.sizes, self.start, self.path, self.results = None, None, [], []
+
+    def set_fits(self, sources, folds, sizes, start=None):
+        """Take in the fits: states of the sources' nets and of the folds' nets."""
+        self.sources, self.folds, self.sizes = sources, folds, sizes
+        self.start = start
+
+    def begin_epoch(self, net, rows, progress):
+        """Set the weights of this epoch."""
+        if self.sizes is None:
+            return
+        if self.path and progress < self.warmup:
+            weights = self.path[-1]
+        elif self.path or self.start is not None:
+            weights = self._weigh(net, rows, None if self.path else self.start)
+        else:
+            weights = np.zeros(len(self.sizes))
+        self.path.append(weights)
+        n_target = rows.sizes[1]
+        total = n_target + weights @ self.sizes
+        like = rows.x.new_tensor
+        self.in_batch = like(weights * rows.sizes[0] / total)[rows.domain]
+        self.of_target = like(n_target / total)
+
+    def source_weight(self, net, batch):
+        """Return the weight of each source row, for the mean over a batch."""
+        return None if self.sizes is None else self.in_batch[batch.source]
+
+    def labeled_weight(self, net):
+        """Return the weight of the mean loss of the labeled target rows."""
+        return 1.0 if self.sizes is None else self.of_target
+
+    def _weigh(self, net, rows, state):
+        """Compute the weights at the current net, or at another state of it."""
+        predictor = nn.Sequential(net.extractor, net.head)
+        training = predictor.training
+        predictor.eval()
+        state = state_of(predictor) if state is None else state
+        n_source, n = rows.sizes[:2]
+        x, y = rows.x[n_source : n_source + n], rows.y_labeled
+        fits = [*self.sources, *self.folds]
+        found = row_differences(predictor, state, fits, x, y, self.fisher)
+        predictor.train(training)
+        found = found.double().cpu().numpy()
+        P = found[:, :, : len(self.sources)].reshape(-1, len(self.sources))
+        d = self._count(predictor, found[:, :, len(self.sources) :])
+        result = solve_uowq(
+            P / np.sqrt(n), n, self.sizes, d, noise_correction=self.noise_correction
+        )
+        self.results.append((result, d))
+        return result.weights
+
+    def _count(self, predictor, held_out):
+        """Return the number of parameters that the target rows determine."""
+        if self.n_parameters == "all":
+            count = sum(p.numel() for p in trainable_parameters(predictor).values())
+        elif self.n_parameters == "estimate":
+            fold = np.arange(len(held_out)) % held_out.shape[2]
+            own = np.take_along_axis(held_out, fold[:, None, None], axis=2)
+            count = np.sum(own**2)
+        else:
+            count = self.n_parameters
+        return max(float(count), 1e-8)
+
+
+def state_of(module):
+    """Return copies of the trainable parameters and the buffers of a module."""
+    tensors = trainable_parameters(module) | dict(module.named_buffers())
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def row_differences(predictor, state, fits, x, y, fisher):
+    r"""Measure on every row how far fits of a net are from one of them.
+
+    Parameters
+    ----------
+    predictor : Module
+        Net from rows to the logarithms of class probabilities, up to a constant.
+    state : dict of str to tensor
+        Trainable parameters and buffers of the one fit, :math:`\theta_0`.
+    fits : list of dict of str to tensor
+        Those of the others, :math:`\theta_k`.
+    x : tensor of shape (n, ...)
+        Rows.
+    y : tensor of shape (n,)
+        Their classes.
+    fisher : {"path", "expected", "empirical"}
+        See :class:`UOWQNet`.
+
+    Returns
+    -------
+    differences : tensor of shape (n, n_factors, n_fits)
+        :math:`R` with :math:`\frac1n \sum_{if} R_{ifk} R_{ifl} = (\theta_k -
+        \theta_0)^\top J (\theta_l - \theta_0)`, for "path" to second order.
+    """
+    parts = zip(x.split(_ROWS_AT_ONCE), y.split(_ROWS_AT_ONCE), strict=True)
+    with torch.no_grad():
+        if fisher == "path":
+            found = [_along_path(predictor, state, fits, part) for part, _ in parts]
+        else:
+            expected = fisher == "expected"
+            found = [_tangent(predictor, state, fits, *p, expected) for p in parts]
+    return torch.cat(found)
+
+
+def _along_path(predictor, state, fits, x):
+    root = functional_call(predictor, state, (x,)).softmax(1).sqrt()
+    others = [functional_call(predictor, fit, (x,)).softmax(1).sqrt() for fit in fits]
+    return 2 * (torch.stack(others, 2) - root[:, :, None])
+
+
+def _tangent(predictor, state, fits, x, y, expected):
+    """Differentiate the outputs in the directions of the fits: no row's gradient."""
+    names = trainable_parameters(predictor).keys()
+    at = {name: state[name] for name in names}
+    fixed = {name: value for name, value in state.items() if name not in at}
+
+    def outputs(params):
+        return functional_call(predictor, params | fixed, (x,))
+
+    moves = []
+    for fit in fits:
+        direction = {name: fit[name] - at[name] for name in names}
+        out, move = jvp(outputs, (at,), (direction,))
+        moves.append(move)
+    moves, proba = torch.stack(moves, 2), out.softmax(1)
+    moves = moves - (proba[:, :, None] * moves).sum(1, keepdim=True)
+    if expected:
+        return proba.sqrt()[:, :, None] * moves
+    return moves.gather(1, y[:, None, None].expand(-1, 1, len(fits)))
+
+
+@inherit_parameters(but=("alignment", "gate", "label_input", "mu", "source_weight"))
+class UOWQNet(TransferNetClassifier):
+    r"""Fit a net to target rows and optimally weighted source rows.
+
+    Every source gets one weight, which says how much a row of it is worth beside a
+    labeled target row, and which is updated once in each epoch [1]_. Sources are kept
+    apart; unlabeled target rows are ignored.
+
+    Parameters
+    ----------
+    weighting : {"static", "dynamic"}, default="dynamic"
+        "static" computes the weights once, at a net fitted to the labeled target rows
+        alone; "dynamic" updates them before every epoch, at the current net.
+    warmup : float in [0, 1], default=0.5
+        Share of the epochs before the updates of "dynamic", with the weights of
+        "static": at a net that does not yet fit the target, useless sources look
+        like it. 0 is as published: a first epoch without sources, then updates.
+    fisher : {"path", "expected", "empirical"}, default="path"
+        Fisher information that measures the differences between nets, see Notes:
+        along the path between two nets, or, as published, at the current net, where
+        "empirical" takes the given labels and "expected" labels drawn from the net.
+    n_parameters : {"estimate", "all"} or float in (0, inf), default="estimate"
+        Number d of parameters in the theory. "estimate": the number that the target
+        rows determine, see Notes; "all": all trainable ones, as published.
+    noise_correction : bool, default=False
+        Take the noise of the fits out of the differences, which raises all weights.
+    trainable : {"all", "head", "adapter"}, default="all"
+        What to train: everything, the head alone, or the head and low-rank adapters
+        of every linear layer of a frozen ``module``.
+    adapter_rank : int in [1, inf), default=8
+        Rank of the adapters.
+    adapter_alpha : float in (0, inf), default=8.0
+        Scale of the adapters, see :class:`LowRankLinear`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    source_ids_ : ndarray of shape (n_sources,)
+        Domain id of each source.
+    source_weights_ : ndarray of shape (n_sources,)
+        Weight of the rows of each source in the last epoch.
+    source_proportions_ : ndarray of shape (n_sources,)
+        Share of each source in the transferred quantity.
+    transfer_quantity_ : float
+        Effective number of transferred rows, the sum of weight times rows.
+    n_parameters_ : float
+        Number of parameters in the last update; nan without an update.
+    weights_path_ : ndarray of shape (n_iter_, n_sources)
+        Weights in each epoch.
+    kl_path_ : ndarray of shape (n_updates,)
+        Predicted Kullback-Leibler divergence of the weighted fit at each update.
+    sample_weight_ : ndarray of shape (n_source,)
+        Weight of each source row, in the order of the source rows in the input.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch.
+    module_ : Module
+        The trained torch module, with ``extractor`` and ``head``.
+    net_ : NeuralNet
+        The skorch net that trained it.
+    n_iter_ : int
+        Number of epochs.
+    n_features_in_ : int
+        Number of features (of channels for images) seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    TargetOnlyNet : The net without sources.
+    add_adapters : Adapters of a module.
+
+    Notes
+    -----
+    The net minimizes, by batches that are unbiased for it,
+
+    .. math:: \frac{1}{N_0 + s} \Bigl[ \sum_{i \in T} \ell_i(\theta)
+              + \sum_k w_k \sum_{i \in S_k} \ell_i(\theta) \Bigr], \qquad
+              s = \sum_k w_k n_k,
+
+    with :math:`\ell` the negative log-likelihood and the weights of
+    :func:`sktransfer.multisource.uowq_weights`. Its :math:`\theta_k` are the trainable
+    parameters of nets of the same initial state, one fitted to each source, its
+    :math:`\theta_0` those of the current net. :math:`\Theta^\top J \Theta` takes one
+    derivative of the outputs in the direction of each :math:`\theta_k - \theta_0`; no
+    gradient of a row and no matrix :math:`J` is formed.
+
+    A net that interpolates its few target rows is sure of their labels, so that
+    its Fisher information there, empirical or expected, vanishes and every source
+    looks like the target. The Fisher information is the metric of the
+    probabilities, and the roots :math:`2 \sqrt p` map it to a sphere isometrically.
+    So "path" measures :math:`\theta_k^\top J \theta_l` as the mean over target rows of
+
+    .. math:: 4 \sum_c \bigl(\sqrt{p_k(c|x)} - \sqrt{p_0(c|x)}\bigr)
+              \bigl(\sqrt{p_l(c|x)} - \sqrt{p_0(c|x)}\bigr),
+
+    which agrees to second order and holds at any distance.
+
+    Theory says that the target alone has an expected divergence of :math:`d / (2 N_0)`
+    with d parameters. For a net d is far less than their number, with which every
+    weight would be near 1. The estimate turns the equation around: three nets, each
+    fitted to two thirds of the labeled target rows, differ from the current net on the
+    rows they have not seen by :math:`d / N_0` in the same measure.
+
+    References
+    ----------
+    .. [1] Q. Zhang et al., "Unified optimization of source weights and transfer
+       quantities in multi-source transfer learning: an asymptotic framework", 2026,
+       arXiv:2601.10779.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.deep import UOWQNet
+    >>> rng = np.random.RandomState(0)
+    >>> X = rng.normal(size=(220, 2))
+    >>> domain = np.repeat([1, 2, -1], [100, 100, 20])
+    >>> y = (X[:, 0] > 0).astype(int)
+    >>> y[domain == 2] = rng.permutation(y[domain == 2])  # labels without meaning
+    >>> net = UOWQNet(max_epochs=20, lr=0.01, random_state=0)
+    >>> near, useless = net.fit(X, y, sample_domain=domain).source_weights_
+    >>> bool(near > 0.2 > 0.05 > useless)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **TransferNetClassifier._parameter_constraints,
+        "weighting": [StrOptions({"static", "dynamic"})],
+        "fisher": [StrOptions({"path", "expected", "empirical"})],
+        "n_parameters": [
+            StrOptions({"estimate", "all"}),
+            Interval(Real, 0, None, closed="neither"),
+        ],
+        "warmup": [Interval(Real, 0, 1, closed="both")],
+        "noise_correction": ["boolean"],
+        "trainable": [StrOptions({"all", "head", "adapter"})],
+        "adapter_rank": [Interval(Integral, 1, None, closed="left")],
+        "adapter_alpha": [Interval(Real, 0, None, closed="neither")],
+    }
+
+    def __init__(
+        self,
+        module=None,
+        *,
+        weighting="dynamic",
+        warmup=0.5,
+        fisher="path",
+        n_parameters="estimate",
+        noise_correction=False,
+        trainable="all",
+        adapter_rank=8,
+        adapter_alpha=8.0,
+        **params,
+    ):
+        super().__init__(module, **params)
+        self.weighting = weighting
+        self.warmup = warmup
+        self.fisher = fisher
+        self.n_parameters = n_parameters
+        self.noise_correction = noise_correction
+        self.trainable = trainable
+        self.adapter_rank = adapter_rank
+        self.adapter_alpha = adapter_alpha
+
+    def _make_alignment(self):
+        return _SourceWeights(
+            self.fisher,
+            self.n_parameters,
+            warmup=np.inf if self.weighting == "static" else self.warmup,
+            noise_correction=self.noise_correction,
+        )
+
+    def _make_extractor(self, x):
+        extractor = super()._make_extractor(x)
+        if self.trainable == "head":
+            return freeze_module(extractor)
+        if self.trainable == "adapter":
+            return add_adapters(extractor, self.adapter_rank, self.adapter_alpha)
+        return extractor
+
+    def _train(self, data, n_epochs, *, warm, classes=None):
+        if warm and not np.array_equal(data.sources, self.source_ids_):
+            raise ValueError(
+                f"sample_domain names the sources {data.sources.tolist()}, but the net "
+                f"was set up for {self.source_ids_.tolist()}; each source's own net "
+                "is fitted in the first call. Fit anew, without warm_start."
+            )
+        self.source_ids_ = data.sources
+        super()._train(data, n_epochs, warm=warm, classes=classes)
+
+    def _make_trainer(self, rows):
+        trainer = super()._make_trainer(rows)
+        if len(self.source_ids_):
+            self._fit_parts(trainer.base_module, rows)
+        return trainer
+
+    def _fit_parts(self, module, rows):
+        """Fit a net to each source, and to parts of the labeled target rows."""
+        n_source, n_target = rows.sizes[:2]
+        x = rows.x[n_source : n_source + n_target]
+        y = rows.y_labeled
+        seed = torch.initial_seed()
+
+        def fit(x, y, n_batches=None):
+            part = copy.deepcopy(nn.Sequential(module.extractor, module.head))
+            if len(x):
+                batches = RepeatedRows(x, y, self.batch_size, n_batches)
+                train_alone(self, *part, batches, self.max_epochs, seed)
+            return state_of(part.eval())
+
+        own = [rows.domain == k for k in range(len(self.source_ids_))]
+        sources = [fit(rows.x_source[mask], rows.y_source[mask]) for mask in own]
+        folds, start = [], None
+        if self.n_parameters == "estimate":
+            fold = torch.arange(n_target, device=x.device) % _N_FOLDS
+            folds = [
+                fit(x[fold != k], y[fold != k], rows.n_batches)
+                for k in range(min(_N_FOLDS, n_target))
+            ]
+        if module.alignment.warmup > 0:
+            start = fit(x, y, rows.n_batches)
+        sizes = np.array([int(mask.sum()) for mask in own], dtype=float)
+        module.alignment.set_fits(sources, folds, sizes, start)
+
+    def _source_weights(self, rows, order, data):
+        """Set what was found about the sources; return the weights of their rows."""
+        found = self.module_.alignment
+        n_sources = len(self.source_ids_)
+        path = np.array(found.path) if n_sources else np.zeros((self.n_iter_, 0))
+        self.weights_path_ = path
+        self.source_weights_ = path[-1]
+        quantities = self.source_weights_ * (found.sizes if n_sources else 1.0)
+        self.transfer_quantity_ = float(quantities.sum())
+        self.source_proportions_ = quantities / (self.transfer_quantity_ or 1.0)
+        self.kl_path_ = np.array([result.kl for result, _ in found.results])
+        self.n_parameters_ = found.results[-1][1] if found.results else np.nan
+        return self.source_weights_[np.searchsorted(data.sources, data.source_ids)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        return tags
