@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn
+import torch
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
@@ -16,8 +17,9 @@ settings.register_profile(
 settings.load_profile("default")
 
 
-# BLAS threads of two workers on two cores only get in each other's way
+# threads of two workers on two cores only get in each other's way
 threadpool_limits(1)
+torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def load_perturbed_digits(
     X_source[perturbed] = _perturb(X_source[perturbed], rng)
     noisy = y_source.copy()
     noisy[randomized] = rng.randint(_N_CLASSES, size=randomized.sum())
-    labeled = _labeled_rows(y_train, labeled_fraction, max_per_class, rng)
+    labeled = labeled_rows(y_train, labeled_fraction, max_per_class, rng)
     stacked = stack_domains(
         {"perturbed digits": (X_source, noisy)},
         target=(X_train[labeled], y_train[labeled]) if labeled.any() else None,
@@ -132,7 +132,7 @@ def _halves(X, y, rng):
     return train_test_split(X, y, test_size=0.5, stratify=y, random_state=rng)
 
 
-def _labeled_rows(y, fraction, max_per_class, rng):
+def labeled_rows(y, fraction, max_per_class, rng):
     """Mask of the rows that keep their labels, the same share of each class."""
     labeled = np.zeros(len(y), dtype=bool)
     if fraction == 0:
@@ -148,15 +148,16 @@ def _labeled_rows(y, fraction, max_per_class, rng):
 def _perturb(X, rng):
     """Turn, mirror, and sprinkle each image."""
     return np.array(
-        [_perturb_image(row.reshape(_SIDE, _SIDE), rng).ravel() for row in X]
+        [perturb_image(row.reshape(_SIDE, _SIDE), rng).ravel() for row in X]
     ).reshape(X.shape)
 
 
-def _perturb_image(image, rng):
+def perturb_image(image, rng, white=_WHITE):
+    """Turn, mirror and sprinkle one image whose white pixels have value ``white``."""
     image = rotate(image, rng.uniform(-180.0, 180.0), reshape=False, order=1)
     for axis in (0, 1):
         if rng.uniform() < 0.5:
             image = np.flip(image, axis=axis)
     sprinkled = rng.uniform(size=image.shape) < _SALT_PEPPER_SHARE
-    salt = np.where(rng.uniform(size=image.shape) < 0.5, _WHITE, 0.0)
+    salt = np.where(rng.uniform(size=image.shape) < 0.5, white, 0.0)
     return np.where(sprinkled, salt, image)

@@ -8,6 +8,8 @@ except ImportError as error:
         "sktransfer.deep needs torch and skorch: pip install 'sktransfer[deep]'."
     ) from error
 
+from sktransfer.deep._adapters import LowRankLinear, add_adapters
+from sktransfer.deep._adda import ADDA, DiscriminativeAlignment
 from sktransfer.deep._alignment import Alignment, Encoded, Sizes
 from sktransfer.deep._baselines import (
     SourceOnlyNet,
@@ -15,14 +17,36 @@ from sktransfer.deep._baselines import (
     TargetOnlyNet,
     TargetOnlyNetRegressor,
 )
+from sktransfer.deep._dan import DAN, DANRegressor, MMDAlignment
+from sktransfer.deep._dann import DANN, AdversarialAlignment, DANNRegressor
+from sktransfer.deep._deep_coral import CORALAlignment, DeepCORAL, DeepCORALRegressor
+from sktransfer.deep._gta import GTA, GenerativeAlignment
 from sktransfer.deep._losses import coral_loss, mk_mmd_loss
 from sktransfer.deep._modules import MLP
 from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
+from sktransfer.deep._pada import PADA, PartialAlignment
+from sktransfer.deep._uowq_net import UOWQNet
 
 __all__ = [
-    "MLP",
+    "ADDA",
+    "AdversarialAlignment",
     "Alignment",
+    "CORALAlignment",
+    "DAN",
+    "DANN",
+    "DANNRegressor",
+    "DANRegressor",
+    "DeepCORAL",
+    "DeepCORALRegressor",
+    "DiscriminativeAlignment",
     "Encoded",
+    "GTA",
+    "GenerativeAlignment",
+    "LowRankLinear",
+    "MLP",
+    "MMDAlignment",
+    "PADA",
+    "PartialAlignment",
     "Sizes",
     "SourceOnlyNet",
     "SourceOnlyNetRegressor",
@@ -30,6 +54,8 @@ __all__ = [
     "TargetOnlyNetRegressor",
     "TransferNetClassifier",
     "TransferNetRegressor",
+    "UOWQNet",
+    "add_adapters",
     "coral_loss",
     "mk_mmd_loss",
 ]

@@ -60,10 +60,13 @@ def mk_mmd_loss(source, target, n_kernels=5, factor=2.0):
             target.new_full((len(target),), -1 / len(target)),
         ]
     )
-    powers = torch.arange(n_kernels, device=rows.device, dtype=rows.dtype)
-    widths = mean * factor ** (powers - (n_kernels - 1) / 2)
-    kernel = torch.exp(-distances[None] / widths[:, None, None]).mean(0)
-    return weight @ kernel @ weight
+    # the widest kernel first: the others are powers of it
+    kernel = torch.exp(-distances / (mean * factor ** ((n_kernels - 1) / 2)))
+    total = kernel
+    for _ in range(n_kernels - 1):
+        kernel = kernel * kernel if factor == 2 else kernel**factor
+        total = total + kernel
+    return weight @ total @ weight / n_kernels
 
 
 def coral_loss(source, target):

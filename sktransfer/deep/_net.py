@@ -264,9 +264,8 @@ class TransferNet(
             if not warm:
                 self.net_ = self._make_trainer(rows)
             trainer = self.net_
-            trainer.notify("on_train_begin", X=rows, y=None)
-            trainer.fit_loop(rows, epochs=n_epochs)
-            trainer.notify("on_train_end", X=rows, y=None)
+            # as everywhere in skorch, Ctrl-C ends the training and keeps the net
+            trainer.partial_fit(rows, None, epochs=n_epochs)
         self.module_ = trainer.base_module.eval()
         self.history_ = _as_columns(trainer.history)
         self.n_iter_ = len(trainer.history)

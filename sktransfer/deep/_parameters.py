@@ -110,13 +110,19 @@ def inherit_parameters(*, but=()):
 
 
 def _merged_signature(cls, but):
-    own = inspect.signature(cls.__init__).parameters
-    base = inspect.signature(super(cls, cls).__init__).parameters
-    has_rest = any(p.kind is p.VAR_KEYWORD for p in base.values())
-    merged = [p for p in own.values() if p.kind is not p.VAR_KEYWORD]
-    merged += [p for name, p in base.items() if name not in own and has_rest]
-    merged = [p for p in merged if p.name not in but]
-    return inspect.Signature(sorted(merged, key=lambda p: p.kind))
+    """Merge the signatures of the classes that hand keywords on to each other."""
+    merged = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        own = inspect.signature(vars(base)["__init__"]).parameters
+        rest = [name for name, p in own.items() if p.kind is p.VAR_KEYWORD]
+        merged |= {name: p for name, p in own.items() if name not in merged}
+        if not rest or rest[0] == "module_params":  # the end of the chain
+            break
+        del merged[rest[0]]
+    kept = [p for p in merged.values() if p.name not in but]
+    return inspect.Signature(sorted(kept, key=lambda p: p.kind))
 
 
 def _complete_docstring(cls, names):

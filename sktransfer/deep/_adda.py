@@ -1,0 +1,160 @@
+"""Adversarial discriminative domain adaptation."""
+
+import copy
+from numbers import Real
+from typing import ClassVar
+
+import torch
+from sklearn.utils._param_validation import Interval
+
+from sktransfer.deep._alignment import Alignment, Encoded
+from sktransfer.deep._modules import fool, freeze
+from sktransfer.deep._net import TransferNet, TransferNetClassifier
+from sktransfer.deep._parameters import inherit_parameters
+
+__all__ = ["ADDA", "DiscriminativeAlignment"]
+
+
+class DiscriminativeAlignment(Alignment):
+    r"""A second extractor for the target, trained with inverted domain labels.
+
+    The first part of the training fits extractor and head. Then the target gets a
+    copy of the extractor, which minimizes :math:`-E_T \log(1 - D(F_T(x)))` (and the
+    same for labeled pairs, if D sees labels) while D learns to tell
+    :math:`F_T(x), x \sim T` from :math:`F_S(x), x \sim S`.
+
+    Parameters
+    ----------
+    pretraining : float in [0, 1), default=0.5
+        Share of the epochs before the target gets its own extractor.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import DiscriminativeAlignment
+    >>> DiscriminativeAlignment().pretraining
+    0.5
+    """
+
+    adversarial: ClassVar[bool] = True
+
+    def __init__(self, pretraining=0.5):
+        super().__init__()
+        self.pretraining = pretraining
+        self.adapting = False
+
+    def build(self, sizes, net):
+        """Make room for the target's extractor."""
+        self.extractor = copy.deepcopy(net.extractor)
+
+    def begin_epoch(self, net, rows, progress):
+        """Give the target its extractor when pretraining is over."""
+        if not self.adapting and progress >= self.pretraining:
+            self.extractor.load_state_dict(net.extractor.state_dict())
+            self.adapting = True
+
+    def encode(self, net, batch):
+        """Map the source by its extractor and the target by the other."""
+        if not self.adapting:
+            return super().encode(net, batch)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and net.gate):
+            source = net.extractor(batch.x[: batch.n_source])
+        features = torch.cat([source, self.extractor(batch.x[batch.n_source :])])
+        outputs = net.head(features)
+        return Encoded(*batch.split(features), *batch.split(outputs))
+
+    def target_extractor(self, net):
+        """Return the target's extractor, once there is one."""
+        return self.extractor if self.adapting else net.extractor
+
+    def learns_from_source(self, net):
+        """Tell that the source is done with after pretraining, without a gate."""
+        return not self.adapting or net.gate
+
+    def losses(self, net, batch, encoded):
+        """Return the loss of target rows that play source rows."""
+        if not self.adapting:
+            return {}
+        critic, code = freeze(net.critic), net.critic.code
+        if not net.critic.labels:
+            return {"fool": fool(critic(encoded.target))}
+        found = {"fool": fool(critic(encoded.target, code(None, encoded.target)))}
+        if batch.n_labeled:
+            pairs = code(batch.y_labeled, encoded.labeled)
+            found["fool_joint"] = fool(critic(encoded.labeled, pairs))
+        return found
+
+
+@inherit_parameters(but=("alignment",))
+class ADDA(TransferNetClassifier):
+    r"""Adversarial discriminative adaptation: each domain has its own extractor.
+
+    First :math:`F_S` and the head C learn from the labels. Then
+    :math:`F_T`, which starts as :math:`F_S`, minimizes
+
+    .. math:: -\mu\, E_T \log(1 - D(F_T(x))) + E_{T_L} \ell(C(F_T(x)), y)
+
+    against a discriminator D of :math:`F_S(S)` and :math:`F_T(T)`, while
+    :math:`F_S` stays as it is [1]_. With ``gate=True`` D sees labels too, and
+    :math:`F_S` and C go on to learn from the source rows with the gate's weights
+    [2]_.
+
+    Parameters
+    ----------
+    pretraining : float in [0, 1), default=0.5
+        Share of the epochs before the target gets its own extractor.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.
+    module_, net_ : Module, NeuralNet
+        The trained torch module and the skorch net that trained it.
+    n_iter_ : int
+        Number of epochs.
+
+    See Also
+    --------
+    DANN : One extractor for both domains.
+
+    Notes
+    -----
+    ``transform`` maps target rows by :math:`F_T`, and by :math:`F_S` the rows that
+    ``sample_domain`` calls source rows.
+
+    References
+    ----------
+    .. [1] E. Tzeng, J. Hoffman, K. Saenko, T. Darrell, "Adversarial discriminative
+       domain adaptation", CVPR 2017, arXiv:1702.05464.
+    .. [2] Z. Wang, Z. Dai, B. Poczos, J. Carbonell, "Characterizing and avoiding
+       negative transfer", CVPR 2019, arXiv:1811.09751.
+
+    Examples
+    --------
+    >>> from sktransfer.datasets import make_subspace_shift
+    >>> from sktransfer.deep import ADDA
+    >>> data = make_subspace_shift(n_labeled=0, random_state=0)
+    >>> net = ADDA(max_epochs=20, random_state=0)
+    >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
+    >>> bool(net.score(data.X_test, data.y_test) > 0.7)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **TransferNet._parameter_constraints,
+        "pretraining": [Interval(Real, 0, 1, closed="left")],
+    }
+
+    def __init__(self, module=None, *, pretraining=0.5, **net_params):
+        super().__init__(module, **net_params)
+        self.pretraining = pretraining
+
+    def _make_alignment(self):
+        return DiscriminativeAlignment(self.pretraining)
+
+    def _uses_target_rows(self):
+        return True

@@ -1,0 +1,185 @@
+"""Deep adaptation networks."""
+
+from numbers import Integral, Real
+from typing import ClassVar
+
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._losses import mk_mmd_loss
+from sktransfer.deep._net import (
+    TransferNet,
+    TransferNetClassifier,
+    TransferNetRegressor,
+)
+from sktransfer.deep._parameters import inherit_parameters
+
+__all__ = ["DAN", "DANRegressor", "MMDAlignment"]
+
+
+class MMDAlignment(Alignment):
+    """A small maximum mean discrepancy of source and target, over several kernels.
+
+    Parameters
+    ----------
+    layers : {"both", "features", "output"}, default="both"
+        Where the domains are to be alike: in the learned features, in the outputs of
+        the head, or in both (the sum).
+    n_kernels : int in [1, inf), default=5
+        Number of Gaussian kernels of :func:`mk_mmd_loss`.
+    factor : float in (1, inf), default=2.0
+        Ratio of neighboring widths.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import MMDAlignment, TransferNetClassifier
+    >>> TransferNetClassifier(alignment=MMDAlignment("features")).alignment.n_kernels
+    5
+    """
+
+    def __init__(self, layers="both", n_kernels=5, factor=2.0):
+        super().__init__()
+        self.layers, self.n_kernels, self.factor = layers, n_kernels, factor
+
+    def losses(self, net, batch, encoded):
+        """Return the discrepancy of each layer."""
+        found = {}
+        if self.layers != "output":
+            found["mmd_features"] = self._distance(encoded.source, encoded.target)
+        if self.layers != "features":
+            found["mmd_output"] = self._distance(encoded.out_source, encoded.out_target)
+        return found
+
+    def _distance(self, source, target):
+        return mk_mmd_loss(source, target, self.n_kernels, self.factor)
+
+
+class _MeanDiscrepancy:
+    """Parameters and the alignment of both DAN estimators."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **TransferNet._parameter_constraints,
+        "layers": [StrOptions({"both", "features", "output"})],
+        "n_kernels": [Interval(Integral, 1, None, closed="left")],
+        "factor": [Interval(Real, 1, None, closed="neither")],
+    }
+
+    def __init__(
+        self, module=None, *, layers="both", n_kernels=5, factor=2.0, **net_params
+    ):
+        super().__init__(module, **net_params)
+        self.layers = layers
+        self.n_kernels = n_kernels
+        self.factor = factor
+
+    def _make_alignment(self):
+        return MMDAlignment(self.layers, self.n_kernels, self.factor)
+
+    def _uses_target_rows(self):
+        return True
+
+
+@inherit_parameters(but=("alignment",))
+class DAN(_MeanDiscrepancy, TransferNetClassifier):
+    r"""Deep adaptation network: a multi-kernel MMD between the domains' features.
+
+    .. math:: \min_{F, C}\; L_{CLF}(F, C) + \mu \sum_l MMD^2(F_l(S), F_l(T))
+
+    over the learned features and the outputs [1]_, with kernels of equal weight. The
+    gate, which needs a discriminator, gets one of its own that no feature is trained
+    against [2]_.
+
+    Parameters
+    ----------
+    layers : {"both", "features", "output"}, default="both"
+        Where the domains are to be alike.
+    n_kernels : int in [1, inf), default=5
+        Number of Gaussian kernels.
+    factor : float in (1, inf), default=2.0
+        Ratio of neighboring widths.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.
+    module_, net_ : Module, NeuralNet
+        The trained torch module and the skorch net that trained it.
+    n_iter_ : int
+        Number of epochs.
+
+    See Also
+    --------
+    DANRegressor : The same for regression.
+    DeepCORAL : Covariances in place of kernels.
+    mk_mmd_loss : The distance.
+
+    References
+    ----------
+    .. [1] M. Long, Y. Cao, J. Wang, M. I. Jordan, "Learning transferable features
+       with deep adaptation networks", ICML 2015, arXiv:1502.02791.
+    .. [2] Z. Wang, Z. Dai, B. Poczos, J. Carbonell, "Characterizing and avoiding
+       negative transfer", CVPR 2019, arXiv:1811.09751.
+
+    Examples
+    --------
+    >>> from sktransfer.datasets import make_subspace_shift
+    >>> from sktransfer.deep import DAN
+    >>> data = make_subspace_shift(n_labeled=0, random_state=0)
+    >>> net = DAN(max_epochs=20, random_state=0)
+    >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
+    >>> bool(net.score(data.X_test, data.y_test) > 0.7)
+    True
+    """
+
+
+@inherit_parameters(but=("alignment",))
+class DANRegressor(_MeanDiscrepancy, TransferNetRegressor):
+    r"""Deep adaptation network for regression.
+
+    As :class:`DAN` with the squared error.
+
+    Parameters
+    ----------
+    layers : {"both", "features", "output"}, default="both"
+        Where the domains are to be alike.
+    n_kernels : int in [1, inf), default=5
+        Number of Gaussian kernels.
+    factor : float in (1, inf), default=2.0
+        Ratio of neighboring widths.
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.
+    module_, net_ : Module, NeuralNet
+        The trained torch module and the skorch net that trained it.
+    n_iter_ : int
+        Number of epochs.
+
+    See Also
+    --------
+    DAN : The same for classification.
+
+    References
+    ----------
+    .. [1] M. Long, Y. Cao, J. Wang, M. I. Jordan, "Learning transferable features
+       with deep adaptation networks", ICML 2015, arXiv:1502.02791.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.deep import DANRegressor
+    >>> X = np.linspace(-2, 2, 80)[:, None]
+    >>> y, domain = np.abs(X[:, 0]), np.tile([1, -1], 40)
+    >>> net = DANRegressor(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
+    >>> net.score(X, y) > 0.9
+    True
+    """

@@ -1,0 +1,187 @@
+"""Domain-adversarial neural networks."""
+
+from typing import ClassVar
+
+from sklearn.utils._param_validation import StrOptions
+
+from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._net import (
+    TransferNet,
+    TransferNetClassifier,
+    TransferNetRegressor,
+)
+from sktransfer.deep._parameters import inherit_parameters
+
+__all__ = ["DANN", "AdversarialAlignment", "DANNRegressor"]
+
+
+class AdversarialAlignment(Alignment):
+    r"""Features that deceive the discriminator of domains, by gradient reversal.
+
+    The discriminator D minimizes its cross-entropy :math:`-L_{ADV}`, the extractor
+    maximizes it with weight :math:`\mu`, in one backward pass.
+
+    Parameters
+    ----------
+    match : {"both", "marginal", "joint", "none"}, default="both"
+        Which terms of the discriminator's loss reach the features: that of the
+        features alone ("marginal"), that of pairs of features and labels ("joint").
+
+    Examples
+    --------
+    >>> from sktransfer.deep import AdversarialAlignment, TransferNetClassifier
+    >>> net = TransferNetClassifier(alignment=AdversarialAlignment("joint"), gate=True)
+    >>> net.alignment.match
+    'joint'
+    """
+
+    adversarial: ClassVar[bool] = True
+
+    def __init__(self, match="both"):
+        super().__init__()
+        self.match = match
+
+    def reversal(self, net, term):
+        """Return :math:`\\mu` for the terms to match, else 0."""
+        return net.mu * (self.match in (term, "both"))
+
+
+class _Adversarial:
+    """Parameter ``match`` and the alignment of both DANN estimators."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **TransferNet._parameter_constraints,
+        "match": [StrOptions({"both", "marginal", "joint", "none"})],
+    }
+
+    def __init__(self, module=None, *, match="both", **net_params):
+        super().__init__(module, **net_params)
+        self.match = match
+
+    def _make_alignment(self):
+        return AdversarialAlignment(self.match)
+
+    def _uses_target_rows(self):
+        return True
+
+    def _fit_domains(self, data):
+        labels = self.gate if self.label_input == "auto" else self.label_input
+        if self.match == "joint" and not labels:
+            raise ValueError(
+                "match='joint' needs a discriminator that sees labels: set "
+                "label_input=True or gate=True."
+            )
+        super()._fit_domains(data)
+
+
+@inherit_parameters(but=("alignment",))
+class DANN(_Adversarial, TransferNetClassifier):
+    r"""Domain-adversarial neural network, with or without the discriminator gate.
+
+    .. math::
+
+        \min_{F, C} \max_D\; L_{CLF}(F, C) - \mu L_{ADV}(F, D), \qquad
+        L_{ADV} = E_T \log D(F(x)) + E_S \log(1 - D(F(x)))
+
+    [1]_. With ``gate=True`` the discriminator also sees labels: :math:`L_{ADV}` gets
+    the terms of the labeled pairs, and every source row is weighted by
+    :math:`\omega = D(F(x), y) / (1 - D(F(x), y))` in :math:`L_{CLF}` [2]_.
+
+    Parameters
+    ----------
+    match : {"both", "marginal", "joint", "none"}, default="both"
+        Which terms of :math:`L_{ADV}` reach the features: those of the features
+        alone, those of pairs of features and labels, both or none. Without labels in
+        the discriminator there is only the first.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.
+    module_, net_ : Module, NeuralNet
+        The trained torch module and the skorch net that trained it.
+    n_iter_ : int
+        Number of epochs.
+
+    See Also
+    --------
+    DANNRegressor : The same for regression.
+    ADDA : A second extractor for the target.
+
+    Notes
+    -----
+    The ablations of [2]_: gate only is ``gate=True, label_input=False``, labels only
+    is ``label_input=True``, joint, marginal and none are ``gate=True`` with that
+    ``match``.
+
+    References
+    ----------
+    .. [1] Y. Ganin et al., "Domain-adversarial training of neural networks", JMLR
+       17(59), 2016, arXiv:1505.07818.
+    .. [2] Z. Wang, Z. Dai, B. Poczos, J. Carbonell, "Characterizing and avoiding
+       negative transfer", CVPR 2019, arXiv:1811.09751.
+
+    Examples
+    --------
+    The source lies elsewhere; its labels help where the target has none.
+
+    >>> from sktransfer.datasets import make_subspace_shift
+    >>> from sktransfer.deep import DANN
+    >>> data = make_subspace_shift(n_labeled=0, random_state=0)
+    >>> net = DANN(max_epochs=20, random_state=0)
+    >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
+    >>> bool(net.score(data.X_test, data.y_test) > 0.7)
+    True
+    """
+
+
+@inherit_parameters(but=("alignment",))
+class DANNRegressor(_Adversarial, TransferNetRegressor):
+    r"""Domain-adversarial neural network for regression.
+
+    As :class:`DANN` with the squared error; the discriminator's label input is the
+    scaled label.
+
+    Parameters
+    ----------
+    match : {"both", "marginal", "joint", "none"}, default="both"
+        Which terms of the discriminator's loss reach the features: those of the
+        features alone, those of pairs of features and labels, both or none. Without
+        labels in the discriminator there is only the first.
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.
+    module_, net_ : Module, NeuralNet
+        The trained torch module and the skorch net that trained it.
+    n_iter_ : int
+        Number of epochs.
+
+    See Also
+    --------
+    DANN : The same for classification.
+
+    References
+    ----------
+    .. [1] Y. Ganin et al., "Domain-adversarial training of neural networks", JMLR
+       17(59), 2016, arXiv:1505.07818.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.deep import DANNRegressor
+    >>> X = np.linspace(-2, 2, 80)[:, None]
+    >>> y, domain = np.abs(X[:, 0]), np.tile([1, -1], 40)
+    >>> net = DANNRegressor(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
+    >>> net.score(X, y) > 0.9
+    True
+    """

@@ -1,0 +1,112 @@
+"""Partial adversarial domain adaptation."""
+
+import torch
+
+from sktransfer.deep._dann import AdversarialAlignment
+from sktransfer.deep._net import TransferNetClassifier
+from sktransfer.deep._parameters import inherit_parameters
+
+__all__ = ["PADA", "PartialAlignment"]
+
+
+class PartialAlignment(AdversarialAlignment):
+    r"""Adversarial alignment with weights of the source's classes.
+
+    Source rows of class c weigh
+    :math:`\gamma_c = \bar p_c / \max_{c'} \bar p_{c'}` in the loss of the labels and of
+    the discriminator, where :math:`\bar p` is the mean predicted probability of the
+    target rows, taken anew before every epoch but the first.
+
+    Parameters
+    ----------
+    match : {"both", "marginal", "joint", "none"}, default="both"
+        Which terms of the discriminator's loss reach the features.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import PartialAlignment
+    >>> PartialAlignment().match
+    'both'
+    """
+
+    def build(self, sizes, net):
+        """Start with equal weights of the classes."""
+        self.register_buffer("class_weight", torch.ones(sizes.n_outputs))
+
+    def begin_epoch(self, net, rows, progress):
+        """Weigh the classes by the predictions for the target rows."""
+        if not progress or not len(rows.x_target):
+            return
+        net.eval()
+        with torch.no_grad():
+            chunks = rows.x_target.split(8192)
+            total = sum(net.predict(x)[1].softmax(1).sum(0) for x in chunks)
+        net.train()
+        self.class_weight.copy_(total / total.max())
+
+    def source_weight(self, net, batch):
+        """Return the weights of the rows' classes."""
+        return self.class_weight[batch.y_source]
+
+
+@inherit_parameters(but=("alignment",))
+class PADA(TransferNetClassifier):
+    r"""Partial adversarial adaptation: classes that the target lacks count little.
+
+    As :class:`DANN`, with source rows of class c weighted by
+    :math:`\gamma_c = \bar p_c / \max_{c'} \bar p_{c'}` in both losses;
+    :math:`\bar p` is the mean predicted probability over the target rows [1]_. The
+    gate multiplies these weights [2]_.
+
+    Attributes
+    ----------
+    class_weight_ : ndarray of shape (n_classes,)
+        Final weights of the classes, in [0, 1].
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.
+    module_, net_ : Module, NeuralNet
+        The trained torch module and the skorch net that trained it.
+    n_iter_ : int
+        Number of epochs.
+
+    See Also
+    --------
+    DANN : The same without weights of classes.
+
+    References
+    ----------
+    .. [1] Z. Cao, L. Ma, M. Long, J. Wang, "Partial adversarial domain adaptation",
+       ECCV 2018, arXiv:1808.04205.
+    .. [2] Z. Wang, Z. Dai, B. Poczos, J. Carbonell, "Characterizing and avoiding
+       negative transfer", CVPR 2019, arXiv:1811.09751.
+
+    Examples
+    --------
+    The target has only two of the three classes.
+
+    >>> import numpy as np
+    >>> from sktransfer.deep import PADA
+    >>> rng = np.random.RandomState(0)
+    >>> y = np.r_[np.repeat([0, 1, 2], 30), np.full(40, -1)]
+    >>> center = np.r_[np.repeat([0, 4, 8], 30), np.repeat([0, 4], 20)]
+    >>> X, domain = center[:, None] + rng.normal(size=(130, 1)), np.where(y < 0, -1, 1)
+    >>> net = PADA(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
+    >>> bool(net.class_weight_[2] < 0.5)
+    True
+    """
+
+    def _make_alignment(self):
+        return PartialAlignment()
+
+    def _uses_target_rows(self):
+        return True
+
+    @property
+    def class_weight_(self):
+        """Final weights of the classes, in [0, 1]."""
+        return self.module_.alignment.class_weight.cpu().numpy()
