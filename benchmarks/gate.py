@@ -1,0 +1,361 @@
+"""Does the discriminator gate turn negative transfer of deep nets off?
+
+The protocol of Wang et al. (CVPR 2019): source rows are perturbed with probability
+eps, and their labels are replaced by random ones with probability eps; half of the
+target is for training, of which L % keep their labels, the rest for testing. Six
+methods with and without gate, each against the same net on the target alone
+(theta(0,T): labeled target rows play the source, unlabeled ones the target). Run::
+
+    python benchmarks/gate.py --data DIR --out gate.csv            # everything
+    python benchmarks/gate.py --data DIR --out gate.csv --seeds 1 --eps 0 0.7
+
+Every fit is a line of ``--out`` (columns ``FIELDS``; ``kind`` is "transfer" or
+"target", the fit of theta(0,T), which knows no eps); a run that was stopped goes on
+where it was. ``--report`` prints the tables of what is there.
+
+Data: "perturbed digits" are the two random halves of scikit-learn's digits (8 x 8
+pixels; perturbed images are turned, mirrored and sprinkled with salt and pepper). By
+path: "mnist usps" is MNIST -> USPS (16 x 16 pixels), 1000 source rows and 1000 target
+rows; "features" is Caltech -> Amazon (SURF features of images; a perturbed row has its
+features shuffled). All nets: the default extractor, float32, 30 epochs, no early
+stopping, batches of 128, Adam at 1e-3, lambda = 1, mu from 0 to 1.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import normalize
+
+from sktransfer.datasets import stack_domains
+from sktransfer.datasets._digits import labeled_rows, perturb_image
+from sktransfer.deep import ADDA, DAN, DANN, GTA, PADA, DeepCORAL
+
+METHODS = {
+    "DANN": DANN, "ADDA": ADDA, "PADA": PADA, "GTA": GTA, "DAN": DAN,
+    "DeepCORAL": DeepCORAL,
+}  # fmt: skip
+#: ablations of DANN with the gate: paper's table 4
+ABLATIONS = {
+    "gate only": {"gate": True, "label_input": False},
+    "labels only": {"label_input": True},
+    "joint": {"gate": True, "match": "joint"},
+    "marginal": {"gate": True, "match": "marginal"},
+    "none": {"gate": True, "match": "none"},
+    "oracle": {},
+}
+EPS, SHARES = (0.0, 0.3, 0.7, 0.9), (0.0, 0.1, 0.3, 0.5)
+ABLATION_EPS, ABLATION_SHARES = (0.3, 0.7), (0.1, 0.3)
+FIELDS = [
+    "data", "method", "gate", "kind", "eps", "share", "seed", "accuracy",
+    "auc_label", "auc_any", "weight_clean", "weight_corrupt", "seconds",
+]  # fmt: skip
+N_SOURCE = N_TARGET = 1000
+
+
+def load_halves(folder):
+    """Return two halves of the bundled digits and how an image is perturbed."""
+    X, y = load_digits(return_X_y=True)
+    X_source, X_target, y_source, y_target = train_test_split(
+        X.astype(np.float32), y, test_size=0.5, stratify=y, random_state=0
+    )
+
+    def perturb(row, rng):
+        return perturb_image(row.reshape(8, 8), rng).ravel()
+
+    return X_source, y_source, X_target, y_target, perturb
+
+
+def load_mnist_usps(folder):
+    """Return MNIST as the source and USPS as the target."""
+    with np.load(folder / "digits_mnist_usps_256.npz") as z:
+        X, y, domain = z["X"].astype(np.float32), z["y"], z["domain"]
+    X = X / X.max(axis=1, keepdims=True)
+
+    def perturb(row, rng):
+        return perturb_image(row.reshape(16, 16), rng, white=1.0).ravel()
+
+    return X[domain == 0], y[domain == 0], X[domain == 1], y[domain == 1], perturb
+
+
+def load_features(folder):
+    """Return Caltech as the source and Amazon as the target."""
+    with np.load(folder / "office_caltech10_surf800.npz") as z:
+        X, y, domain = z["X"].astype(np.float32), z["y"], z["domain"]
+        names = z["domain_names"].tolist()
+    X = normalize(X, "l1")
+    source, target = (domain == names.index(name) for name in ("caltech", "amazon"))
+
+    def perturb(row, rng):
+        return rng.permutation(row)
+
+    return X[source], y[source], X[target], y[target], perturb
+
+
+LOADERS = {
+    "perturbed digits": load_halves,
+    "mnist usps": load_mnist_usps,
+    "features": load_features,
+}
+
+
+def subset(X, y, size, rng):
+    if len(y) <= size:
+        return X, y
+    return train_test_split(X, y, train_size=size, stratify=y, random_state=rng)[::2]
+
+
+def draw(parts, eps, share, seed):
+    """Perturb the source, hide target labels, and stack both; the rest is the test."""
+    X_source, y_source, X_target, y_target, perturb = parts
+    rng = np.random.RandomState(seed)
+    X_source, y_source = subset(X_source, y_source, N_SOURCE, rng)
+    X_target, y_target = subset(X_target, y_target, N_TARGET, rng)
+    X_train, X_test, y_train, y_test = train_test_split(
+        X_target, y_target, test_size=0.5, stratify=y_target, random_state=rng
+    )
+    labeled = labeled_rows(y_train, share, None, rng)
+    hit = rng.uniform(size=len(y_source)) < eps
+    randomized = rng.uniform(size=len(y_source)) < eps
+    X_source = X_source.copy()
+    for row in np.flatnonzero(hit):
+        X_source[row] = perturb(X_source[row], rng)
+    noisy = y_source.copy()
+    noisy[randomized] = rng.choice(np.unique(y_source), randomized.sum())
+    data = stack_domains(
+        {"source": (X_source, noisy)},
+        target=(X_train[labeled], y_train[labeled]) if labeled.any() else None,
+        unlabeled=X_train[~labeled],
+    )
+    return data, X_test, y_test, noisy != y_source, hit | (noisy != y_source)
+
+
+def run(parts, method, gate, kind, eps, share, seed):
+    """Fit one net and return its line."""
+    data, X_test, y_test, wrong, corrupt = draw(parts, eps, share, seed)
+    X, y, domain = data.X, data.y, data.sample_domain
+    params = {"gate": True} if gate else ABLATIONS.get(method, {})
+    if kind == "target":
+        X, y, domain = X[domain < 0], y[domain < 0], domain[domain < 0]
+    elif method == "oracle":
+        keep = np.ones(len(y), dtype=bool)
+        keep[: len(corrupt)] = ~corrupt
+        X, y, domain = X[keep], y[keep], domain[keep]
+    net = METHODS.get(method, DANN)(
+        max_epochs=30, early_stopping=False, random_state=seed, **params
+    )
+    start = time.perf_counter()
+    net.fit(X, y, sample_domain=domain)
+    line = {"seconds": round(time.perf_counter() - start, 3)}
+    line["accuracy"] = round(net.score(X_test, y_test), 4)
+    if gate and kind == "transfer" and corrupt.any():
+        weight = net.sample_weight_
+        line["auc_label"] = round(roc_auc_score(~wrong, weight), 4)
+        line["auc_any"] = round(roc_auc_score(~corrupt, weight), 4)
+        line["weight_clean"] = round(float(weight[~corrupt].mean()), 4)
+        line["weight_corrupt"] = round(float(weight[corrupt].mean()), 4)
+    return line
+
+
+def cells(args):
+    """Yield the settings of every fit, seed by seed."""
+    for seed in range(args.seeds):
+        for data in args.sets:
+            for share in args.share:
+                for method in args.methods:
+                    for gate in (0, 1):
+                        for eps in args.eps:
+                            yield data, method, gate, "transfer", eps, share, seed
+                        if share:
+                            yield data, method, gate, "target", 0.0, share, seed
+                if share not in ABLATION_SHARES or args.no_ablation:
+                    continue
+                for method in ABLATIONS:
+                    for eps in set(args.eps) & set(ABLATION_EPS):
+                        yield data, method, 0, "transfer", eps, share, seed
+
+
+def done(path):
+    """Return the settings that are in the file, and its lines."""
+    if not path.exists():
+        return {}
+    with path.open() as file:
+        return {
+            (
+                r["data"], r["method"], int(r["gate"]), r["kind"], float(r["eps"]),
+                float(r["share"]), int(r["seed"]),
+            ): r
+            for r in csv.DictReader(file)
+        }  # fmt: skip
+
+
+def fill(args):
+    """Run what is missing."""
+    known = done(args.out)
+    todo = [cell for cell in cells(args) if cell not in known]
+    parts = {name: LOADERS[name](args.data) for name in args.sets}
+    new = not args.out.exists()
+    start = time.perf_counter()
+    with args.out.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        for i, cell in enumerate(todo):
+            line = run(parts[cell[0]], *cell[1:])
+            keys = ("data", "method", "gate", "kind", "eps", "share", "seed")
+            writer.writerow(dict(zip(keys, cell, strict=True)) | line)
+            file.flush()
+            if i % 50 == 0:
+                minutes = (time.perf_counter() - start) / 60
+                print(f"{i + 1} / {len(todo)} fits, {minutes:.1f} min", flush=True)
+
+
+def mean(values):
+    """Format a mean with its standard error over seeds."""
+    values = np.asarray(values, dtype=float)
+    if not len(values):
+        return "-"
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return f"{values.mean():+.3f} ± {error:.3f}"
+
+
+def table(title, head, rows):
+    """Print a table in markdown."""
+    print(f"\n### {title}\n")
+    print("| " + " | ".join(head) + " |")
+    print("|" + "---|" * len(head))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def report(path):
+    """Print the tables of what has been run."""
+    lines = {k: float(r["accuracy"]) for k, r in done(path).items()}
+    raw = done(path)
+    for data in sorted({k[0] for k in lines}):
+        seeds = sorted({k[6] for k in lines if k[0] == data})
+        eps_all = sorted({k[4] for k in lines if k[0] == data and k[3] == "transfer"})
+        shares = sorted({k[5] for k in lines if k[0] == data})
+
+        def gaps(method, gate, eps, share, data=data, seeds=seeds):
+            pairs = [
+                (
+                    lines.get((data, method, gate, "target", 0.0, share, s)),
+                    lines.get((data, method, gate, "transfer", eps, share, s)),
+                )
+                for s in seeds
+            ]
+            return [t - a for t, a in pairs if t is not None and a is not None]
+
+        for share in shares:
+            rows = [
+                [method, "with" if gate else "without"]
+                + [
+                    mean(
+                        [
+                            lines[k]
+                            for k in lines
+                            if k[:6] == (data, method, gate, "transfer", eps, share)
+                        ]
+                    )
+                    for eps in eps_all
+                ]
+                + [mean(gaps(method, gate, eps, share)) for eps in eps_all if share]
+                for method in METHODS
+                for gate in (0, 1)
+            ]
+            head = ["method", "gate", *[f"accuracy, eps {e}" for e in eps_all]]
+            head += [f"NTG, eps {e}" for e in eps_all if share]
+            table(f"{data}, {share:.0%} of the target labeled", head, rows)
+        rows = [
+            [
+                method,
+                *[
+                    mean([g for s in shares if s for g in gaps(method, gate, eps, s)])
+                    for eps in eps_all
+                    for gate in (0, 1)
+                ],
+            ]
+            for method in METHODS
+        ]
+        head = ["method"] + [
+            f"eps {e} {'gate' if g else 'plain'}" for e in eps_all for g in (0, 1)
+        ]
+        table(f"{data}: mean NTG over labeled shares above 0", head, rows)
+        rows = [
+            [f"{eps}", f"{share:.0%}"]
+            + [
+                mean(
+                    [
+                        float(raw[k][f])
+                        for k in raw
+                        if _with_auc(raw, k, data, eps, share)
+                    ]
+                )
+                for f in ("auc_any", "auc_label", "weight_clean", "weight_corrupt")
+            ]
+            for eps in eps_all
+            if eps
+            for share in shares
+        ]
+        head = [
+            "eps", "labeled", "AUC clean / corrupt", "AUC right / wrong label",
+            "weight of clean", "weight of corrupt",
+        ]  # fmt: skip
+        table(f"{data}: DANN's gate weights", head, rows)
+        rows = [
+            [
+                method,
+                *[
+                    mean(
+                        [
+                            lines[k]
+                            for k in lines
+                            if k[:6] == (data, *name, "transfer", eps, share)
+                        ]
+                    )
+                    for eps in ABLATION_EPS
+                    for share in ABLATION_SHARES
+                ],
+            ]
+            for method, name in [
+                ("DANN", ("DANN", 0)),
+                ("DANN with gate", ("DANN", 1)),
+                *[(a, (a, 0)) for a in ABLATIONS],
+            ]
+        ]
+        head = ["variant"] + [
+            f"eps {e}, {s:.0%}" for e in ABLATION_EPS for s in ABLATION_SHARES
+        ]
+        table(f"{data}: accuracy of DANN's ablations", head, rows)
+
+
+def _with_auc(raw, key, data, eps, share):
+    same = key[:6] == (data, "DANN", 1, "transfer", eps, share)
+    return same and raw[key]["auc_any"] != ""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of .npz files")
+    parser.add_argument("--out", type=Path, required=True, help="CSV of all fits")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--sets", nargs="+", default=list(LOADERS), choices=LOADERS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--eps", type=float, nargs="+", default=EPS)
+    parser.add_argument("--share", type=float, nargs="+", default=SHARES)
+    parser.add_argument("--no-ablation", action="store_true")
+    parser.add_argument("--report", action="store_true", help="print tables only")
+    args = parser.parse_args()
+    if not args.report:
+        fill(args)
+    report(args.out)
+
+
+if __name__ == "__main__":
+    main()
