@@ -106,14 +106,14 @@ def main(argv=None):
         line = " ".join(str(error).split())
         sys.stderr.write(f"{parser.prog} report: error: {line}\n")
         return 2
-    sys.stdout.write(f"{report.summary()}\n")
+    said = [report.summary()]
     if report.to_label and report.label_next:
         lines = ", ".join(str(row + 2) for row in report.label_next)
-        sys.stdout.write(f"\nLines of {args.data} to label next: {lines}\n")
-    for path in written:
-        sys.stdout.write(f"\nWritten: {path}\n")
+        said.append(f"Lines of {args.data} to label next: {lines}")
+    said += [f"Written: {path}" for path in written]
     if not args.out:
-        sys.stdout.write("\n--out report.html writes the full report with pictures.\n")
+        said.append("--out report.html writes the full report with pictures.")
+    sys.stdout.write("\n\n".join(said) + "\n")
     return 0
 
 
