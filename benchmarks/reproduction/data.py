@@ -7,7 +7,7 @@ from scipy.ndimage import zoom
 from sklearn.preprocessing import normalize
 
 from sktransfer.datasets import stack_domains
-from sktransfer.datasets._digits import _perturb_image
+from sktransfer.datasets._digits import perturb_image
 
 WHITE = 16.0  # of the images, as in scikit-learn's digits
 
@@ -40,7 +40,7 @@ def office_features(folder):
 def perturb_images(X, rng):
     """Turn, mirror and sprinkle each image, as for scikit-learn's digits."""
     side = round(X.shape[1] ** 0.5)
-    return np.array([_perturb_image(row.reshape(side, side), rng).ravel() for row in X])
+    return np.array([perturb_image(row.reshape(side, side), rng).ravel() for row in X])
 
 
 def perturb_features(X, rng):

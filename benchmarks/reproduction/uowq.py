@@ -119,7 +119,7 @@ def against_baselines(frame):
     return Outcome(
         f"Mean accuracy of UOWQ {frame['UOWQ'].mean():.3f}; others (gain of UOWQ): "
         + ", ".join(parts)
-        + "; without this library's noise correction and trust region "
+        + "; without this library's corrections, as published, "
         + f"{frame['UOWQ paper'].mean():.3f} "
         + f"({text(over_seeds(as_published, 'gain'))})",
         together(answers),

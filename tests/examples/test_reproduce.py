@@ -99,11 +99,13 @@ def test_kmm_below_tca_is_told_apart(modules):
     module = importlib.import_module("reproduction.negative_transfer")
     frame = pd.DataFrame(
         [
-            {"task": "t", "seed": seed, "method": m, "ntg": gap + 0.001 * seed}
+            {"task": "t", "eps_y": noise, "seed": seed, "method": m, "ntg": gap}
             for seed in range(5)
+            for noise in (0.7, 0.0)
             for m, gap in (("KMM", 0.1), ("TCA", 0.3 + 0.001 * seed))
         ]
     )
     assert module.kmm_below_tca(frame).holds == "yes"
-    frame["ntg"] *= -1
-    assert module.kmm_below_tca(frame).holds == "no"
+    frame.loc[frame["eps_y"] > 0, "ntg"] *= -1
+    outcome = module.kmm_below_tca(frame)
+    assert outcome.holds == "no" and "true labels" in outcome.ours
