@@ -21,8 +21,8 @@ def least_risk(problem, weights, model, refit, min_gain):
               + c \sum_k w_k n_k J_k + \Lambda\Bigr)^{-1}\Bigr],
 
     Mallows' :math:`C_p` for a linear model. :math:`c` falls from 1 by steps of half a
-    decade while that lowers :math:`R`; it is 0 unless :math:`R(0) - R(c)` exceeds
-    ``min_gain``.
+    decade while that lowers :math:`R`. It is 0 unless :math:`R(0) - R(c)` is positive,
+    and exceeds ``min_gain`` where c < 1.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def least_risk(problem, weights, model, refit, min_gain):
     refit : callable
         Gives the fit for other weights.
     min_gain : float
-        What the transfer must gain.
+        What the transfer must gain where the weights had to be scaled down.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def least_risk(problem, weights, model, refit, min_gain):
         scale, best, model = lower, risk, candidate
     none = np.zeros_like(weights)
     alone = estimated_risk(problem, problem.target_model, none)
-    if not alone - best > min_gain:
+    if not alone - best > (min_gain if scale < 1 else 0.0):
         return none, problem.target_model, 0.0
     return scale * weights, model, scale
 

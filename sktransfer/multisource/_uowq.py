@@ -43,9 +43,9 @@ class UOWQ(TransferMetaEstimator):
         algorithm, in which "dynamic" measures them from the current fit.
     min_gain : float in [0, inf) or None, default=0.5
         All weights are scaled down to where the risk of the weighted fit, as estimated
-        on the target rows, is least, and to 0 unless that is at least so much below
-        the risk of the target alone (twice log-likelihood), see Notes. None: neither,
-        as published.
+        on the target rows, is least; and to 0 where even so it is not below the risk of
+        the target alone, by more than ``min_gain`` (twice log-likelihood) if they had
+        to be scaled, see Notes. None leaves the weights alone, as published.
     max_iter : int in [1, inf), default=30
         Largest number of weight updates when dynamic.
     tol : float in [0, inf), default=0.01
@@ -122,10 +122,10 @@ class UOWQ(TransferMetaEstimator):
               + 2\, \mathrm{tr}\Bigl[N_0 J_0 \Bigl(N_0 J_0
               + c \sum_k w_k n_k J_k + \Lambda\Bigr)^{-1}\Bigr] ,
 
-    in steps of half a decade down from 1; and :math:`c = 0` unless
-    :math:`R(0) - R(c)` exceeds ``min_gain``. Where :math:`J_k = J` the corrected
-    weights are at the minimum of R already. A registered likelihood without the
-    expected information is given :math:`J_k = J`.
+    in steps of half a decade down from 1. Where :math:`J_k = J` the corrected weights
+    are at the minimum of R already, so :math:`c < 1` is a sign that the theory does
+    not hold: then :math:`c = 0` unless :math:`R(0) - R(c)` exceeds ``min_gain``. A
+    registered likelihood without the expected information is given :math:`J_k = J`.
 
     A source whose rows lack a class of the target gives that class no probability:
     its discrepancy is infinite and its weight 0, with a warning.

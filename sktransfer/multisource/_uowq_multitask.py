@@ -56,7 +56,8 @@ class UOWQMultiTask(TransferMetaEstimator):
         fits of the tasks.
     min_gain : float in [0, inf) or None, default=0.5
         What the weighted fit of a task must gain in estimated risk over its own rows
-        alone; None leaves the weights as they are, see :class:`UOWQ`.
+        alone if its weights had to be scaled down; None leaves the weights as they are,
+        see :class:`UOWQ`.
     max_iter : int in [1, inf), default=30
         Largest number of updates when dynamic.
     tol : float in [0, inf), default=0.01

@@ -165,16 +165,22 @@ def test_wide_sources_do_no_harm(slope):
     assert checked < alone
 
 
-def test_min_gain_is_what_transfer_must_gain():
+def test_min_gain_is_asked_of_scaled_weights_only():
     X, y, domain = make_rows(width=1.0, slope=0.0)
-    T = domain == -1
-    kept = UOWQ(Ridge()).fit(X, y, sample_domain=domain)
+    learner = LinearRegression()
+    kept = UOWQ(learner, min_gain=1e3).fit(X, y, sample_domain=domain)
+    free = UOWQ(learner, min_gain=None).fit(X, y, sample_domain=domain)
     assert kept.scale_ == 1
-    alone = UOWQ(Ridge(), min_gain=1e3).fit(X, y, sample_domain=domain)
+    np.testing.assert_array_equal(kept.source_weights_, free.source_weights_)
+    X, y, domain = make_rows(n_source=200, slope=0.5, d=4)
+    T = domain == -1
+    scaled = UOWQ(learner, min_gain=0.0).fit(X, y, sample_domain=domain)
+    assert 0 < scaled.scale_ < 1
+    alone = UOWQ(learner, min_gain=1e3).fit(X, y, sample_domain=domain)
     assert alone.scale_ == 0
     assert alone.transfer_quantity_ == 0
     np.testing.assert_array_equal(alone.source_weights_, [0])
-    expected = Ridge().fit(X[T], y[T]).predict(X)
+    expected = LinearRegression().fit(X[T], y[T]).predict(X)
     np.testing.assert_array_equal(alone.predict(X), expected)
 
 
