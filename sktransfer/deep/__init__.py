@@ -24,6 +24,7 @@ from sktransfer.deep._gta import GTA, GenerativeAlignment
 from sktransfer.deep._losses import coral_loss, mk_mmd_loss
 from sktransfer.deep._modules import MLP
 from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
+from sktransfer.deep._otce_fine_tuning import OTCEFineTuning
 from sktransfer.deep._pada import PADA, PartialAlignment
 from sktransfer.deep._uowq_net import UOWQNet
 
@@ -45,6 +46,7 @@ __all__ = [
     "LowRankLinear",
     "MLP",
     "MMDAlignment",
+    "OTCEFineTuning",
     "PADA",
     "PartialAlignment",
     "Sizes",
