@@ -649,6 +649,11 @@ class DATN(
     paper's sums grow with the rows, its batches are not stated, and the map is the
     same. Adam replaces the paper's gradient descent with momentum.
 
+    J holds no label of a source row. Long descents and large steps therefore unlearn
+    what the initialization taught the source's softmax, shrink the representations,
+    and learn few labeled target rows by heart; a larger `weight_decay` helps against
+    the last.
+
     A row takes part in both domains with the blocks that it has. Its label belongs to
     its own domain: a labeled pair among the source rows trains the softmax of the
     source, one among the target rows the transferred classifier. Unlabeled pairs are
