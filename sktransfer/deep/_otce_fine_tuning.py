@@ -30,7 +30,7 @@ def entropic_plan(source, target, reg):
     The plan minimizes :math:`\sum_{ij} \pi_{ij} (c_{ij} / \bar c + \text{reg} \log
     \pi_{ij})` with squared distances :math:`c` of mean :math:`\bar c` and uniform
     marginals. Sinkhorn iterations in the log domain and Newton steps find it without
-    gradient; a last Newton step carries the derivative of the solution.
+    gradient; the derivative is that of a further Newton step, which is exact.
 
     Parameters
     ----------
@@ -53,8 +53,12 @@ def entropic_plan(source, target, reg):
     kernel = -cost / (reg * cost.mean().clamp_min(torch.finfo(cost.dtype).tiny))
     with torch.no_grad():
         u, v = _polish(kernel, *_sinkhorn(kernel))
-    step = _newton_step(kernel, u, v)
-    plan = torch.exp(kernel + (u + step[0])[:, None] + (v + step[1])[None])
+    # the step itself is nothing at the solution; its derivative is the solution's
+    u, v = (
+        w + step - step.detach()
+        for w, step in zip((u, v), _newton_step(kernel, u, v), strict=True)
+    )
+    plan = torch.exp(kernel + u[:, None] + v[None])
     return plan, _violation(plan.detach()).item()
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
-from torch.func import functional_call, jvp
+from torch.func import functional_call, grad, vjp
 
 from sktransfer.deep._adapters import (
     add_adapters,
@@ -166,11 +166,15 @@ def _tangent(predictor, state, fits, x, y, expected):
     def outputs(params):
         return functional_call(predictor, params | fixed, (x,))
 
-    moves = []
+    def slope(cotangent, direction):
+        gradient = vjp(outputs, at)[1](cotangent)[0]
+        return sum((gradient[name] * direction[name]).sum() for name in names)
+
+    # a gradient is linear in its cotangent, so its gradient is the way forward
+    out, moves = outputs(at), []
     for fit in fits:
         direction = {name: fit[name] - at[name] for name in names}
-        out, move = jvp(outputs, (at,), (direction,))
-        moves.append(move)
+        moves.append(grad(slope)(torch.zeros_like(out), direction))
     moves, proba = torch.stack(moves, 2), out.softmax(1)
     moves = moves - (proba[:, :, None] * moves).sum(1, keepdim=True)
     if expected:
@@ -379,26 +383,26 @@ class UOWQNet(TransferNetClassifier):
         n_source, n_target = rows.sizes[:2]
         x = rows.x[n_source : n_source + n_target]
         y = rows.y_labeled
-        seed = torch.initial_seed()
+        own = [rows.domain == k for k in range(len(self.source_ids_))]
+        seed, enough = torch.initial_seed(), -(-rows.n_batches // len(own))
 
-        def fit(x, y, n_batches=None):
+        def fit(x, y):
             part = copy.deepcopy(nn.Sequential(module.extractor, module.head))
             if len(x):
+                n_batches = max(enough, -(-len(x) // self.batch_size))
                 batches = RepeatedRows(x, y, self.batch_size, n_batches)
                 train_alone(self, *part, batches, self.max_epochs, seed)
             return state_of(part.eval())
 
-        own = [rows.domain == k for k in range(len(self.source_ids_))]
         sources = [fit(rows.x_source[mask], rows.y_source[mask]) for mask in own]
         folds, start = [], None
         if self.n_parameters == "estimate":
             fold = torch.arange(n_target, device=x.device) % _N_FOLDS
             folds = [
-                fit(x[fold != k], y[fold != k], rows.n_batches)
-                for k in range(min(_N_FOLDS, n_target))
+                fit(x[fold != k], y[fold != k]) for k in range(min(_N_FOLDS, n_target))
             ]
         if module.alignment.warmup > 0:
-            start = fit(x, y, rows.n_batches)
+            start = fit(x, y)
         sizes = np.array([int(mask.sum()) for mask in own], dtype=float)
         module.alignment.set_fits(sources, folds, sizes, start)
 
