@@ -6,7 +6,8 @@
 DIR holds the ``.npz`` files named in the modules of ``reproduction``. Every cell (one
 setting with one seed) is kept as a small file under ``--cache``, so a stopped run goes
 on where it was, and changed conclusions cost nothing. ``--quick`` takes few cells.
-The table goes to ``--out``; a claim that does not hold says "no".
+The table goes to ``--out``; a claim that does not hold says "no". ``--gate`` takes over
+the fits that ``benchmarks/gate.py`` has done.
 """
 
 import argparse
@@ -26,7 +27,15 @@ from threadpoolctl import threadpool_limits
 
 import sktransfer
 
-MODULES = ("negative_transfer", "uowq", "transferability", "survey")
+MODULES = (
+    "negative_transfer",
+    "gate",
+    "uowq",
+    "uowq_net",
+    "transferability",
+    "fine_tuning",
+    "survey",
+)
 
 
 def all_claims():
@@ -179,6 +188,7 @@ def parse():
     parser.add_argument("--cache", type=Path, default=Path("reproduction-cells"))
     parser.add_argument("--out", type=Path, default=Path("docs/reproduction.md"))
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of claims")
+    parser.add_argument("--gate", type=Path, help="file of benchmarks/gate.py")
     parser.add_argument("--quick", action="store_true", help="few cells")
     args = parser.parse_args()
     if not args.data.is_dir():
@@ -188,6 +198,8 @@ def parse():
 
 def main():
     args = parse()
+    if args.gate:
+        import_module("reproduction.gate").take(args.gate)
     groups = {}
     for claim in chosen_claims(args.only):
         groups.setdefault(claim.experiment.name, []).append(claim)
