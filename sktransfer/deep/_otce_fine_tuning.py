@@ -272,7 +272,8 @@ class OTCEFineTuning(TransferNetClassifier):
     def _lower_task_difference(self, extractor, rows):
         """Step 1."""
         options = self._params_of("optimizer__")
-        optimizer = self.optimizer(extractor.parameters(), lr=self.lr, **options)
+        make = self.optimizer or torch.optim.Adam
+        optimizer = make(extractor.parameters(), lr=self.lr, **options)
         path, worst = [], 0.0
         for _ in range(self.otce_epochs):
             values = []

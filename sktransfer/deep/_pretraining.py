@@ -61,7 +61,7 @@ def train_alone(net, extractor, head, rows, epochs, seed):
         trainer = TransferTrainer(
             module,
             net._criterion,
-            optimizer=net.optimizer,
+            optimizer=net.optimizer or torch.optim.Adam,
             lr=net.lr,
             max_epochs=epochs,
             train_split=None,
