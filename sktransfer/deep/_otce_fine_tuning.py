@@ -271,9 +271,15 @@ class OTCEFineTuning(TransferNetClassifier):
 
     def _lower_task_difference(self, extractor, rows):
         """Step 1."""
+        parameters = [p for p in extractor.parameters() if p.requires_grad]
+        if not parameters:
+            raise ValueError(
+                f"module={self.module!r} has no parameter to train in step 1; set "
+                "otce_epochs=0 for plain fine-tuning."
+            )
         options = self._params_of("optimizer__")
         make = self.optimizer or torch.optim.Adam
-        optimizer = make(extractor.parameters(), lr=self.lr, **options)
+        optimizer = make(parameters, lr=self.lr, **options)
         path, worst = [], 0.0
         for _ in range(self.otce_epochs):
             values = []

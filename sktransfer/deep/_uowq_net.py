@@ -46,17 +46,18 @@ class _SourceWeights(Alignment):
         super().__init__()
         self.fisher, self.n_parameters = fisher, n_parameters
         self.warmup, self.noise_correction = warmup, noise_correction
-        self.sizes, self.start, self.path, self.results = None, None, [], []
+        self.sources, self.start, self.path, self.results = None, None, [], []
 
-    def set_fits(self, sources, folds, sizes, start=None):
-        """Take in the fits: states of the sources' nets and of the folds' nets."""
-        self.sources, self.folds, self.sizes = sources, folds, sizes
-        self.start = start
+    def set_fits(self, sources, folds, start=None):
+        """Take in states of the nets of sources, of folds and of the target alone."""
+        self.sources, self.folds, self.start = sources, folds, start
 
     def begin_epoch(self, net, rows, progress):
         """Set the weights of this epoch."""
-        if self.sizes is None:
+        if self.sources is None:
             return
+        domains = rows.domain.cpu().numpy()
+        self.sizes = np.bincount(domains, minlength=len(self.sources)).astype(float)
         if self.path and progress < self.warmup:
             weights = self.path[-1]
         elif self.path or self.start is not None:
@@ -72,11 +73,11 @@ class _SourceWeights(Alignment):
 
     def source_weight(self, net, batch):
         """Return the weight of each source row, for the mean over a batch."""
-        return None if self.sizes is None else self.in_batch[batch.source]
+        return None if self.sources is None else self.in_batch[batch.source]
 
     def labeled_weight(self, net):
         """Return the weight of the mean loss of the labeled target rows."""
-        return 1.0 if self.sizes is None else self.of_target
+        return 1.0 if self.sources is None else self.of_target
 
     def _weigh(self, net, rows, state):
         """Compute the weights at the current net, or at another state of it."""
@@ -403,8 +404,7 @@ class UOWQNet(TransferNetClassifier):
             ]
         if module.alignment.warmup > 0:
             start = fit(x, y)
-        sizes = np.array([int(mask.sum()) for mask in own], dtype=float)
-        module.alignment.set_fits(sources, folds, sizes, start)
+        module.alignment.set_fits(sources, folds, start)
 
     def _source_weights(self, rows, order, data):
         """Set what was found about the sources; return the weights of their rows."""

@@ -154,3 +154,10 @@ def test_a_transport_that_is_not_found_is_reported(monkeypatch):
     X, y, domain = _problem()
     with pytest.warns(ConvergenceWarning, match="raise reg"):
         _net(max_epochs=1, reg=0.005).fit(X, y, sample_domain=domain)
+
+
+def test_an_extractor_without_parameters():
+    X, y, domain = _problem()
+    _net(module=nn.Identity(), otce_epochs=0).fit(X, y, sample_domain=domain)
+    with pytest.raises(ValueError, match=r"module=Identity\(\) has no parameter"):
+        _net(module=nn.Identity()).fit(X, y, sample_domain=domain)

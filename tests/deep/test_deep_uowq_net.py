@@ -11,7 +11,7 @@ from sklearn.base import clone
 from torch import nn
 
 from sktransfer.deep import MLP, TargetOnlyNet, UOWQNet
-from sktransfer.deep._rows import DomainRows
+from sktransfer.deep._rows import DomainRows, canonical_order
 from sktransfer.deep._uowq_net import _SourceWeights, row_differences, state_of
 from sktransfer.multisource import uowq_weights
 
@@ -138,14 +138,14 @@ def test_fisher_equals_a_loop_over_rows(fits, fisher):
 def test_weights_are_those_of_per_sample_scores(fits):
     net, others, x, y = fits
     alignment = _SourceWeights("empirical", 7.0, warmup=0.0, noise_correction=False)
-    alignment.set_fits([state_of(o) for o in others], [], np.array([20.0, 30, 40]))
     rows = DomainRows(x[:0], y[:0], x, y, x[:0], y[:0], 8)
     parts = nn.Module()
     parts.extractor, parts.head = net[:2], net[2:]
     # the two parts name their parameters alike, so the states fit the chain of both
-    alignment.sources = [
-        state_of(nn.Sequential(other[:2], other[2:])) for other in others
-    ]
+    alignment.set_fits(
+        [state_of(nn.Sequential(other[:2], other[2:])) for other in others], []
+    )
+    alignment.sizes = np.array([20.0, 30, 40])
     found = alignment._weigh(parts, rows, None)
     expected = uowq_weights(
         target_params=_vector(net),
@@ -175,6 +175,31 @@ def test_path_agrees_with_the_expected_fisher_to_second_order(fits):
         errors.append(abs(path - tangent).max() / abs(tangent).max())
     assert errors[0] < 1e-2
     assert errors[1] < errors[0] / 5
+
+
+def test_path_is_its_formula(fits):
+    net, others, x, y = fits
+    p, *roots = (m(x).softmax(1).detach().sqrt() for m in (net, *others))
+    moves = torch.stack([root - p for root in roots])
+    expected = 4 * torch.einsum("kic,lic->kl", moves, moves) / len(x)
+    assert_allclose(_gram(net, others, x, y, "path"), expected, rtol=1e-10)
+
+
+def test_parameters_are_counted_on_held_out_rows():
+    X, y, domain = _problem(n_target=31)
+    net = _net(max_epochs=8).fit(X, y, sample_domain=domain)
+    alignment, module = net.module_.alignment, net.module_
+    predictor = nn.Sequential(module.extractor, module.head)
+    own = X[domain == -1]
+    x = net._tensor(own[canonical_order(own, y[domain == -1])])
+    found = row_differences(
+        predictor, alignment.start, alignment.folds, x, torch.zeros(31).long(), "path"
+    ).numpy()
+    by_hand = sum(np.sum(found[k::3, :, k] ** 2) for k in range(3))
+    assert_allclose(alignment._count(predictor, found), by_hand, rtol=1e-12)
+    # what a net has learned from it knows better
+    other = sum(np.sum(found[(k + 1) % 3 :: 3, :, k] ** 2) for k in range(3))
+    assert other < by_hand
 
 
 def test_only_the_path_sees_differences_from_an_interpolating_net(fits):
