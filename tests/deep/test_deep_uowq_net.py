@@ -295,6 +295,28 @@ def test_images_and_normalization_layers():
         _net(module=module, trainable="adapter").fit(images, y, sample_domain=domain)
 
 
+class _Attention(nn.Module):
+    """A small transformer that stands for a pretrained one."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+
+    def forward(self, x):
+        """Map rows of shape (n, length, 4) to features of shape (n, 4)."""
+        return self.layer(x).mean(1)
+
+
+@pytest.mark.parametrize("trainable", ["all", "adapter"])
+@pytest.mark.parametrize("fisher", ["path", "empirical"])
+def test_attention(fisher, trainable):
+    X, y, domain = _problem()
+    rows = np.random.RandomState(0).normal(size=(len(X), 3, 4))
+    net = _net(module=_Attention(), fisher=fisher, trainable=trainable, max_epochs=2)
+    net.fit(rows + X[:, :, None], y, sample_domain=domain)
+    assert np.isfinite(net.source_weights_).all()
+
+
 # -- training goes on ------------------------------------------------------------------
 
 
