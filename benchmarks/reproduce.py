@@ -32,6 +32,7 @@ MODULES = (
     "gate",
     "uowq",
     "uowq_net",
+    "datn",
     "transferability",
     "fine_tuning",
     "survey",

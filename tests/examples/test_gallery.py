@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FAST = ["howto/few_shot", "howto/own_method", "howto/regression"]
 FAST += ["howto/several_sources"]
-SLOW = ["howto/images", "howto/own_net", "papers/gate", "papers/perturbation"]
-SLOW += ["papers/transferability", "papers/uowq"]
+SLOW = ["howto/images", "howto/own_net", "papers/datn", "papers/gate"]
+SLOW += ["papers/perturbation", "papers/transferability", "papers/uowq"]
 
 
 def run(name, monkeypatch, tmp_path, *arguments):
