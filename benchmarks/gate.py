@@ -18,7 +18,8 @@ pixels; perturbed images are turned, mirrored and sprinkled with salt and pepper
 path: "mnist usps" is MNIST -> USPS (16 x 16 pixels), 1000 source rows and 1000 target
 rows; "features" is Caltech -> Amazon (SURF features of images; a perturbed row has its
 features shuffled). All nets: the default extractor, float32, 30 epochs, no early
-stopping, batches of 128, Adam at 1e-3, lambda = 1, mu from 0 to 1.
+stopping, batches of 128, Adam at 1e-3 (without momentum where features have an
+adversary), lambda = 1, mu from 0 to 1.
 """
 
 import argparse

@@ -19,6 +19,7 @@ from sktransfer.deep._baselines import (
 )
 from sktransfer.deep._dan import DAN, DANRegressor, MMDAlignment
 from sktransfer.deep._dann import DANN, AdversarialAlignment, DANNRegressor
+from sktransfer.deep._datn import DATN
 from sktransfer.deep._deep_coral import CORALAlignment, DeepCORAL, DeepCORALRegressor
 from sktransfer.deep._gta import GTA, GenerativeAlignment
 from sktransfer.deep._losses import coral_loss, mk_mmd_loss
@@ -37,6 +38,7 @@ __all__ = [
     "DANN",
     "DANNRegressor",
     "DANRegressor",
+    "DATN",
     "DeepCORAL",
     "DeepCORALRegressor",
     "DiscriminativeAlignment",

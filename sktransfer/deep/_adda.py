@@ -35,6 +35,7 @@ class DiscriminativeAlignment(Alignment):
     0.5
     """
 
+    needs_critic: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
 
     def __init__(self, pretraining=0.5):
@@ -138,7 +139,7 @@ class ADDA(TransferNetClassifier):
     >>> from sktransfer.datasets import make_subspace_shift
     >>> from sktransfer.deep import ADDA
     >>> data = make_subspace_shift(n_labeled=0, random_state=0)
-    >>> net = ADDA(max_epochs=20, random_state=0)
+    >>> net = ADDA(random_state=0)
     >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
     >>> bool(net.score(data.X_test, data.y_test) > 0.7)
     True

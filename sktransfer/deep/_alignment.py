@@ -56,8 +56,9 @@ class Alignment(nn.Module):
 
     Notes
     -----
-    ``adversarial`` tells whether the net needs a discriminator of domains; a net with
-    a gate has one in any case.
+    ``needs_critic`` tells whether the net needs a discriminator of domains; a net with
+    a gate has one in any case. ``adversarial`` tells whether modules work against each
+    other, which asks for an optimizer without momentum.
 
     Examples
     --------
@@ -75,6 +76,7 @@ class Alignment(nn.Module):
     ['labeled_loss', 'loss', 'mean_loss', 'mu', 'source_loss']
     """
 
+    needs_critic: ClassVar[bool] = False
     adversarial: ClassVar[bool] = False
 
     def build(self, sizes: Sizes, net: Any) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
 from sktransfer.deep._parameters import inherit_parameters
 
-_FIXED = "alignment", "gate", "label_input", "mu", "source_weight"
+_FIXED = "alignment", "gate", "label_input", "max_weight", "mu", "source_weight"
 
 
 class _SourceRows:

@@ -24,12 +24,23 @@ class DomainCritic(nn.Module):
         Number of classes; 0 for real labels.
     labels : bool, default=True
         Whether labels are an input.
+    max_ratio : float, default=inf
+        Bound of the density ratio.
     hidden_units : int, default=64
         Width of the hidden layer.
     """
 
-    def __init__(self, n_features, n_classes, *, labels=True, hidden_units=64):
+    def __init__(
+        self,
+        n_features,
+        n_classes,
+        *,
+        labels=True,
+        max_ratio=float("inf"),
+        hidden_units=64,
+    ):
         super().__init__()
+        self.max_ratio = max_ratio
         self.n_classes, self.labels = n_classes, labels
         n_codes = (n_classes or 1) + 1 if labels else 0
         self.product = n_features * n_codes <= _MAX_PRODUCT
@@ -96,11 +107,6 @@ class DomainCritic(nn.Module):
                 losses[term] = fake.mean() + real.mean()
         return losses
 
-    @staticmethod
-    def ratio(logits):
-        r"""Return :math:`D / (1 - D)` of the source rows, without gradient.
-
-        The ratio of the pairs with their labels, or of the features alone where no
-        pair of the target was judged.
-        """
-        return torch.exp(logits[-2].detach())
+    def ratio(self, logits):
+        r"""Return :math:`D / (1 - D)` of rows from their logits, without gradient."""
+        return torch.exp(logits.detach()).clamp_max(self.max_ratio)

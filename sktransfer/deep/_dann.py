@@ -35,6 +35,7 @@ class AdversarialAlignment(Alignment):
     'joint'
     """
 
+    needs_critic: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
 
     def __init__(self, match="both"):
@@ -42,7 +43,7 @@ class AdversarialAlignment(Alignment):
         self.match = match
 
     def reversal(self, net, term):
-        """Return :math:`\\mu` for the terms to match, else 0."""
+        r"""Return :math:`\mu` for the terms to match, else 0."""
         return net.mu * (self.match in (term, "both"))
 
 

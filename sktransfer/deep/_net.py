@@ -61,6 +61,9 @@ class TransferNet(
     label_input : {"auto"} or bool, default="auto"
         Whether the discriminator sees labels beside features (and thereby matches the
         joint distribution). "auto": if there is a gate.
+    max_weight : float in (0, inf], default=10.0
+        Bound of the gate's weights in training and in ``sample_weight_``: a few rows
+        of a huge ratio would decide a step alone. ``inf`` is the gate as published.
     mu : float in [0, inf), default=1.0
         Largest weight of the alignment; it is ramped up from 0 as
         :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.
@@ -72,8 +75,10 @@ class TransferNet(
         Rows of each kind (source, labeled target, all target) in a batch.
     lr : float in (0, inf), default=1e-3
         Learning rate.
-    optimizer : class, default=torch.optim.Adam
-        Optimizer of torch; ``optimizer__NAME`` are further arguments.
+    optimizer : class, default=None
+        Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam, with
+        ``betas=(0, 0.99)`` where features and a discriminator work against each other
+        (momentum makes them run in circles), else with torch's own.
     standardize : bool, default=True
         Scale every feature (channel for images) to mean 0 and variance 1 over the rows
         that the net sees.
@@ -112,12 +117,13 @@ class TransferNet(
         "alignment": [None, Alignment],
         "gate": ["boolean"],
         "label_input": ["boolean", StrOptions({"auto"})],
+        "max_weight": [Interval(Real, 0, None, closed="right")],
         "mu": [Interval(Real, 0, None, closed="left")],
         "source_weight": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
-        "optimizer": [callable],
+        "optimizer": [None, callable],
         "standardize": ["boolean"],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -140,12 +146,13 @@ class TransferNet(
         alignment=None,
         gate=False,
         label_input="auto",
+        max_weight=10.0,
         mu=1.0,
         source_weight=1.0,
         max_epochs=50,
         batch_size=128,
         lr=1e-3,
-        optimizer=torch.optim.Adam,
+        optimizer=None,
         standardize=True,
         early_stopping="auto",
         validation_fraction=0.2,
@@ -165,6 +172,7 @@ class TransferNet(
         self.alignment = alignment
         self.gate = gate
         self.label_input = label_input
+        self.max_weight = max_weight
         self.mu = mu
         self.source_weight = source_weight
         self.max_epochs = max_epochs
@@ -352,10 +360,15 @@ class TransferNet(
                     "valid_loss", patience=self.n_iter_no_change, load_best=True
                 )
             )
+        optimizer = {
+            f"optimizer__{k}": v for k, v in self._params_of("optimizer__").items()
+        }
+        if self.optimizer is None and module.alignment.adversarial:
+            optimizer = {"optimizer__betas": (0.0, 0.99)} | optimizer
         trainer = TransferTrainer(
             module,
             self._criterion,
-            optimizer=self.optimizer,
+            optimizer=self.optimizer or torch.optim.Adam,
             lr=self.lr,
             max_epochs=self.max_epochs,
             callbacks=callbacks,
@@ -364,7 +377,7 @@ class TransferNet(
             device=self.device_,
             compile=self.compile,
             mixed_precision=self.mixed_precision,
-            **{f"optimizer__{k}": v for k, v in self._params_of("optimizer__").items()},
+            **optimizer,
         )
         return trainer.initialize()
 
@@ -384,10 +397,13 @@ class TransferNet(
             gate=self.gate, mu=self.mu, source_weight=self.source_weight,
         )  # fmt: skip
         alignment.build(sizes, module)
-        if self.gate or alignment.adversarial:
-            labels = self.gate if self.label_input == "auto" else self.label_input
-            width = alignment.gate_width(sizes)
-            module.critic = DomainCritic(width, self._n_classes, labels=labels)
+        if self.gate or alignment.needs_critic:
+            module.critic = DomainCritic(
+                alignment.gate_width(sizes),
+                self._n_classes,
+                labels=self.gate if self.label_input == "auto" else self.label_input,
+                max_ratio=self.max_weight,
+            )
         return module
 
     def _make_extractor(self, x):
@@ -424,9 +440,12 @@ class TransferNet(
                 )
             return copy.deepcopy(part)
         maker = default if part is None else part
-        taken = inspect.signature(maker).parameters
-        kwargs = {k: v for k, v in kwargs.items() if k in taken} | own
-        made = maker(*args, **kwargs)
+        made = None
+        if not isinstance(maker, type) or issubclass(maker, nn.Module):
+            taken = inspect.signature(maker).parameters
+            made = maker(
+                *args, **{k: v for k, v in kwargs.items() if k in taken}, **own
+            )
         if not isinstance(made, nn.Module):
             raise TypeError(f"{name}={part!r} does not make a torch module.")
         return made
@@ -593,7 +612,7 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
         known = np.isin(labels, self.classes_)
         if not known.all():
             raise ValueError(
-                f"y holds the class {labels[~known][0]!r}, which is not among the "
+                f"y holds the class {labels[~known].tolist()[0]!r}, which is not among the "
                 f"classes {self.classes_.tolist()} that the net was set up for."
             )
         return np.searchsorted(self.classes_, labels)

@@ -1,5 +1,6 @@
 """skorch's training loop, fed with batches that are cut on the device."""
 
+import math
 from contextlib import nullcontext
 
 import torch
@@ -52,6 +53,11 @@ class TransferTrainer(NeuralNet):
             self.notify("on_batch_end", batch=batch, training=training, **losses)
             steps.append(torch.stack(tuple(losses.values())).detach())
         means = torch.stack(steps).mean(0).tolist()
+        if not all(map(math.isfinite, means)):
+            raise ValueError(
+                f"The loss is not finite in epoch {len(self.history)}: lower lr="
+                f"{self.lr:g}, or scale the inputs (standardize=True)."
+            )
         for name, value in zip(losses, means, strict=True):
             self.history.record(f"{prefix}_{name}", value)
         if training:

@@ -52,7 +52,8 @@ class TransferModule(nn.Module):
                 logits = self.judge(batch, encoded)
                 own = own | self.critic.losses(logits, weight)
                 if self.gate:
-                    ratio = self.critic.ratio(logits)
+                    # of the pairs with their labels, where pairs were judged
+                    ratio = self.critic.ratio(logits[-2])
                     weight = ratio if weight is None else weight * ratio
         parts = self.label_losses(batch, encoded, criterion, weight)
         learned = dict(parts)
@@ -98,7 +99,7 @@ class TransferModule(nn.Module):
                 seen = self.extractor(x) if seen is None else seen
                 code = self.critic.code(y if paired else None, seen)
                 logits = self.critic(seen, code if self.critic.labels else None)
-                weights.append(torch.exp(logits))
+                weights.append(self.critic.ratio(logits))
         return torch.cat(weights)
 
     def predict(self, x):

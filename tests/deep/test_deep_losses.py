@@ -1,0 +1,61 @@
+"""Distances of features: equal to their numpy forms, with gradients that are right."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.metrics.pairwise import euclidean_distances
+
+from sktransfer.deep import coral_loss, mk_mmd_loss
+
+
+def _pair(rng, n_source=7, n_target=5, d=3):
+    return rng.normal(size=(n_source, d)), rng.normal(size=(n_target, d)) + 1
+
+
+@pytest.mark.parametrize(("n_kernels", "factor"), [(5, 2.0), (1, 2.0), (4, 1.5)])
+def test_mmd_equals_its_numpy_form(rng, n_kernels, factor):
+    S, T = _pair(rng)
+    rows = np.vstack([S, T])
+    d = euclidean_distances(rows, squared=True)
+    mean = d.sum() / (len(d) * (len(d) - 1))
+    widths = mean * factor ** (np.arange(n_kernels) - (n_kernels - 1) / 2)
+    k = np.mean([np.exp(-d / width) for width in widths], axis=0)
+    n = len(S)
+    expected = k[:n, :n].mean() + k[n:, n:].mean() - 2 * k[:n, n:].mean()
+    found = mk_mmd_loss(torch.tensor(S), torch.tensor(T), n_kernels, factor)
+    assert_allclose(found.item(), expected, rtol=1e-10)
+
+
+def test_mmd_of_equal_samples_is_zero(rng):
+    S = torch.tensor(rng.normal(size=(6, 2)))
+    assert abs(mk_mmd_loss(S, S[torch.randperm(6)]).item()) < 1e-12
+    assert mk_mmd_loss(S, S + 3).item() > 0.1
+
+
+def test_mmd_of_constant_features_has_a_finite_gradient():
+    S = torch.zeros(4, 2, requires_grad=True)
+    mk_mmd_loss(S, torch.zeros(3, 2)).backward()
+    assert torch.isfinite(S.grad).all()
+
+
+def test_coral_equals_its_numpy_form(rng):
+    S, T = _pair(rng)
+    gap = np.cov(S, rowvar=False) - np.cov(T, rowvar=False)
+    expected = (gap**2).sum() / (4 * S.shape[1] ** 2)
+    found = coral_loss(torch.tensor(S), torch.tensor(T))
+    assert_allclose(found.item(), expected, rtol=1e-12)
+    assert coral_loss(torch.tensor(S), torch.tensor(S + 5)).item() < 1e-20
+
+
+@pytest.mark.parametrize("loss", [coral_loss, lambda s, t: mk_mmd_loss(s * 1.0, t)])
+def test_gradients_agree_with_finite_differences(rng, loss):
+    S, T = (torch.tensor(a) for a in _pair(rng, 4, 4, 2))
+    if loss is coral_loss:
+        assert torch.autograd.gradcheck(loss, (S.requires_grad_(), T))
+        return
+    # the width carries no gradient, so it is fixed by rows that do not move
+    anchor = torch.cat([T, -T])
+    fixed = torch.autograd.functional.jacobian(lambda s: loss(s, anchor), S)
+    assert torch.isfinite(fixed).all()
+    assert fixed.abs().sum() > 0

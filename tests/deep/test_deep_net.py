@@ -1,0 +1,293 @@
+"""The scikit-learn side of the nets: inputs, modules, options, errors."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import Callback
+from torch import nn
+
+from sktransfer.deep import (
+    ADDA,
+    DANN,
+    GTA,
+    MLP,
+    DANNRegressor,
+    SourceOnlyNet,
+    TransferNetClassifier,
+    TransferNetRegressor,
+)
+from sktransfer.metrics import h_score, leep, logme, make_transferability_scorer
+from sktransfer.model_selection import StratifiedTargetKFold
+
+
+def _fit(net, toy, **changes):
+    data = {"X": toy.X, "y": toy.y, "sample_domain": toy.domain} | changes
+    return net.fit(**data)
+
+
+def test_string_labels_and_frames(toy):
+    names = np.array(["no", "yes"], dtype=object)
+    y = np.where(toy.y < 0, None, names[toy.y])
+    frame = pd.DataFrame(toy.X, columns=["a", "b"])
+    net = _fit(DANN(max_epochs=15, lr=0.01, random_state=0), toy, X=frame, y=y)
+    codes = _fit(DANN(max_epochs=15, lr=0.01, random_state=0), toy)
+    assert_array_equal(net.classes_, ["no", "yes"])
+    assert_array_equal(net.predict(frame), names[codes.predict(toy.X)])
+    assert_array_equal(net.feature_names_in_, ["a", "b"])
+    assert net.score(frame, names[toy.y_true]) > 0.75
+
+
+def test_out_of_a_transform_comes_a_frame(toy):
+    net = _fit(DANN(max_epochs=2, module__hidden_units=(4, 3), random_state=0), toy)
+    assert_array_equal(net.get_feature_names_out(), ["dann0", "dann1", "dann2"])
+    net.set_output(transform="pandas")
+    assert net.transform(toy.X).shape == (80, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_precision(toy, dtype):
+    net = _fit(DANN(max_epochs=2, dtype=dtype, random_state=0), toy)
+    assert next(net.module_.parameters()).dtype == getattr(torch, dtype)
+    auto = _fit(DANN(max_epochs=2, random_state=0), toy, X=toy.X.astype(dtype))
+    assert next(auto.module_.parameters()).dtype == getattr(torch, dtype)
+    assert auto.transform(toy.X.astype(dtype)).dtype == dtype
+
+
+@pytest.mark.parametrize("cls", [DANN, GTA, ADDA])
+def test_images(cls, rng):
+    y = rng.randint(2, size=60)
+    X = rng.normal(size=(60, 1, 6, 6)) + y[:, None, None, None]
+    domain = np.repeat([1, -1], 30)
+    convolution = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+    before = convolution[0].weight.clone()
+    net = cls(convolution, max_epochs=20, lr=0.01, random_state=0)
+    net.fit(X, y, sample_domain=domain)
+    assert net.score(X, y) > 0.9
+    assert net.transform(X).shape == (60, 16)
+    assert torch.equal(before, convolution[0].weight), "trained in place"
+    with pytest.raises(ValueError, match="rows of shape"):
+        net.predict(X[:, :, :4])
+    flat = cls(max_epochs=2, random_state=0).fit(X, y, sample_domain=domain)
+    assert flat.predict_proba(X).shape == (60, 2)
+
+
+def test_own_modules(toy):
+    class Wide(nn.Module):
+        def __init__(self, n_features, width=5):
+            super().__init__()
+            self.layer = nn.Linear(n_features, width)
+
+        def forward(self, x):
+            return torch.tanh(self.layer(x))
+
+    net = _fit(DANN(Wide, module__width=7, max_epochs=2, random_state=0), toy)
+    assert net.transform(toy.X).shape == (80, 7)
+    head = nn.Sequential(nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 2))
+    net = DANN(Wide, module__width=7, head=head, max_epochs=2, random_state=0)
+    assert _fit(net, toy).predict_proba(toy.X).shape == (80, 2)
+    assert net.get_params()["module__width"] == 7
+    assert clone(net).get_params()["module__width"] == 7
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "match"),
+    [
+        ({"module": nn.Linear(5, 3)}, ValueError, "cannot take rows of shape"),
+        ({"module": MLP(2), "module__dropout": 0.1}, ValueError, "is an instance"),
+        ({"module": dict}, TypeError, "does not make a torch module"),
+        ({"device": "abacus"}, ValueError, "no device of torch"),
+        ({"early_stopping": True, "validation_fraction": 0.01}, ValueError, "early_st"),
+        ({"max_epochs": 0}, ValueError, "max_epochs"),
+        ({"lr": 1e300, "max_epochs": 5}, ValueError, "lower lr"),
+    ],
+)
+def test_bad_parameters(toy, params, error, match):
+    with pytest.raises(error, match=match):
+        _fit(DANN(**params), toy)
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epochs'"):
+        DANN(epochs=3)
+    with pytest.raises(TypeError, match="'alignment'"):
+        DANN(alignment=None)
+    with pytest.raises(TypeError, match="'gate'"):
+        SourceOnlyNet(gate=True)
+    with pytest.raises(ValueError, match="Invalid parameter"):
+        DANN().set_params(epochs=3)
+
+
+def test_signature_and_docstring_hold_every_parameter():
+    names = set(DANN().get_params())
+    assert {"match", "gate", "mu", "max_epochs", "module"} <= names
+    assert "alignment" not in names
+    for name in names:
+        assert f"    {name} : " in DANN.__doc__
+    assert repr(DANN(gate=True)) == "DANN(gate=True)"
+
+
+def test_early_stopping_goes_back_to_the_best_epoch(make_toy):
+    toy = make_toy(n_labeled=60)
+    net = DANN(
+        max_epochs=200, lr=0.05, early_stopping=True, n_iter_no_change=5, random_state=0
+    )
+    _fit(net, toy)
+    loss = net.history_["valid_loss"]
+    assert net.n_iter_ == len(loss) < 200
+    assert loss.argmin() == len(loss) - 1 - 5 or loss.argmin() < len(loss) - 5
+    few = _fit(DANN(max_epochs=2, random_state=0), make_toy(n_labeled=60))
+    assert "valid_loss" not in few.history_
+    many = _fit(DANN(max_epochs=2, random_state=0), make_toy(n_labeled=220))
+    assert "valid_loss" in many.history_
+
+
+def test_partial_fit_and_warm_start_go_on(toy):
+    whole = _fit(DANN(max_epochs=3, random_state=0), toy)
+    step = DANN(max_epochs=3, random_state=0)
+    for _ in range(3):
+        step.partial_fit(toy.X, toy.y, sample_domain=toy.domain)
+    assert step.n_iter_ == 3
+    assert_allclose(step.history_["mu"], whole.history_["mu"])
+    warm = DANN(max_epochs=2, warm_start=True, random_state=0)
+    first = _fit(warm, toy).predict_proba(toy.X)
+    second = _fit(warm, toy).predict_proba(toy.X)
+    assert warm.n_iter_ == 4
+    assert np.abs(first - second).max() > 1e-6
+    with pytest.raises(ValueError, match="among the classes"):
+        step.partial_fit(toy.X[:3], [7, 7, 7])
+    known = DANN(random_state=0)
+    known.partial_fit(toy.X, toy.y, sample_domain=toy.domain, classes=[0, 1, 7])
+    assert_array_equal(known.classes_, [0, 1, 7])
+    known.partial_fit(toy.X[:3], [7, 7, 7])
+    with pytest.raises(ValueError, match="classes must be None"):
+        DANNRegressor().partial_fit(toy.X[:3], [1.0, 2.0, 3.0], classes=[1])
+
+
+def test_same_seed_same_net_and_other_randomness_is_left_alone(toy):
+    state = torch.get_rng_state()
+    first, second = (_fit(DANN(max_epochs=2, random_state=3), toy) for _ in range(2))
+    assert torch.equal(state, torch.get_rng_state())
+    assert_array_equal(first.predict_proba(toy.X), second.predict_proba(toy.X))
+    other = _fit(DANN(max_epochs=2, random_state=4), toy)
+    assert np.abs(first.predict_proba(toy.X) - other.predict_proba(toy.X)).max() > 1e-6
+
+
+def test_weights_come_in_input_order(toy, rng):
+    net = DANN(gate=True, max_epochs=4, random_state=0)
+    first = _fit(clone(net), toy).sample_weight_
+    order = rng.permutation(len(toy.y))
+    again = clone(net).fit(toy.X[order], toy.y[order], sample_domain=toy.domain[order])
+    expected = np.zeros(len(toy.y))
+    expected[toy.domain > 0] = first
+    assert_allclose(again.sample_weight_, expected[order][toy.domain[order] > 0])
+
+
+def test_pickle(toy):
+    net = _fit(DANN(gate=True, max_epochs=2, random_state=0), toy)
+    again = pickle.loads(pickle.dumps(net))
+    assert_array_equal(net.predict_proba(toy.X), again.predict_proba(toy.X))
+    again.partial_fit(toy.X, toy.y, sample_domain=toy.domain)
+    assert again.n_iter_ == 3
+
+
+@pytest.mark.parametrize("options", [{"mixed_precision": True}, {"verbose": 1}])
+def test_options(toy, options, capsys):
+    net = _fit(DANN(max_epochs=12, lr=0.03, random_state=0, **options), toy)
+    assert net.score(toy.X, toy.y_true) > 0.7
+    assert ("train_loss" in capsys.readouterr().out) == ("verbose" in options)
+
+
+def test_callbacks_of_skorch_are_called(toy):
+    seen = []
+
+    class Record(Callback):
+        def on_epoch_begin(self, net, **kwargs):
+            seen.append("epoch")
+
+        def on_batch_end(self, net, loss=None, **kwargs):
+            seen.append(float(loss.detach()))
+
+    _fit(DANN(max_epochs=2, callbacks=[Record()], random_state=0), toy)
+    assert [entry == "epoch" for entry in seen] == [True, False, True, False]
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_in_a_pipeline_and_a_grid(toy, routed, request):
+    if routed:
+        request.getfixturevalue("routing")
+        pipe = make_pipeline(StandardScaler(), DANN(max_epochs=2, random_state=0))
+        grid = {"dann__mu": [0.0, 1.0], "dann__gate": [False, True]}
+        search = GridSearchCV(pipe, grid, cv=StratifiedTargetKFold(2))
+        search.fit(toy.X, toy.y, sample_domain=toy.domain)
+        assert search.best_score_ > 0
+    net = _fit(DANN(max_epochs=2, random_state=0), toy)
+    assert net.predict(toy.X).shape == (80,)
+
+
+@pytest.mark.slow
+def test_grid_in_parallel(toy, routing):
+    grid = {
+        "module__hidden_units": [(4,), (8, 4)],
+        "mu": [0.5, 1.0],
+        "gate": [False, True],
+        "lr": [1e-3, 1e-2],
+    }
+    net = DANN(max_epochs=2, random_state=0)
+    search = GridSearchCV(net, grid, cv=StratifiedTargetKFold(2), n_jobs=2)
+    search.fit(toy.X, toy.y, sample_domain=toy.domain)
+    assert len(search.cv_results_["params"]) == 16
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("score", [h_score, logme, leep])
+def test_transferability_scorers_read_the_features(toy, score):
+    source = toy.domain > 0
+    net = SourceOnlyNet(max_epochs=3, random_state=0)
+    net.fit(toy.X[source], toy.y[source])
+    target = (toy.domain < 0) & (toy.y >= 0)
+    response = "predict_proba" if score is leep else "features"
+    scorer = make_transferability_scorer(score, response=response)
+    assert np.isfinite(scorer(net, toy.X[target], toy.y[target]))
+
+
+def test_regression_is_in_the_unit_of_y(rng):
+    X = rng.uniform(-2, 2, size=(100, 1))
+    y = 500 + 100 * np.abs(X[:, 0])
+    domain = np.tile([1, -1], 50)
+    net = TransferNetRegressor(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
+    assert net.score(X, y) > 0.9
+    constant = TransferNetRegressor(max_epochs=2, random_state=0).fit(
+        X, np.full(100, 7.0)
+    )
+    assert np.abs(constant.predict(X) - 7).max() < 2
+
+
+def test_standardizing_can_be_left_out(toy):
+    net = _fit(TransferNetClassifier(max_epochs=1, standardize=False), toy)
+    assert net.shift_ == 0
+    assert net.scale_ == 1
+    net = _fit(DANN(max_epochs=1), toy)
+    assert_allclose(net.shift_, toy.X.mean(axis=0))
+    assert_allclose(net.scale_, toy.X.std(axis=0))
+
+
+def test_sources_without_target_labels_and_target_without_sources(toy):
+    y = np.where(toy.domain < 0, -1, toy.y)
+    for gate in (False, True):
+        net = _fit(DANN(gate=gate, max_epochs=2, random_state=0), toy, y=y)
+        assert "labeled_loss" not in net.history_
+        rows = toy.domain < 0
+        alone = DANN(gate=gate, max_epochs=2, random_state=0)
+        alone.fit(toy.X[rows], toy.y[rows], sample_domain=toy.domain[rows])
+        assert alone.sample_weight_.shape == (0,)
+        labeled = rows & (toy.y >= 0)
+        alone.fit(toy.X[labeled], toy.y[labeled])
+        assert "marginal_loss" not in alone.history_
