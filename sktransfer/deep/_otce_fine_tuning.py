@@ -134,7 +134,9 @@ def task_difference(plan, y_source, y_target, n_classes):
     return (joint * (joint.sum(1, keepdim=True).log() - joint.log())).sum()
 
 
-@inherit_parameters(but=("alignment", "gate", "label_input", "mu", "source_weight"))
+@inherit_parameters(
+    but=("alignment", "gate", "label_input", "max_weight", "mu", "source_weight")
+)
 class OTCEFineTuning(TransferNetClassifier):
     r"""Fine-tune a source net whose features were first fitted to the target's labels.
 
@@ -148,12 +150,14 @@ class OTCEFineTuning(TransferNetClassifier):
     source_epochs : int in [0, inf), default=None
         Epochs on the source rows. 0: ``module`` is an extractor that is trained
         already. None: ``max_epochs``.
-    otce_epochs : int in [0, inf), default=5
-        Epochs of step 1. 0: plain fine-tuning.
+    otce_epochs : int in [0, inf), default=1
+        Epochs of step 1, passes over the source rows. 0: plain fine-tuning. With few
+        labeled target rows many epochs fit their noise.
     reg : float in (0, inf), default=0.05
         Strength of the entropy term of the transport, relative to the mean cost.
-    keep_head : bool, default=True
-        Fine-tune the head of the source net too; False starts from a new head.
+    keep_head : bool, default=False
+        Fine-tune the head of the source net; False, as published, starts from a new
+        head.
 
     Attributes
     ----------
@@ -207,7 +211,7 @@ class OTCEFineTuning(TransferNetClassifier):
     >>> X = rng.normal(size=(120, 4))
     >>> domain = np.repeat([1, -1], [100, 20])
     >>> y = (X[:, 0] + X[:, 1] * (domain == 1) > 0).astype(int)
-    >>> net = OTCEFineTuning(max_epochs=20, lr=0.001, random_state=0)
+    >>> net = OTCEFineTuning(otce_epochs=5, max_epochs=20, random_state=0)
     >>> path = net.fit(X, y, sample_domain=domain).task_difference_path_
     >>> bool(path[-1] < path[0])
     True
@@ -226,9 +230,9 @@ class OTCEFineTuning(TransferNetClassifier):
         module=None,
         *,
         source_epochs=None,
-        otce_epochs=5,
+        otce_epochs=1,
         reg=0.05,
-        keep_head=True,
+        keep_head=False,
         **params,
     ):
         super().__init__(module, **params)

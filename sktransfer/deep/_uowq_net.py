@@ -91,7 +91,7 @@ class _SourceWeights(Alignment):
         fits = [*self.sources, *self.folds]
         found = row_differences(predictor, state, fits, x, y, self.fisher)
         predictor.train(training)
-        found = found.double().cpu().numpy()
+        found = found.cpu().double().numpy()
         P = found[:, :, : len(self.sources)].reshape(-1, len(self.sources))
         d = self._count(predictor, found[:, :, len(self.sources) :])
         result = solve_uowq(
@@ -185,7 +185,9 @@ def _tangent(predictor, state, fits, x, y, expected):
     return moves.gather(1, y[:, None, None].expand(-1, 1, len(fits)))
 
 
-@inherit_parameters(but=("alignment", "gate", "label_input", "mu", "source_weight"))
+@inherit_parameters(
+    but=("alignment", "gate", "label_input", "max_weight", "mu", "source_weight")
+)
 class UOWQNet(TransferNetClassifier):
     r"""Fit a net to target rows and optimally weighted source rows.
 

@@ -111,7 +111,12 @@ def test_without_step_1_it_is_plain_fine_tuning():
     X, y, domain = _problem()
     extractor, head = MLP(4, hidden_units=(8, 5)).double(), nn.Linear(5, 2).double()
     net = _net(
-        module=extractor, head=head, otce_epochs=0, batch_size=200, standardize=False
+        module=extractor,
+        head=head,
+        otce_epochs=0,
+        batch_size=200,
+        standardize=False,
+        keep_head=True,
     ).fit(X, y, sample_domain=domain)
     reference = copy.deepcopy(nn.Sequential(extractor, head))
     for own in domain > 0, domain < 0:
@@ -130,7 +135,10 @@ def test_without_step_1_it_is_plain_fine_tuning():
 def test_step_1_changes_the_extractor_alone():
     X, y, domain = _problem()
     module, head = MLP(4, hidden_units=(8, 5)), nn.Linear(5, 2)
-    net = _net(module=module, head=head, source_epochs=0, max_epochs=1)
+    net = _net(
+        module=module, head=head, source_epochs=0, otce_epochs=2, keep_head=True,
+        max_epochs=1,
+    )  # fmt: skip
     net.set_params(lr=1e-9).fit(X, y, sample_domain=domain)
     assert_allclose(net.module_.head.weight.detach(), head.weight.detach(), atol=1e-6)
     net.set_params(source_epochs=5, lr=0.01, otce_epochs=0, keep_head=False)
