@@ -75,19 +75,18 @@ class DomainCritic(nn.Module):
         there are labeled target rows, as pairs with their labels. ``reversal`` tells
         for both how strongly the gradient of the features is reversed.
         """
-        rows, labels = [source, target], [None, None]
+        terms = [((source, target), None)]
         if self.labels and len(labeled):
-            rows += [source, labeled]
-            labels += [y_source, y_labeled]
-        strengths = [s for s in reversal for _ in range(2)]
-        features = torch.cat(
-            [reverse_gradient(x, s) for x, s in zip(rows, strengths, strict=False)]
-        )
-        code = None
-        if self.labels:
-            codes = [self.code(y, x) for y, x in zip(labels, rows, strict=True)]
-            code = torch.cat(codes)
-        return torch.split(self(features, code), [len(x) for x in rows])
+            terms.append(((source, labeled), torch.cat([y_source, y_labeled])))
+        features, codes = [], []
+        for (parts, y), strength in zip(terms, reversal, strict=False):
+            rows = torch.cat(parts)
+            features.append(reverse_gradient(rows, strength))
+            if self.labels:
+                codes.append(self.code(y, rows))
+        code = torch.cat(codes) if self.labels else None
+        logits = self(torch.cat(features), code)
+        return torch.split(logits, [len(part) for parts, _ in terms for part in parts])
 
     @staticmethod
     def losses(logits, source_weight=None):

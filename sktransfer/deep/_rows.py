@@ -87,15 +87,10 @@ class DomainRows(torch.utils.data.Dataset):
 
     def __iter__(self):
         source, labeled, target = (self._positions(size) for size in self.sizes)
-        offsets = self.sizes[0], self.sizes[0] + self.sizes[1]
-        for i in range(self.n_batches):
-            rows = torch.cat(
-                [source[i], labeled[i] + offsets[0], target[i] + offsets[1]]
-            )
-            yield Batch(
-                self.x[rows], self.y_source[source[i]], self.y_labeled[labeled[i]],
-                source[i],
-            )  # fmt: skip
+        n_source, n_labeled, _ = self.sizes
+        rows = torch.cat([source, labeled + n_source, target + n_source + n_labeled], 1)
+        for of_batch, i, j in zip(rows, source, labeled, strict=True):
+            yield Batch(self.x[of_batch], self.y_source[i], self.y_labeled[j], i)
 
     def _positions(self, size):
         """Return shuffled positions, shape (n_batches, rows of a batch)."""
