@@ -100,12 +100,14 @@ COMPARISON = Experiment(
     ),
     cells=lambda quick: grid(quick, 5),
     run=compare,
+    version=2,
 )
 HALF = Experiment(
     name="uowq-half",
     setting="As above; UOWQ with all source rows and with half of each source.",
     cells=lambda quick: grid(quick, 5),
     run=halve,
+    version=2,
 )
 
 
