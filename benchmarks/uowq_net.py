@@ -133,7 +133,7 @@ def measure(folder, name, n_seeds, methods, *, shuffled=False):
             seconds[j] += spent
             if hasattr(net, "source_weights_"):
                 weights.setdefault((i, method), []).append(net.source_weights_)
-            if hasattr(net, "task_difference_path_"):
+            if getattr(net, "otce_epochs", 0):
                 paths.setdefault(method, []).append(net.task_difference_path_)
     title = f"{name}, shuffled labels in the first source" if shuffled else name
     print(f"\n### {title}\n")
