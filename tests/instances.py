@@ -14,6 +14,24 @@ from sklearn.svm import LinearSVC
 from sklearn.utils import get_tags
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
+from sktransfer.deep import (
+    ADDA,
+    DAN,
+    DANN,
+    DATN,
+    GTA,
+    PADA,
+    DANNRegressor,
+    DANRegressor,
+    DeepCORAL,
+    DeepCORALRegressor,
+    SourceOnlyNet,
+    SourceOnlyNetRegressor,
+    TargetOnlyNet,
+    TargetOnlyNetRegressor,
+    TransferNetClassifier,
+    TransferNetRegressor,
+)
 from sktransfer.feature import SSTCA, TCA
 from sktransfer.hypothesis import (
     AdaptiveGP,
@@ -37,6 +55,10 @@ from sktransfer.multisource import (
     UOWQMultiTask,
 )
 from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
+
+#: a net for classes, and one for real labels, need few epochs at this rate
+_CLASSES = {"max_epochs": 5, "lr": 0.05, "batch_size": 64, "random_state": 0}
+_REALS = _CLASSES | {"max_epochs": 10}
 
 #: estimators that know no domains: scikit-learn's checks alone
 PLAIN_ESTIMATORS = [OTCERegressor()]
@@ -98,6 +120,30 @@ ESTIMATORS = [
     SingleBestSource(Ridge()),
     SourceSelector(Pooled(LogisticRegression())),
     SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
+    TransferNetClassifier(**_CLASSES),
+    TransferNetRegressor(gate=True, **_REALS),
+    SourceOnlyNet(**_CLASSES),
+    SourceOnlyNetRegressor(**_REALS),
+    TargetOnlyNet(**_CLASSES),
+    TargetOnlyNetRegressor(**_REALS),
+    DANN(gate=True, **_CLASSES),
+    DANNRegressor(**_REALS),
+    DAN(**_CLASSES),
+    DANRegressor(gate=True, **_REALS),
+    DeepCORAL(gate=True, **_CLASSES),
+    DeepCORALRegressor(**_REALS),
+    ADDA(**_CLASSES | {"max_epochs": 12}),
+    PADA(gate=True, **_CLASSES),
+    GTA(**_CLASSES),
+    DATN(
+        n_components=6,
+        source_hidden=(),
+        target_hidden=(),
+        pretrain_iter=15,
+        max_iter=3,
+        learning_rate=0.1,
+        random_state=0,
+    ),
 ]
 
 _NO_ITERATION = {

@@ -41,7 +41,8 @@ class DiscriminativeAlignment(Alignment):
     def __init__(self, pretraining=0.5):
         super().__init__()
         self.pretraining = pretraining
-        self.adapting = False
+        # part of the state: going back to an earlier epoch goes back in this, too
+        self.register_buffer("adapting", torch.tensor(False))
 
     def build(self, sizes, net):
         """Make room for the target's extractor."""
@@ -49,9 +50,10 @@ class DiscriminativeAlignment(Alignment):
 
     def begin_epoch(self, net, rows, progress):
         """Give the target its extractor when pretraining is over."""
-        if not self.adapting and progress >= self.pretraining:
+        over = progress >= self.pretraining and len(rows.x_target)
+        if over and not self.adapting:
             self.extractor.load_state_dict(net.extractor.state_dict())
-            self.adapting = True
+            self.adapting.fill_(True)
 
     def encode(self, net, batch):
         """Map the source by its extractor and the target by the other."""

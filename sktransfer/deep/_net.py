@@ -526,12 +526,13 @@ def _find_device(device):
 
 
 def _as_columns(history):
-    """Return the losses of each epoch by name."""
+    """Return the losses of each epoch by name; NaN where an epoch lacks one."""
     hidden = {"batches", "epoch", "dur"}
-    names = [n for n in history[-1] if n not in hidden and not n.endswith("_best")]
+    names = dict.fromkeys(name for epoch in history for name in epoch)
     return {
-        name.removeprefix("train_"): np.array([epoch.get(name) for epoch in history])
+        name.removeprefix("train_"): np.array([e.get(name, np.nan) for e in history])
         for name in names
+        if name not in hidden and not name.endswith("_best")
     }
 
 

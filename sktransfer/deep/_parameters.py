@@ -103,7 +103,8 @@ def inherit_parameters(*, but=()):
 
         __init__.__signature__ = _merged_signature(cls, but)
         cls.__init__ = __init__
-        cls.__doc__ = _complete_docstring(cls, list(__init__.__signature__.parameters))
+        names = [*__init__.__signature__.parameters, "module_params"]
+        cls.__doc__ = _complete_docstring(cls, names)
         return cls
 
     return decorate
@@ -113,15 +114,17 @@ def _merged_signature(cls, but):
     """Merge the signatures of the classes that hand keywords on to each other."""
     merged = {}
     for base in cls.__mro__:
-        if "__init__" not in vars(base):
+        if "__init__" not in vars(base) or base is object:
             continue
         own = inspect.signature(vars(base)["__init__"]).parameters
         rest = [name for name, p in own.items() if p.kind is p.VAR_KEYWORD]
         merged |= {name: p for name, p in own.items() if name not in merged}
-        if not rest or rest[0] == "module_params":  # the end of the chain
+        if not rest:
             break
-        del merged[rest[0]]
-    kept = [p for p in merged.values() if p.name not in but]
+    # prefixed arguments have no names of their own, so the signature leaves them out
+    kept = [
+        p for p in merged.values() if p.name not in but and p.kind is not p.VAR_KEYWORD
+    ]
     return inspect.Signature(sorted(kept, key=lambda p: p.kind))
 
 

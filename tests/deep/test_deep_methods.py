@@ -103,6 +103,23 @@ def test_adda_without_a_gate_leaves_the_source_extractor_alone(toy):
     assert np.abs(features[0] - features[1]).max() < 1e-12
 
 
+def test_adda_goes_back_to_an_epoch_before_the_second_extractor(make_toy):
+    """The best epoch may lie in pretraining; its target extractor is the first."""
+    toy = make_toy(n_labeled=60)
+    net = ADDA(
+        max_epochs=40, lr=0.1, pretraining=0.3, early_stopping=True, n_iter_no_change=30,
+        mu=50.0, random_state=0,
+    )  # fmt: skip
+    net.fit(toy.X, toy.y, sample_domain=toy.domain)
+    assert net.history_["valid_loss"].argmin() < 12  # adaptation is made to hurt
+    assert np.isnan(net.history_["fool_loss"][:12]).all()
+    assert net.score(toy.X, toy.y_true) > 0.7
+    np.testing.assert_array_equal(
+        net.transform(toy.X),
+        net.transform(toy.X, sample_domain=np.ones(len(toy.X), int)),
+    )
+
+
 def test_pada_weighs_down_the_class_that_the_target_lacks(rng):
     y = np.r_[np.repeat([0, 1, 2], 40), np.full(60, -1)]
     center = np.r_[np.repeat([0, 4, 8], 40), np.repeat([0, 4], 30)]
