@@ -25,12 +25,14 @@ from sktransfer.deep import (
     DANRegressor,
     DeepCORAL,
     DeepCORALRegressor,
+    OTCEFineTuning,
     SourceOnlyNet,
     SourceOnlyNetRegressor,
     TargetOnlyNet,
     TargetOnlyNetRegressor,
     TransferNetClassifier,
     TransferNetRegressor,
+    UOWQNet,
 )
 from sktransfer.feature import SSTCA, TCA
 from sktransfer.hypothesis import (
@@ -135,6 +137,17 @@ ESTIMATORS = [
     ADDA(**_CLASSES | {"max_epochs": 12}),
     PADA(gate=True, **_CLASSES),
     GTA(**_CLASSES),
+    UOWQNet(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
+    UOWQNet(
+        max_epochs=3,
+        lr=0.02,
+        trainable="adapter",
+        warmup=0.0,
+        fisher="expected",
+        noise_correction=True,
+        random_state=0,
+    ),
+    OTCEFineTuning(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
     DATN(
         n_components=6,
         source_hidden=(),

@@ -613,8 +613,8 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
         known = np.isin(labels, self.classes_)
         if not known.all():
             raise ValueError(
-                f"y holds the class {labels[~known].tolist()[0]!r}, which is not among the "
-                f"classes {self.classes_.tolist()} that the net was set up for."
+                f"y holds the class {labels[~known].tolist()[0]!r}, which is not among "
+                f"the classes {self.classes_.tolist()} that the net was set up for."
             )
         return np.searchsorted(self.classes_, labels)
 
