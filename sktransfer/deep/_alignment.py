@@ -37,7 +37,16 @@ class Sizes:
 
 
 class Encoded(NamedTuple):
-    """Features, shape (n, n_features), and outputs of a batch, part by part."""
+    """Features and outputs of a batch, part by part.
+
+    Parameters
+    ----------
+    source, labeled, target : tensor of shape (n, n_features)
+        Features of the source rows, of the labeled target rows, and of the target
+        rows whose labels are not looked at.
+    out_source, out_labeled, out_target : tensor of shape (n, n_outputs)
+        Outputs of the head for the same rows.
+    """
 
     source: torch.Tensor
     labeled: torch.Tensor
@@ -78,6 +87,9 @@ class Alignment(nn.Module):
 
     needs_critic: ClassVar[bool] = False
     adversarial: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def build(self, sizes: Sizes, net: Any) -> None:
         """Make the modules; ``net`` holds ``extractor`` and ``head``."""

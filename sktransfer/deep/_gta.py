@@ -156,8 +156,10 @@ class GTA(TransferNetClassifier):
 
     Parameters
     ----------
-    alpha, beta : float in [0, inf), default=0.1
-        Weights of both terms.
+    alpha : float in [0, inf), default=0.1
+        Weight of the class of rows generated from source features.
+    beta : float in [0, inf), default=0.1
+        Weight of the realness of rows generated from target features.
     n_noise : int in [1, inf), default=16
         Length of the noise z.
     hidden_units : int in [1, inf), default=64
