@@ -74,7 +74,7 @@ def text(estimate, form="+.3f"):
 def positive(estimate):
     """Is the mean positive? "not settled" where the interval includes zero."""
     _, low, high = estimate
-    return "yes" if low > 0 else "no" if high < 0 else "not settled"
+    return "yes" if low > 0 else "no" if high <= 0 else "not settled"
 
 
 def together(answers):
