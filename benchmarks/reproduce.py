@@ -189,7 +189,9 @@ def parse():
     parser.add_argument("--cache", type=Path, default=Path("reproduction-cells"))
     parser.add_argument("--out", type=Path, default=Path("docs/reproduction.md"))
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of claims")
-    parser.add_argument("--gate", type=Path, help="file of benchmarks/gate.py")
+    parser.add_argument(
+        "--gate", nargs="+", type=Path, default=[], help="files of benchmarks/gate.py"
+    )
     parser.add_argument("--quick", action="store_true", help="few cells")
     args = parser.parse_args()
     if not args.data.is_dir():
@@ -199,8 +201,8 @@ def parse():
 
 def main():
     args = parse()
-    if args.gate:
-        import_module("reproduction.gate").take(args.gate)
+    for path in args.gate:
+        import_module("reproduction.gate").take(path)
     groups = {}
     for claim in chosen_claims(args.only):
         groups.setdefault(claim.experiment.name, []).append(claim)
