@@ -194,8 +194,9 @@ def with_labels(frame):
     levels = ", ".join(
         f"{level:g}" for level in sorted(frame["labeled share"].unique())
     )
+    over = ", mean over the methods" if frame["method"].nunique() > 1 else ""
     return Outcome(
-        f"NTG at labeled share = {levels}, mean over the methods. " + ". ".join(parts),
+        f"NTG at labeled share = {levels}{over}. " + ". ".join(parts),
         together(answers),
     )
 
