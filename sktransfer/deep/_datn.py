@@ -605,7 +605,7 @@ class DATN(
         Number of pairs that were used.
     history_ : dict of str to ndarray
         Unweighted losses of each pass, averaged over its steps, and the objective.
-        Those of the initialization begin with "source_" or "target_".
+        Those of the initialization begin with ``source_`` or ``target_``.
     n_iter_ : int
         Iterations of the descent; without source rows those of the initialization.
     source_module_ : Module or None
