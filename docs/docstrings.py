@@ -2,6 +2,8 @@
 
 import re
 
+from pages_from_code import link_arxiv
+
 #: a word that ends in an underscore, which reStructuredText takes for a link
 _LEARNED = re.compile(r"(?<![\w`*\\.:<\"])([A-Za-z]\w+_)(?=[\s,.;)]|$)")
 
@@ -28,8 +30,14 @@ def escape_learned_names(app, what, name, obj, options, lines):
             lines[k] = _LEARNED.sub(lambda match: match[1][:-1] + r"\_", line)
 
 
+def link_references(app, what, name, obj, options, lines):
+    """Make links of arXiv numbers, which are plain text for ``help``."""
+    lines[:] = [link_arxiv(line) for line in lines]
+
+
 def setup(app):
     """Run before and after numpydoc, whose priority is 500."""
     app.connect("autodoc-process-docstring", join_continued_lines, priority=400)
+    app.connect("autodoc-process-docstring", link_references, priority=400)
     app.connect("autodoc-process-docstring", escape_learned_names, priority=600)
     return {"parallel_read_safe": True}

@@ -197,7 +197,12 @@ def _cited(doc):
     entries = re.split(r"^\.\. \[\d+\] ", text, flags=re.M)
     entries = entries[1:] if len(entries) > 1 else re.split(r"\n\n", text)
     for entry in entries:
-        yield " ".join(entry.split())
+        yield link_arxiv(" ".join(entry.split()))
+
+
+def link_arxiv(text):
+    """Return text in which plain arXiv numbers are links."""
+    return re.sub(r"\barXiv:(\d{4}\.\d{4,5})", r":arxiv:`\1`", text)
 
 
 def _identifier(text):

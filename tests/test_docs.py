@@ -87,6 +87,7 @@ def test_references_are_found_and_merged(code):
     assert ":func:`~sktransfer.metrics.negative_transfer_gap`" in gap
     (tca,) = (users for t, users in references.items() if "10.1109/TNN.2010" in t)
     assert ":class:`~sktransfer.feature.TCA`" in tca and len(tca) > 1
+    assert not [text for text in references if "arXiv:" in text]  # all are links
 
 
 def _resolve(target):
