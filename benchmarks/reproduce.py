@@ -17,6 +17,7 @@ import platform
 import sys
 import time
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,9 @@ def read_cells(cache, experiment, cells):
     for cell in cells:
         record = json.loads(cell_file(cache, experiment, cell).read_text())
         lines += [{**cell, **found} for found in record["found"]]
-        seconds += record["seconds"]
+        # a fit that was taken over took its time elsewhere
+        elsewhere = sum(found.get("seconds") or 0.0 for found in record["found"])
+        seconds += max(record["seconds"], elsewhere)
     return pd.DataFrame(lines), seconds
 
 
@@ -143,12 +146,23 @@ def run_experiment(experiment, cache, folder, quick):
 # --- table --------------------------------------------------------------------------
 
 
-def write(rows, runs, args):
+def count(answers):
+    """Say how many claims hold."""
+    kinds = ("yes", "in part", "not settled", "no")
+    numbers = dict.fromkeys(kinds, 0)
+    for answer in answers:
+        numbers[next(kind for kind in kinds if answer.startswith(kind))] += 1
+    listed = ", ".join(f"{kind} {number}" for kind, number in numbers.items())
+    return f"Of {len(answers)} claims: {listed}."
+
+
+def write(rows, answers, runs, args):
     """Lay out the table and what was run."""
     parts = [
         "# Do the claims of the papers hold here?",
         "Made by",
-        f"    python benchmarks/reproduce.py --data DIR{' --quick' * args.quick}",
+        f"    python benchmarks/reproduce.py --data DIR{' --quick' * args.quick}"
+        f"{' --gate FILE ...' * bool(args.gate)}",
         "Each row is a claim, the paper's own figure, and ours with a 95 % interval: a "
         "t interval over the seeds unless the setting says otherwise. A claim holds "
         '("yes") if the interval says so, it does not ("no") if the interval says the '
@@ -156,13 +170,14 @@ def write(rows, runs, args):
         "smaller than the papers': linear models and shallow networks on small data, "
         'so a "no" says that the claim does not carry over to this setting, not that '
         "the paper's own figure is wrong.",
+        count(answers),
         "| claim | paper | figure in the paper | our figure | holds? |\n"
         "|---|---|---|---|---|\n" + "\n".join(rows),
         "## Settings",
         *(describe(*run) for run in runs),
         f"sktransfer {sktransfer.__version__}, Python {platform.python_version()}, "
         f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-learn "
-        f"{sklearn.__version__}; one thread.",
+        f"{sklearn.__version__}, torch {version('torch')}; one thread.",
     ]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("\n\n".join(parts) + "\n")
@@ -206,7 +221,7 @@ def main():
     groups = {}
     for claim in chosen_claims(args.only):
         groups.setdefault(claim.experiment.name, []).append(claim)
-    rows, runs = [], []
+    rows, answers, runs = [], [], []
     for claims in groups.values():
         experiment = claims[0].experiment
         frame, seconds, cells = run_experiment(
@@ -216,8 +231,9 @@ def main():
         for claim in claims:
             outcome = claim.conclude(frame)
             rows.append(row_of(claim, outcome))
+            answers.append(outcome.holds)
             print(f"\n{claim.name}: {outcome.holds}\n  {outcome.ours}", flush=True)
-    write(rows, runs, args)
+    write(rows, answers, runs, args)
     print(f"\nTable: {args.out}")
 
 

@@ -55,6 +55,7 @@ def test_a_stopped_run_goes_on(modules, tmp_path, monkeypatch, capsys):
     (row,) = (line for line in table.splitlines() if "nobody" in line)
     assert row.startswith(r"| is \| large | nobody | 1 | -8.500 [-10.554, -6.446] | no")
     assert "Seeds 0 to 3, 4 cells" in table
+    assert "Of 1 claims: yes 0, in part 0, not settled 0, no 1." in table
     record = json.loads(next(tmp_path.rglob("*.json")).read_text())
     assert set(record) == {"cell", "found", "seconds"}
 
