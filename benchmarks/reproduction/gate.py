@@ -103,10 +103,10 @@ GATES = Experiment(
         "benchmarks/gate.py at ε = 0.7 as in table 2, with 10 and with 30 % of the "
         "target labeled, averaged: scikit-learn's digits in two halves, MNIST to USPS, "
         "and Caltech to Amazon with SURF features; perceptrons of two layers, 30 "
-        "epochs, the same for all methods. The target alone is the net without gate, as in the paper: labeled "
-        "target rows play the source. Intervals are t intervals over the draws of all "
-        "sets (five of the digits, fewer of the others). Published figures "
-        "are those of a ResNet."
+        "epochs, the same for all methods. The target alone is the net without gate, "
+        "as in the paper: labeled target rows play the source. Intervals are t "
+        "intervals over the draws of all sets (five of the digits, three of the "
+        "others). Published figures are those of a ResNet."
     ),
     cells=cells_of(tuple(SEEDS), tuple(benchmark.METHODS), (0, 1), (0.7,), (0.1, 0.3)),
     run=run,
