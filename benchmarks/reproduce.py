@@ -201,7 +201,7 @@ def describe(experiment, claims, seconds, cells):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")
-    parser.add_argument("--cache", type=Path, default=Path("reproduction-cells"))
+    parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/cells"))
     parser.add_argument("--out", type=Path, default=Path("docs/reproduction.md"))
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of claims")
     parser.add_argument(
