@@ -306,9 +306,7 @@ class TransferMixin:
         inherited = {f.name: getattr(tags, f.name) for f in fields(tags)}
         return _TagsWithTransfer(**inherited)
 
-    def _validate_domains(
-        self, X, y, sample_domain, *, skip_check_X=False, reset=True
-    ):
+    def _validate_domains(self, X, y, sample_domain, *, skip_check_X=False, reset=True):
         """Check the input of ``fit`` against the contract and the tags."""
         tags = get_tags(self)
         if y is None and tags.target_tags.required:

@@ -98,20 +98,6 @@ class DAN(_MeanDiscrepancy, TransferNetClassifier):
     factor : float in (1, inf), default=2.0
         Ratio of neighboring widths.
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
-
     See Also
     --------
     DANRegressor : The same for regression.
@@ -151,18 +137,6 @@ class DANRegressor(_MeanDiscrepancy, TransferNetRegressor):
         Number of Gaussian kernels.
     factor : float in (1, inf), default=2.0
         Ratio of neighboring widths.
-
-    Attributes
-    ----------
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
 
     See Also
     --------

@@ -95,20 +95,6 @@ class DANN(_Adversarial, TransferNetClassifier):
         alone, those of pairs of features and labels, both or none. Without labels in
         the discriminator there is only the first.
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
-
     See Also
     --------
     DANNRegressor : The same for regression.
@@ -154,18 +140,6 @@ class DANNRegressor(_Adversarial, TransferNetRegressor):
         Which terms of the discriminator's loss reach the features: those of the
         features alone, those of pairs of features and labels, both or none. Without
         labels in the discriminator there is only the first.
-
-    Attributes
-    ----------
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
 
     See Also
     --------

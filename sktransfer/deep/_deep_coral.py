@@ -81,20 +81,6 @@ class DeepCORAL(_Covariances, TransferNetClassifier):
     layers : {"output", "features", "both"}, default="output"
         Where the covariances are to agree.
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
-
     See Also
     --------
     DeepCORALRegressor : The same for regression.
@@ -131,18 +117,6 @@ class DeepCORALRegressor(_Covariances, TransferNetRegressor):
     ----------
     layers : {"output", "features", "both"}, default="output"
         Where the covariances are to agree.
-
-    Attributes
-    ----------
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
 
     See Also
     --------

@@ -165,20 +165,6 @@ class GTA(TransferNetClassifier):
     hidden_units : int in [1, inf), default=64
         Width of the layers of generator and judge.
 
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
-
     See Also
     --------
     DANN : A discriminator of features.

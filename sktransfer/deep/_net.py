@@ -109,6 +109,22 @@ class TransferNet(
         also for rows in another order.
     **module_params : dict
         Arguments of module and optimizer: ``module__NAME``, ``optimizer__NAME``.
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.
+    history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.
+    net_ : NeuralNet
+        The skorch net that trained.
+    n_iter_ : int
+        Number of epochs.
+    n_features_in_ : int
+        Number of features (of channels for images) seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -264,26 +280,25 @@ class TransferNet(
         cuda = [device] if device.type == "cuda" else []
         data, validation = self._hold_out(data, seed)
         if not warm:
-            self._prepare(data, device)
+            self._prepare(data, device.type)
             self._learn_labels(data, classes)
         with torch.random.fork_rng(devices=cuda):
             torch.manual_seed(seed)
-            rows, order = self._to_device(data, validation)
+            rows, order = self._to_device(data, validation, device)
             if not warm:
-                self.net_ = self._make_trainer(rows)
+                self.net_ = self._make_trainer(rows, str(device))
             trainer = self.net_
             # as everywhere in skorch, Ctrl-C ends the training and keeps the net
             trainer.partial_fit(rows, None, epochs=n_epochs)
-        self.module_ = trainer.base_module.eval()
+        self.module_.eval()
         self.history_ = _as_columns(trainer.history)
         self.n_iter_ = len(trainer.history)
         self.sample_weight_ = self._source_weights(rows, order, data)
 
-    def _prepare(self, data, device):
+    def _prepare(self, data, kind):
         """Learn classes, scales and dtype from the rows of a first fit."""
-        self.device_ = str(device)
         double = self.dtype == "float64" or (
-            self.dtype == "auto" and device.type == "cpu" and data.X.dtype == np.float64
+            self.dtype == "auto" and kind == "cpu" and data.X.dtype == np.float64
         )
         self.dtype_ = np.dtype(np.float64 if double else np.float32).name
         self.row_shape_ = data.X.shape[1:]
@@ -327,7 +342,7 @@ class TransferNet(
         """Mask of the rows from which rows for early stopping are held out."""
         return data.is_labeled_target
 
-    def _to_device(self, data, validation):
+    def _to_device(self, data, validation, device):
         """Return the rows on the device, and where they are in the input."""
         source, labeled, target = self._roles(data)
         parts, order = [], []
@@ -335,23 +350,25 @@ class TransferNet(
             rows = np.flatnonzero(mask)
             y = self._encode(data.labels(mask)) if with_labels else np.zeros(len(rows))
             found = canonical_order(data.X[rows], y)
-            parts += [self._tensor(data.X[rows[found]]), torch.as_tensor(y[found])]
+            parts += [
+                self._tensor(data.X[rows[found]], device),
+                torch.as_tensor(y[found]),
+            ]
             order.append(rows[found])
         ids = np.searchsorted(data.sources, data.sample_domain[order[0]])
-        device = torch.device(self.device_)
         parts = [part.to(device) for part in parts]
         batch = DomainRows(*parts[:5], torch.as_tensor(ids).to(device), self.batch_size)
         if validation.any():
             y = self._encode(data.labels(validation))
             y = torch.as_tensor(y).to(device)
-            batch.validation = [(self._tensor(data.X[validation]), y)]
+            batch.validation = [(self._tensor(data.X[validation], device), y)]
         return batch, order[0]
 
-    def _tensor(self, X):
+    def _tensor(self, X, device):
         X = ((X - self.shift_) / self.scale_).astype(self.dtype_, copy=False)
-        return torch.as_tensor(np.ascontiguousarray(X)).to(self.device_)
+        return torch.as_tensor(np.ascontiguousarray(X)).to(device)
 
-    def _make_trainer(self, rows):
+    def _make_trainer(self, rows, device):
         module = self._make_module(rows).to(getattr(torch, self.dtype_))
         callbacks = [*(self.callbacks or [])]
         if rows.validation:
@@ -374,7 +391,7 @@ class TransferNet(
             callbacks=callbacks,
             train_split=None,
             verbose=int(self.verbose),
-            device=self.device_,
+            device=device,
             compile=self.compile,
             mixed_precision=self.mixed_precision,
             **optimizer,
@@ -462,9 +479,14 @@ class TransferNet(
 
     # -- prediction ------------------------------------------------------------
 
+    @property
+    def module_(self):
+        """The trained torch module, with ``extractor``, ``head`` and further parts."""
+        return self.net_.base_module
+
     def _infer(self, X):
         """Return features and outputs of target rows as arrays."""
-        x, module = self._tensor(X), self.module_
+        x, module = self._tensor(X, self.net_.device), self.module_
         with torch.no_grad():
             chunks = [module.predict(part) for part in x.split(_ROWS_AT_ONCE)]
         return (torch.cat(part).cpu().numpy() for part in zip(*chunks, strict=True))
@@ -472,7 +494,7 @@ class TransferNet(
     def _transform(self, X, source):
         features, _ = self._infer(X)
         if source.any():
-            x = self._tensor(X[source])
+            x = self._tensor(X[source], self.net_.device)
             with torch.no_grad():
                 chunks = [self.module_.extractor(p) for p in x.split(_ROWS_AT_ONCE)]
             features[source] = torch.cat(chunks).cpu().numpy()
@@ -556,22 +578,6 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     ----------
     classes_ : ndarray of shape (n_classes,)
         Class labels.
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_ : Module
-        The trained torch module, with ``extractor``, ``head``, ``alignment`` and
-        ``critic``.
-    net_ : NeuralNet
-        The skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
-    n_features_in_ : int
-        Number of features (of channels for images) seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if all are strings.
 
     See Also
     --------
@@ -683,25 +689,6 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
 
     As :class:`TransferNetClassifier` with the squared error; labels are scaled to
     mean 0 and variance 1 over the rows that the net learns from.
-
-    Attributes
-    ----------
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_ : Module
-        The trained torch module, with ``extractor``, ``head``, ``alignment`` and
-        ``critic``.
-    net_ : NeuralNet
-        The skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
-    n_features_in_ : int
-        Number of features (of channels for images) seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if all are strings.
 
     See Also
     --------

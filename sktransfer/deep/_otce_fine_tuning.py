@@ -241,9 +241,9 @@ class OTCEFineTuning(TransferNetClassifier):
         self.reg = reg
         self.keep_head = keep_head
 
-    def _to_device(self, data, validation):
+    def _to_device(self, data, validation, device):
         """Return the labeled target rows, which remember the rows of all domains."""
-        rows, order = super()._to_device(data, validation)
+        rows, order = super()._to_device(data, validation, device)
         if not data.n_source:
             return rows, order
         n_source, n = rows.sizes[:2]
@@ -252,8 +252,8 @@ class OTCEFineTuning(TransferNetClassifier):
         tuning.validation, tuning.all_rows = rows.validation, rows
         return tuning, order
 
-    def _make_trainer(self, rows):
-        trainer = super()._make_trainer(rows)
+    def _make_trainer(self, rows, device):
+        trainer = super()._make_trainer(rows, device)
         self.task_difference_path_ = np.zeros(0)
         if hasattr(rows, "all_rows"):
             self._pretrain(trainer.base_module, rows.all_rows)

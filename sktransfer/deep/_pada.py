@@ -62,17 +62,6 @@ class PADA(TransferNetClassifier):
     ----------
     class_weight_ : ndarray of shape (n_classes,)
         Final weights of the classes, in [0, 1].
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    module_, net_ : Module, NeuralNet
-        The trained torch module and the skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
 
     See Also
     --------

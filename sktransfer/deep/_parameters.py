@@ -8,11 +8,8 @@ from typing import Any
 __all__ = ["ModuleParametersMixin", "inherit_parameters"]
 
 _PREFIXES = "module__", "optimizer__"
-_PARAMETERS = re.compile(
-    r"\n    Parameters\n    -+\n(?P<body>.*?)(?=\n\n    [A-Z][\w ]+\n    ---|\Z)",
-    re.DOTALL,
-)
-_ANY_SECTION = re.compile(r"\n\n    [A-Z][\w ]+\n    ---")
+_SECTION = r"\n\n    {}\n    ---+\n(?P<body>.*?)(?=\n\n    [A-Z][\w ]+\n    ---|\Z)"
+_LATER_SECTION = re.compile(r"\n\n    (?!Parameters)[A-Z][\w ]+\n    ---")
 _ENTRY = re.compile(r"(?m)^    (?=\S)")
 
 
@@ -76,8 +73,8 @@ def inherit_parameters(*, but=()):
     """Give a net the parameters of its bases: in its signature and its docstring.
 
     The class takes ``**params`` and hands them on; its docstring describes its own
-    parameters. Both are completed here, so that ``help`` shows every parameter and
-    scikit-learn's introspection finds it.
+    parameters and attributes. Both are completed here, so that ``help`` shows all of
+    them and scikit-learn's introspection finds every parameter.
 
     Parameters
     ----------
@@ -104,7 +101,8 @@ def inherit_parameters(*, but=()):
         __init__.__signature__ = _merged_signature(cls, but)
         cls.__init__ = __init__
         names = [*__init__.__signature__.parameters, "module_params"]
-        cls.__doc__ = _complete_docstring(cls, names)
+        cls.__doc__ = _complete(cls, "Parameters", names)
+        cls.__doc__ = _complete(cls, "Attributes")
         return cls
 
     return decorate
@@ -128,26 +126,32 @@ def _merged_signature(cls, but):
     return inspect.Signature(sorted(kept, key=lambda p: p.kind))
 
 
-def _complete_docstring(cls, names):
+def _complete(cls, section, names=None):
+    """Return the docstring with a section of all entries of the class and its bases."""
     entries = {}
     for base in reversed(cls.__mro__):
-        entries |= _entries(base.__doc__ or "")
-    text = "".join(entries[name] for name in names if name in entries)
-    section = _PARAMETERS.search(cls.__doc__)
-    if section:
-        start, end = section.span("body")
-        return cls.__doc__[:start] + text.rstrip() + cls.__doc__[end:]
-    start = _ANY_SECTION.search(cls.__doc__).start()
-    head = "\n\n    Parameters\n    ----------\n"
-    return cls.__doc__[:start] + head + text.rstrip() + cls.__doc__[start:]
+        if base.__module__.startswith("sktransfer"):
+            entries |= _entries(base.__doc__, section)
+    text = "".join(entries[name] for name in names or entries if name in entries)
+    doc = cls.__doc__
+    found = _find(doc, section)
+    if found:
+        return doc[: found.start("body")] + text.rstrip() + doc[found.end("body") :]
+    start = _LATER_SECTION.search(doc).start()
+    head = f"\n\n    {section}\n    {'-' * len(section)}\n"
+    return doc[:start] + head + text.rstrip() + doc[start:]
 
 
-def _entries(docstring):
-    """Return the entries of the Parameters section by name."""
-    section = _PARAMETERS.search(docstring)
-    if section is None:
+def _find(docstring, section):
+    return re.search(_SECTION.format(section), docstring or "", re.DOTALL)
+
+
+def _entries(docstring, section):
+    """Return the entries of a section by name."""
+    found = _find(docstring, section)
+    if found is None:
         return {}
-    texts = [text for text in _ENTRY.split(section["body"] + "\n") if text.strip()]
+    texts = [text for text in _ENTRY.split(found["body"] + "\n") if text.strip()]
     return {
         text.split(":")[0].strip().lstrip("*"): "    " + text.rstrip() + "\n"
         for text in texts

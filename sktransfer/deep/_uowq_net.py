@@ -377,8 +377,8 @@ class UOWQNet(TransferNetClassifier):
         self.source_ids_ = data.sources
         super()._train(data, n_epochs, warm=warm, classes=classes)
 
-    def _make_trainer(self, rows):
-        trainer = super()._make_trainer(rows)
+    def _make_trainer(self, rows, device):
+        trainer = super()._make_trainer(rows, device)
         if len(self.source_ids_):
             self._fit_parts(trainer.base_module, rows)
         return trainer

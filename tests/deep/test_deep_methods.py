@@ -107,9 +107,14 @@ def test_adda_goes_back_to_an_epoch_before_the_second_extractor(make_toy):
     """The best epoch may lie in pretraining; its target extractor is the first."""
     toy = make_toy(n_labeled=60)
     net = ADDA(
-        max_epochs=40, lr=0.1, pretraining=0.3, early_stopping=True, n_iter_no_change=30,
-        mu=50.0, random_state=0,
-    )  # fmt: skip
+        max_epochs=40,
+        lr=0.1,
+        mu=50.0,
+        pretraining=0.3,
+        early_stopping=True,
+        n_iter_no_change=30,
+        random_state=0,
+    )
     net.fit(toy.X, toy.y, sample_domain=toy.domain)
     assert net.history_["valid_loss"].argmin() < 12  # adaptation is made to hurt
     assert np.isnan(net.history_["fool_loss"][:12]).all()

@@ -191,7 +191,7 @@ def test_parameters_are_counted_on_held_out_rows():
     alignment, module = net.module_.alignment, net.module_
     predictor = nn.Sequential(module.extractor, module.head)
     own = X[domain == -1]
-    x = net._tensor(own[canonical_order(own, y[domain == -1])])
+    x = net._tensor(own[canonical_order(own, y[domain == -1])], "cpu")
     found = row_differences(
         predictor, alignment.start, alignment.folds, x, torch.zeros(31).long(), "path"
     ).numpy()

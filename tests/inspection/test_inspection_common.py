@@ -128,7 +128,7 @@ def _assert_same(first, second):
 
 def test_every_display_is_tested():
     made = {type(make(None)).__name__ for make in MAKERS}
-    assert made == set(inspection.__all__)
+    assert made == {name for name in inspection.__all__ if name.endswith("Display")}
 
 
 @every_display
