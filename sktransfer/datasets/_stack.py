@@ -26,7 +26,8 @@ def stack_domains(sources, target=None, unlabeled=None):
     target : tuple (X, y) or None, default=None
         Labeled target rows; None where no target row has a label.
     unlabeled : {array-like, sparse matrix, dataframe} or None, default=None
-        Target rows without a label, of shape (n_unlabeled, n_features).
+        Target rows without a label, of shape (n_unlabeled, n_features). Images and
+        other arrays with more axes work alike, here and in the pairs.
 
     Returns
     -------
@@ -136,7 +137,12 @@ def _as_block(X):
     if is_frame(X) or sparse.issparse(X):
         return X
     return check_array(
-        X, dtype=None, ensure_all_finite=False, ensure_min_samples=0, input_name="X"
+        X,
+        dtype=None,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        allow_nd=True,
+        input_name="X",
     )
 
 
@@ -156,6 +162,13 @@ def _concatenate(blocks, names):
             raise DomainError(
                 f"Domain {name!r} has {width} columns in X, but {names[0]!r} has "
                 f"{widths[0]}."
+            )
+    shapes = [block.shape[1:] for block in blocks]
+    for name, shape in zip(names, shapes, strict=True):
+        if shape != shapes[0]:
+            raise DomainError(
+                f"Domain {name!r} has rows of shape {shape} in X, but {names[0]!r} of "
+                f"shape {shapes[0]}."
             )
     if any(sparse.issparse(block) for block in blocks):
         return sparse.vstack([sparse.csr_array(block) for block in blocks]).tocsr()

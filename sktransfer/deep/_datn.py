@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
+from sktransfer.deep._device import find_device
 from sktransfer.exceptions import DomainError
 
 __all__ = ["DATN"]
@@ -355,32 +356,6 @@ class Progress:
     def stalled(self):
         """Whether the objective has stopped to fall."""
         return self.tol is not None and self.residual <= self.tol
-
-
-def resolve_device(device):
-    """Return the torch device that a name stands for.
-
-    Parameters
-    ----------
-    device : str
-        "auto", "cpu", "cuda" or "cuda:<index>".
-
-    Returns
-    -------
-    device : torch.device
-        For "auto" a GPU if there is one.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r} is no device of torch.") from error
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device={device!r}, but torch finds no GPU; use device='auto' or 'cpu'."
-        )
-    return resolved
 
 
 def resolve_columns(key, name, n_features, feature_names):
@@ -764,7 +739,7 @@ class DATN(
         self.random_state = random_state
 
     def _fit_domains(self, data):
-        device = resolve_device(self.device)
+        device = find_device(self.device)
         self._set_columns()
         has_source, has_target = self._check_blocks(data)
         self.transferred_ = data.n_source > 0

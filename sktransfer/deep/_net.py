@@ -24,6 +24,7 @@ from torch import nn
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._alignment import Alignment, Sizes
 from sktransfer.deep._critic import DomainCritic
+from sktransfer.deep._device import find_device
 from sktransfer.deep._modules import MLP
 from sktransfer.deep._parameters import ModuleParametersMixin, inherit_parameters
 from sktransfer.deep._rows import DomainRows, canonical_order
@@ -275,7 +276,7 @@ class TransferNet(
 
     def _train(self, data, n_epochs, *, warm, classes=None):
         """Train for some epochs, on from the last fit where ``warm``."""
-        device = _find_device(self.device)
+        device = find_device(self.device)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         cuda = [device] if device.type == "cuda" else []
         data, validation = self._hold_out(data, seed)
@@ -530,21 +531,6 @@ class _RowCrossEntropy(nn.CrossEntropyLoss):
 
     def __init__(self):
         super().__init__(reduction="none")
-
-
-def _find_device(device):
-    """Return the torch device, or say what is wrong with its name."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"device={device!r} is no device of torch: {error}") from error
-    if found.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device={device!r}, but torch sees no GPU; use device='auto' or 'cpu'."
-        )
-    return found
 
 
 def _as_columns(history):

@@ -88,6 +88,18 @@ def test_stack_keeps_float32_and_does_not_touch_the_parts():
     assert X[0, 0] == 0
 
 
+def test_stack_takes_images(rng):
+    images = rng.normal(size=(5, 1, 4, 4))
+    data = stack_domains(
+        {"photos": (images[:3], [0, 1, 0])},
+        target=(images[3:4], [1]),
+        unlabeled=images[4:],
+    )
+    np.testing.assert_array_equal(data.X, images)
+    with pytest.raises(DomainError, match="rows of shape"):
+        stack_domains({"a": (images, [0] * 5)}, target=(images[:, :, :2], [0] * 5))
+
+
 def test_stack_feeds_an_estimator():
     data = stack_domains({"red": RED, "blue": BLUE}, TARGET, NEW)
     model = Pooled(LogisticRegression())

@@ -28,10 +28,10 @@ from sktransfer.deep._datn import (
     one_pass,
     pair_loss,
     resolve_columns,
-    resolve_device,
     solve_map,
     squared_weights,
 )
+from sktransfer.deep._device import find_device
 from sktransfer.exceptions import CapabilityError, DomainError
 from sktransfer.model_selection import StratifiedTargetKFold
 from sktransfer.utils import parametrize_with_transfer_checks
@@ -405,9 +405,9 @@ def test_bad_parameters_are_refused(params, match, rng):
 
 def test_gpu_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="finds no GPU"):
-        resolve_device("cuda")
-    assert resolve_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="sees no GPU"):
+        find_device("cuda")
+    assert find_device("auto").type == "cpu"
 
 
 def test_two_sources_are_refused():
