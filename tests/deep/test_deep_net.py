@@ -291,3 +291,21 @@ def test_sources_without_target_labels_and_target_without_sources(toy):
         labeled = rows & (toy.y >= 0)
         alone.fit(toy.X[labeled], toy.y[labeled])
         assert "marginal_loss" not in alone.history_
+
+
+# torch's tracer makes an instance of an autograd function, which torch deprecates
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_compiled_nets_agree(toy, monkeypatch):
+    calls, compiled = [], torch.compile
+
+    def trace(module, **kwargs):
+        """Trace as torch.compile does, without a compiler for C++."""
+        calls.append(module)
+        return compiled(module, backend="eager")
+
+    monkeypatch.setattr(torch, "compile", trace)
+    plain = _fit(DANN(gate=True, max_epochs=2, random_state=0), toy)
+    net = _fit(DANN(gate=True, max_epochs=2, compile=True, random_state=0), toy)
+    assert type(plain.module_) in map(type, calls)
+    assert isinstance(net.module_, type(plain.module_))
+    assert_allclose(net.predict_proba(toy.X), plain.predict_proba(toy.X), rtol=1e-6)
