@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sktransfer.deep._modules import reverse_gradient
+from sktransfer.deep._modules import label_code, reverse_gradient
 
 __all__ = ["DomainCritic"]
 
@@ -59,14 +59,7 @@ class DomainCritic(nn.Module):
 
     def code(self, y, like):
         """Return the code of labels, or of "nil" for ``y=None``."""
-        code = like.new_zeros(len(like), (self.n_classes or 1) + 1)
-        if y is None:
-            code[:, -1] = 1
-        elif self.n_classes:
-            code.scatter_(1, y[:, None], 1.0)
-        else:
-            code[:, 0] = y.to(code.dtype)
-        return code
+        return label_code(y, like, self.n_classes)
 
     def judge(self, source, y_source, labeled, y_labeled, target, reversal):
         """Judge the rows of a batch, in one pass.

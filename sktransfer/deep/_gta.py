@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
 from sktransfer.deep._alignment import Alignment
-from sktransfer.deep._modules import freeze
+from sktransfer.deep._modules import freeze, label_code
 from sktransfer.deep._net import TransferNet, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
 
@@ -84,11 +84,7 @@ class GenerativeAlignment(Alignment):
 
     def _latent(self, features, y):
         """Join features, label ("nil" for None) and noise."""
-        code = features.new_zeros(len(features), self.n_classes + 1)
-        if y is None:
-            code[:, -1] = 1
-        else:
-            code.scatter_(1, y[:, None], 1.0)
+        code = label_code(y, features, self.n_classes)
         noise = torch.randn_like(features[:, :1].expand(-1, self.n_noise))
         return torch.cat([features, code, noise], 1)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-__all__ = ["MLP", "fool", "freeze", "reverse_gradient"]
+__all__ = ["MLP", "fool", "freeze", "label_code", "reverse_gradient"]
 
 
 class MLP(nn.Module):
@@ -80,3 +80,19 @@ def freeze(module):
 def fool(logits):
     r"""Mean of :math:`-\log(1 - D)`: the loss of a target row that plays a source."""
     return nn.functional.softplus(logits).mean()
+
+
+def label_code(y, like, n_classes):
+    """Return the code of labels: classes one-hot, or the real label, then "nil".
+
+    ``y=None`` says that no label is given; ``like`` has a row for each code and their
+    dtype; ``n_classes=0`` stands for real labels.
+    """
+    code = like.new_zeros(len(like), (n_classes or 1) + 1)
+    if y is None:
+        code[:, -1] = 1
+    elif n_classes:
+        code.scatter_(1, y[:, None], 1.0)
+    else:
+        code[:, 0] = y.to(code.dtype)
+    return code
