@@ -88,6 +88,7 @@ class BareLoop:
         self.gate, self.batch_size, self.max_epochs = (
             net.gate, net.batch_size, net.max_epochs,
         )  # fmt: skip
+        self.noise = module.critic.noise
         self.x, self.sizes, self.epochs = rows.x, rows.sizes, 0
         self.y_source, self.y_labeled = rows.y_source, rows.y_labeled
 
@@ -127,7 +128,14 @@ class BareLoop:
         features = self.extractor(x)
         outputs = self.head(features[:b])
         source = F.cross_entropy(outputs[:a], ys, reduction="none")
-        judged = _Reverse.apply(features, mu)
+        judged = features
+        if self.gate:
+            spread = torch.cat([judged[:a], judged[b:]]).detach().std(0, correction=0)
+            parts = torch.split(judged, [a, b - a, len(x) - b])
+            judged = torch.cat(
+                [p + self.noise * spread * torch.randn_like(p) for p in parts]
+            )
+        judged = _Reverse.apply(judged, mu)
         if self.gate:
             code = judged.new_zeros(2 * a + b - a + len(x) - b, N_CLASSES + 1)
             nil = a + len(x) - b

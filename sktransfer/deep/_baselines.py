@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
+from sktransfer.deep._net import (
+    TRANSFER_PARAMETERS,
+    TransferNetClassifier,
+    TransferNetRegressor,
+)
 from sktransfer.deep._parameters import inherit_parameters
-
-_FIXED = "alignment", "gate", "label_input", "max_weight", "mu", "source_weight"
 
 
 class _SourceRows:
@@ -38,7 +40,7 @@ class _TargetRows:
         return tags
 
 
-@inherit_parameters(but=_FIXED)
+@inherit_parameters(but=TRANSFER_PARAMETERS)
 class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     """Fit the net on the source rows and predict the target with it.
 
@@ -59,7 +61,7 @@ class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     """
 
 
-@inherit_parameters(but=_FIXED)
+@inherit_parameters(but=TRANSFER_PARAMETERS)
 class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
     """Fit the regression net on the source rows and predict the target with it.
 
@@ -80,7 +82,7 @@ class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
     """
 
 
-@inherit_parameters(but=_FIXED)
+@inherit_parameters(but=TRANSFER_PARAMETERS)
 class TargetOnlyNet(_TargetRows, TransferNetClassifier):
     """Fit the net on the labeled target rows alone.
 
@@ -100,7 +102,7 @@ class TargetOnlyNet(_TargetRows, TransferNetClassifier):
     """
 
 
-@inherit_parameters(but=_FIXED)
+@inherit_parameters(but=TRANSFER_PARAMETERS)
 class TargetOnlyNetRegressor(_TargetRows, TransferNetRegressor):
     """Fit the regression net on the labeled target rows alone.
 

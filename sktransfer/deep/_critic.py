@@ -26,6 +26,9 @@ class DomainCritic(nn.Module):
         Whether labels are an input.
     max_ratio : float, default=inf
         Bound of the density ratio.
+    noise : float, default=0.0
+        Standard deviation, in those of the features, of Gaussian noise on the features
+        in training: the ratio is then that of the densities smoothed by it.
     hidden_units : int, default=64
         Width of the hidden layer.
     """
@@ -37,10 +40,11 @@ class DomainCritic(nn.Module):
         *,
         labels=True,
         max_ratio=float("inf"),
+        noise=0.0,
         hidden_units=64,
     ):
         super().__init__()
-        self.max_ratio = max_ratio
+        self.max_ratio, self.noise = max_ratio, noise
         self.n_classes, self.labels = n_classes, labels
         n_codes = (n_classes or 1) + 1 if labels else 0
         self.product = n_features * n_codes <= _MAX_PRODUCT
@@ -68,6 +72,12 @@ class DomainCritic(nn.Module):
         there are labeled target rows, as pairs with their labels. ``reversal`` tells
         for both how strongly the gradient of the features is reversed.
         """
+        if self.noise and self.training:
+            spread = torch.cat([source, target]).detach().std(0, correction=0)
+            source, labeled, target = (
+                part + self.noise * spread * torch.randn_like(part)
+                for part in (source, labeled, target)
+            )
         terms = [((source, target), None)]
         if self.labels and len(labeled):
             terms.append(((source, labeled), torch.cat([y_source, y_labeled])))

@@ -31,7 +31,13 @@ from sktransfer.deep._rows import DomainRows, canonical_order
 from sktransfer.deep._trainer import TransferTrainer
 from sktransfer.deep._transfer_module import TransferModule
 
-__all__ = ["TransferNetClassifier", "TransferNetRegressor"]
+__all__ = ["TRANSFER_PARAMETERS", "TransferNetClassifier", "TransferNetRegressor"]
+
+#: parameters of alignment and gate, for nets that have neither
+TRANSFER_PARAMETERS = (
+    "alignment", "gate", "label_input", "max_weight", "gate_smoothing", "mu",
+    "source_weight",
+)  # fmt: skip
 
 _ROWS_AT_ONCE = 8192
 _ENOUGH_LABELS = 200
@@ -65,6 +71,13 @@ class TransferNet(
     max_weight : float in (0, inf], default=10.0
         Bound of the gate's weights in training and in ``sample_weight_``: a few rows
         of a huge ratio would decide a step alone. ``inf`` is the gate as published.
+    gate_smoothing : float in [0, inf), default=1.0
+        Width of Gaussian noise on the features that the gate's discriminator sees in
+        training, in units of Scott's bandwidth :math:`\sigma\, n^{-1/(d+4)}` of the n
+        labeled target rows (without any: of all target rows), where
+        :math:`\sigma` are the standard deviations of the d features. Without noise the
+        discriminator knows few labeled rows by heart and takes every source row for
+        foreign. 0 is the gate as published.
     mu : float in [0, inf), default=1.0
         Largest weight of the alignment; it is ramped up from 0 as
         :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.
@@ -135,6 +148,7 @@ class TransferNet(
         "gate": ["boolean"],
         "label_input": ["boolean", StrOptions({"auto"})],
         "max_weight": [Interval(Real, 0, None, closed="right")],
+        "gate_smoothing": [Interval(Real, 0, None, closed="left")],
         "mu": [Interval(Real, 0, None, closed="left")],
         "source_weight": [Interval(Real, 0, None, closed="left")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
@@ -164,6 +178,7 @@ class TransferNet(
         gate=False,
         label_input="auto",
         max_weight=10.0,
+        gate_smoothing=1.0,
         mu=1.0,
         source_weight=1.0,
         max_epochs=50,
@@ -190,6 +205,7 @@ class TransferNet(
         self.gate = gate
         self.label_input = label_input
         self.max_weight = max_weight
+        self.gate_smoothing = gate_smoothing
         self.mu = mu
         self.source_weight = source_weight
         self.max_epochs = max_epochs
@@ -416,13 +432,22 @@ class TransferNet(
         )  # fmt: skip
         alignment.build(sizes, module)
         if self.gate or alignment.needs_critic:
+            width = alignment.gate_width(sizes)
             module.critic = DomainCritic(
-                alignment.gate_width(sizes),
+                width,
                 self._n_classes,
                 labels=self.gate if self.label_input == "auto" else self.label_input,
                 max_ratio=self.max_weight,
+                noise=self._gate_noise(rows, width),
             )
         return module
+
+    def _gate_noise(self, rows, width):
+        """Return the noise for the gate's discriminator, in standard deviations."""
+        n_target = rows.sizes[1] or rows.sizes[2]
+        if not self.gate or not n_target:
+            return 0.0
+        return self.gate_smoothing * n_target ** (-1 / (width + 4))
 
     def _make_extractor(self, x):
         """Return the extractor as a module with outputs of shape (n, n_features)."""

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 from torch.nn.functional import one_hot
 
-from sktransfer.deep._net import TransferNetClassifier
+from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
 from sktransfer.deep._pretraining import RepeatedRows, train_alone
 
@@ -134,9 +134,7 @@ def task_difference(plan, y_source, y_target, n_classes):
     return (joint * (joint.sum(1, keepdim=True).log() - joint.log())).sum()
 
 
-@inherit_parameters(
-    but=("alignment", "gate", "label_input", "max_weight", "mu", "source_weight")
-)
+@inherit_parameters(but=TRANSFER_PARAMETERS)
 class OTCEFineTuning(TransferNetClassifier):
     r"""Fine-tune a source net whose features were first fitted to the target's labels.
 

@@ -17,7 +17,7 @@ from sktransfer.deep._adapters import (
     trainable_parameters,
 )
 from sktransfer.deep._alignment import Alignment
-from sktransfer.deep._net import TransferNetClassifier
+from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
 from sktransfer.deep._pretraining import RepeatedRows, train_alone
 from sktransfer.multisource._uowq_weights import solve_uowq
@@ -185,9 +185,7 @@ def _tangent(predictor, state, fits, x, y, expected):
     return moves.gather(1, y[:, None, None].expand(-1, 1, len(fits)))
 
 
-@inherit_parameters(
-    but=("alignment", "gate", "label_input", "max_weight", "mu", "source_weight")
-)
+@inherit_parameters(but=TRANSFER_PARAMETERS)
 class UOWQNet(TransferNetClassifier):
     r"""Fit a net to target rows and optimally weighted source rows.
 

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_score
 
+from sktransfer.datasets import load_perturbed_digits
 from sktransfer.deep import (
     ADDA,
     DAN,
@@ -183,6 +184,31 @@ def test_the_gate_agrees_with_no_gate_on_a_clean_source(make_toy):
         ]
         gaps.append(scores[0] - scores[1])
     assert abs(np.mean(gaps)) < 0.04
+
+
+def test_smoothing_is_in_units_of_scotts_bandwidth(toy):
+    def noise(**params):
+        net = DANN(max_epochs=1, module__hidden_units=(6,), **params)
+        net.fit(toy.X, toy.y, sample_domain=toy.domain)
+        return net.module_.critic.noise
+
+    assert noise(gate=True) == pytest.approx(10 ** (-1 / (6 + 4)))
+    assert noise(gate=True, gate_smoothing=0.5) == pytest.approx(0.5 * 10**-0.1)
+    assert noise(gate=True, gate_smoothing=0) == 0
+    assert noise(gate=False) == 0
+
+
+def test_smoothing_keeps_a_clean_source_with_few_labels():
+    """Without it the discriminator knows the labeled rows, and trusts only them."""
+    digits = load_perturbed_digits(0.0, 0.0, 0.1, random_state=0)
+    mean = [
+        DAN(gate=True, gate_smoothing=width, max_epochs=30, random_state=0)
+        .fit(digits.X.astype("f"), digits.y, sample_domain=digits.sample_domain)
+        .sample_weight_.mean()
+        for width in (1.0, 0.0)
+    ]
+    assert mean[0] > 1.3 * mean[1]
+    assert mean[0] > 0.7
 
 
 def test_target_alone_the_labeled_rows_play_the_source(toy):

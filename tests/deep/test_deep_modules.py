@@ -94,6 +94,32 @@ def test_ratio_is_bounded():
     assert_allclose(ratio.numpy(), [np.exp(-1), 1, 3], rtol=1e-6)
 
 
+def test_noise_smooths_what_the_critic_sees_in_training():
+    """It is that many standard deviations of the batch, and only in training."""
+    torch.manual_seed(0)
+    critic = DomainCritic(2, 0, labels=False, noise=0.5).double()
+    with torch.no_grad():  # the critic's logit is the first feature
+        critic.hidden.weight.zero_()
+        critic.hidden.weight[0, 0] = 1
+        critic.hidden.bias.fill_(100)
+        critic.logit.weight.zero_()
+        critic.logit.weight[0, 0] = 1
+        critic.logit.bias.fill_(-100)
+    source, target = torch.randn(4000, 2).double() * 3, torch.randn(4000, 2).double()
+    spread = torch.cat([source, target])[:, 0].std(correction=0)
+    none, zero = torch.zeros(0, 2).double(), torch.zeros(()).double()
+    y = torch.zeros(4000)
+
+    def judge():
+        return critic.judge(source, y, none, y[:0], target, (zero, zero))[0]
+
+    noise = judge().detach() - source[:, 0]
+    assert abs(noise.mean()) < 0.05
+    assert_allclose(noise.std(), 0.5 * spread, rtol=0.05)
+    critic.eval()
+    assert_allclose(judge().detach().numpy(), source[:, 0].numpy(), atol=1e-9)
+
+
 def test_ratio_without_pairs_is_that_of_the_features():
     critic = DomainCritic(2, 2)
     source, target, none = torch.randn(4, 2), torch.randn(5, 2), torch.zeros(0, 2)
