@@ -173,7 +173,10 @@ def run(parts, method, gate, kind, eps, share, seed):
         X, y, domain = X[keep], y[keep], domain[keep]
     net = METHODS.get(method, DANN)(
         convolutions if X.ndim == 4 else None,
-        max_epochs=30, early_stopping=False, random_state=seed, **params
+        max_epochs=30,
+        early_stopping=False,
+        random_state=seed,
+        **params,
     )
     start = time.perf_counter()
     net.fit(X, y, sample_domain=domain)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array, column_or_1d
 from sklearn.utils.validation import _num_samples, assert_all_finite
 
@@ -178,6 +179,39 @@ def source_id(position: int) -> int:
 def take_rows(X: Any, rows: Rows) -> Any:
     """Index the rows of an array, a sparse matrix or a dataframe."""
     return _safe_indexing(X, np.flatnonzero(rows) if rows.dtype == bool else rows)
+
+
+def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
+    """Return an order of the rows that does not depend on their order in ``X``.
+
+    What is drawn from rows in this order, such as folds, batches or permutations, is
+    the same in whatever order the rows come. NaN counts as 0.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, ...) or sparse matrix
+        Rows of numbers.
+    *keys : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Labels, masks or the like, which come before the rows in the order.
+
+    Returns
+    -------
+    order : ndarray of shape (n_samples,)
+        Positions of the rows.
+    """
+    rng = np.random.RandomState(0)
+    if sparse.issparse(X):
+        projection = X.tocsr() @ rng.normal(size=X.shape[1])
+    else:
+        rows = np.asarray(X, dtype=np.float64)
+        rows = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
+        rows = np.where(np.isnan(rows), 0.0, rows)
+        weights = rng.normal(size=rows.shape[1])
+        # a sum per row, not a matrix product: its rounding may depend on the position
+        projection = np.einsum("ij,j->i", rows, weights)
+    first = [key if key.ndim == 1 else key[:, 0] for key in map(np.asarray, keys)]
+    codes = [np.unique(key, return_inverse=True)[1] for key in first]
+    return np.lexsort((projection, *codes[::-1]))
 
 
 def check_sample_domain(sample_domain: Any, n_samples: int) -> NDArray[np.int64]:

@@ -6,8 +6,10 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 
 from sktransfer._domains import (
+    canonical_order,
     check_domains,
     check_sample_domain,
     check_scorable,
@@ -195,3 +197,28 @@ def test_join_labels_refuses_a_class_that_looks_like_the_marker():
         join_labels([[-1, 1]], 1)
     with pytest.raises(DomainError, match="mixes numbers and text"):
         join_labels([[1], ["a"]], 0)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, pd.DataFrame])
+def test_canonical_order_forgets_the_order(rng, kind):
+    X, y = rng.normal(size=(20, 3)), np.array(["a", "b"])[rng.randint(2, size=20)]
+    X[5] = X[4]
+    y[4:6] = ["a", "b"]  # told apart by the label
+    if kind is not sparse.csr_matrix:
+        X[3] = np.nan
+    shuffle = rng.permutation(20)
+    first = canonical_order(kind(X), y)
+    second = canonical_order(kind(X[shuffle]), y[shuffle])
+    np.testing.assert_array_equal(X[first], X[shuffle][second])
+    np.testing.assert_array_equal(y[first], y[shuffle][second])
+    assert (y[first] == np.sort(y)).all()
+
+
+def test_canonical_order_takes_images_and_several_labels(rng):
+    X, y = rng.normal(size=(9, 1, 2, 2)), rng.normal(size=(9, 2))
+    shuffle = rng.permutation(9)
+    first = X[canonical_order(X, y)]
+    np.testing.assert_array_equal(
+        first, X[shuffle][canonical_order(X[shuffle], y[shuffle])]
+    )
+    assert canonical_order(X[:0], y[:0]).shape == (0,)

@@ -1,503 +1,41 @@
 """Deep asymmetric transfer between two feature spaces (DATN)."""
 
 import warnings
-from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
-from torch.nn import functional as F
 
+from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
+from sktransfer.deep._blocks import check_present, has_block, resolve_columns
+from sktransfer.deep._datn_nets import (
+    ACTIVATIONS,
+    PATIENCE,
+    Pathway,
+    Progress,
+    Side,
+    as_index,
+    check_hidden,
+    cross_losses,
+    draw_batches,
+    intra_losses,
+    one_pass,
+    solve_map,
+)
 from sktransfer.deep._device import find_device
 from sktransfer.exceptions import DomainError
 
 __all__ = ["DATN"]
-
-ACTIVATIONS = {
-    "identity": nn.Identity,
-    "logistic": nn.Sigmoid,
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-}
-#: iterations without progress after which the descent has converged
-PATIENCE = 10
-
-
-@dataclass(frozen=True)
-class Side:
-    """Rows of the table as one domain sees them; indices are rows of ``X``.
-
-    Parameters
-    ----------
-    X : Tensor of shape (n_samples, n_block)
-        Standardized block; rows that lack it are 0 and in none of the indices.
-    members : ndarray of shape (n_members,)
-        Rows to reconstruct and to compare in distribution.
-    labeled : ndarray of shape (n_labeled,)
-        Rows whose label belongs to the domain.
-    codes : Tensor of shape (n_samples,)
-        Class of each labeled row.
-    """
-
-    X: torch.Tensor
-    members: NDArray[np.intp]
-    labeled: NDArray[np.intp]
-    codes: torch.Tensor
-
-
-class Pathway(nn.Module):
-    """Extractor, decoder and softmax of one domain.
-
-    Parameters
-    ----------
-    sizes : sequence of int
-        Units of the block, of the hidden layers and of the representation.
-    n_classes : int
-        Number of classes.
-    activation : str
-        A key of ``ACTIVATIONS``.
-    """
-
-    def __init__(self, sizes, n_classes, *, activation):
-        super().__init__()
-        self.encoder = _layers(sizes, activation, last=activation)
-        self.decoder = _layers(sizes[::-1], activation, last="identity")
-        self.softmax = nn.Linear(sizes[-1], n_classes, bias=False)
-
-
-def _layers(sizes, activation, *, last):
-    """Stack linear layers, each followed by its activation."""
-    names = [activation] * (len(sizes) - 2) + [last]
-    layers = []
-    for n_in, n_out, name in zip(sizes[:-1], sizes[1:], names, strict=True):
-        linear = nn.Linear(n_in, n_out)
-        gain = nn.init.calculate_gain("relu" if name == "relu" else "linear")
-        nn.init.xavier_uniform_(linear.weight, gain=gain)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, ACTIVATIONS[name]()]
-    return nn.Sequential(*layers)
-
-
-def solve_map(Z_source, Z_target, ridge):
-    r"""Solve :math:`\min_G \|Z_S - Z_T G\|_F^2 + \lambda_0 \|G\|_F^2`.
-
-    Parameters
-    ----------
-    Z_source, Z_target : Tensor of shape (n_pairs, n_components)
-        Representations of the two halves of each pair.
-    ridge : float in (0, inf)
-        The penalty :math:`\lambda_0`.
-
-    Returns
-    -------
-    G : Tensor of shape (n_components, n_components)
-        :math:`(Z_T' Z_T + \lambda_0 I)^{-1} Z_T' Z_S`.
-    """
-    eye = torch.eye(Z_target.shape[1], dtype=Z_target.dtype, device=Z_target.device)
-    gram = Z_target.T @ Z_target + ridge * eye
-    return torch.linalg.solve(gram, Z_target.T @ Z_source)
-
-
-def pair_loss(Z_source, Z_target, G):
-    r"""Return :math:`\|Z_S - Z_T G\|_F^2` per pair.
-
-    Parameters
-    ----------
-    Z_source, Z_target : Tensor of shape (n_pairs, n_components)
-        Representations of the two halves of each pair.
-    G : Tensor of shape (n_components, n_components)
-        Map from the target's representations to the source's.
-
-    Returns
-    -------
-    loss : Tensor of shape ()
-        Mean squared length of the error.
-    """
-    return (Z_source - Z_target @ G).square().sum(dim=1).mean()
-
-
-def mean_discrepancy(Z_source, Z_target):
-    r"""Return the linear-kernel MMD, :math:`\|\bar z_S - \bar z_T\|^2`.
-
-    Parameters
-    ----------
-    Z_source : Tensor of shape (n_source, n_components)
-        Representations of one domain.
-    Z_target : Tensor of shape (n_target, n_components)
-        Representations of the other.
-
-    Returns
-    -------
-    loss : Tensor of shape ()
-        Squared distance of the means.
-    """
-    return (Z_source.mean(dim=0) - Z_target.mean(dim=0)).square().sum()
-
-
-def squared_weights(*encoders):
-    """Return the sum of all squared weights and biases of some encoders.
-
-    Parameters
-    ----------
-    *encoders : Module
-        Extractors.
-
-    Returns
-    -------
-    penalty : Tensor of shape ()
-        Their squared length.
-    """
-    parameters = chain.from_iterable(e.parameters() for e in encoders)
-    return sum(p.square().sum() for p in parameters)
-
-
-def encode(encoder, X, groups):
-    """Encode groups of rows in one pass; a row in several groups is encoded once.
-
-    Parameters
-    ----------
-    encoder : Module
-        Extractor.
-    X : Tensor of shape (n_samples, n_block)
-        All rows.
-    groups : list of ndarray
-        Indices of rows.
-
-    Returns
-    -------
-    Z : list of Tensor
-        Representations of each group, each row in its place.
-    """
-    rows, places = np.unique(np.concatenate(groups), return_inverse=True)
-    Z = encoder(X[_index(rows, X)])
-    ends = np.cumsum([len(group) for group in groups])[:-1]
-    return [Z[_index(part, X)] for part in np.split(places, ends)]
-
-
-def _index(rows, like):
-    return torch.as_tensor(rows, device=like.device)
-
-
-def draw_batches(groups, batch_size, rng):
-    """Yield, step by step, rows of each group for one pass over the largest.
-
-    Parameters
-    ----------
-    groups : list of ndarray
-        Indices of rows. A group of up to `batch_size` rows takes part whole in every
-        step; a larger one is shuffled and dealt out, beginning anew as it ends.
-    batch_size : int
-        Rows of a group in a step.
-    rng : RandomState
-        Random numbers.
-
-    Yields
-    ------
-    batch : tuple of ndarray
-        One array of rows per group.
-    """
-    n_steps = max(1, -(-max(len(group) for group in groups) // batch_size))
-    dealt = [_deal(group, n_steps, batch_size, rng) for group in groups]
-    yield from zip(*dealt, strict=True)
-
-
-def _deal(group, n_steps, batch_size, rng):
-    if len(group) <= batch_size:
-        return [group] * n_steps
-    needed = n_steps * batch_size
-    decks = [rng.permutation(group) for _ in range(-(-needed // len(group)))]
-    return np.split(np.concatenate(decks)[:needed], n_steps)
-
-
-def intra_losses(pathway, side, batch):
-    """Return the losses of the semi-supervised initialization of one domain.
-
-    Parameters
-    ----------
-    pathway : Pathway
-        Nets of the domain.
-    side : Side
-        Its rows.
-    batch : tuple of ndarray
-        Rows of this step: members, and labeled rows.
-
-    Returns
-    -------
-    losses : dict of str to Tensor
-        "reconstruction" (mean squared error per entry), "classification" (mean
-        cross-entropy) and "regularization" (squared length of the weights).
-    """
-    members, labeled = batch
-    Z, Z_labeled = encode(pathway.encoder, side.X, [members, labeled])
-    error = pathway.decoder(Z) - side.X[_index(members, side.X)]
-    return {
-        "reconstruction": error.square().mean(),
-        "classification": _cross_entropy(pathway.softmax(Z_labeled), side, labeled),
-        "regularization": squared_weights(pathway.encoder),
-    }
-
-
-def _cross_entropy(logits, side, labeled):
-    if not len(labeled):
-        return logits.sum()  # a mean over nothing; 0 with a gradient
-    return F.cross_entropy(logits, side.codes[_index(labeled, logits)])
-
-
-def cross_losses(source, target, G, classifier, sides, batch):
-    """Return the losses of the transfer between the domains.
-
-    Parameters
-    ----------
-    source, target : Pathway
-        Nets of the domains.
-    G : Tensor of shape (n_components, n_components)
-        Map from the target's representations to the source's, held fixed.
-    classifier : Module
-        The softmax for mapped rows of the target.
-    sides : tuple of Side
-        Rows of the source and of the target.
-    batch : tuple of ndarray
-        Rows of this step: pairs, members of the source, of the target, and labeled
-        rows of the target.
-
-    Returns
-    -------
-    losses : dict of str to Tensor
-        "pair", "classification", "mmd", "map" and "regularization", not yet weighted.
-    """
-    pairs, members_source, members_target, labeled = batch
-    Zs_pair, Zs = encode(source.encoder, sides[0].X, [pairs, members_source])
-    Zt_pair, Zt, Zt_labeled = encode(
-        target.encoder, sides[1].X, [pairs, members_target, labeled]
-    )
-    logits = classifier(Zt_labeled @ G)
-    return {
-        "pair": pair_loss(Zs_pair, Zt_pair, G) if len(pairs) else Zs_pair.sum(),
-        "classification": _cross_entropy(logits, sides[1], labeled),
-        "mmd": mean_discrepancy(Zs, Zt),
-        "map": G.square().sum(),
-        "regularization": squared_weights(source.encoder, target.encoder),
-    }
-
-
-def one_pass(optimizer, losses_of, weights, batches):
-    """Take a gradient step per batch and return the mean losses.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        Holds the parameters to train.
-    losses_of : callable
-        ``losses_of(batch)`` returns a dict of losses.
-    weights : dict of str to float
-        Weights of the losses in the objective; 1 where absent.
-    batches : iterable
-        Batches.
-
-    Returns
-    -------
-    losses : dict of str to float
-        Means over the steps of each loss and of their weighted sum, "objective".
-    """
-    history = []
-    for batch in batches:
-        losses = losses_of(batch)
-        losses["objective"] = sum(
-            weights.get(name, 1.0) * loss for name, loss in losses.items()
-        )
-        optimizer.zero_grad()
-        losses["objective"].backward()
-        optimizer.step()
-        history.append(torch.stack([loss.detach() for loss in losses.values()]))
-    means = torch.stack(history).mean(dim=0).tolist()
-    return dict(zip(losses, means, strict=True))
-
-
-class Progress:
-    """Tell when an objective has stopped to fall.
-
-    Parameters
-    ----------
-    tol : float or None
-        Relative fall that counts as progress; None: never stalled.
-    """
-
-    def __init__(self, tol):
-        self.tol = tol
-        self.values = []
-
-    def update(self, objective):
-        """Add the objective of an iteration."""
-        self.values.append(objective)
-
-    @property
-    def residual(self):
-        """Relative fall of the best objective over the last iterations."""
-        before, last = self.values[:-PATIENCE], self.values[-PATIENCE:]
-        if not before:
-            return np.inf
-        best = min(before)
-        return max(0.0, best - min(last)) / max(abs(best), np.finfo(float).tiny)
-
-    @property
-    def stalled(self):
-        """Whether the objective has stopped to fall."""
-        return self.tol is not None and self.residual <= self.tol
-
-
-def resolve_columns(key, name, n_features, feature_names):
-    """Return the positions of a block of columns.
-
-    Parameters
-    ----------
-    key : int, str, slice or array-like
-        Positions, names or a mask.
-    name : str
-        Name of the parameter for messages.
-    n_features : int
-        Number of columns.
-    feature_names : ndarray of shape (n_features,) or None
-        Names of the columns, if any.
-
-    Returns
-    -------
-    columns : ndarray of shape (n_block,)
-        Positions in the order of `key`.
-    """
-    if key is None:
-        raise ValueError(
-            f"{name} is None, but the other block is named: name both blocks, or none."
-        )
-    try:
-        columns = np.array(_positions(key, n_features, feature_names), dtype=np.intp)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{name}={key!r} does not fit X: {error}") from error
-    if not len(columns):
-        raise ValueError(f"{name}={key!r} names no column of X.")
-    if len(np.unique(columns)) < len(columns):
-        raise ValueError(f"{name}={key!r} names a column twice.")
-    return columns
-
-
-def _positions(key, n_features, feature_names):
-    everything = np.empty((0, n_features))
-    by_slice = isinstance(key, slice)
-    parts = [key.start, key.stop] if by_slice else np.atleast_1d(np.asarray(key))
-    if not any(isinstance(part, str) for part in parts):
-        plain = np.arange(n_features)[key] if by_slice else parts
-        return _get_column_indices(everything, plain) if len(plain) else []
-    if feature_names is None:
-        raise ValueError("X has no column names; give positions.")
-    place = {column: position for position, column in enumerate(feature_names)}
-    unknown = [part for part in parts if part is not None and part not in place]
-    if unknown:
-        raise ValueError(f"unknown columns {[str(part) for part in unknown]}.")
-    if not by_slice:
-        return [place[part] for part in parts]
-    start, stop = (None if part is None else place[part] for part in parts)
-    # by name both ends count, as in ColumnTransformer
-    return np.arange(n_features)[start : None if stop is None else stop + 1]
-
-
-def check_hidden(hidden, name, width):
-    """Return the units of the hidden layers of one domain.
-
-    Parameters
-    ----------
-    hidden : tuple of int or None
-        What the user gave.
-    name : str
-        Name of the domain for messages.
-    width : int
-        Columns of its block.
-
-    Returns
-    -------
-    hidden : list of int
-        Units of each layer.
-    """
-    if hidden is None:
-        return [int(np.clip(width, 16, 256))]
-    units = np.asarray(hidden)
-    if units.ndim != 1 or (
-        units.size and (units.dtype.kind not in "iu" or units.min() < 1)
-    ):
-        raise ValueError(
-            f"{name}_hidden must hold positive numbers of units, got {hidden!r}."
-        )
-    return units.astype(int).tolist()
-
-
-def has_block(X, columns, domain):
-    """Return the mask of the rows that have a block; refuse half a block.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows.
-    columns : ndarray of shape (n_block,)
-        Positions of the block.
-    domain : {"source", "target"}
-        Name of the domain for messages.
-
-    Returns
-    -------
-    has : ndarray of shape (n_samples,)
-        True where no value is NaN.
-    """
-    missing = np.isnan(X[:, columns])
-    partly = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))
-    if len(partly):
-        raise DomainError(
-            f"Row {partly[0]} of X holds NaN in some of {domain}_columns but not in "
-            f"all ({len(partly)} such rows): a row has a block or lacks it. Impute "
-            "single values before."
-        )
-    return ~missing.any(axis=1)
-
-
-def _check_present(rows, has, domain):
-    lacking = np.flatnonzero(rows & ~has)
-    if len(lacking):
-        raise DomainError(
-            f"Row {lacking[0]} of X is a {domain} row, but holds NaN in all of "
-            f"{domain}_columns ({len(lacking)} such rows)."
-        )
-
-
-def canonical_order(X, *flags):
-    """Order rows by their content, so that their order in the input cannot matter.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_features)
-        Rows; NaN counts as 0.
-    *flags : ndarray of shape (n_samples,)
-        What else tells rows apart.
-
-    Returns
-    -------
-    order : ndarray of shape (n_samples,)
-        Indices of the rows.
-    """
-    # 0.0 makes a positive zero of a negative one
-    content = np.hstack([np.nan_to_num(X) + 0.0, np.column_stack(flags)], dtype=X.dtype)
-    content = np.ascontiguousarray(content)
-    record = np.dtype((np.void, content.strides[0]))
-    return np.argsort(content.view(record).ravel(), kind="stable")
 
 
 def _scale(block, scaler):
@@ -796,8 +334,8 @@ class DATN(
         """Return the masks of the rows that have each block."""
         has_source = has_block(data.X, self.source_columns_, "source")
         has_target = has_block(data.X, self.target_columns_, "target")
-        _check_present(data.is_source, has_source, "source")
-        _check_present(data.is_target, has_target, "target")
+        check_present(data.is_source, has_source, "source")
+        check_present(data.is_target, has_target, "target")
         needs_pairs = data.n_source > 0 and self.variant != "unsupervised"
         if needs_pairs and not (has_source & has_target).any():
             raise DomainError(
@@ -917,7 +455,7 @@ class DATN(
     @torch.no_grad()
     def _best_map(self, pathways, sides, pairs):
         """Solve for the map, or return the identity where no pair teaches one."""
-        rows = _index(pairs, sides[0].X)
+        rows = as_index(pairs, sides[0].X)
         if not len(pairs):
             return torch.as_tensor(self.G_, device=sides[0].X.device)
         Z_source, Z_target = (
@@ -985,7 +523,7 @@ class DATN(
     def _represent(self, X, rows, domain):
         """Encode rows with the extractor of a domain."""
         columns = getattr(self, f"{domain}_columns_")
-        _check_present(rows, has_block(X, columns, domain), domain)
+        check_present(rows, has_block(X, columns, domain), domain)
         block = _scale(X[np.ix_(rows, columns)], getattr(self, f"_{domain}_scaler"))
         encoder = getattr(self, f"{domain}_module_").encoder
         dtype = encoder[0].weight.dtype

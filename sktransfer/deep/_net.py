@@ -21,13 +21,14 @@ from sklearn.utils.validation import validate_data
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
+from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._alignment import Alignment, Sizes
 from sktransfer.deep._critic import DomainCritic
 from sktransfer.deep._device import find_device
 from sktransfer.deep._modules import MLP
 from sktransfer.deep._parameters import ModuleParametersMixin, inherit_parameters
-from sktransfer.deep._rows import DomainRows, canonical_order
+from sktransfer.deep._rows import DomainRows
 from sktransfer.deep._trainer import TransferTrainer
 from sktransfer.deep._transfer_module import TransferModule
 
@@ -394,26 +395,31 @@ class TransferNet(
                     "valid_loss", patience=self.n_iter_no_change, load_best=True
                 )
             )
-        optimizer = {
-            f"optimizer__{k}": v for k, v in self._params_of("optimizer__").items()
-        }
-        if self.optimizer is None and module.alignment.adversarial:
-            optimizer = {"optimizer__betas": (0.0, 0.99)} | optimizer
         trainer = TransferTrainer(
             module,
             self._criterion,
-            optimizer=self.optimizer or torch.optim.Adam,
-            lr=self.lr,
             max_epochs=self.max_epochs,
             callbacks=callbacks,
-            train_split=None,
             verbose=int(self.verbose),
             device=device,
             compile=self.compile,
-            mixed_precision=self.mixed_precision,
-            **optimizer,
+            **self._training_params(module.alignment),
         )
         return trainer.initialize()
+
+    def _training_params(self, alignment):
+        """Return the trainer's parameters that every training of this net shares."""
+        params = {
+            f"optimizer__{k}": v for k, v in self._params_of("optimizer__").items()
+        }
+        if self.optimizer is None and alignment.adversarial:
+            params = {"optimizer__betas": (0.0, 0.99)} | params
+        return params | {
+            "optimizer": self.optimizer or torch.optim.Adam,
+            "lr": self.lr,
+            "mixed_precision": self.mixed_precision,
+            "train_split": None,
+        }
 
     def _make_module(self, rows):
         """Build extractor, head, alignment and discriminator."""

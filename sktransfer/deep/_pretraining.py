@@ -61,13 +61,9 @@ def train_alone(net, extractor, head, rows, epochs, seed):
         trainer = TransferTrainer(
             module,
             net._criterion,
-            optimizer=net.optimizer or torch.optim.Adam,
-            lr=net.lr,
             max_epochs=epochs,
-            train_split=None,
             verbose=0,
             device=str(device),
-            mixed_precision=net.mixed_precision,
-            **{f"optimizer__{k}": v for k, v in net._params_of("optimizer__").items()},
+            **net._training_params(module.alignment),
         )
         trainer.initialize().partial_fit(rows, None, epochs=epochs)

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-__all__ = ["Batch", "DomainRows", "canonical_order"]
+__all__ = ["Batch", "DomainRows"]
 
 
 class Batch(NamedTuple):
@@ -100,28 +99,3 @@ class DomainRows(torch.utils.data.Dataset):
         order = [torch.randperm(size) for _ in range(rounds)]
         positions = torch.cat(order)[:needed] if order else torch.zeros(0).long()
         return positions.view(self.n_batches, width).to(self.x.device)
-
-
-def canonical_order(X, *keys):
-    """Return an order of the rows that does not depend on their order in ``X``.
-
-    Batches are drawn from rows in this order, so the same rows and the same seed give
-    the same net in whatever order the rows come.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, ...)
-        Rows.
-    *keys : ndarray of shape (n_samples,)
-        Numbers that come before the rows in the order.
-
-    Returns
-    -------
-    order : ndarray of shape (n_samples,)
-        Positions of the rows.
-    """
-    flat = X.reshape(len(X), int(np.prod(X.shape[1:])))
-    weights = np.random.RandomState(0).normal(size=flat.shape[1])
-    # a sum per row, not a matrix product: its rounding may depend on the position
-    projection = np.einsum("ij,j->i", flat.astype(np.float64, copy=False), weights)
-    return np.lexsort((projection, *keys[::-1]))

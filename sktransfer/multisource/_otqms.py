@@ -6,11 +6,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._domains import canonical_order
 from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._weighted_likelihood import (
-    canonical_order,
-    likelihood_problem,
-)
+from sktransfer.multisource._weighted_likelihood import likelihood_problem
 
 __all__ = ["OTQMS"]
 

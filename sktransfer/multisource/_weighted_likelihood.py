@@ -3,12 +3,10 @@
 import warnings
 
 import numpy as np
-from scipy import sparse
 from sklearn.base import clone, is_classifier
-from sklearn.utils.extmath import safe_sparse_dot
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktransfer._domains import take_rows
+from sktransfer._domains import canonical_order, take_rows
 from sktransfer.base import (
     check_takes_sample_weight,
     fit_with_sample_weight,
@@ -197,15 +195,6 @@ class WeightedLikelihood:
             P, self.n_target, self.n_sources, d, noise_correction=noise_correction
         )
         return result, d
-
-
-def canonical_order(X, y):
-    """Rank rows by label, then by value, so that their order does not matter."""
-    X = X if sparse.issparse(X) else np.asarray(X)
-    direction = np.random.RandomState(0).normal(size=X.shape[1])
-    key = np.asarray(safe_sparse_dot(X, direction))
-    label = np.unique(y, return_inverse=True)[1].reshape(len(key), -1)[:, 0]
-    return np.lexsort([np.round(key, 9), label])
 
 
 def likelihood_problem(estimator, data, fit_params, target=None):

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
-from sktransfer._domains import take_rows
+from sktransfer._domains import canonical_order, take_rows
 from sktransfer.base import (
     TransferMetaEstimator,
     consumes_sample_domain,
@@ -176,7 +176,8 @@ class ReliableTransfer(TransferMetaEstimator):
 
     def _p_values(self, data, numbers, source, fit_params, rng):
         """Return the p-values of "one distribution" and of "of use"."""
-        pair = numbers.take(_in_canonical_order(numbers, source))
+        rows = np.flatnonzero(numbers.rows_of(source) | numbers.is_target)
+        pair = numbers.take(rows[canonical_order(numbers.X[rows])])
         similar = self._mmd_p_value(pair, rng)
         if not data.n_labeled:
             return similar, _median_conformal_p_value(pair.X_source, pair.X_target)
@@ -272,12 +273,6 @@ class ReliableTransfer(TransferMetaEstimator):
         tags.input_tags.allow_nan = False
         tags.target_tags.multi_output = False
         return tags
-
-
-def _in_canonical_order(numbers, source):
-    """Return the rows of a source and the target, sorted by their content."""
-    index = np.flatnonzero(numbers.rows_of(source) | numbers.is_target)
-    return index[np.lexsort(numbers.X[index].T[::-1])]
 
 
 class _Coding:

@@ -14,20 +14,18 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
 from sktransfer.deep import DATN
-from sktransfer.deep._datn import (
+from sktransfer.deep._blocks import has_block, resolve_columns
+from sktransfer.deep._datn_nets import (
     Pathway,
     Progress,
     Side,
-    canonical_order,
     cross_losses,
     draw_batches,
     encode,
-    has_block,
     intra_losses,
     mean_discrepancy,
     one_pass,
     pair_loss,
-    resolve_columns,
     solve_map,
     squared_weights,
 )
@@ -323,18 +321,6 @@ def test_half_a_block_is_refused():
     assert_array_equal(has_block(X[:2], np.arange(2), "source"), [True, False])
     with pytest.raises(DomainError, match="Row 2 of X holds NaN in some of source"):
         has_block(X, np.arange(2), "source")
-
-
-def test_canonical_order_forgets_the_order(rng):
-    X = rng.normal(size=(20, 3))
-    X[3] = np.nan
-    shuffle = rng.permutation(20)
-    flag = np.arange(20) % 2
-    X[5] = X[4]  # told apart by the flag
-    first = canonical_order(X, flag)
-    second = canonical_order(X[shuffle], flag[shuffle])
-    assert_array_equal(X[first], X[shuffle][second])
-    assert_array_equal(flag[first], flag[shuffle][second])
 
 
 def _broken(change):

@@ -9,7 +9,7 @@ from torch import nn
 from sktransfer.deep import MLP
 from sktransfer.deep._critic import DomainCritic
 from sktransfer.deep._modules import freeze, reverse_gradient
-from sktransfer.deep._rows import DomainRows, canonical_order
+from sktransfer.deep._rows import DomainRows
 
 
 def test_the_adversarial_gradient_reverses():
@@ -153,14 +153,6 @@ def test_batches_hold_every_part_and_an_epoch_every_row():
         seen += batch.y_source.tolist()
     assert len(seen) == 24
     assert set(seen) == set(range(20))
-
-
-def test_canonical_order_knows_no_input_order(rng):
-    X, y = rng.randint(3, size=(40, 2)).astype(float), rng.randint(2, size=40)
-    order = rng.permutation(40)
-    first, second = canonical_order(X, y), canonical_order(X[order], y[order])
-    assert_allclose(X[first], X[order][second])
-    assert_allclose(y[first], y[order][second])
 
 
 def test_mlp_is_sized_from_the_data():

@@ -10,8 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from torch import nn
 
+from sktransfer._domains import canonical_order
 from sktransfer.deep import MLP, TargetOnlyNet, UOWQNet
-from sktransfer.deep._rows import DomainRows, canonical_order
+from sktransfer.deep._rows import DomainRows
 from sktransfer.deep._uowq_net import _SourceWeights, row_differences, state_of
 from sktransfer.multisource import uowq_weights
 

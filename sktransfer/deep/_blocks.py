@@ -1,0 +1,108 @@
+"""Two feature spaces in one table: blocks of columns, NaN where a row lacks one."""
+
+import numpy as np
+from sklearn.utils._indexing import _get_column_indices
+
+from sktransfer.exceptions import DomainError
+
+__all__ = ["check_present", "has_block", "resolve_columns"]
+
+
+def resolve_columns(key, name, n_features, feature_names):
+    """Return the positions of a block of columns.
+
+    Parameters
+    ----------
+    key : int, str, slice or array-like
+        Positions, names or a mask.
+    name : str
+        Name of the parameter for messages.
+    n_features : int
+        Number of columns.
+    feature_names : ndarray of shape (n_features,) or None
+        Names of the columns, if any.
+
+    Returns
+    -------
+    columns : ndarray of shape (n_block,)
+        Positions in the order of `key`.
+    """
+    if key is None:
+        raise ValueError(
+            f"{name} is None, but the other block is named: name both blocks, or none."
+        )
+    try:
+        columns = np.array(_positions(key, n_features, feature_names), dtype=np.intp)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}={key!r} does not fit X: {error}") from error
+    if not len(columns):
+        raise ValueError(f"{name}={key!r} names no column of X.")
+    if len(np.unique(columns)) < len(columns):
+        raise ValueError(f"{name}={key!r} names a column twice.")
+    return columns
+
+
+def _positions(key, n_features, feature_names):
+    everything = np.empty((0, n_features))
+    by_slice = isinstance(key, slice)
+    parts = [key.start, key.stop] if by_slice else np.atleast_1d(np.asarray(key))
+    if not any(isinstance(part, str) for part in parts):
+        plain = np.arange(n_features)[key] if by_slice else parts
+        return _get_column_indices(everything, plain) if len(plain) else []
+    if feature_names is None:
+        raise ValueError("X has no column names; give positions.")
+    place = {column: position for position, column in enumerate(feature_names)}
+    unknown = [part for part in parts if part is not None and part not in place]
+    if unknown:
+        raise ValueError(f"unknown columns {[str(part) for part in unknown]}.")
+    if not by_slice:
+        return [place[part] for part in parts]
+    start, stop = (None if part is None else place[part] for part in parts)
+    # by name both ends count, as in ColumnTransformer
+    return np.arange(n_features)[start : None if stop is None else stop + 1]
+
+
+def has_block(X, columns, domain):
+    """Return the mask of the rows that have a block; refuse half a block.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Rows.
+    columns : ndarray of shape (n_block,)
+        Positions of the block.
+    domain : {"source", "target"}
+        Name of the domain for messages.
+
+    Returns
+    -------
+    has : ndarray of shape (n_samples,)
+        True where no value is NaN.
+    """
+    missing = np.isnan(X[:, columns])
+    partly = np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1))
+    if len(partly):
+        raise DomainError(
+            f"Row {partly[0]} of X holds NaN in some of {domain}_columns but not in "
+            f"all ({len(partly)} such rows): a row has a block or lacks it. Impute "
+            "single values before."
+        )
+    return ~missing.any(axis=1)
+
+
+def check_present(rows, has, domain):
+    """Refuse rows of a domain that lack its block.
+
+    Parameters
+    ----------
+    rows, has : ndarray of shape (n_samples,)
+        Masks of the domain's rows and of the rows with its block.
+    domain : {"source", "target"}
+        Name of the domain for messages.
+    """
+    lacking = np.flatnonzero(rows & ~has)
+    if len(lacking):
+        raise DomainError(
+            f"Row {lacking[0]} of X is a {domain} row, but holds NaN in all of "
+            f"{domain}_columns ({len(lacking)} such rows)."
+        )
