@@ -118,7 +118,7 @@ class TransferNet(
     warm_start : bool, default=False
         Go on from the last fit.
     verbose : int or bool, default=0
-        Print a line of losses per epoch.
+        1: print a line of losses per epoch; 2: and show a progress bar of its steps.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights and batches. An int makes fits on a CPU repeatable,
         also for rows in another order.

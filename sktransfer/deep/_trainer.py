@@ -5,7 +5,7 @@ from contextlib import nullcontext
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import PrintLog
+from skorch.callbacks import PrintLog, ProgressBar
 
 __all__ = ["TransferTrainer"]
 
@@ -24,7 +24,8 @@ class TransferTrainer(NeuralNet):
 
     @property
     def _default_callbacks(self):
-        return [("print_log", PrintLog())] if self.verbose else []
+        shown = [("print_log", PrintLog()), ("progress_bar", ProgressBar())]
+        return shown[: self.verbose]
 
     def get_split_datasets(self, X, y=None, **fit_params):
         """Return the training rows and the held-out labeled target rows."""

@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from torch import nn
 
 from sktransfer.deep import (
@@ -203,6 +203,25 @@ def test_options(toy, options, capsys):
     net = _fit(DANN(max_epochs=12, lr=0.03, random_state=0, **options), toy)
     assert net.score(toy.X, toy.y_true) > 0.7
     assert ("train_loss" in capsys.readouterr().out) == ("verbose" in options)
+
+
+def test_progress_bar(toy, capsys):
+    _fit(DANN(max_epochs=2, verbose=2, random_state=0), toy)
+    shown = capsys.readouterr()
+    assert "train_loss" in shown.out
+    assert "it/s" in shown.err
+
+
+@pytest.mark.parametrize(
+    "callback", [LRScheduler("StepLR", step_size=2), GradientNormClipping(1.0)]
+)
+def test_callbacks_of_skorch_have_their_effect(toy, callback):
+    nets = [
+        _fit(DANN(max_epochs=4, lr=0.05, callbacks=c, random_state=0), toy)
+        for c in (None, [callback])
+    ]
+    outputs = [net.predict_proba(toy.X) for net in nets]
+    assert np.abs(outputs[0] - outputs[1]).max() > 1e-4
 
 
 def test_callbacks_of_skorch_are_called(toy):
