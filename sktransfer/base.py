@@ -771,3 +771,17 @@ def slice_params(params, rows):
         else value
         for name, value in params.items()
     }
+
+
+def align_classes(values, known, classes, absent=0.0):
+    """Put columns of ``known`` classes where ``classes`` has them; drop the others."""
+    known = np.asarray(known)
+    shared = np.isin(known, classes)
+    aligned = np.full((len(values), len(classes)), absent, dtype=values.dtype)
+    aligned[:, np.searchsorted(classes, known[shared])] = values[:, shared]
+    return aligned
+
+
+def aligned_proba(model, X, classes):
+    """Return probabilities of a model in the columns of ``classes``, 0 if unknown."""
+    return align_classes(model.predict_proba(X), model.classes_, classes)

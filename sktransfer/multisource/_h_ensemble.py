@@ -10,11 +10,10 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, aligned_proba
 from sktransfer.multisource._source_free import models_and_ids
 from sktransfer.multisource._source_models import (
     ProbaClassifier,
-    aligned_proba,
     all_classes,
     check_has_proba,
     fit_domain,

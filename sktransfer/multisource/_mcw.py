@@ -4,12 +4,11 @@ from numbers import Integral
 
 import numpy as np
 
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, aligned_proba
 from sktransfer.multisource._h_ensemble import clipped_proba
 from sktransfer.multisource._source_free import models_and_ids
 from sktransfer.multisource._source_models import (
     ProbaClassifier,
-    aligned_proba,
     all_classes,
     check_has_proba,
     fit_domain,

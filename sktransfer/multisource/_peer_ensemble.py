@@ -6,10 +6,10 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from sktransfer._domains import take_rows
+from sktransfer.base import aligned_proba
 from sktransfer.multisource._mmd_ensemble import MMDWeightedEnsemble
 from sktransfer.multisource._source_models import (
     ProbaClassifier,
-    aligned_proba,
     all_classes,
     check_has_proba,
 )

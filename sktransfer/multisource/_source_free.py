@@ -12,9 +12,8 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import safe_sparse_dot
 
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, aligned_proba
 from sktransfer.multisource._source_models import (
-    aligned_proba,
     all_classes,
     check_has_proba,
     fit_domain,

@@ -15,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
-from sktransfer.base import slice_params
+from sktransfer.base import aligned_proba, slice_params
 
 
 def fit_domain(estimator, data, rows, fit_params):
@@ -54,15 +54,6 @@ def unfreeze(models):
     for model in models:
         check_is_fitted(model)
     return models
-
-
-def aligned_proba(model, X, classes):
-    """Probabilities of a model in the columns of ``classes``; others are dropped."""
-    proba = model.predict_proba(X)
-    aligned = np.zeros((len(proba), len(classes)), dtype=proba.dtype)
-    shared = np.isin(model.classes_, classes)
-    aligned[:, np.searchsorted(classes, model.classes_[shared])] = proba[:, shared]
-    return aligned
 
 
 def all_classes(models, y=None):

@@ -15,10 +15,10 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sktransfer._domains import check_sample_domain, check_scorable, take_rows
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, aligned_proba
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.multisource._estimated_risk import least_risk
-from sktransfer.multisource._source_models import aligned_proba, all_classes
+from sktransfer.multisource._source_models import all_classes
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
     WeightedLikelihood,

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer.base import (
     TransferMetaEstimator,
+    aligned_proba,
     consumes_sample_domain,
     fit_on_domains,
     slice_params,
@@ -291,9 +292,7 @@ class _Coding:
         if self.classes is None or not hasattr(model, "predict_proba"):
             predicted = self.code(model.predict(X))
         else:
-            predicted = np.zeros((len(y), len(self.classes)))
-            known = np.searchsorted(self.classes, model.classes_)
-            predicted[:, known] = model.predict_proba(X)
+            predicted = aligned_proba(model, X, self.classes)
         return np.sum((self.code(y) - predicted) ** 2, axis=1)
 
 

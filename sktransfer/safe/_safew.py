@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer.base import BlendingMetaEstimator, slice_params
+from sktransfer.base import BlendingMetaEstimator, aligned_proba, slice_params
 from sktransfer.exceptions import DomainError
 from sktransfer.hypothesis._sources import (
     SourceModelsMixin,
@@ -195,7 +195,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
             n_outputs = 1 if first.ndim == 1 else first.shape[1]
             return predict_columns(models, names, X, n_outputs)
         classes = (baseline or models[0]).classes_
-        score = _votes if self.loss == "hinge" else _probabilities
+        score = _votes if self.loss == "hinge" else aligned_proba
         return np.stack([score(model, X, classes) for model in models])
 
     def _combine(self, X):
@@ -291,12 +291,6 @@ def _check_classes(name, known, classes):
             f"{name} knows the classes {unseen.tolist()}, but no labeled target row "
             "has them: label a target row of each class or leave these source rows out."
         )
-
-
-def _probabilities(model, X, classes):
-    proba = np.zeros((X.shape[0], len(classes)))
-    proba[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(X)
-    return proba
 
 
 def _votes(model, X, classes):

@@ -22,6 +22,7 @@ from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_we
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 from sktransfer.base import (
     BlendingMetaEstimator,
+    align_classes,
     consumes_sample_domain,
     fit_on_domains,
     get_transfer_tags,
@@ -488,7 +489,6 @@ class _Coding:
         """Return the coded prediction, shape (n_samples, n_columns) or as y."""
         if self.classes is None:
             return np.asarray(model.predict(X), dtype=np.float64)
-        known = np.asarray(model.classes_)
         if self.method == "predict":
             return self.code(model.predict(X))
         values = np.asarray(getattr(model, self.method)(X), dtype=np.float64)
@@ -497,9 +497,7 @@ class _Coding:
             absent = -1.0
             if values.ndim == 1:
                 values = np.column_stack([-values, values])
-        full = np.full((len(values), len(self.classes)), absent)
-        full[:, np.searchsorted(self.classes, known)] = values
-        return full
+        return align_classes(values, model.classes_, self.classes, absent)
 
     def code(self, y):
         """Return the coded labels."""
