@@ -21,6 +21,7 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
+from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_array, get_tags
@@ -771,6 +772,13 @@ def slice_params(params, rows):
         else value
         for name, value in params.items()
     }
+
+
+def fit_or_constant(learner, X, y, **fit_params):
+    """Fit a clone of a learner; a classifier on one class gives a constant model."""
+    if is_classifier(learner) and len(np.unique(y)) == 1:
+        return DummyClassifier(strategy="most_frequent").fit(X, y)
+    return clone(learner).fit(X, y, **fit_params)
 
 
 def align_classes(values, known, classes, absent=0.0):

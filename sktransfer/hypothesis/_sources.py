@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
-from sktransfer.base import slice_params
+from sktransfer.base import fit_or_constant, slice_params
 
 
 class SourceModelsMixin:
@@ -96,7 +96,7 @@ def fit_sources(source, data, fit_params=None):
     ----------
     source : list
         Fitted models are taken as they are; a clone of every learner is fitted on
-        the rows of each source.
+        the rows of each source; a classifier on one class gives a constant model.
     data : DomainData
         Rows of every domain.
     fit_params : dict, default=None
@@ -119,7 +119,7 @@ def fit_sources(source, data, fit_params=None):
         for domain, X, y in data.each_source():
             params = slice_params(fit_params or {}, data.rows_of(domain))
             with config_context(skip_parameter_validation=False):
-                models.append(clone(learner).fit(X, y, **params))
+                models.append(fit_or_constant(learner, X, y, **params))
             suffix = f" (source[{i}])" if len(learners) > 1 else ""
             names.append(f"{domain}{suffix}")
     return models, names

@@ -5,25 +5,20 @@ from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     RegressorMixin,
-    clone,
-    is_classifier,
     is_regressor,
 )
-from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
-from sktransfer.base import aligned_proba, slice_params
+from sktransfer.base import aligned_proba, fit_or_constant, slice_params
 
 
 def fit_domain(estimator, data, rows, fit_params):
     """Fit a clone to some labeled rows; one class only gives a constant model."""
     X, y = take_rows(data.X, rows), data.labels(rows)
-    if is_classifier(estimator) and len(np.unique(y)) == 1:
-        return DummyClassifier(strategy="most_frequent").fit(X, y)
-    return clone(estimator).fit(X, y, **slice_params(fit_params, rows))
+    return fit_or_constant(estimator, X, y, **slice_params(fit_params, rows))
 
 
 def fit_source_models(estimator, data, fit_params, n_jobs):

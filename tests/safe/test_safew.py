@@ -249,6 +249,15 @@ def test_class_that_a_source_does_not_know_has_probability_zero():
     assert np.isneginf(model.predict_log_proba(X)[:, 2]).all()
 
 
+@pytest.mark.parametrize("loss", ["squared", "hinge"])
+def test_source_of_one_class_votes_for_it(loss):
+    X, _, y, domain = classes_problem(n_sources=2, n_classes=2)
+    y[domain == 1] = 1
+    model = SAFEW(LogisticRegression(), loss=loss)
+    model.fit(X, y, sample_domain=domain)
+    assert_array_equal(model.source_models_[0].predict(X[:3]), [1, 1, 1])
+
+
 def test_metadata_reaches_baseline_and_sources(routing):
     X, _, seen, domain = classes_problem(n_sources=1)
     weight = np.where(seen == 0, 5.0, 1.0)
