@@ -164,7 +164,7 @@ def draw(parts, eps, share, seed):
     return data, X_test, y_test, noisy != y_source, hit | (noisy != y_source)
 
 
-def run(parts, method, gate, kind, eps, share, seed):
+def run(parts, method, gate, kind, eps, share, seed, smoothing=1.0):
     """Fit one net and return its line."""
     data, X_test, y_test, wrong, corrupt = draw(parts, eps, share, seed)
     X, y, domain = data.X, data.y, data.sample_domain
@@ -180,6 +180,7 @@ def run(parts, method, gate, kind, eps, share, seed):
         max_epochs=30,
         early_stopping=False,
         random_state=seed,
+        gate_smoothing=smoothing,
         **params,
     )
     start = time.perf_counter()
@@ -239,7 +240,7 @@ def fill(args):
         if new:
             writer.writeheader()
         for i, cell in enumerate(todo):
-            line = run(parts[cell[0]], *cell[1:])
+            line = run(parts[cell[0]], *cell[1:], args.smoothing)
             keys = ("data", "method", "gate", "kind", "eps", "share", "seed")
             writer.writerow(dict(zip(keys, cell, strict=True)) | line)
             file.flush()
@@ -258,7 +259,10 @@ def mean(values):
 
 
 def table(title, head, rows):
-    """Print a table in markdown."""
+    """Print the rows that hold a figure as a table in markdown."""
+    rows = [row for row in rows if any("±" in cell for cell in row)]
+    if not rows:
+        return
     print(f"\n### {title}\n")
     print("| " + " | ".join(head) + " |")
     print("|" + "---|" * len(head))
@@ -382,6 +386,7 @@ def main():
     parser.add_argument("--methods", nargs="+", default=list(NETS), choices=NETS)
     parser.add_argument("--eps", type=float, nargs="+", default=EPS)
     parser.add_argument("--share", type=float, nargs="+", default=SHARES)
+    parser.add_argument("--smoothing", type=float, default=1.0, help="gate_smoothing")
     parser.add_argument("--no-ablation", action="store_true")
     parser.add_argument("--report", action="store_true", help="print tables only")
     args = parser.parse_args()
