@@ -39,7 +39,8 @@ class TransferTrainer(NeuralNet):
         """Run the steps of an epoch and record the mean of every loss."""
         if iterator is None:
             return
-        self._set_training(training)
+        if self.base_module.training != training:  # it visits every submodule
+            self._set_training(training)
         losses, steps = [], []
         if training:
             module = self.base_module

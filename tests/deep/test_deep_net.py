@@ -198,6 +198,21 @@ def test_pickle(toy):
     assert again.n_iter_ == 3
 
 
+def test_every_call_trains_in_training_mode(toy):
+    """Between the calls the net is in the mode of prediction: no dropout."""
+    net = DANN(module__dropout=0.5, max_epochs=2, random_state=0)
+    _fit(net, toy)
+    modes = []
+    net.module_.extractor.register_forward_hook(
+        lambda module, *_: modes.append(module.training)
+    )
+    net.partial_fit(toy.X, toy.y, sample_domain=toy.domain)
+    assert modes
+    assert all(modes)
+    assert not net.module_.training
+    assert_allclose(net.predict_proba(toy.X), net.predict_proba(toy.X))
+
+
 @pytest.mark.parametrize("options", [{"mixed_precision": True}, {"verbose": 1}])
 def test_options(toy, options, capsys):
     net = _fit(DANN(max_epochs=12, lr=0.03, random_state=0, **options), toy)
