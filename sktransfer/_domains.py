@@ -205,10 +205,12 @@ def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
     else:
         rows = np.asarray(X, dtype=np.float64)
         rows = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
-        rows = np.where(np.isnan(rows), 0.0, rows)
         weights = rng.normal(size=rows.shape[1])
         # a sum per row, not a matrix product: its rounding may depend on the position
         projection = np.einsum("ij,j->i", rows, weights)
+        if np.isnan(projection).any():
+            known = np.where(np.isnan(rows), 0.0, rows)
+            projection = np.einsum("ij,j->i", known, weights)
     first = [key if key.ndim == 1 else key[:, 0] for key in map(np.asarray, keys)]
     codes = [np.unique(key, return_inverse=True)[1] for key in first]
     return np.lexsort((projection, *codes[::-1]))
