@@ -74,11 +74,12 @@ class TransferNet(
         of a huge ratio would decide a step alone. ``inf`` is the gate as published.
     gate_smoothing : float in [0, inf), default=1.0
         Width of Gaussian noise on the features that the gate's discriminator sees in
-        training, in units of Scott's bandwidth :math:`\sigma\, n^{-1/(d+4)}` of the n
-        labeled target rows (without any: of all target rows), where
-        :math:`\sigma` are the standard deviations of the d features. Without noise the
-        discriminator knows few labeled rows by heart and takes every source row for
-        foreign. 0 is the gate as published.
+        training, in units of Scott's bandwidth (1992)
+        :math:`\sigma\, n^{-1/(d+4)}`, where :math:`\sigma` are the standard deviations
+        of the d features and n is the number of labeled target rows (of all target
+        rows, where the discriminator sees no label of the target). Without noise it
+        knows few labeled rows by heart and takes every source row for foreign. 0 is
+        the gate as published.
     mu : float in [0, inf), default=1.0
         Largest weight of the alignment; it is ramped up from 0 as
         :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.
@@ -438,22 +439,22 @@ class TransferNet(
         )  # fmt: skip
         alignment.build(sizes, module)
         if self.gate or alignment.needs_critic:
-            width = alignment.gate_width(sizes)
-            module.critic = DomainCritic(
-                width,
-                self._n_classes,
-                labels=self.gate if self.label_input == "auto" else self.label_input,
-                max_ratio=self.max_weight,
-                noise=self._gate_noise(rows, width),
-            )
+            module.critic = self._make_critic(alignment.gate_width(sizes), rows)
         return module
 
-    def _gate_noise(self, rows, width):
-        """Return the noise for the gate's discriminator, in standard deviations."""
-        n_target = rows.sizes[1] or rows.sizes[2]
-        if not self.gate or not n_target:
-            return 0.0
-        return self.gate_smoothing * n_target ** (-1 / (width + 4))
+    def _make_critic(self, width, rows):
+        """Build the discriminator; that of a gate sees features through noise."""
+        labels = self.gate if self.label_input == "auto" else self.label_input
+        _, n_labeled, n_target = rows.sizes
+        n = (n_labeled if labels else 0) or n_target
+        scott = n ** (-1 / (width + 4)) if n and self.gate else 0.0
+        return DomainCritic(
+            width,
+            self._n_classes,
+            labels=labels,
+            max_ratio=self.max_weight,
+            noise=self.gate_smoothing * scott,
+        )
 
     def _make_extractor(self, x):
         """Return the extractor as a module with outputs of shape (n, n_features)."""

@@ -194,6 +194,7 @@ def test_smoothing_is_in_units_of_scotts_bandwidth(toy):
 
     assert noise(gate=True) == pytest.approx(10 ** (-1 / (6 + 4)))
     assert noise(gate=True, gate_smoothing=0.5) == pytest.approx(0.5 * 10**-0.1)
+    assert noise(gate=True, label_input=False) == pytest.approx(40 ** (-1 / (6 + 4)))
     assert noise(gate=True, gate_smoothing=0) == 0
     assert noise(gate=False) == 0
 
