@@ -424,11 +424,8 @@ class TransferNet(
 
     def _make_module(self, rows):
         """Build extractor, head, alignment and discriminator."""
-        extractor = self._make_extractor(rows.x[:2].to("cpu"))
+        extractor, n_features = self._make_extractor(rows.x[:2].to("cpu"))
         n_outputs = self._n_classes or 1
-        with torch.no_grad():
-            n_features = extractor.eval()(rows.x[:2].to("cpu")).shape[1]
-        extractor.train()
         sizes = Sizes(tuple(self.row_shape_), n_features, n_outputs, self._n_classes)
         self._n_features_out = n_features
         head = self._make_part("head", nn.Linear, n_features, n_outputs)
@@ -457,7 +454,7 @@ class TransferNet(
         )
 
     def _make_extractor(self, x):
-        """Return the extractor as a module with outputs of shape (n, n_features)."""
+        """Return the extractor, with outputs of shape (n, n_features), and n_features."""
         n_features = int(np.prod(self.row_shape_))
         extractor = self._make_part("module", MLP, n_features=n_features)
         extractor = extractor.to(x.dtype)
@@ -469,14 +466,15 @@ class TransferNet(
                 f"module={self.module!r} cannot take rows of shape "
                 f"{tuple(self.row_shape_)}: {error}"
             ) from error
-        if not isinstance(features, torch.Tensor) or len(features) != len(x):
+        rows = isinstance(features, torch.Tensor) and features.ndim > 1
+        if not rows or len(features) != len(x):
             raise ValueError(
                 f"module={self.module!r} must return one tensor with a row of features "
                 "for each row."
             )
         if features.ndim > 2:
             extractor = nn.Sequential(extractor, nn.Flatten())
-        return extractor
+        return extractor.train(), features[0].numel()
 
     def _make_part(self, name, default, *args, **kwargs):
         """Copy a module, or call a class with its own arguments and ours."""

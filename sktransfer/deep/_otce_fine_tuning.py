@@ -159,8 +159,6 @@ class OTCEFineTuning(TransferNetClassifier):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
     task_difference_path_ : ndarray of shape (otce_epochs,)
         Mean task difference of the batches in each epoch of step 1, in nats; empty
         without sources.
@@ -168,16 +166,10 @@ class OTCEFineTuning(TransferNetClassifier):
         Ones.
     history_ : dict of str to ndarray of shape (n_iter_,)
         Mean of every loss in each epoch of step 2.
-    module_ : Module
-        The trained torch module, with ``extractor`` and ``head``.
     net_ : NeuralNet
         The skorch net of step 2.
     n_iter_ : int
         Number of epochs of step 2.
-    n_features_in_ : int
-        Number of features (of channels for images) seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if all are strings.
 
     See Also
     --------

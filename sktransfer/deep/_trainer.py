@@ -35,11 +35,16 @@ class TransferTrainer(NeuralNet):
         """Return the rows themselves: they cut their own batches."""
         return dataset
 
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Put all modules in training mode, whatever mode each of them came in."""
+        super().on_train_begin(net, X=X, y=y, **kwargs)
+        self._set_training(True)
+
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run the steps of an epoch and record the mean of every loss."""
         if iterator is None:
             return
-        if self.base_module.training != training:  # it visits every submodule
+        if self.base_module.training != training:  # to set it visits every submodule
             self._set_training(training)
         losses, steps = [], []
         if training:

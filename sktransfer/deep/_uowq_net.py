@@ -221,8 +221,6 @@ class UOWQNet(TransferNetClassifier):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
     source_ids_ : ndarray of shape (n_sources,)
         Domain id of each source.
     source_weights_ : ndarray of shape (n_sources,)
@@ -239,18 +237,6 @@ class UOWQNet(TransferNetClassifier):
         Predicted Kullback-Leibler divergence of the weighted fit at each update.
     sample_weight_ : ndarray of shape (n_source,)
         Weight of each source row, in the order of the source rows in the input.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch.
-    module_ : Module
-        The trained torch module, with ``extractor`` and ``head``.
-    net_ : NeuralNet
-        The skorch net that trained it.
-    n_iter_ : int
-        Number of epochs.
-    n_features_in_ : int
-        Number of features (of channels for images) seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if all are strings.
 
     See Also
     --------
@@ -358,12 +344,12 @@ class UOWQNet(TransferNetClassifier):
         )
 
     def _make_extractor(self, x):
-        extractor = super()._make_extractor(x)
+        extractor, n_features = super()._make_extractor(x)
         if self.trainable == "head":
-            return freeze_module(extractor)
+            extractor = freeze_module(extractor)
         if self.trainable == "adapter":
-            return add_adapters(extractor, self.adapter_rank, self.adapter_alpha)
-        return extractor
+            extractor = add_adapters(extractor, self.adapter_rank, self.adapter_alpha)
+        return extractor, n_features
 
     def _train(self, data, n_epochs, *, warm, classes=None):
         if warm and not np.array_equal(data.sources, self.source_ids_):

@@ -101,6 +101,8 @@ def test_own_modules(toy):
     ("params", "error", "match"),
     [
         ({"module": nn.Linear(5, 3)}, ValueError, "cannot take rows of shape"),
+        ({"module": nn.RNN(2, 3)}, ValueError, "must return one tensor"),
+        ({"module": nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))}, ValueError, "must"),
         ({"module": MLP(2), "module__dropout": 0.1}, ValueError, "is an instance"),
         ({"module": dict}, TypeError, "does not make a torch module"),
         ({"device": "abacus"}, ValueError, "no device of torch"),
@@ -211,6 +213,17 @@ def test_every_call_trains_in_training_mode(toy):
     assert all(modes)
     assert not net.module_.training
     assert_allclose(net.predict_proba(toy.X), net.predict_proba(toy.X))
+
+
+def test_modules_in_prediction_mode_are_trained_in_training_mode(toy):
+    modes = []
+    head = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2)).eval()
+    head.register_forward_hook(lambda module, *_: modes.append(module[0].training))
+    net = DANN(module__hidden_units=(4,), head=head, max_epochs=2, random_state=0)
+    _fit(net, toy)
+    assert modes
+    assert all(modes)
+    assert not head.training
 
 
 @pytest.mark.parametrize("options", [{"mixed_precision": True}, {"verbose": 1}])
