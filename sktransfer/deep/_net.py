@@ -454,7 +454,7 @@ class TransferNet(
         )
 
     def _make_extractor(self, x):
-        """Return the extractor, with outputs of shape (n, n_features), and n_features."""
+        """Return the extractor, with outputs of shape (n, width), and the width."""
         n_features = int(np.prod(self.row_shape_))
         extractor = self._make_part("module", MLP, n_features=n_features)
         extractor = extractor.to(x.dtype)
