@@ -29,6 +29,7 @@ import argparse
 import csv
 import time
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -270,111 +271,101 @@ def table(title, head, rows):
         print("| " + " | ".join(row) + " |")
 
 
+class Results:
+    """The lines of one data set, asked for by setting."""
+
+    def __init__(self, lines, data):
+        self.lines = {key[1:]: line for key, line in lines.items() if key[0] == data}
+        self.seeds = sorted({key[5] for key in self.lines})
+        self.eps = sorted({key[3] for key in self.lines if key[2] == "transfer"})
+        self.shares = sorted({key[4] for key in self.lines})
+
+    def by_seed(self, method, gate, kind, eps, share, field="accuracy"):
+        """Return the figures of a setting, one per seed, where there are any."""
+        setting = method, gate, kind, eps, share
+        found = {seed: self.lines.get((*setting, seed)) for seed in self.seeds}
+        return {s: float(r[field]) for s, r in found.items() if r and r[field] != ""}
+
+    def mean(self, *setting, **field):
+        """Return the mean of a setting with its error, as text."""
+        return mean(list(self.by_seed(*setting, **field).values()))
+
+    def gaps(self, method, gate, eps, share):
+        """Return the negative transfer gaps of a setting, one per seed."""
+        alone = self.by_seed(method, gate, "target", 0.0, share)
+        found = self.by_seed(method, gate, "transfer", eps, share)
+        return [alone[seed] - found[seed] for seed in alone if seed in found]
+
+
+def accuracies(results, share):
+    """Return the table of all nets at one labeled share."""
+    head = ["method", "gate", *[f"accuracy, eps {e}" for e in results.eps]]
+    head += [f"NTG, eps {e}" for e in results.eps if share]
+    rows = []
+    for method, gate in product(NETS, (0, 1)):
+        row = [method, "with" if gate else "without"]
+        row += [results.mean(method, gate, "transfer", e, share) for e in results.eps]
+        row += [
+            mean(results.gaps(method, gate, e, share)) for e in results.eps if share
+        ]
+        rows.append(row)
+    return head, rows
+
+
+def mean_gaps(results):
+    """Return the table of NTGs over all labeled shares."""
+    columns = list(product(results.eps, (0, 1)))
+    head = ["method", *[f"eps {e} {'gate' if g else 'plain'}" for e, g in columns]]
+    shares = [share for share in results.shares if share]
+    rows = []
+    for method in NETS:
+        gaps = [
+            [gap for share in shares for gap in results.gaps(method, gate, e, share)]
+            for e, gate in columns
+        ]
+        rows.append([method, *map(mean, gaps)])
+    return head, rows
+
+
+def weights(results):
+    """Return the table of what DANN's gate makes of clean and corrupt rows."""
+    head = [
+        "eps", "labeled", "AUC clean / corrupt", "AUC right / wrong label",
+        "weight of clean", "weight of corrupt",
+    ]  # fmt: skip
+    fields = "auc_any", "auc_label", "weight_clean", "weight_corrupt"
+    rows = [
+        [f"{e}", f"{share:.0%}"]
+        + [results.mean("DANN", 1, "transfer", e, share, field=f) for f in fields]
+        for e, share in product(filter(None, results.eps), results.shares)
+    ]
+    return head, rows
+
+
+def ablations(results):
+    """Return the table of DANN's variants."""
+    settings = list(product(ABLATION_EPS, ABLATION_SHARES))
+    variants = {"DANN": ("DANN", 0), "DANN with gate": ("DANN", 1)}
+    variants |= {name: (name, 0) for name in ABLATIONS}
+    rows = [
+        [title, *(results.mean(*net, "transfer", *setting) for setting in settings)]
+        for title, net in variants.items()
+    ]
+    return ["variant", *[f"eps {e}, {s:.0%}" for e, s in settings]], rows
+
+
 def report(path):
     """Print the tables of what has been run."""
-    lines = {k: float(r["accuracy"]) for k, r in done(path).items()}
-    raw = done(path)
-    for data in sorted({k[0] for k in lines}):
-        seeds = sorted({k[6] for k in lines if k[0] == data})
-        eps_all = sorted({k[4] for k in lines if k[0] == data and k[3] == "transfer"})
-        shares = sorted({k[5] for k in lines if k[0] == data})
-
-        def gaps(method, gate, eps, share, data=data, seeds=seeds):
-            pairs = [
-                (
-                    lines.get((data, method, gate, "target", 0.0, share, s)),
-                    lines.get((data, method, gate, "transfer", eps, share, s)),
-                )
-                for s in seeds
-            ]
-            return [t - a for t, a in pairs if t is not None and a is not None]
-
-        for share in shares:
-            rows = [
-                [method, "with" if gate else "without"]
-                + [
-                    mean(
-                        [
-                            lines[k]
-                            for k in lines
-                            if k[:6] == (data, method, gate, "transfer", eps, share)
-                        ]
-                    )
-                    for eps in eps_all
-                ]
-                + [mean(gaps(method, gate, eps, share)) for eps in eps_all if share]
-                for method in NETS
-                for gate in (0, 1)
-            ]
-            head = ["method", "gate", *[f"accuracy, eps {e}" for e in eps_all]]
-            head += [f"NTG, eps {e}" for e in eps_all if share]
-            table(f"{data}, {share:.0%} of the target labeled", head, rows)
-        rows = [
-            [
-                method,
-                *[
-                    mean([g for s in shares if s for g in gaps(method, gate, eps, s)])
-                    for eps in eps_all
-                    for gate in (0, 1)
-                ],
-            ]
-            for method in NETS
-        ]
-        head = ["method"] + [
-            f"eps {e} {'gate' if g else 'plain'}" for e in eps_all for g in (0, 1)
-        ]
-        table(f"{data}: mean NTG over labeled shares above 0", head, rows)
-        rows = [
-            [f"{eps}", f"{share:.0%}"]
-            + [
-                mean(
-                    [
-                        float(raw[k][f])
-                        for k in raw
-                        if _with_auc(raw, k, data, eps, share)
-                    ]
-                )
-                for f in ("auc_any", "auc_label", "weight_clean", "weight_corrupt")
-            ]
-            for eps in eps_all
-            if eps
-            for share in shares
-        ]
-        head = [
-            "eps", "labeled", "AUC clean / corrupt", "AUC right / wrong label",
-            "weight of clean", "weight of corrupt",
-        ]  # fmt: skip
-        table(f"{data}: DANN's gate weights", head, rows)
-        rows = [
-            [
-                method,
-                *[
-                    mean(
-                        [
-                            lines[k]
-                            for k in lines
-                            if k[:6] == (data, *name, "transfer", eps, share)
-                        ]
-                    )
-                    for eps in ABLATION_EPS
-                    for share in ABLATION_SHARES
-                ],
-            ]
-            for method, name in [
-                ("DANN", ("DANN", 0)),
-                ("DANN with gate", ("DANN", 1)),
-                *[(a, (a, 0)) for a in ABLATIONS],
-            ]
-        ]
-        head = ["variant"] + [
-            f"eps {e}, {s:.0%}" for e in ABLATION_EPS for s in ABLATION_SHARES
-        ]
-        table(f"{data}: accuracy of DANN's ablations", head, rows)
-
-
-def _with_auc(raw, key, data, eps, share):
-    same = key[:6] == (data, "DANN", 1, "transfer", eps, share)
-    return same and raw[key]["auc_any"] != ""
+    lines = done(path)
+    for data in sorted({key[0] for key in lines}):
+        results = Results(lines, data)
+        for share in results.shares:
+            title = f"{data}, {share:.0%} of the target labeled"
+            table(title, *accuracies(results, share))
+        title = f"{data}: mean NTG over labeled shares above 0"
+        table(title, *mean_gaps(results))
+        table(f"{data}: DANN's gate weights", *weights(results))
+        table(f"{data}: accuracy of DANN's ablations", *ablations(results))
 
 
 def main():

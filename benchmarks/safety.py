@@ -126,7 +126,8 @@ class FitOnce:
 
     seen: dict = {}
 
-    def fit(self, X, y, sample_weight=None):  # noqa: D102
+    def fit(self, X, y, sample_weight=None):
+        """Fit, or take over the fit to the same rows."""
         parts = X, y, sample_weight
         key = tuple(None if a is None else np.asarray(a).tobytes() for a in parts)
         if key not in self.seen:
