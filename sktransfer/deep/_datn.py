@@ -17,7 +17,7 @@ from torch import nn
 
 from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
-from sktransfer.deep._blocks import check_present, has_block, resolve_columns
+from sktransfer.deep._column_blocks import check_present, has_block, resolve_columns
 from sktransfer.deep._datn_nets import (
     ACTIVATIONS,
     PATIENCE,

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
 from sktransfer.deep import DATN
-from sktransfer.deep._blocks import has_block, resolve_columns
+from sktransfer.deep._column_blocks import has_block, resolve_columns
 from sktransfer.deep._datn_nets import (
     Pathway,
     Progress,
