@@ -185,12 +185,13 @@ def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
     """Return an order of the rows that does not depend on their order in ``X``.
 
     What is drawn from rows in this order, such as folds, batches or permutations, is
-    the same in whatever order the rows come. NaN counts as 0.
+    the same in whatever order the rows come. NaN counts as 0; text and other objects
+    count by the sorted order of their values in the column.
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, ...) or sparse matrix
-        Rows of numbers.
+    X : array-like of shape (n_samples, ...), sparse matrix or dataframe
+        Rows.
     *keys : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Labels, masks or the like, which come before the rows in the order.
 
@@ -203,8 +204,7 @@ def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
     if sparse.issparse(X):
         projection = X.tocsr() @ rng.normal(size=X.shape[1])
     else:
-        rows = np.asarray(X, dtype=np.float64)
-        rows = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
+        rows = _as_numbers(X)
         weights = rng.normal(size=rows.shape[1])
         # a sum per row, not a matrix product: its rounding may depend on the position
         projection = np.einsum("ij,j->i", rows, weights)
@@ -214,6 +214,24 @@ def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
     first = [key if key.ndim == 1 else key[:, 0] for key in map(np.asarray, keys)]
     codes = [np.unique(key, return_inverse=True)[1] for key in first]
     return np.lexsort((projection, *codes[::-1]))
+
+
+def _as_numbers(X: Any) -> NDArray[np.float64]:
+    """Return rows as floats; objects become the ranks of their text in a column."""
+    try:
+        rows = np.asarray(X, dtype=np.float64)
+        return rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
+    except (TypeError, ValueError):
+        objects = np.asarray(X, dtype=object)
+        objects = objects.reshape(len(objects), -1)
+    numbers = np.empty(objects.shape)
+    for j, column in enumerate(objects.T):
+        try:
+            numbers[:, j] = column.astype(np.float64)
+        except (TypeError, ValueError):
+            text = np.array([str(value) for value in column])
+            numbers[:, j] = np.unique(text, return_inverse=True)[1]
+    return numbers
 
 
 def check_sample_domain(sample_domain: Any, n_samples: int) -> NDArray[np.int64]:

@@ -685,7 +685,7 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(X, y, **weights)
+        return self.estimator_.score(self._for_estimator(_as_rows(X)), y, **weights)
 
     @property
     def classes_(self):
@@ -695,7 +695,11 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
     def _delegate(self, method, X):
         check_is_fitted(self)
         X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-        return getattr(self.estimator_, method)(X)
+        return getattr(self.estimator_, method)(self._for_estimator(X))
+
+    def _for_estimator(self, X):
+        """Return target rows with the columns that ``estimator_`` expects (a hook)."""
+        return X
 
     def get_metadata_routing(self):
         """Get the metadata routing of this object.

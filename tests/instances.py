@@ -72,6 +72,8 @@ ESTIMATORS = [
     TargetOnly(Ridge()),
     Pooled(LogisticRegression()),
     Pooled(Ridge(), source_weight=0.5),
+    Pooled(Ridge(), add_domain=True, max_rows=8),
+    Pooled(LogisticRegression(), add_domain="one-hot", max_rows=8),
     KMM(LogisticRegression()),
     KMM(LogisticRegression(), target_weight=0.0, kernel="linear"),
     KMM(Ridge()),

@@ -1,8 +1,13 @@
 """Which labeled rows a plain estimator sees."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
-from sklearn.linear_model import LogisticRegression, Ridge
+from scipy import sparse
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -94,3 +99,146 @@ def test_without_sources_copies_step_by_step():
     assert copy is not pipeline
     assert copy[-1].estimator.alpha == 3.0
     assert copy[0] is not pipeline[0]
+
+
+def test_the_domain_is_a_column_and_rows_to_predict_are_target_rows(data):
+    X, y, domain = data
+    y = y + 5.0 * (domain == 2)  # a level of its own
+    model = Pooled(LinearRegression(), add_domain="one-hot")
+    model.fit(X, y, sample_domain=domain)
+    columns = np.column_stack([domain == 1, domain == 2, domain == -1])
+    Z = np.hstack([X, columns.astype(float)])
+    expected = LinearRegression().fit(Z[:45], y[:45])
+    Z_target = np.hstack([X, np.tile([0.0, 0.0, 1.0], (50, 1))])
+    np.testing.assert_allclose(model.predict(X), expected.predict(Z_target))
+    score = expected.score(Z_target[30:45], y[30:45])
+    assert model.score(X[30:45], y[30:45]) == pytest.approx(score)
+
+
+def test_the_domain_as_an_integer_is_0_for_the_target(data):
+    X, y, domain = data
+    model = Pooled(LinearRegression(), add_domain="integer")
+    model.fit(X, y, sample_domain=np.where(domain == 2, 9, domain))
+    codes = np.select([domain == 1, domain == 2], [1.0, 2.0])
+    expected = LinearRegression().fit(np.column_stack([X, codes])[:45], y[:45])
+    np.testing.assert_allclose(model.estimator_.coef_, expected.coef_)
+    target = np.column_stack([X, np.zeros(50)])
+    np.testing.assert_allclose(model.predict(X), expected.predict(target))
+
+
+def test_without_a_source_no_domain_is_added(data):
+    X, y, domain = data
+    target = domain < 0
+    model = Pooled(Ridge(), add_domain=True)
+    model.fit(X[target], y[target], sample_domain=domain[target])
+    np.testing.assert_array_equal(
+        model.estimator_.coef_, Ridge().fit(X[30:45], y[30:45]).coef_
+    )
+
+
+def _pandas_frame(X):
+    return pd.DataFrame(X, columns=list("abc")).assign(
+        kind=pd.Categorical(np.where(X[:, 0] > 0, "up", "down"))
+    )
+
+
+def _polars_frame(X):
+    kinds = pl.Series(np.where(X[:, 0] > 0, "up", "down"), dtype=pl.Categorical())
+    return pl.DataFrame(X, schema=list("abc")).with_columns(kind=kinds)
+
+
+@pytest.mark.parametrize("make_frame", [_pandas_frame, _polars_frame])
+def test_a_mixed_frame_gets_a_categorical_column_and_keeps_its_dtypes(data, make_frame):
+    X, y, domain = data
+    frame = make_frame(X)
+    seen = {}
+
+    class Recorder(DummyRegressor):
+        def fit(self, X, y):
+            seen["fit"] = X
+            return super().fit(X, y)
+
+        def predict(self, X):
+            seen["predict"] = X
+            return super().predict(X)
+
+    Pooled(Recorder(), add_domain=True).fit(frame, y, sample_domain=domain).predict(
+        frame
+    )
+    for stage in ("fit", "predict"):
+        assert list(seen[stage].columns) == ["a", "b", "c", "kind", "domain"]
+        assert list(seen[stage].dtypes)[:4] == list(frame.dtypes)
+    names = {1: "source 1", 2: "source 2", -1: "target"}
+    assert list(seen["fit"]["domain"]) == [names[i] for i in domain[:45]]
+    assert set(seen["predict"]["domain"]) == {"target"}
+    assert seen["fit"]["domain"].dtype == seen["predict"]["domain"].dtype
+    trees = HistGradientBoostingRegressor(max_iter=5, min_samples_leaf=2)
+    model = Pooled(trees, add_domain=True).fit(frame, y, sample_domain=domain)
+    assert model.estimator_.is_categorical_.tolist() == [False] * 3 + [True] * 2
+
+
+def test_bad_domain_columns_are_refused_by_name(data):
+    X, y, domain = data
+    taken = pd.DataFrame(X, columns=["a", "b", "domain"])
+    with pytest.raises(ValueError, match=r"'domain'.*rename or drop"):
+        Pooled(Ridge(), add_domain="integer").fit(taken, y, sample_domain=domain)
+    with pytest.raises(TypeError, match="add_domain='category' needs X as a pandas"):
+        Pooled(Ridge(), add_domain="category").fit(X, y, sample_domain=domain)
+
+
+def test_sparse_rows_stay_sparse_with_their_domain(data):
+    X, y, domain = data
+    dense = Pooled(Ridge(), add_domain=True).fit(X, y, sample_domain=domain)
+    sparse_X = sparse.csr_array(X)
+    model = Pooled(Ridge(), add_domain=True).fit(sparse_X, y, sample_domain=domain)
+    np.testing.assert_allclose(
+        model.predict(sparse_X), dense.predict(X), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_max_rows_is_a_budget_of_each_source_and_spares_the_target(data):
+    X, y, domain = data
+    model = Pooled(Ridge(), max_rows=5).fit(X, y, sample_domain=domain)
+    kept = domain[model.rows_]
+    assert [(kept == i).sum() for i in (1, 2, -1)] == [5, 5, 15]
+    expected = Ridge().fit(X[model.rows_], y[model.rows_])
+    np.testing.assert_array_equal(model.estimator_.coef_, expected.coef_)
+    everything = Pooled(Ridge(), max_rows=15).fit(X, y, sample_domain=domain)
+    np.testing.assert_array_equal(everything.rows_, np.arange(45))
+    other = Pooled(Ridge(), max_rows=5, random_state=1).fit(X, y, sample_domain=domain)
+    assert set(other.rows_) != set(model.rows_)
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_sample_of_a_source_does_not_depend_on_the_order_of_rows(data, rng, mixed):
+    X, y, domain = data
+    rows = _pandas_frame(X).astype({"kind": str}) if mixed else X
+    order = rng.permutation(50)
+    shuffled = rows.iloc[order] if mixed else rows[order]
+    learner = DummyRegressor()
+    first = Pooled(learner, max_rows=5).fit(rows, y, sample_domain=domain)
+    second = Pooled(learner, max_rows=5).fit(
+        shuffled, y[order], sample_domain=domain[order]
+    )
+    assert set(first.rows_) == set(order[second.rows_])
+
+
+def test_the_sample_of_a_source_keeps_its_classes_in_proportion(rng):
+    classes = np.repeat([0, 1, 2], [160, 39, 1])
+    X, domain = rng.normal(size=(203, 2)), np.repeat([1, -1], [200, 3])
+    y = np.concatenate([classes, [0, 1, 2]])
+    model = Pooled(DummyClassifier(), max_rows=20).fit(X, y, sample_domain=domain)
+    counts = np.bincount(y[model.rows_[model.rows_ < 200]])
+    assert counts.sum() == 20
+    assert counts[2] == 1  # a rare class is not lost
+    assert abs(counts[0] - 16) <= 1
+
+
+def test_metadata_follow_the_sample(data, routing):
+    X, y, domain = data
+    model = Pooled(Ridge().set_fit_request(sample_weight=True), max_rows=4)
+    weight = np.arange(1.0, 51.0)
+    model.fit(X, y, sample_domain=domain, sample_weight=weight)
+    rows = model.rows_
+    expected = Ridge().fit(X[rows], y[rows], sample_weight=weight[rows])
+    np.testing.assert_allclose(model.estimator_.coef_, expected.coef_)
