@@ -20,7 +20,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import get_routing_for_object
 
+from sktransfer._domains import is_source, take_rows
 from sktransfer.base import consumes_sample_domain, get_transfer_tags
 from sktransfer.exceptions import CapabilityError, DomainError, UnlabeledTargetError
 
@@ -291,15 +293,39 @@ def _fit(estimator, problem, **changes):
     )
 
 
-def _outputs(fitted, X):
-    """Everything that a fitted estimator says about target rows, by method."""
+#: name in the outputs of what a transformer makes of the source rows
+MAPPED_SOURCE = "transform of source rows"
+
+
+def _outputs(fitted, problem):
+    """Everything that a fitted estimator says about rows, by method.
+
+    These are the target rows ``X_test``, and of a transformer that takes
+    ``sample_domain`` in ``transform`` also the source rows of the problem.
+    """
     methods = ["decision_function", "predict_proba", "transform", "predict"]
-    outputs = {m: getattr(fitted, m)(X) for m in methods if hasattr(fitted, m)}
-    assert outputs, "the estimator neither predicts nor transforms"
-    return {
-        name: value.toarray() if sparse.issparse(value) else np.asarray(value)
-        for name, value in outputs.items()
+    outputs = {
+        m: getattr(fitted, m)(problem.X_test) for m in methods if hasattr(fitted, m)
     }
+    assert outputs, "the estimator neither predicts nor transforms"
+    ids = np.asarray(problem.sample_domain)
+    source = np.flatnonzero(is_source(ids))
+    if "transform" in outputs and len(source) and _maps_domains(fitted):
+        with config_context(enable_metadata_routing=True):
+            outputs[MAPPED_SOURCE] = fitted.transform(
+                take_rows(problem.X, source), sample_domain=ids[source]
+            )
+    return {name: _dense(value) for name, value in outputs.items()}
+
+
+def _dense(value):
+    return value.toarray() if sparse.issparse(value) else np.asarray(value)
+
+
+def _maps_domains(transformer):
+    with config_context(enable_metadata_routing=True):
+        routing = get_routing_for_object(transformer)
+        return bool(routing.consumes("transform", ["sample_domain"]))
 
 
 def _assert_same(first, second, what, *, rtol=RTOL, atol=ATOL):
@@ -339,13 +365,18 @@ def check_row_order(estimator, make_data):
     shuffled = problem.take(order)
     first, second = _fit(estimator, problem), _fit(estimator, shuffled)
     _assert_same(
-        _outputs(first, problem.X_test),
-        _outputs(second, problem.X_test),
+        _outputs(first, problem),
+        _outputs(second, problem),
         "the order of the rows changes the fit",
     )
-    rows = problem.X_test[::-1]
-    reverse = {k: v[::-1] for k, v in _outputs(first, problem.X_test).items()}
-    _assert_same(_outputs(first, rows), reverse, "outputs are not in input order")
+    reverse = {k: v[::-1] for k, v in _outputs(first, problem).items()}
+    upward = replace(
+        problem,
+        X=problem.X[::-1],
+        sample_domain=problem.sample_domain[::-1],
+        X_test=problem.X_test[::-1],
+    )
+    _assert_same(_outputs(first, upward), reverse, "outputs are not in input order")
     if hasattr(estimator, "fit_transform"):
         outputs = [
             clone(estimator).fit_transform(p.X, p.y, sample_domain=p.sample_domain)
@@ -364,8 +395,11 @@ def check_unequal_domain_sizes(estimator, make_data):
     """Fewer source than target rows work as well as more."""
     for sizes in ({"n_source": (9, 6)}, {"n_labeled": 6, "n_unlabeled": 3}):
         problem = make_data(estimator, **sizes)
-        for value in _outputs(_fit(estimator, problem), problem.X_test).values():
-            assert len(value) == len(problem.X_test), "one output per row"
+        outputs = _outputs(_fit(estimator, problem), problem)
+        sizes = {MAPPED_SOURCE: np.sum(problem.sample_domain > 0)}
+        for name, value in outputs.items():
+            n_rows = sizes.get(name, len(problem.X_test))
+            assert len(value) == n_rows, "one output per row"
             if value.dtype.kind == "f":
                 assert np.isfinite(value).all(), "an output is not finite"
 
@@ -382,12 +416,13 @@ def check_domain_order(estimator, make_data):
 
 def _assert_renaming_is_harmless(estimator, make_data, names):
     problem = make_data(estimator)
-    renamed = problem.sample_domain.copy()
+    ids = problem.sample_domain.copy()
     for old, new in names.items():
-        renamed[problem.sample_domain == old] = new
+        ids[problem.sample_domain == old] = new
+    renamed = replace(problem, sample_domain=ids)
     _assert_same(
-        _outputs(_fit(estimator, problem), problem.X_test),
-        _outputs(_fit(estimator, problem, sample_domain=renamed), problem.X_test),
+        _outputs(_fit(estimator, problem), problem),
+        _outputs(_fit(estimator, renamed), renamed),
         "the value of a domain id changes the fit",
     )
 
@@ -397,11 +432,11 @@ def check_input_unmodified(estimator, make_data):
     problem = make_data(estimator)
     arrays = [problem.X, problem.y, problem.sample_domain, problem.X_test]
     copies = [a.copy() for a in arrays]
-    _outputs(_fit(estimator, problem), problem.X_test)
+    _outputs(_fit(estimator, problem), problem)
     for array, copy in zip(arrays, copies, strict=True):
         assert_array_equal(array, copy, err_msg="fit changes the caller's data")
         array.flags.writeable = False
-    _outputs(_fit(estimator, problem), problem.X_test)
+    _outputs(_fit(estimator, problem), problem)
 
 
 def check_containers(estimator, make_data):
@@ -409,17 +444,23 @@ def check_containers(estimator, make_data):
     import pandas as pd
 
     problem = make_data(estimator)
-    expected = _outputs(_fit(estimator, problem), problem.X_test)
-    lists = {k: getattr(problem, k).tolist() for k in ("X", "y", "sample_domain")}
-    fitted = _fit(estimator, problem, **lists)
-    _assert_same(_outputs(fitted, problem.X_test.tolist()), expected, "lists differ")
+    expected = _outputs(_fit(estimator, problem), problem)
+    names = ("X", "y", "sample_domain", "X_test")
+    lists = replace(problem, **{k: getattr(problem, k).tolist() for k in names})
+    outputs = _outputs(_fit(estimator, lists), lists)
+    _assert_same(outputs, expected, "lists differ")
     columns = [f"f{i}" for i in range(problem.X.shape[1])]
     index = np.arange(len(problem.y))[::-1] + 5  # positions count, labels do not
     frame = pd.DataFrame(problem.X, columns=columns, index=index)
-    series = pd.Series(problem.y, index=index), pd.Series(problem.sample_domain)
-    fitted = _fit(estimator, problem, X=frame, y=series[0], sample_domain=series[1])
-    test = pd.DataFrame(problem.X_test, columns=columns)
-    _assert_same(_outputs(fitted, test), expected, "frames differ")
+    frames = replace(
+        problem,
+        X=frame,
+        y=pd.Series(problem.y, index=index),
+        sample_domain=pd.Series(problem.sample_domain),
+        X_test=pd.DataFrame(problem.X_test, columns=columns),
+    )
+    outputs = _outputs(_fit(estimator, frames), frames)
+    _assert_same(outputs, expected, "frames differ")
 
 
 def check_feature_names(estimator, make_data):
@@ -453,22 +494,28 @@ def check_sparse(estimator, make_data):
             "sparse X without the tag",
         )
         return
-    expected = _outputs(_fit(estimator, problem), problem.X_test)
-    outputs = _outputs(_fit(estimator, problem, X=X), sparse.csr_array(problem.X_test))
+    expected = _outputs(_fit(estimator, problem), problem)
+    rows = replace(problem, X=X, X_test=sparse.csr_array(problem.X_test))
+    outputs = _outputs(_fit(estimator, rows), rows)
     _assert_same(outputs, expected, "sparse X differs from dense X", rtol=1e-3)
 
 
 def check_float32(estimator, make_data):
     """Rows in float32 work; transformers that say so keep the dtype."""
     problem = make_data(estimator)
-    fitted = _fit(estimator, problem, X=problem.X.astype(np.float32))
-    outputs = _outputs(fitted, problem.X_test.astype(np.float32))
+    single = replace(
+        problem,
+        X=problem.X.astype(np.float32),
+        X_test=problem.X_test.astype(np.float32),
+    )
+    outputs = _outputs(_fit(estimator, single), single)
     for value in outputs.values():
         if value.dtype.kind == "f":
             assert np.isfinite(value).all(), "an output is not finite"
     tags = get_tags(estimator).transformer_tags
-    if "transform" in outputs and tags and "float32" in tags.preserves_dtype:
-        assert outputs["transform"].dtype == np.float32, "float32 is not kept"
+    if tags and "float32" in tags.preserves_dtype:
+        for name in {"transform", MAPPED_SOURCE} & outputs.keys():
+            assert outputs[name].dtype == np.float32, "float32 is not kept"
 
 
 def check_markers_agree(estimator, make_data):
@@ -477,7 +524,7 @@ def check_markers_agree(estimator, make_data):
 
     problem = make_data(estimator)
     unlabeled = problem.unlabeled
-    expected = _outputs(_fit(estimator, problem), problem.X_test)
+    expected = _outputs(_fit(estimator, problem), problem)
     objects = problem.y.astype(object)
     variants = []
     for marker in (None, np.nan, pd.NA):
@@ -487,7 +534,7 @@ def check_markers_agree(estimator, make_data):
     if not is_regressor(estimator):
         variants.append(np.where(unlabeled, np.nan, problem.y.astype(float)))
     for y in variants:
-        outputs = _outputs(_fit(estimator, problem, y=y), problem.X_test)
+        outputs = _outputs(_fit(estimator, problem, y=y), problem)
         _assert_same(
             outputs, expected, f"the marker {y[unlabeled][0]!r} changes the fit"
         )
@@ -513,7 +560,13 @@ def check_target_labels_tag(estimator, make_data):
     def relabel(problem):
         rows = (problem.sample_domain < 0) & ~problem.unlabeled
         y = problem.y.copy()
-        y[rows] = -3 * y[rows] if y.dtype.kind == "f" else (y[rows] + 1) % 3
+        if y.dtype.kind == "f":
+            y[rows] = -3 * y[rows]
+        else:
+            y[rows] = (y[rows] + 1) % 3
+            # a mere permutation would hide a leak of the classes' frequencies
+            last = np.flatnonzero(rows & (y == 2))
+            y[last[::2]] = 1
         return replace(problem, y=y)
 
     tag = get_transfer_tags(estimator).target_labels
@@ -551,10 +604,23 @@ def _fit_changes(estimator, make_data, change, *, n_problems=8):
     """
     for seed in range(n_problems):
         problem = make_data(estimator, random_state=seed)
-        outputs = (_fit(estimator, p) for p in (problem, change(problem)))
-        if _differ(*(_outputs(fitted, problem.X_test) for fitted in outputs)):
+        changed = change(problem)
+        fits = [_fit(estimator, p) for p in (problem, changed)]
+        if _differ(*(_outputs(fitted, problem) for fitted in fits)):
             return True
+        if hasattr(estimator, "fit_transform"):
+            mapped = (_fit_transform_labeled(estimator, p) for p in (problem, changed))
+            if _differ(*mapped):
+                return True
     return False
+
+
+def _fit_transform_labeled(estimator, problem):
+    """What ``fit_transform`` makes of the source rows and the labeled target rows."""
+    Z = clone(estimator).fit_transform(
+        problem.X, problem.y, sample_domain=problem.sample_domain
+    )
+    return {"fit_transform": _dense(Z)[~problem.unlabeled]}
 
 
 def check_target_only(estimator, make_data):
@@ -562,8 +628,8 @@ def check_target_only(estimator, make_data):
     problem = make_data(estimator, n_unlabeled=0)
     target = problem.take(problem.sample_domain < 0)
     _assert_same(
-        _outputs(_fit(estimator, target), problem.X_test),
-        _outputs(_fit(estimator, target, sample_domain=None), problem.X_test),
+        _outputs(_fit(estimator, target), problem),
+        _outputs(_fit(estimator, target, sample_domain=None), problem),
         "sample_domain=None is not the fit on labeled target rows",
     )
 
@@ -582,14 +648,14 @@ def check_no_labeled_target(estimator, make_data):
             "no labeled target row",
         )
     else:
-        _outputs(_fit(estimator, problem, y=y), problem.X_test)
+        _outputs(_fit(estimator, problem, y=y), problem)
 
 
 def check_one_labeled_row(estimator, make_data):
     """One labeled target row gives a fit or a ValueError, nothing else."""
     problem = make_data(estimator, n_labeled=1)
     try:
-        outputs = _outputs(_fit(estimator, problem), problem.X_test)
+        outputs = _outputs(_fit(estimator, problem), problem)
     except ValueError:
         return
     for value in outputs.values():
@@ -607,14 +673,14 @@ def check_parameters_kept(estimator, make_data):
     assert before == after, "fit changes a constructor parameter"
     unpickled = pickle.loads(pickle.dumps(fitted))
     _assert_same(
-        _outputs(unpickled, problem.X_test),
-        _outputs(fitted, problem.X_test),
+        _outputs(unpickled, problem),
+        _outputs(fitted, problem),
         "a pickled estimator differs",
         rtol=0,
         atol=0,
     )
     try:
-        _outputs(clone(fitted), problem.X_test)
+        _outputs(clone(fitted), problem)
     except (NotFittedError, AttributeError, AssertionError):
         return
     raise AssertionError("a clone of a fitted estimator is fitted")
@@ -628,8 +694,8 @@ def check_refit(estimator, make_data):
     for p in (other, problem):
         refitted.fit(p.X, p.y, sample_domain=p.sample_domain)
     _assert_same(
-        _outputs(refitted, problem.X_test),
-        _outputs(_fit(estimator, problem), problem.X_test),
+        _outputs(refitted, problem),
+        _outputs(_fit(estimator, problem), problem),
         "a second fit remembers the first",
         rtol=1e-9,
         atol=1e-10,
@@ -641,7 +707,7 @@ def check_same_seed(estimator, make_data):
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=0)
     problem = make_data(estimator)
-    outputs = [_outputs(_fit(estimator, problem), problem.X_test) for _ in range(2)]
+    outputs = [_outputs(_fit(estimator, problem), problem) for _ in range(2)]
     _assert_same(*outputs, "two fits with the same seed differ", rtol=1e-10, atol=1e-12)
 
 
@@ -673,13 +739,14 @@ def check_undeclared_sources(estimator, make_data):
     problem = make_data(estimator)
     ids = problem.sample_domain.copy()
     ids[np.flatnonzero(ids > 0)[::2]] = 5
+    divided = replace(problem, sample_domain=ids)
     if get_transfer_tags(estimator).multi_source:
-        _outputs(_fit(estimator, problem, sample_domain=ids), problem.X_test)
+        _outputs(_fit(estimator, divided), divided)
     else:
         _assert_raises(
             CapabilityError,
             "sources",
-            lambda: _fit(estimator, problem, sample_domain=ids),
+            lambda: _fit(estimator, divided),
             "two sources",
         )
 
@@ -689,13 +756,14 @@ def check_undeclared_targets(estimator, make_data):
     problem = make_data(estimator, n_labeled=24)
     ids = problem.sample_domain.copy()
     ids[np.flatnonzero(ids < 0)[::2]] = -2
+    divided = replace(problem, sample_domain=ids)
     if get_transfer_tags(estimator).multi_target:
-        _outputs(_fit(estimator, problem, sample_domain=ids), problem.X_test)
+        _outputs(_fit(estimator, divided), divided)
     else:
         _assert_raises(
             CapabilityError,
             "targets",
-            lambda: _fit(estimator, problem, sample_domain=ids),
+            lambda: _fit(estimator, divided),
             "two targets",
         )
 
@@ -711,8 +779,8 @@ def check_pipeline_routing(estimator, make_data):
     with config_context(enable_metadata_routing=True):
         pipeline.fit(problem.X, problem.y, sample_domain=problem.sample_domain)
     _assert_same(
-        _outputs(pipeline, problem.X_test),
-        _outputs(_fit(estimator, scaled), scaled.X_test),
+        _outputs(pipeline, problem),
+        _outputs(_fit(estimator, scaled), scaled),
         "the fit in a pipeline differs",
     )
 
@@ -726,8 +794,8 @@ def check_string_labels(estimator, make_data):
     fitted = _fit(estimator, problem, y=y)
     assert fitted.classes_.dtype.kind in "UO", "classes_ of text labels"
     assert_array_equal(fitted.classes_, names, err_msg="classes_ of text labels")
-    outputs = _outputs(fitted, problem.X_test)
-    expected = _outputs(_fit(estimator, problem), problem.X_test)
+    outputs = _outputs(fitted, problem)
+    expected = _outputs(_fit(estimator, problem), problem)
     assert_array_equal(outputs.pop("predict"), names[expected.pop("predict")])
     if expected:
         _assert_same(outputs, expected, "text labels change the fit")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import cholesky
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -209,6 +210,76 @@ class _OtherNames(_Mean):
         return np.array(["mean0"])
 
 
+class _ToyCORAL(_Mean):
+    """Correct toy: give the source rows the covariance of the target rows."""
+
+    def _fit_domains(self, data):
+        self.recolor_ = None
+        if data.n_source:
+            roots = [
+                cholesky(np.cov(X, rowvar=False) + 0.1 * np.eye(X.shape[1]))
+                for X in (data.X_source, self._rows_of_target(data))
+            ]
+            self.recolor_ = np.linalg.solve(*roots)
+
+    def _rows_of_target(self, data):
+        return data.X_target
+
+    def _transform(self, X, source):
+        Z = X.copy()
+        if self.recolor_ is not None and source.any():
+            Z[source] = X[source] @ self.recolor_.astype(X.dtype)
+        return Z
+
+
+class _LabelsMoveSources(_ToyCORAL):
+    """Says that target labels are unused, but moves source rows by them."""
+
+    def _fit_domains(self, data):
+        super()._fit_domains(data)
+        self.offset_ = data.y_labeled.mean() if data.n_labeled else 0.0
+
+    def _transform(self, X, source):
+        Z = super()._transform(X, source)
+        Z[source] += np.asarray(self.offset_, dtype=X.dtype)
+        return Z
+
+
+class _LabelsMoveSourcesOfTheFit(_ToyCORAL):
+    """Does so in ``fit_transform`` alone."""
+
+    def fit_transform(self, X, y=None, sample_domain=None):
+        Z = super().fit_transform(X, y, sample_domain)
+        if sample_domain is not None:
+            source = np.asarray(sample_domain) > 0
+            Z[source] += np.mean(np.asarray(y, dtype=float)[~source])
+        return Z
+
+
+class _LabeledRowsMoveSources(_ToyCORAL):
+    """Says that unlabeled rows count, but looks at labeled target rows only."""
+
+    def _rows_of_target(self, data):
+        return data.X_labeled if data.n_labeled > 1 else data.X_target
+
+
+class _IdsMoveSources(_ToyCORAL):
+    """Adds the number of a domain to its source rows."""
+
+    def transform(self, X, sample_domain=None):
+        Z = super().transform(X, sample_domain)
+        if sample_domain is not None:
+            Z += np.maximum(np.asarray(sample_domain), 0)[:, None].astype(Z.dtype)
+        return Z
+
+
+class _RandomSources(_ToyCORAL):
+    def _transform(self, X, source):
+        Z = super()._transform(X, source)
+        Z[source] += np.random.default_rng().normal(size=X.shape[1]).astype(X.dtype)
+        return Z
+
+
 class _NoRequest(Pooled):
     __metadata_request__fit = {"sample_domain": False}
 
@@ -259,6 +330,19 @@ BROKEN = [
             "Toy", (_Mean,), {"__sklearn_tags__": TransferTransformer.__sklearn_tags__}
         )(),
     ),
+    ("check_target_labels_tag", _LabelsMoveSources()),
+    ("check_target_labels_tag", _LabelsMoveSourcesOfTheFit()),
+    ("check_unlabeled_tag", _LabeledRowsMoveSources()),
+    (
+        "check_unlabeled_tag",
+        type(
+            "Toy",
+            (_ToyCORAL,),
+            {"__sklearn_tags__": TransferTransformer.__sklearn_tags__},
+        )(),
+    ),
+    ("check_domain_ids_are_names", _IdsMoveSources()),
+    ("check_same_seed", _RandomSources()),
     ("check_target_only", _pooled(fit=_fit_then(_shift_without_domains))),
     (
         "check_no_labeled_target",
@@ -300,9 +384,22 @@ def test_every_check_has_a_broken_toy():
     assert {name for name, _ in BROKEN} == every
 
 
-@pytest.mark.parametrize("toy", [_Mean(), Pooled(Ridge())])
+@pytest.mark.parametrize("toy", [_Mean(), _ToyCORAL(), Pooled(Ridge())])
 def test_an_unbroken_toy_passes(toy):
     assert len(check_transfer_estimator(toy)) >= 20
+
+
+@pytest.mark.parametrize(
+    ("toy", "broken"),
+    [
+        (_LabelsMoveSources(), {"check_target_labels_tag"}),
+        (_LabeledRowsMoveSources(), {"check_unlabeled_tag"}),
+        (_IdsMoveSources(), {"check_domain_ids_are_names", "check_domain_order"}),
+    ],
+)
+def test_a_toy_that_breaks_one_sentence_on_source_rows_fails_there_alone(toy, broken):
+    reasons = dict.fromkeys(broken, "the sentence that the toy breaks")
+    check_transfer_estimator(toy, expected_failed_checks=reasons)
 
 
 def test_the_failed_check_is_named():
