@@ -147,7 +147,7 @@ def predict_columns(models, names, X, n_outputs):
     return stacked
 
 
-def fit_simplex_weights(columns, goal):
+def fit_simplex_weights(columns, goal, solver="auto"):
     r"""Minimize :math:`\|g - \sum_k a_k f_k\|^2` over the simplex.
 
     Parameters
@@ -156,6 +156,8 @@ def fit_simplex_weights(columns, goal):
         The vectors :math:`f_k`.
     goal : ndarray of shape (n,)
         The vector :math:`g`.
+    solver : {"auto", "cvxpy"}, default="auto"
+        Active set or cvxpy.
 
     Returns
     -------
@@ -163,7 +165,7 @@ def fit_simplex_weights(columns, goal):
         Nonnegative, with sum 1.
     """
     A = np.asarray(columns, dtype=np.float64)
-    weights, info = solve_simplex_qp(A @ A.T, -A @ goal)
+    weights, info = solve_simplex_qp(A @ A.T, -A @ goal, solver=solver)
     if not info.converged:
         warnings.warn(
             "The weights of the source models did not converge: KKT residual "

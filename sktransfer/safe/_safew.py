@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer.base import BlendingMetaEstimator, aligned_proba, slice_params
 from sktransfer.exceptions import DomainError
 from sktransfer.hypothesis._sources import (
@@ -55,6 +56,10 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
     loss : {"squared", "hinge"}, default="squared"
         ``"squared"``: of real labels, or of the matrix of class probabilities.
         ``"hinge"``: of one-vs-rest votes in {-1, 1}, for classifiers.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves the quadratic program of the squared loss: "auto" an active set,
+        "cvxpy" CLARABEL. They agree to 1e-8. The linear program of the hinge loss is
+        always solved by cvxpy.
 
     Attributes
     ----------
@@ -134,12 +139,14 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         **BlendingMetaEstimator._parameter_constraints,
         "source": [HasMethods(["predict"]), list, tuple, None],
         "loss": [StrOptions({"squared", "hinge"})],
+        "solver": [StrOptions(SOLVERS)],
     }
 
-    def __init__(self, estimator, source=None, *, loss="squared"):
+    def __init__(self, estimator, source=None, *, loss="squared", solver="auto"):
         super().__init__(estimator)
         self.source = source
         self.loss = loss
+        self.solver = solver
 
     def _fit_estimator(self, data, fit_params):
         source = as_list(self.source)
@@ -156,8 +163,10 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         self.weights_, scores = np.empty(0), goal
         if self.source_models_:
             columns = self._scores(self.source_models_, self.source_names_, X, baseline)
-            solve = safew_hinge if self.loss == "hinge" else safew_squared
-            self.weights_, scores = solve(goal, columns)
+            if self.loss == "hinge":
+                self.weights_, scores = safew_hinge(goal, columns)
+            else:
+                self.weights_, scores = safew_squared(goal, columns, self.solver)
         flat = scores.shape[1] == 1 and not is_classifier(self.estimator)
         self.safe_scores_ = scores[:, 0] if flat else scores
         return baseline
@@ -297,7 +306,7 @@ def _votes(model, X, classes):
     return np.where(np.asarray(model.predict(X))[:, None] == classes, 1.0, -1.0)
 
 
-def safew_squared(goal, columns):
+def safew_squared(goal, columns, solver="auto"):
     r"""Project the baseline's predictions on the hull of the models' predictions.
 
     Parameters
@@ -306,6 +315,8 @@ def safew_squared(goal, columns):
         Predictions of the baseline.
     columns : ndarray of shape (n_models, n, n_columns)
         Predictions of the models.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves the quadratic program.
 
     Returns
     -------
@@ -314,7 +325,8 @@ def safew_squared(goal, columns):
     scores : ndarray of shape (n, n_columns)
         The projection.
     """
-    weights = fit_simplex_weights(columns.reshape(len(columns), -1), goal.ravel())
+    rows = columns.reshape(len(columns), -1)
+    weights = fit_simplex_weights(rows, goal.ravel(), solver)
     return weights, np.tensordot(weights, columns, axes=1)
 
 

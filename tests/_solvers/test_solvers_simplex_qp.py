@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sktransfer._solvers.simplex_qp import solve_simplex_qp
+from sktransfer._solvers.simplex_qp import least_norm, solve_simplex_qp
 
 
 @pytest.mark.parametrize("k, rank", [(2, 2), (5, 2), (20, 40), (100, 30), (200, 300)])
@@ -67,3 +67,78 @@ def test_degenerate_programs():
         solve_simplex_qp(-np.eye(3))
     with pytest.raises(ValueError, match="finite"):
         solve_simplex_qp(np.full((2, 2), np.nan))
+    with pytest.raises(ValueError, match='"auto" or "cvxpy"'):
+        solve_simplex_qp(np.eye(2), solver="CLARABEL")
+
+
+def programs(kind, rng, n=8):
+    """Yield matrices and linear terms of one kind."""
+    for _ in range(n):
+        k = int(rng.integers(2, 13))
+        A = rng.normal(size=(30, k))
+        if kind == "random":
+            yield A.T @ A, rng.normal(size=k)
+        elif kind == "low rank":
+            yield A[:3].T @ A[:3], rng.normal(size=k)
+        elif kind == "twins":
+            A, c = np.tile(A[:5], 2), np.tile(rng.normal(size=k), 2)
+            yield A.T @ A, c
+        elif kind == "inside the hull":
+            A = A[:3]
+            yield A.T @ A, -A.T @ (A @ rng.dirichlet(np.ones(k)))
+        elif kind == "multiplier 0":
+            truth = np.where(np.arange(k) < k // 2, 0.0, rng.dirichlet(np.ones(k)))
+            yield A.T @ A, -A.T @ (A @ truth / truth.sum())
+        elif kind == "scales":
+            A = A * 10.0 ** rng.integers(-3, 4, size=k)
+            yield A.T @ A, -A.T @ rng.normal(size=30)
+        elif kind == "vertex":
+            yield A.T @ A, np.where(np.arange(k) == 0, -1e3, 0.0)
+        else:
+            yield np.zeros((k, k)), (np.arange(k) > k // 2).astype(float)
+
+
+KINDS = [
+    "random", "low rank", "twins", "inside the hull", "multiplier 0", "scales",
+    "vertex", "no curvature",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_solvers_agree_to_1e_8(kind):
+    for Q, c in programs(kind, np.random.default_rng(len(kind))):
+        a, info = solve_simplex_qp(Q, c)
+        b, other = solve_simplex_qp(Q, c, solver="cvxpy")
+        assert info.converged and other.converged
+        assert_allclose(a, b, atol=1e-8)
+        assert_allclose(info.objective, other.objective, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["auto", "cvxpy"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_order_of_the_weights_does_not_matter(kind, solver):
+    rng = np.random.default_rng(3)
+    for Q, c in programs(kind, rng, n=4):
+        a, _ = solve_simplex_qp(Q, c, solver=solver)
+        order = rng.permutation(len(c))
+        b, _ = solve_simplex_qp(Q[np.ix_(order, order)], c[order], solver=solver)
+        assert_allclose(b, a[order], atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", ["auto", "cvxpy"])
+def test_equal_models_get_equal_weights(solver):
+    rng = np.random.default_rng(4)
+    F = rng.normal(size=(30, 3))[:, [0, 1, 2, 0, 0]]
+    a, _ = solve_simplex_qp(F.T @ F, -F.T @ F[:, 0], solver=solver)
+    assert_allclose(a, [1 / 3, 0, 0, 1 / 3, 1 / 3], atol=1e-10)
+
+
+def test_least_norm_keeps_equations_and_bounds():
+    x = np.array([0.7, 0.3, 0.0, 1.0])
+    equations = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+    assert_allclose(least_norm(x, equations), [1 / 3, 1 / 3, 1 / 3, 1.0])
+    upper = np.array([1.0, 0.2, 1.0, 1.0])
+    moved = least_norm(np.array([0.8, 0.2, 0.0, 1.0]), equations, upper)
+    assert_allclose(moved, [0.4, 0.2, 0.4, 1.0])
+    one = least_norm(np.array([0.5, 0.0, 0.5]), np.array([[1.0, 1.0, 0.0]]))
+    assert_allclose(one, [0.25, 0.25, 0.0])

@@ -397,7 +397,7 @@ def test_unsolved_weights_warn_with_the_residual(target, monkeypatch):
     info = SimplexQPInfo(0.0, 0.125, 7, False)
     monkeypatch.setattr(
         "sktransfer.hypothesis._sources.solve_simplex_qp",
-        lambda Q, c: (np.full(len(c), 1 / len(c)), info),
+        lambda Q, c, **_: (np.full(len(c), 1 / len(c)), info),
     )
     with pytest.warns(ConvergenceWarning, match=r"residual 0\.12 after 7"):
         SecureRLS(SLOPE).fit(*target)

@@ -320,3 +320,21 @@ def test_hinge_needs_a_classifier_and_labels_are_needed():
     nothing = np.where(domain == -1, -1, seen)
     with pytest.raises(UnlabeledTargetError):
         SAFEW(LogisticRegression()).fit(X, nothing, sample_domain=domain)
+
+
+@pytest.mark.parametrize("twins", [False, True])
+def test_both_solvers_agree(twins):
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(150, 3))
+    domain = np.repeat([1, 2, 3, -1], [30, 30, 30, 60])
+    y = X @ [1.0, 1.0, 0.5] + (domain == 2) * X[:, 0] + 0.3 * rng.normal(size=150)
+    if twins:
+        X[30:60], y[30:60] = X[:30], y[:30]
+    y = np.where(np.arange(150) < 100, y, np.nan)
+    auto, cvxpy = (
+        SAFEW(LinearRegression(), solver=solver).fit(X, y, sample_domain=domain)
+        for solver in ("auto", "cvxpy")
+    )
+    np.testing.assert_allclose(auto.weights_, cvxpy.weights_, atol=1e-8)
+    if twins:
+        assert auto.weights_[0] == pytest.approx(auto.weights_[1], abs=1e-8)
