@@ -29,18 +29,21 @@ ALLOWED = {
     "exceptions": set(),
     "_solvers": {"exceptions"},
     "_domains": {"exceptions"},
+    "_folds": {"_domains", "exceptions"},
     "base": {"_domains", "_solvers", "exceptions"},
-    "metrics": {"_domains", "_solvers", "base", "exceptions"},
-    "model_selection": {"_domains", "_solvers", "base", "exceptions", "metrics"},
+    "metrics": {"_domains", "_folds", "_solvers", "base", "exceptions"},
+    "model_selection": {
+        "_domains", "_folds", "_solvers", "base", "exceptions", "metrics",
+    },
     "datasets": {"_domains", "_solvers", "exceptions"},
     "utils": {"_domains", "base", "exceptions"},
     "safe": {
-        "_domains", "_solvers", "base", "exceptions", "metrics", "model_selection",
-        *FAMILIES,
+        "_domains", "_folds", "_solvers", "base", "exceptions", "metrics",
+        "model_selection", *FAMILIES,
     },
     **{
         family: {
-            "_domains", "_solvers", "base", "exceptions", "metrics",
+            "_domains", "_folds", "_solvers", "base", "exceptions", "metrics",
             "model_selection",
         }
         for family in FAMILIES

@@ -12,12 +12,13 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
 
+from sktransfer._folds import target_folds
 from sktransfer.base import fit_on_domains, get_transfer_tags
 from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.metrics import compare_domains, cross_val_ntg, rank_sources
-from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
+from sktransfer.metrics._negative_transfer import corrected_resampled_t
 from sktransfer.safe import TransferGuard
 
 SIMILARITIES = ("mmd", "proxy_a_distance", "coral_distance")

@@ -3,22 +3,22 @@ r"""The negative transfer gap: what the sources cost on the target."""
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import sparse, stats
+from scipy import stats
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.pipeline import Pipeline
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 from sklearn.utils._param_validation import (
     HasMethods,
     Interval,
     StrOptions,
     validate_params,
 )
-from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import check_domains, check_scorable, take_rows
+from sktransfer._folds import target_folds
 from sktransfer.base import fit_on_domains, slice_params, without_sources
 from sktransfer.exceptions import UnlabeledTargetError
 
@@ -287,80 +287,6 @@ def corrected_resampled_t(gaps, sizes, confidence_level):
     scale = np.sqrt((1 / n_splits + ratio) * np.var(gaps, ddof=1))
     t = stats.t.ppf((1 + confidence_level) / 2, n_splits - 1)
     return gaps.mean() + np.array([-1.0, 1.0]) * t * scale
-
-
-def target_folds(data, cv, *, stratify, random_state):
-    """Split the labeled target rows; all other rows are in every training fold.
-
-    Parameters
-    ----------
-    data : DomainData
-        Checked rows.
-    cv : int, splitter or iterable
-        As in :func:`cross_val_ntg`.
-    stratify : bool
-        Spread the rows of each class over the folds.
-    random_state : int, RandomState instance or None
-        Deals the rows to the folds when ``cv`` is an int.
-
-    Returns
-    -------
-    folds : list of (train, test)
-        Indices into the rows of ``data``; empty if there is no row to hold out.
-    """
-    if _takes_sample_domain(cv):
-        rows = np.empty((len(data.sample_domain), 0))
-        cv = cv.split(rows, data.y, sample_domain=data.sample_domain)
-    if not isinstance(cv, Integral) and not hasattr(cv, "split"):
-        return [(np.sort(train), np.sort(test)) for train, test in cv]
-    labeled = np.flatnonzero(data.is_labeled_target)
-    if isinstance(cv, Integral):
-        rng = check_random_state(random_state)
-        tests = deal_rows(data.X_labeled, data.y_labeled, int(cv), stratify, rng)
-    else:
-        rows = np.empty((len(labeled), 0))
-        tests = [test for _, test in cv.split(rows, data.y_labeled)]
-    everything = np.arange(len(data.sample_domain))
-    return [(np.setdiff1d(everything, labeled[t]), np.sort(labeled[t])) for t in tests]
-
-
-def _takes_sample_domain(cv):
-    return hasattr(cv, "split") and get_routing_for_object(cv).consumes(
-        "split", ["sample_domain"]
-    )
-
-
-def deal_rows(X, y, n_folds, stratify, rng):
-    """Deal rows to folds like cards, sorted by label; the order of rows is no matter.
-
-    Each fold has rows of all classes, or small and large values. So n_folds may
-    exceed the size of a class and yet half of its rows at least stay for training.
-    A class with a single row is never held out.
-    """
-    key = _row_key(X, rng)
-    first = y if y.ndim == 1 else y[:, 0]
-    labels, counts = np.unique(first, return_inverse=True, return_counts=True)[1:]
-    order = np.lexsort((key, labels))
-    if stratify:
-        order = order[counts[labels[order]] > 1]
-        n_folds = min(n_folds, len(order))
-        fold = np.arange(len(order)) % max(n_folds, 1)
-    else:
-        n_folds = min(n_folds, len(order)) if len(order) > 1 else 0
-        n_blocks = -(-len(order) // max(n_folds, 1))
-        cards = [rng.permutation(n_folds) for _ in range(n_blocks)]
-        fold = np.concatenate([*cards, []])[: len(order)]
-    return [order[fold == k] for k in range(n_folds)]
-
-
-def _row_key(X, rng):
-    """Return a random number per row that depends on the row's content alone."""
-    direction = rng.normal(size=X.shape[1])
-    try:
-        rows = X if sparse.issparse(X) else np.nan_to_num(np.asarray(X, dtype=float))
-        return rows @ direction
-    except (TypeError, ValueError):  # text in a frame: the order of the rows decides
-        return rng.permutation(len(X))
 
 
 def _score_fold(estimator, baseline, data, train, test, scoring, params):

@@ -1,7 +1,10 @@
 """Splitters that test on the target, and validation without target labels."""
 
 from sktransfer.model_selection._split import (
+    GroupTargetKFold,
+    GroupTargetShuffleSplit,
     SourceToTargetSplit,
+    StratifiedGroupTargetKFold,
     StratifiedTargetKFold,
     TargetKFold,
     TargetShuffleSplit,
@@ -21,8 +24,11 @@ from sktransfer.model_selection._unsupervised_validation import (
 )
 
 __all__ = [
+    "GroupTargetKFold",
+    "GroupTargetShuffleSplit",
     "MixedDomainKFold",
     "SourceToTargetSplit",
+    "StratifiedGroupTargetKFold",
     "StratifiedTargetKFold",
     "TargetKFold",
     "TargetShuffleSplit",

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.base import clone, is_regressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, column_or_1d
@@ -29,6 +29,7 @@ from sktransfer._domains import (
     join_labels,
     source_id,
 )
+from sktransfer._folds import check_groups
 from sktransfer.base import consumes_sample_domain, fit_on_domains
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics._source_model import source_features, source_probabilities
@@ -54,6 +55,7 @@ class MixedDomainKFold(_TargetSplitter):
 
     Test rows are source rows and target rows, labeled or not: use it only with
     scorers that request ``sample_domain``. An ordinary scorer would score the source.
+    With ``groups`` in ``split``, the rows of a group are never on both sides.
 
     Parameters
     ----------
@@ -92,13 +94,19 @@ class MixedDomainKFold(_TargetSplitter):
         if not data.n_source:
             raise DomainError("MixedDomainKFold needs source rows; there are none.")
 
-    def _iter_splits(self, data):
-        folds = StratifiedKFold(
+    def _check_units(self, groups, data):
+        return check_groups(groups, data)
+
+    def _iter_splits(self, data, units):
+        splitter = StratifiedKFold if units is None else StratifiedGroupKFold
+        folds = splitter(
             self.n_splits,
             shuffle=self.shuffle,
             random_state=self.random_state if self.shuffle else None,
         )
-        yield from folds.split(np.empty((len(data.labeled), 1)), data.sample_domain)
+        used = {} if units is None else {"groups": units}
+        rows = np.empty((len(data.labeled), 1))
+        yield from folds.split(rows, data.sample_domain, **used)
 
 
 @validate_params(

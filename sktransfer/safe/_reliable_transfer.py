@@ -11,6 +11,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from sktransfer._domains import canonical_order, take_rows
+from sktransfer._folds import deal_rows
 from sktransfer.base import (
     TransferMetaEstimator,
     aligned_proba,
@@ -22,7 +23,6 @@ from sktransfer.baselines import Pooled
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.instance import KMM
 from sktransfer.metrics import mmd_test
-from sktransfer.metrics._negative_transfer import deal_rows
 from sktransfer.safe._transfer_guard import TransferGuard
 
 __all__ = ["ReliableTransfer"]

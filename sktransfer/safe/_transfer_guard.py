@@ -18,6 +18,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
+from sktransfer._folds import target_folds
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 from sktransfer.base import (
@@ -30,7 +31,7 @@ from sktransfer.base import (
     without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
+from sktransfer.metrics._negative_transfer import corrected_resampled_t
 
 __all__ = ["TransferGuard"]
 

@@ -14,10 +14,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer._domains import check_domains
+from sktransfer._folds import target_folds
 from sktransfer.baselines import Pooled, TargetOnly
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics import cross_val_ntg, make_ntg_scorer, negative_transfer_gap
-from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
+from sktransfer.metrics._negative_transfer import corrected_resampled_t
 from sktransfer.model_selection import StratifiedTargetKFold, TargetKFold
 from sktransfer.safe import TransferGuard
 

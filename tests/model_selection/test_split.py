@@ -14,7 +14,11 @@ from sklearn.preprocessing import StandardScaler
 from sktransfer.baselines import Pooled, TargetOnly
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.model_selection import (
+    GroupTargetKFold,
+    GroupTargetShuffleSplit,
+    MixedDomainKFold,
     SourceToTargetSplit,
+    StratifiedGroupTargetKFold,
     StratifiedTargetKFold,
     TargetKFold,
     TargetShuffleSplit,
@@ -160,7 +164,7 @@ def test_missing_domain_names_the_line_to_add(splitter):
 
 
 def test_groups_are_refused():
-    with pytest.raises(ValueError, match="does not support groups"):
+    with pytest.raises(ValueError, match=r"does not support groups\. GroupTargetKFold"):
         TargetKFold(2).split([[0], [1]], [0, 1], sample_domain=-1, groups=[0, 1])
 
 
@@ -256,3 +260,122 @@ def test_source_to_target_ranks_plain_source_models():
         ).fit(X, y, sample_domain=domain)
     by_hand = LogisticRegression(C=1.0).fit(X[:40], y[:40]).score(X[40:], y[40:])
     assert search.cv_results_["split0_test_score"][1] == by_hand
+
+
+GROUPED = [
+    GroupTargetKFold(3),
+    GroupTargetKFold(2, shuffle=True, random_state=0),
+    StratifiedGroupTargetKFold(3),
+    StratifiedGroupTargetKFold(2, shuffle=True, random_state=0),
+    GroupTargetShuffleSplit(4, test_size=2, random_state=0),
+]
+
+
+def patients(seed=0):
+    """Three rows of each of eight patients, two without a label, and source rows."""
+    rng = np.random.default_rng(seed)
+    name = np.array([f"patient {k}" for k in range(8)], dtype=object)
+    groups = np.r_[np.repeat(name, 3), np.full(10, None)]
+    y = np.r_[np.repeat(np.arange(8) % 2, 3), np.arange(10) % 2].astype(float)
+    y[[2, 5, 8, 9, 10, 11]] = np.nan
+    domain = np.r_[-np.ones(24, int), np.ones(10, int)]
+    X = rng.normal(size=(34, 3)) + y.repeat(3).reshape(34, 3).clip(0)
+    order = rng.permutation(34)
+    return np.nan_to_num(X)[order], y[order], domain[order], groups[order]
+
+
+@pytest.mark.parametrize("splitter", GROUPED, ids=repr)
+@pytest.mark.parametrize("names", ["texts", "numbers"])
+def test_kind_03_group_splitters(splitter, names):
+    X, y, domain, groups = patients()
+    if names == "numbers":
+        groups = np.array([np.nan if g is None else float(g[-1]) for g in groups])
+    labeled = (domain < 0) & ~np.isnan(y)
+    splits = list(splitter.split(X, y, sample_domain=domain, groups=groups))
+    assert len(splits) == splitter.get_n_splits()
+    for train, test in splits:
+        assert labeled[test].all() and np.isin(np.flatnonzero(domain > 0), train).all()
+        tested = set(groups[test])
+        assert not any(group in tested for group in groups[train])
+        # unlabeled rows of the other patients are there
+        other = (domain < 0) & np.array([group not in tested for group in groups])
+        assert np.isin(np.flatnonzero(other), train).all() or splitter.n_splits == 4
+    if not isinstance(splitter, GroupTargetShuffleSplit):
+        tested = np.sort(np.concatenate([test for _, test in splits]))
+        np.testing.assert_array_equal(tested, np.flatnonzero(labeled))
+
+
+@pytest.mark.parametrize("splitter", GROUPED, ids=repr)
+def test_kind_03_group_splitters_name_what_is_wrong(splitter):
+    X, y, domain, groups = patients()
+    with pytest.raises(ValueError, match="did not get groups"):
+        splitter.split(X, y, sample_domain=domain)
+    with pytest.raises(DomainError, match="did not get sample_domain"):
+        splitter.split(X, y, groups=groups)
+    with pytest.raises(ValueError, match="groups has shape"):
+        splitter.split(X, y, sample_domain=domain, groups=groups[1:])
+    with pytest.raises(UnlabeledTargetError, match="groups has 1 of them"):
+        splitter.split(X, y, sample_domain=domain, groups=["a"] * 34)
+
+
+@pytest.mark.parametrize("splitter", GROUPED, ids=repr)
+def test_kind_03_groups_are_routed_to_the_splitter(splitter):
+    X, y, domain, groups = patients()
+    tested = []
+
+    def scorer(estimator, X_test, y_test):
+        tested.append(len(y_test))
+        return accuracy_score(y_test, estimator.predict(X_test))
+
+    with config_context(enable_metadata_routing=True):
+        search = GridSearchCV(
+            Pooled(LogisticRegression()),
+            {"estimator__C": [0.1, 1.0]},
+            cv=splitter,
+            scoring=scorer,
+        ).fit(X, y, sample_domain=domain, groups=groups)
+        result = cross_validate(
+            Pooled(LogisticRegression()), X, y, cv=splitter,
+            params={"sample_domain": domain, "groups": groups},
+        )  # fmt: skip
+    splits = splitter.split(X, y, sample_domain=domain, groups=groups)
+    expected = [len(test) for _, test in splits]
+    assert tested[::2] == tested[1::2] == expected or tested == expected * 2
+    assert np.isfinite(result["test_score"]).all() and search.n_splits_ == len(expected)
+
+
+def test_kind_03_mixed_folds_keep_groups_together():
+    X, y, domain, groups = patients()
+    groups = np.where(domain > 0, np.array([f"s{k % 5}" for k in range(34)]), groups)
+    groups = groups.astype(str)
+    folds = MixedDomainKFold(2).split(X, y, sample_domain=domain, groups=groups)
+    for train, test in folds:
+        assert not np.intersect1d(groups[train], groups[test]).size
+        assert (domain[test] > 0).any() and (domain[test] < 0).any()
+
+
+@pytest.mark.parametrize("splitter", ALL, ids=lambda s: type(s).__name__)
+def test_kind_07_two_columns_of_labels(splitter):
+    X, y, domain = make_rows()
+    y = np.where(y == -1, np.nan, y)
+    Y = np.column_stack([y, -y])
+    if isinstance(splitter, StratifiedTargetKFold):
+        with pytest.raises(ValueError, match=r"one column, but y has 2.*TargetKFold"):
+            splitter.split(X, Y, sample_domain=domain)
+        return
+    one = folds_of(splitter, y, domain)
+    for (train, test), (a, b) in zip(folds_of(splitter, Y, domain), one, strict=True):
+        np.testing.assert_array_equal(train, a)
+        np.testing.assert_array_equal(test, b)
+
+
+def test_kind_06_splitters_take_rows_of_any_kind():
+    _, y, domain = make_rows()
+    texts = [f"text {k}" for k in range(12)]
+    for X in (texts, np.zeros((12, 2, 3)), [[1.0, 2.0]] * 12):
+        for a, b in zip(
+            TargetKFold(2).split(X, y, sample_domain=domain),
+            folds_of(TargetKFold(2), y, domain),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a[1], b[1])
