@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
+from scipy.special import logit
 from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
@@ -47,6 +48,7 @@ from sktransfer._domains import (
 from sktransfer._solvers.kernels import KERNELS, resolve_gamma
 
 __all__ = [
+    "BlendingMetaEstimator",
     "KernelParametersMixin",
     "TransferEstimator",
     "TransferMetaEstimator",
@@ -297,6 +299,14 @@ def without_sources(estimator):
     return copy.set_params(**nested) if nested else copy
 
 
+def missing_hook(estimator, hook):
+    """Return the error of a class that lacks a hook of its template."""
+    contract = getattr(type(estimator), hook.split("(")[0]).__doc__ or ""  # -OO: None
+    return NotImplementedError(
+        f"{type(estimator).__name__} must implement the hook {hook}. {contract}".strip()
+    )
+
+
 class TransferMixin:
     """Request ``sample_domain`` in ``fit``, carry transfer tags, validate rows."""
 
@@ -440,6 +450,10 @@ class TransferEstimator(TransferMixin, BaseEstimator):
         self._fit_domains(self._validate_domains(X, y, sample_domain))
         return self
 
+    def _fit_domains(self, data):
+        """Set the fitted attributes from a checked ``DomainData``."""
+        raise missing_hook(self, "_fit_domains(data)")
+
     def _validate_rows(self, X):
         """Check the rows of ``predict``."""
         check_is_fitted(self)
@@ -505,6 +519,10 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
         X = self._validate_X(X, get_tags(self), reset=False)
         domain = check_sample_domain(sample_domain, _num_samples(X))
         return self._transform(X, is_source(domain))
+
+    def _transform(self, X, source):
+        """Return mapped samples, in order; ``source`` is the mask of source samples."""
+        raise missing_hook(self, "_transform(X, source)")
 
     def fit_transform(self, X, y=None, sample_domain=None):
         """Fit the map and map the same rows.
@@ -586,6 +604,10 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         params = self._route("fit", data, fit_params)
         self.estimator_ = self._fit_estimator(data, params)
         return self
+
+    def _fit_estimator(self, data, fit_params):
+        """Return the fitted ``estimator_``; ``data`` is a checked ``DomainData``."""
+        raise missing_hook(self, "_fit_estimator(data, fit_params)")
 
     def _route(self, method, data, params):
         """Return the metadata that the wrapped estimator requests."""
@@ -727,8 +749,123 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
+def _blend_answers(method):
+    def check(self):
+        self._check_answers(method)
+        return True
+
+    return check
+
+
 class BlendingMetaEstimator(TransferMetaEstimator):
-    """Template of wrappers whose ``predict`` blends several fitted models."""
+    """Template of wrappers that predict with several fitted models at once.
+
+    ``_fit_estimator`` sets ``_columns``, the columns in which all models answer; the
+    hook ``_blend(X)`` puts their answers together. Predictions, probabilities and
+    decision values follow from it.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier or regressor to wrap.
+    """
+
+    def _blend(self, X):
+        """Return the blended answers to checked ``X`` in ``_columns``."""
+        raise missing_hook(self, "_blend(X)")
+
+    def _blended_models(self):
+        """Return the models whose methods the blend offers, fitted or not yet."""
+        return [getattr(self, "estimator_", None) or self.estimator]
+
+    def _sole_model(self):
+        """Return the one fitted model that the blend consists of, or None."""
+        return None
+
+    def _check_answers(self, method):
+        """Raise an AttributeError if the blend cannot answer ``method``."""
+        for model in self._blended_models():
+            getattr(model, method)
+
+    def _checked_blend(self, X):
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        return self._blend(X)
+
+    def predict(self, X):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            The blended prediction, or the class of the largest blended answer.
+        """
+        check_is_fitted(self)
+        sole = self._sole_model()
+        if sole is not None:
+            X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+            return sole.predict(X)
+        blended = self._checked_blend(X)
+        return self._columns.decide(blended)
+
+    @available_if(_blend_answers("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Blended probabilities, in the order of ``classes_``.
+        """
+        return self._checked_blend(X)
+
+    @available_if(_blend_answers("predict_proba"))
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``; -inf for 0.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self._checked_blend(X))
+
+    @available_if(_blend_answers("decision_function"))
+    def decision_function(self, X):
+        """Compute decision values of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Blended decision values, or log-odds of blended probabilities.
+        """
+        values = self._checked_blend(X)
+        if self._columns.absent == 0:  # shares of the classes
+            least = np.finfo(float).tiny
+            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
+            values = logit(values) if values.shape[1] == 2 else np.log(values)
+        return values[:, 1] if values.shape[1] == 2 else values
 
     def score(self, X, y, sample_weight=None):
         """Score predictions on labeled target rows.
@@ -757,6 +894,19 @@ class BlendingMetaEstimator(TransferMetaEstimator):
         metric = accuracy_score if is_classifier(self.estimator) else r2_score
         return metric(y, self.predict(X), sample_weight=sample_weight)
 
+    @property
+    def classes_(self):
+        """Classes of all blended models, shape (n_classes,)."""
+        if not is_classifier(self.estimator):
+            raise AttributeError("a regressor has no classes_")
+        return self._columns.classes
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        if is_classifier(self.estimator):
+            tags.target_tags.multi_output = False
+        return tags
+
 
 def _as_rows(X):
     """Make rows indexable; frames stay frames."""
@@ -783,17 +933,3 @@ def fit_or_constant(learner, X, y, **fit_params):
     if is_classifier(learner) and len(np.unique(y)) == 1:
         return DummyClassifier(strategy="most_frequent").fit(X, y)
     return clone(learner).fit(X, y, **fit_params)
-
-
-def align_classes(values, known, classes, absent=0.0):
-    """Put columns of ``known`` classes where ``classes`` has them; drop the others."""
-    known = np.asarray(known)
-    shared = np.isin(known, classes)
-    aligned = np.full((len(values), len(classes)), absent, dtype=values.dtype)
-    aligned[:, np.searchsorted(classes, known[shared])] = values[:, shared]
-    return aligned
-
-
-def aligned_proba(model, X, classes):
-    """Return probabilities of a model in the columns of ``classes``, 0 if unknown."""
-    return align_classes(model.predict_proba(X), model.classes_, classes)

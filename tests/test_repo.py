@@ -24,35 +24,34 @@ FAMILIES = {
     "pseudo_label",
     "deep",
 }
+#: what every method may use; a new module of the root gets a line
+ROOT = {
+    "_domains",
+    "_folds",
+    "_response",
+    "_solvers",
+    "base",
+    "exceptions",
+}
+METHODS = {*ROOT, "metrics", "model_selection"}
 #: layer -> the layers that it may import; absent layers may import everything
 ALLOWED = {
     "exceptions": set(),
+    "_response": set(),
     "_solvers": {"exceptions"},
     "_domains": {"exceptions"},
     "_folds": {"_domains", "exceptions"},
-    "base": {"_domains", "_solvers", "exceptions"},
+    "base": {"_domains", "_response", "_solvers", "exceptions"},
     "metrics": {"_domains", "_folds", "_solvers", "base", "exceptions"},
     "model_selection": {
         "_domains", "_folds", "_solvers", "base", "exceptions", "metrics",
     },
     "datasets": {"_domains", "_solvers", "exceptions"},
     "utils": {"_domains", "base", "exceptions"},
-    "safe": {
-        "_domains", "_folds", "_solvers", "base", "exceptions", "metrics",
-        "model_selection", *FAMILIES,
-    },
-    **{
-        family: {
-            "_domains", "_folds", "_solvers", "base", "exceptions", "metrics",
-            "model_selection",
-        }
-        for family in FAMILIES
-    },
+    "safe": {*METHODS, *FAMILIES},
+    **dict.fromkeys(FAMILIES, METHODS),
     # UOWQNet applies the source weights of UOWQ to nets
-    "deep": {
-        "_domains", "_solvers", "base", "exceptions", "metrics", "model_selection",
-        "multisource",
-    },
+    "deep": {*METHODS, "multisource"},
 }  # fmt: skip
 #: third-party modules that only some layers may import, and only inside functions
 GUARDED = {"torch": {"deep"}, "skorch": {"deep"}, "matplotlib": {"inspection"}}

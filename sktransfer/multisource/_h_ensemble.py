@@ -10,11 +10,11 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
-from sktransfer.base import TransferMetaEstimator, aligned_proba
+from sktransfer._response import CommonColumns, all_classes
+from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._source_free import models_and_ids
 from sktransfer.multisource._source_models import (
     ProbaClassifier,
-    all_classes,
     check_has_proba,
     fit_domain,
 )
@@ -141,11 +141,11 @@ class HEnsemble(TransferMetaEstimator):
         self.h_score_, self.n_iter_ = np.nan, 1
         if not models:
             return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
-        known = all_classes(models)
-        F = np.stack([aligned_proba(m, data.X_labeled, known) for m in models])
+        columns = CommonColumns(all_classes(models), "predict_proba")
+        F = columns.answers(models, data.X_labeled)
         classes, label = np.unique(data.y_labeled, return_inverse=True)
         self.source_weights_, info = maximize_h_score(
-            F.astype(np.float64), label, self.shrinkage, max_iter=self.max_iter
+            F, label, self.shrinkage, max_iter=self.max_iter
         )
         self.h_score_, self.n_iter_ = info["h_score"], info["n_iter"]
         if not info["converged"]:
@@ -156,7 +156,7 @@ class HEnsemble(TransferMetaEstimator):
                 stacklevel=2,
             )
         return FeatureClassifier(
-            models, self.source_weights_, known, classes, self.shrinkage
+            models, self.source_weights_, columns, classes, self.shrinkage
         ).fit_features(F, label)
 
     def __sklearn_tags__(self):
@@ -260,10 +260,10 @@ def maximize_h_score(F, label, shrinkage, *, max_iter):
 class FeatureClassifier(ProbaClassifier):
     """Closed-form classifier on mixed, centered probabilities of source models."""
 
-    def __init__(self, models, weights, known, classes, shrinkage):
+    def __init__(self, models, weights, columns, classes, shrinkage):
         self.models = models
         self.weights = weights
-        self.known = known
+        self.columns = columns
         self.classes_ = classes
         self.shrinkage = shrinkage
 
@@ -281,10 +281,7 @@ class FeatureClassifier(ProbaClassifier):
 
     def predict_proba(self, X):
         """Predict class probabilities; rows without a positive one get the prior."""
-        f = sum(
-            w * aligned_proba(m, X, self.known)
-            for m, w in zip(self.models, self.weights, strict=True)
-        )
+        f = self.columns.blend(self.models, self.weights, X)
         return clipped_proba(self.prior_, 1 + (f - self.center_) @ self.map_)
 
 

@@ -4,12 +4,12 @@ from numbers import Integral
 
 import numpy as np
 
-from sktransfer.base import TransferMetaEstimator, aligned_proba
+from sktransfer._response import CommonColumns, all_classes
+from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._h_ensemble import clipped_proba
 from sktransfer.multisource._source_free import models_and_ids
 from sktransfer.multisource._source_models import (
     ProbaClassifier,
-    all_classes,
     check_has_proba,
     fit_domain,
 )
@@ -119,7 +119,8 @@ class MCW(TransferMetaEstimator):
         if not models:
             return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
         classes, label = np.unique(data.y_labeled, return_inverse=True)
-        classifier = CorrelationClassifier(models, all_classes(models), classes)
+        columns = CommonColumns(all_classes(models), "predict_proba")
+        classifier = CorrelationClassifier(models, columns, classes)
         sigma = classifier.fit_rows(data.X_labeled, label)
         self.correlations_ = sigma.reshape(len(models), -1)
         total = self.correlations_.sum(axis=1)
@@ -138,13 +139,13 @@ class MCW(TransferMetaEstimator):
 class CorrelationClassifier(ProbaClassifier):
     """Closed-form classifier on the scaled probabilities of source models."""
 
-    def __init__(self, models, known, classes):
+    def __init__(self, models, columns, classes):
         self.models = models
-        self.known = known
+        self.columns = columns
         self.classes_ = classes
 
     def _features(self, X):
-        return np.hstack([aligned_proba(m, X, self.known) for m in self.models])
+        return np.hstack(self.columns.answers(self.models, X))
 
     def fit_rows(self, X, label):
         """Learn scales and conditional means; return the correlations."""

@@ -6,11 +6,10 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from sktransfer._domains import take_rows
-from sktransfer.base import aligned_proba
+from sktransfer._response import CommonColumns, all_classes
 from sktransfer.multisource._mmd_ensemble import MMDWeightedEnsemble
 from sktransfer.multisource._source_models import (
     ProbaClassifier,
-    all_classes,
     check_has_proba,
 )
 
@@ -201,7 +200,8 @@ class PeerMixture(ProbaClassifier):
 
     def predict_proba(self, X):
         """Predict the mixture of own and asked probabilities."""
-        own = np.stack([aligned_proba(m, X, self.classes_) for m in self.models])
+        columns = CommonColumns(self.classes_, "predict_proba")
+        own = columns.answers(self.models, X)
         if len(self.models) == 1 or len(self.classes_) == 1:
             return np.tensordot(self.weights, own, axes=1)
         asked = np.tensordot(self.peers, own, axes=1)

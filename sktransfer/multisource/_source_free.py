@@ -12,9 +12,9 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import safe_sparse_dot
 
-from sktransfer.base import TransferMetaEstimator, aligned_proba
+from sktransfer._response import CommonColumns, all_classes
+from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._source_models import (
-    all_classes,
     check_has_proba,
     fit_domain,
     fit_source_models,
@@ -168,8 +168,8 @@ class SourceFreeEnsemble(TransferMetaEstimator):
 
     def _optimize(self, models, data):
         classes = all_classes(models)
-        P = np.stack([aligned_proba(m, data.X_target, classes) for m in models])
-        P = np.maximum(P.astype(np.float64), _TINY)
+        columns = CommonColumns(classes, "predict_proba")
+        P = np.maximum(columns.answers(models, data.X_target), _TINY)
         X = self._validate_X(data.X_target, get_tags(self), reset=False)
         known, columns = self._known_labels(data, classes)
         labels, weights = None, np.full(len(models), 1 / len(models))

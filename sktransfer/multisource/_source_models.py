@@ -12,7 +12,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
-from sktransfer.base import aligned_proba, fit_or_constant, slice_params
+from sktransfer._response import CommonColumns, all_classes
+from sktransfer.base import fit_or_constant, slice_params
 
 
 def fit_domain(estimator, data, rows, fit_params):
@@ -51,12 +52,6 @@ def unfreeze(models):
     return models
 
 
-def all_classes(models, y=None):
-    """Classes of all models and of labels, sorted."""
-    parts = [model.classes_ for model in models]
-    return np.unique(np.concatenate(parts if y is None else [*parts, np.unique(y)]))
-
-
 class ProbaClassifier(ClassifierMixin, BaseEstimator):
     """Predict the class of the largest probability."""
 
@@ -75,10 +70,8 @@ class ClassifierMixture(ProbaClassifier):
 
     def predict_proba(self, X):
         """Predict the mixture of the probabilities."""
-        return sum(
-            weight * aligned_proba(model, X, self.classes_)
-            for model, weight in zip(self.models, self.weights, strict=True)
-        )
+        columns = CommonColumns(self.classes_, "predict_proba")
+        return columns.blend(self.models, self.weights, X)
 
 
 class RegressorMixture(RegressorMixin, BaseEstimator):

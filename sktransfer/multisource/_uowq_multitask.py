@@ -15,10 +15,10 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sktransfer._domains import check_sample_domain, check_scorable, take_rows
-from sktransfer.base import TransferMetaEstimator, aligned_proba
+from sktransfer._response import CommonColumns, all_classes
+from sktransfer.base import TransferMetaEstimator
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.multisource._estimated_risk import least_risk
-from sktransfer.multisource._source_models import all_classes
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
     WeightedLikelihood,
@@ -298,10 +298,8 @@ class UOWQMultiTask(TransferMetaEstimator):
             Probabilities in the order of ``classes_``.
         """
         check_is_fitted(self)
-        classes = self.classes_
-        return self._by_task(
-            lambda model, rows: aligned_proba(model, rows, classes), X, sample_domain
-        )
+        columns = CommonColumns(self.classes_, "predict_proba")
+        return self._by_task(columns.answer, X, sample_domain)
 
     @available_if(_learner_has("predict_proba"))
     def predict_log_proba(self, X, sample_domain=None):

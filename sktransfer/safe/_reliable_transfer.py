@@ -12,9 +12,9 @@ from sklearn.utils._param_validation import HasMethods, Interval
 
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._folds import deal_rows
+from sktransfer._response import CommonColumns
 from sktransfer.base import (
     TransferMetaEstimator,
-    aligned_proba,
     consumes_sample_domain,
     fit_on_domains,
     slice_params,
@@ -211,7 +211,7 @@ class ReliableTransfer(TransferMetaEstimator):
         )
         if data.n_labeled < 2 or not folds or (classify and len(np.unique(y)) < 2):
             return None
-        coding = _Coding(np.unique(data.labels(data.labeled)) if classify else None)
+        columns = self._columns(data)
         own, foreign = np.full(len(source), np.nan), np.zeros(data.n_labeled)
         for test in folds:
             train = rows.copy()
@@ -220,13 +220,21 @@ class ReliableTransfer(TransferMetaEstimator):
             X_train = take_rows(data.X, train)
             model = clone(self.estimator).fit(X_train, data.labels(train), **params)
             X_test = take_rows(data.X, source[test])
-            own[test] = coding.loss(model, X_test, y[test])
-            loss = coding.loss(model, data.X_labeled, data.y_labeled)
+            own[test] = _loss(columns, model, X_test, y[test])
+            loss = _loss(columns, model, data.X_labeled, data.y_labeled)
             foreign += loss / len(folds)
-        labels = coding.code(data.y_labeled)
+        labels = columns.code(data.y_labeled)
         others = (labels.sum(axis=0) - labels) / (len(labels) - 1)
         constant = np.sum((labels - others) ** 2, axis=1)
         return own[~np.isnan(own)], foreign, constant
+
+    def _columns(self, data):
+        """Return the columns of the loss: values, else probabilities or votes."""
+        if not is_classifier(self.estimator):
+            return CommonColumns()
+        soft = hasattr(self.estimator, "predict_proba")
+        classes = np.unique(data.labels(data.labeled))
+        return CommonColumns(classes, "predict_proba" if soft else "predict")
 
     def _level(self, source):
         if self.harm_[source] <= self.alpha:
@@ -276,24 +284,9 @@ class ReliableTransfer(TransferMetaEstimator):
         return tags
 
 
-class _Coding:
-    """Labels and predictions as columns of numbers: values, or class probabilities."""
-
-    def __init__(self, classes):
-        self.classes = classes
-
-    def code(self, y):
-        if self.classes is None:
-            return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
-        return (np.asarray(y)[:, None] == self.classes).astype(np.float64)
-
-    def loss(self, model, X, y):
-        """Return the squared error of each row; the Brier score for classifiers."""
-        if self.classes is None or not hasattr(model, "predict_proba"):
-            predicted = self.code(model.predict(X))
-        else:
-            predicted = aligned_proba(model, X, self.classes)
-        return np.sum((self.code(y) - predicted) ** 2, axis=1)
+def _loss(columns, model, X, y):
+    """Return the squared error of each row; the Brier score for classifiers."""
+    return np.sum(columns.residual(model, X, y) ** 2, axis=1)
 
 
 def _label_p_values(own, foreign, constant, n_resamples):

@@ -5,13 +5,11 @@ import warnings
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._response import CommonColumns
 from sktransfer._solvers.simplex_qp import SOLVERS
-from sktransfer.base import BlendingMetaEstimator, aligned_proba, slice_params
+from sktransfer.base import BlendingMetaEstimator, slice_params
 from sktransfer.exceptions import DomainError
 from sktransfer.hypothesis._sources import (
     SourceModelsMixin,
@@ -20,22 +18,7 @@ from sktransfer.hypothesis._sources import (
     fit_simplex_weights,
     fit_sources,
     is_fitted,
-    predict_columns,
 )
-
-
-def _gives_proba(self):
-    if self.loss != "squared":
-        raise AttributeError("predict_proba needs loss='squared'")
-    inner = getattr(self, "estimator_", None) or self.estimator
-    inner.predict_proba  # noqa: B018  the estimator's own AttributeError is best
-    return True
-
-
-def _gives_votes(self):
-    if self.loss != "hinge" or not is_classifier(self.estimator):
-        raise AttributeError("decision_function needs a classifier and loss='hinge'")
-    return True
 
 
 class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
@@ -159,15 +142,17 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
             models = fit_sources(source, data)
         self.source_models_, self.source_names_ = models
         X = data.X_unlabeled if data.n_target > data.n_labeled else data.X_labeled
-        goal = self._scores([baseline], ["baseline"], X)[0]
+        self._set_columns(data.y_labeled)
+        goal = self._columns.answer(baseline, X, "estimator")
         self.weights_, scores = np.empty(0), goal
         if self.source_models_:
-            columns = self._scores(self.source_models_, self.source_names_, X, baseline)
+            names = [f"The source hypothesis {n}" for n in self.source_names_]
+            columns = self._columns.answers(self.source_models_, X, names)
             if self.loss == "hinge":
                 self.weights_, scores = safew_hinge(goal, columns)
             else:
                 self.weights_, scores = safew_squared(goal, columns, self.solver)
-        flat = scores.shape[1] == 1 and not is_classifier(self.estimator)
+        flat = not (is_classifier(self.estimator) or self._columns.n_outputs)
         self.safe_scores_ = scores[:, 0] if flat else scores
         return baseline
 
@@ -197,93 +182,25 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
             for domain, _, y in data.each_source():
                 _check_classes(f"source {domain}", np.unique(y), classes)
 
-    def _scores(self, models, names, X, baseline=None):
-        """Return what the loss compares, shape (n_models, n_rows, n_columns)."""
+    def _set_columns(self, y):
+        """Decide what the loss compares: values, probabilities or votes in {-1, 1}."""
         if not is_classifier(self.estimator):
-            first = np.asarray((baseline or models[0]).predict(X))
-            n_outputs = 1 if first.ndim == 1 else first.shape[1]
-            return predict_columns(models, names, X, n_outputs)
-        classes = (baseline or models[0]).classes_
-        score = _votes if self.loss == "hinge" else aligned_proba
-        return np.stack([score(model, X, classes) for model in models])
+            self._columns = CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
+        elif self.loss == "squared":
+            self._columns = CommonColumns(np.unique(y), "predict_proba")
+        else:
+            self._columns = CommonColumns(np.unique(y), "predict", absent=-1.0)
 
-    def _combine(self, X):
-        check_is_fitted(self)
-        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-        models = self.source_models_ or [self.estimator_]
-        weights = self.weights_ if self.source_models_ else np.ones(1)
-        names = self.source_names_ or ["baseline"]
-        return np.tensordot(
-            weights, self._scores(models, names, X, self.estimator_), axes=1
-        )
+    def _blend(self, X):
+        if not self.source_models_:
+            return self._columns.answer(self.estimator_, X)
+        return self._columns.blend(self.source_models_, self.weights_, X)
 
-    def predict(self, X):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Weighted mean of the source models, or its best class.
-        """
-        combined = self._combine(X)
-        if is_classifier(self.estimator):
-            return self.classes_[combined.argmax(axis=1)]
-        return combined[:, 0] if self.safe_scores_.ndim == 1 else combined
-
-    @available_if(_gives_proba)
-    def predict_proba(self, X):
-        """Predict class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Weighted mean of the source models, in the order of ``classes_``.
-        """
-        return self._combine(X)
-
-    @available_if(_gives_proba)
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms, in the order of ``classes_``; -inf for 0.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self._combine(X))
-
-    @available_if(_gives_votes)
-    def decision_function(self, X):
-        """Compute the weighted votes for the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Votes in [-1, 1]; of two classes those for the second.
-        """
-        votes = self._combine(X)
-        return votes[:, 1] if votes.shape[1] == 2 else votes
+    def _check_answers(self, method):
+        if (method == "decision_function") != (self.loss == "hinge"):
+            raise AttributeError(f"{method} is not what loss={self.loss!r} blends")
+        if method != "decision_function" or not is_classifier(self.estimator):
+            super()._check_answers(method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -300,10 +217,6 @@ def _check_classes(name, known, classes):
             f"{name} knows the classes {unseen.tolist()}, but no labeled target row "
             "has them: label a target row of each class or leave these source rows out."
         )
-
-
-def _votes(model, X, classes):
-    return np.where(np.asarray(model.predict(X))[:, None] == classes, 1.0, -1.0)
 
 
 def safew_squared(goal, columns, solver="auto"):

@@ -4,26 +4,22 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import stats
-from scipy.special import logit
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import (
     check_scoring,
     get_scorer_names,
 )
-from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
 from sktransfer._folds import target_folds
+from sktransfer._response import common_columns
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 from sktransfer.base import (
     BlendingMetaEstimator,
-    align_classes,
     consumes_sample_domain,
     fit_on_domains,
     get_transfer_tags,
@@ -37,24 +33,6 @@ __all__ = ["TransferGuard"]
 
 # a smaller weight is taken for a refusal, which spares one model in predict
 _LEAST_WEIGHT = 0.01
-
-
-def _both_have(method):
-    def check(self):
-        models = getattr(self, "models_", None) or [
-            self.estimator,
-            self.target_estimator or self.estimator,
-        ]
-        for model in models:
-            getattr(model, method)
-        return True
-
-    return check
-
-
-def _has_decision(self):
-    model = getattr(self, "transfer_", None) or self.estimator
-    return hasattr(model, "decision_function")
 
 
 class TransferGuard(BlendingMetaEstimator):
@@ -251,9 +229,9 @@ class TransferGuard(BlendingMetaEstimator):
         else:
             self.transfer_ = _fit_transfer(self.estimator, data, fit_params)
             self.models_ = [self.target_only_, self.transfer_]
-            self._set_coding(data)
+            self._set_columns(data)
             weights = self._weigh(data, fit_params)
-        self._set_coding(data)
+        self._set_columns(data)
         self.weights_ = weights
         self.transferred_ = bool(weights[1:].any())
         return self.transfer_
@@ -295,16 +273,11 @@ class TransferGuard(BlendingMetaEstimator):
         source_free = get_transfer_tags(self.estimator).source_free
         return not data.n_source and not source_free and self.target_estimator is None
 
-    def _set_coding(self, data):
+    def _set_columns(self, data):
         """Decide what is blended: values, probabilities, decision values or votes."""
-        self._coding = _Coding(None, None)
-        if is_classifier(self.estimator):
-            known = [np.asarray(model.classes_) for model in self.models_]
-            classes = np.unique(np.concatenate([*known, np.unique(data.y_labeled)]))
-            for method in ("predict_proba", "decision_function", "predict"):
-                if all(hasattr(model, method) for model in self.models_):
-                    self._coding = _Coding(classes, method)
-                    break
+        self._columns = common_columns(
+            self.models_, data.y_labeled, classify=is_classifier(self.estimator)
+        )
 
     def _weigh(self, data, fit_params):
         """Return the weights of the models, and set what they come from."""
@@ -334,7 +307,7 @@ class TransferGuard(BlendingMetaEstimator):
             return np.zeros((2, 0, 1))
         results = Parallel(n_jobs=self.n_jobs)(
             delayed(_fit_and_compare)(
-                self.estimator, self._baseline(), data, train, test, self._coding,
+                self.estimator, self._baseline(), data, train, test, self._columns,
                 self.scoring, fit_params,
             )
             for train, test in folds
@@ -360,111 +333,35 @@ class TransferGuard(BlendingMetaEstimator):
                 rows = data.rows_of(source) | data.is_target
                 part, params = data.take(rows), slice_params(fit_params, rows)
                 self.models_.append(_fit_transfer(self.estimator, part, params))
-        self._set_coding(data)
+        self._set_columns(data)
         rows = data.X_target
-        safe, *others = (self._coding.respond(m, rows).ravel() for m in self.models_)
+        answers = self._columns.answers(self.models_, rows)
+        safe, *others = answers.reshape(len(answers), -1)
         others = np.stack(others)
         weights, _ = solve_simplex_qp(2 * others @ others.T, -2 * others @ safe)
         return np.concatenate([[0.0], weights])
 
     def _blend(self, X):
-        """Return blended predictions, coded, one row per row of X."""
-        check_is_fitted(self)
-        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-        used = np.flatnonzero(self.weights_)
-        parts = (
-            self.weights_[k] * self._coding.respond(self.models_[k], X) for k in used
-        )
-        return sum(parts)
+        return self._columns.blend(self.models_, self.weights_, X)
 
-    def predict(self, X):
-        """Predict target rows.
+    def _sole_model(self):
+        if self.weights_.max() < 1:
+            return None
+        return self.models_[int(self.weights_.argmax())]
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
+    def _blended_models(self):
+        fallback = self.target_estimator or self.estimator
+        return getattr(self, "models_", None) or [self.estimator, fallback]
 
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            The blended prediction.
-        """
-        check_is_fitted(self)
-        if self.weights_.max() == 1:
-            X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-            return self.models_[int(self.weights_.argmax())].predict(X)
-        values = self._blend(X)
-        if self._coding.classes is None:
-            return values
-        return self.classes_[values.argmax(axis=1)]
-
-    @available_if(_both_have("predict_proba"))
-    def predict_proba(self, X):
-        """Predict class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Blended probabilities, in the order of ``classes_``.
-        """
-        return self._blend(X)
-
-    @available_if(_both_have("predict_proba"))
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms, in the order of ``classes_``.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self._blend(X))
-
-    @available_if(_has_decision)
-    def decision_function(self, X):
-        """Compute decision values of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Blended decision values, or log-odds of blended probabilities.
-        """
-        values = self._blend(X)
-        if self._coding.method != "decision_function":
-            least = np.finfo(float).tiny
-            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
-            values = logit(values) if values.shape[1] == 2 else np.log(values)
-        return values[:, 1] if values.shape[1] == 2 else values
-
-    @property
-    def classes_(self):
-        """Classes of source and target, shape (n_classes,)."""
-        if not is_classifier(self.estimator):
-            raise AttributeError("a regressor has no classes_")
-        return self._coding.classes
+    def _check_answers(self, method):
+        if method != "decision_function":
+            return super()._check_answers(method)
+        # log-odds stand in where only the fallback lacks decision values
+        return getattr(getattr(self, "transfer_", None) or self.estimator, method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags = _guarded_tags(self)
-        if is_classifier(self.estimator):
-            tags.target_tags.multi_output = False
         return tags
 
 
@@ -477,40 +374,6 @@ def _guarded_tags(guard):
     tags.multi_target = False
     tags.uses_unlabeled = tags.uses_unlabeled or guard.policy == "safew"
     return tags
-
-
-class _Coding:
-    """Predictions and labels as rows of numbers that can be blended and compared."""
-
-    def __init__(self, classes, method):
-        self.classes = classes
-        self.method = method
-
-    def respond(self, model, X):
-        """Return the coded prediction, shape (n_samples, n_columns) or as y."""
-        if self.classes is None:
-            return np.asarray(model.predict(X), dtype=np.float64)
-        if self.method == "predict":
-            return self.code(model.predict(X))
-        values = np.asarray(getattr(model, self.method)(X), dtype=np.float64)
-        absent = 0.0
-        if self.method == "decision_function":
-            absent = -1.0
-            if values.ndim == 1:
-                values = np.column_stack([-values, values])
-        return align_classes(values, model.classes_, self.classes, absent)
-
-    def code(self, y):
-        """Return the coded labels."""
-        if self.classes is None:
-            return np.asarray(y, dtype=np.float64)
-        hit = np.asarray(y)[:, None] == self.classes
-        return np.where(hit, 1.0, -1.0 if self.method == "decision_function" else 0.0)
-
-    def residual(self, model, X, y):
-        """Return coded residuals of shape (n_samples, n_columns)."""
-        residual = self.code(y) - self.respond(model, X)
-        return residual.reshape(len(residual), -1)
 
 
 def _fit_transfer(estimator, data, fit_params):
@@ -529,7 +392,7 @@ def _fit_target(baseline, data, fit_params):
 
 
 def _fit_and_compare(
-    estimator, baseline, data, train, test, coding, scoring, fit_params
+    estimator, baseline, data, train, test, columns, scoring, fit_params
 ):
     """Return residuals of both models on the held-out rows, and the gap there."""
     rows, params = data.take(train), slice_params(fit_params, _mask(train, data))
@@ -538,7 +401,7 @@ def _fit_and_compare(
         _fit_target(baseline, rows, params),
         _fit_transfer(estimator, rows, params),
     )
-    residuals = np.stack([coding.residual(model, X, y) for model in pair])
+    residuals = np.stack([columns.residual(model, X, y) for model in pair])
     if scoring is None:
         losses = np.mean(np.sum(residuals**2, axis=2), axis=1)
         return residuals, losses[1] - losses[0]

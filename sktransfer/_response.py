@@ -1,0 +1,126 @@
+"""What several fitted models answer, in common columns of numbers.
+
+A regressor answers with its values. A classifier answers with probabilities, decision
+values or votes, one column per class, whatever classes it has seen itself.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["CommonColumns", "all_classes", "common_columns"]
+
+_METHODS = ("predict_proba", "decision_function", "predict")
+
+
+@dataclass(frozen=True, eq=False)
+class CommonColumns:
+    """Columns in which answers of models and labels can be compared and blended.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,), default=None
+        Sorted classes, one column each; None for regression.
+    method : {"predict_proba", "decision_function", "predict"}, default="predict"
+        What the models are asked. The answers to "predict" are values in regression,
+        and one vote per sample among classes.
+    absent : float, default=0.0
+        Answer of a model for a class that it does not know or does not vote for.
+    n_outputs : int, default=0
+        Number of columns of the labels in regression; 0 for one-dimensional labels.
+    """
+
+    classes: np.ndarray | None = None
+    method: str = "predict"
+    absent: float = 0.0
+    n_outputs: int = 0
+
+    def answer(self, model, X, name=None):
+        """Return the answers of a fitted model, shape (n_samples, n_columns)."""
+        values = np.asarray(getattr(model, self.method)(X))
+        if self.classes is None:
+            return self._check_values(values, model, name)
+        if self.method == "predict":
+            return self.code(values)
+        values = values.astype(np.float64)
+        if values.ndim == 1:
+            values = np.column_stack([-values, values])
+        return align_classes(values, model.classes_, self.classes, self.absent)
+
+    def _check_values(self, values, model, name):
+        n_columns = 1 if values.ndim == 1 else values.shape[1]
+        if values.dtype.kind not in "iuf" or n_columns != (self.n_outputs or 1):
+            raise ValueError(
+                f"{name or 'The model'} ({model!r}) predicts {n_columns} column(s) of "
+                f"dtype {values.dtype}, but y has {self.n_outputs or 1} numeric "
+                "column(s): give a regressor of the same outputs."
+            )
+        return values.reshape(len(values), n_columns).astype(np.float64)
+
+    def answers(self, models, X, names=None):
+        """Return the answers of fitted models, (n_models, n_samples, n_columns)."""
+        names = names or [None] * len(models)
+        each = [self.answer(m, X, n) for m, n in zip(models, names, strict=True)]
+        return np.stack(each)
+
+    def blend(self, models, weights, X):
+        """Return the weighted sum of answers; a model without weight is not asked."""
+        used = np.flatnonzero(weights)
+        return sum(weights[k] * self.answer(models[k], X) for k in used)
+
+    def code(self, y):
+        """Return labels in these columns."""
+        if self.classes is None:
+            return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        hit = np.asarray(y)[:, None] == self.classes
+        return np.where(hit, 1.0, self.absent)
+
+    def residual(self, model, X, y):
+        """Return labels less answers, shape (n_samples, n_columns)."""
+        return self.code(y) - self.answer(model, X)
+
+    def decide(self, values):
+        """Turn answers into predictions of the form of the labels."""
+        if self.classes is not None:
+            return self.classes[values.argmax(axis=1)]
+        return values if self.n_outputs else values[:, 0]
+
+
+def common_columns(models, y, *, classify):
+    """Return the columns of the richest answer that all models can give.
+
+    Parameters
+    ----------
+    models : list of estimator
+        Fitted models.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Labels; their classes get a column too.
+    classify : bool
+        Whether the models are classifiers.
+
+    Returns
+    -------
+    columns : CommonColumns
+        Values for regressors; for classifiers probabilities if all models have them,
+        else decision values, else votes.
+    """
+    if not classify:
+        return CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
+    method = next(m for m in _METHODS if all(hasattr(model, m) for model in models))
+    absent = -1.0 if method == "decision_function" else 0.0
+    return CommonColumns(all_classes(models, y), method, absent)
+
+
+def all_classes(models, y=None):
+    """Return the classes of all models and of labels, sorted."""
+    parts = [np.asarray(model.classes_) for model in models]
+    return np.unique(np.concatenate(parts if y is None else [*parts, np.unique(y)]))
+
+
+def align_classes(values, known, classes, absent):
+    """Put columns of ``known`` classes where ``classes`` has them; drop the others."""
+    known = np.asarray(known)
+    shared = np.isin(known, classes)
+    aligned = np.full((len(values), len(classes)), absent, dtype=values.dtype)
+    aligned[:, np.searchsorted(classes, known[shared])] = values[:, shared]
+    return aligned

@@ -1,0 +1,62 @@
+"""Answers of several models in common columns."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.svm import LinearSVC
+
+from sktransfer._response import CommonColumns, all_classes, common_columns
+
+X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
+AB = LogisticRegression().fit(X, ["a", "a", "b", "b"])
+BC = LogisticRegression().fit(X, ["b", "b", "c", "c"])
+
+
+def test_columns_are_the_classes_of_all_models_and_labels():
+    columns = common_columns([AB, BC], np.array(["d"]), classify=True)
+    assert_array_equal(columns.classes, ["a", "b", "c", "d"])
+    first, second = columns.answers([AB, BC], X)
+    assert_allclose(first[:, :2], AB.predict_proba(X))
+    assert_allclose(second[:, 1:3], BC.predict_proba(X))
+    assert not first[:, 2:].any() and not second[:, [0, 3]].any()
+    assert_array_equal(all_classes([BC, AB]), ["a", "b", "c"])
+
+
+def test_the_richest_answer_that_all_models_have():
+    svc = LinearSVC(dual=False).fit(X, [0, 0, 1, 1])
+    lr = LogisticRegression().fit(X, [0, 0, 1, 1])
+    dummy = DummyClassifier().fit(X, [0, 0, 1, 1])
+    y = np.array([0, 1])
+    assert common_columns([lr, dummy], y, classify=True).method == "predict_proba"
+    columns = common_columns([lr, svc], y, classify=True)
+    assert columns.method == "decision_function"
+    values = svc.decision_function(X)
+    assert_allclose(columns.answer(svc, X), np.column_stack([-values, values]))
+    assert_array_equal(columns.code([1, 0]), [[-1, 1], [1, -1]])
+    assert common_columns([svc, dummy], y, classify=True).method == "predict"
+
+
+def test_blend_asks_no_model_without_weight():
+    columns = CommonColumns(np.array(["a", "b", "c"]), "predict_proba")
+    blended = columns.blend([AB, None, BC], np.array([0.25, 0.0, 0.75]), X)
+    assert_allclose(blended.sum(axis=1), 1)
+    assert_array_equal(columns.decide(blended), ["b", "b", "c", "c"])
+
+
+@pytest.mark.parametrize("n_outputs", [0, 1, 2])
+def test_values_keep_the_form_of_the_labels(n_outputs):
+    y = np.arange(4.0) if not n_outputs else np.arange(4.0 * n_outputs).reshape(4, -1)
+    model = LinearRegression().fit(X, y)
+    columns = common_columns([model], y, classify=False)
+    assert columns.decide(columns.answer(model, X)).shape == y.shape
+    assert columns.residual(model, X, y).shape == (4, n_outputs or 1)
+
+
+def test_wrong_outputs_are_named():
+    two = LinearRegression().fit(X, np.ones((4, 2)))
+    with pytest.raises(ValueError, match=r"Source 3 \(.* predicts 2 column"):
+        CommonColumns().answer(two, X, "Source 3")
+    with pytest.raises(ValueError, match="dtype <U1"):
+        CommonColumns().answer(AB, X)
