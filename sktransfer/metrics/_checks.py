@@ -7,6 +7,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import _num_samples
 
+# more distinct whole numbers than this, with fewer rows each, may be values
+_MANY, _FEW_ROWS = 20, 5
+
 
 def check_domain_pair(X_source, X_target, *, min_rows=1):
     """Return two float64 arrays with the same number of features."""
@@ -24,8 +27,79 @@ def check_domain_pair(X_source, X_target, *, min_rows=1):
     return X_source, X_target
 
 
-def encode_labels(y, n_samples=None, *, name="y", min_classes=1):
-    """Return ``(classes, codes)`` of class labels of any kind."""
+def infer_task(y, *, name="y", argument="task"):
+    """Tell classes from values where the labels alone decide, else ask.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels.
+    name : str, default="y"
+        What the message calls them.
+    argument : str, default="task"
+        Argument that decides instead.
+
+    Returns
+    -------
+    task : {"classification", "regression"}
+        Several columns, floats with a fractional part, and whole floats of which
+        more than half are distinct are values. Text, truth values and whole numbers
+        with few distinct ones are classes.
+
+    Raises
+    ------
+    ValueError
+        If whole numbers may be either: more than 20 distinct ones with fewer than 5
+        rows each, or integers that :func:`looks_like_values`.
+    """
+    labels = _natural(y)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return "regression"
+    labels = labels.ravel()
+    if labels.dtype.kind not in "iuf" or not _finite(labels):
+        return "classification"
+    if (labels != np.round(labels)).any():
+        return "regression"
+    n_distinct = len(np.unique(labels))
+    if labels.dtype.kind == "f" and n_distinct > len(labels) / 2:
+        return "regression"
+    thin = n_distinct > _MANY and len(labels) < _FEW_ROWS * n_distinct
+    if not thin and not looks_like_values(labels):
+        return "classification"
+    raise ValueError(
+        f"{name} holds {n_distinct} distinct whole numbers in {len(labels)} rows, "
+        f"which may be classes or values: give {argument}."
+    )
+
+
+def looks_like_values(y):
+    """Tell whether whole numbers can hardly be classes, by scikit-learn's own rule.
+
+    These are more than 20 rows of which more than half hold distinct numbers, as ages
+    or counts do (``sklearn.utils.multiclass.type_of_target`` warns of them).
+    """
+    labels = _natural(y)
+    if labels.dtype.kind not in "iuf" or len(labels) <= _MANY:
+        return False
+    return len(np.unique(labels)) > len(labels) / 2
+
+
+def _natural(y):
+    """Return labels as an array; objects get their natural dtype."""
+    labels = np.asarray(y)
+    return np.asarray(labels.tolist()) if labels.dtype == object else labels
+
+
+def _finite(labels):
+    return labels.dtype.kind != "f" or bool(np.isfinite(labels).all())
+
+
+def encode_labels(y, n_samples=None, *, name="y", min_classes=1, declared=False):
+    """Return ``(classes, codes)`` of class labels of any kind.
+
+    Numbers that can hardly be classes are refused unless the caller has ``declared``
+    that they are.
+    """
     labels = column_or_1d(y, warn=True)
     if n_samples is not None and _num_samples(labels) != n_samples:
         raise ValueError(
@@ -38,6 +112,13 @@ def encode_labels(y, n_samples=None, *, name="y", min_classes=1):
     if labels.dtype.kind == "f" and (labels != np.round(labels)).any():
         raise ValueError(
             f"{name} holds continuous values, but class labels are needed here."
+        )
+    if not declared and looks_like_values(labels):
+        raise ValueError(
+            f"{name} holds {len(np.unique(labels))} distinct numbers in {len(labels)} "
+            "rows, so that nearly every row would be its own class: they look like "
+            "values, but class labels are needed here. If they are classes, pass them "
+            "as text."
         )
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) < min_classes:

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import StrOptions, validate_params
 
-from sktransfer.metrics._checks import encode_labels, to_unit_range
+from sktransfer.metrics._checks import encode_labels, infer_task, to_unit_range
 
 # the ratio alpha / beta is searched between these multiples of the largest squared
 # singular value of the features
@@ -32,8 +32,11 @@ def logme(features, y, *, task="auto"):
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Target classes of any kind, or target values.
     task : {"auto", "classification", "regression"}, default="auto"
-        "auto" takes floats with a fractional part and several columns as values, and
-        everything else as classes.
+        "auto" takes floats with a fractional part and several columns as values, text
+        and truth values as classes. Whole numbers are classes if few of them are
+        distinct; whole floats are values if more than half are distinct; else it is
+        an error that asks. Ratings and small counts need "regression".
+        ``logme_scorer`` and ``rank_sources`` ask the estimator instead.
 
     Returns
     -------
@@ -44,7 +47,8 @@ def logme(features, y, *, task="auto"):
     Raises
     ------
     ValueError
-        If an output is 0 for every row, which leaves the evidence without a maximum.
+        If an output is 0 for every row, which leaves the evidence without a maximum,
+        or if "auto" cannot tell classes from values.
 
     See Also
     --------
@@ -99,9 +103,9 @@ def logme(features, y, *, task="auto"):
 def _outputs(y, n_samples, task):
     """Return the outputs of the linear model, one column each."""
     if task == "auto":
-        task = "regression" if _holds_values(y) else "classification"
+        task = infer_task(y, argument="task='classification' or task='regression'")
     if task == "classification":
-        classes, codes = encode_labels(y, n_samples)
+        classes, codes = encode_labels(y, n_samples, declared=True)
         return (codes[:, None] == np.arange(len(classes))).astype(np.float64)
     values = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y")
     values = values.reshape(len(values), -1)
@@ -113,14 +117,6 @@ def _outputs(y, n_samples, task):
             f"Output {empty[0]} of y is 0 for every row: the evidence has no maximum."
         )
     return values
-
-
-def _holds_values(y):
-    labels = np.asarray(y)
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        return True
-    whole = labels.dtype.kind != "f" or not np.isfinite(labels).all()
-    return not whole and bool((labels != np.round(labels)).any())
 
 
 def max_log_evidence(features, outputs):

@@ -1,5 +1,9 @@
 """Scorers of transferability for model selection."""
 
+from inspect import signature
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
 from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.metadata_routing import MetadataRequest
 
@@ -18,6 +22,8 @@ from sktransfer.metrics._source_model import (
 )
 from sktransfer.metrics._transrate import transrate
 
+#: these compare classes; logme also takes values
+_OF_CLASSES = (gbc, h_score, leep, n_leep, nce, otce, silhouette, transrate)
 _RESPONSES = {
     "features": source_features,
     "predict_proba": source_probabilities,
@@ -35,7 +41,9 @@ def make_transferability_scorer(score_func, *, response="features", **kwargs):
     Parameters
     ----------
     score_func : callable
-        ``score_func(output, y, **kwargs)``, higher is better.
+        ``score_func(output, y, **kwargs)``, higher is better. If it has an argument
+        ``task``, that is "classification" for a classifier and "regression" for a
+        regressor unless given here.
     response : {"features", "predict_proba", "predict"}, default="features"
         Output of the source model for the rows that are scored. "features" are the
         transformed rows of a transformer or of a pipeline without its last step, or
@@ -75,15 +83,35 @@ class _Scorer:
 
     def __call__(self, estimator, X, y):
         check_scorable(y)
-        return self.score_func(
-            _RESPONSES[self.response](estimator, X), y, **self.kwargs
-        )
+        if self.score_func in _OF_CLASSES:
+            check_compares_classes(self.score_func, estimator, y)
+        task = self._task(estimator)
+        output = _RESPONSES[self.response](estimator, X)
+        return self.score_func(output, y, **task | self.kwargs)
+
+    def _task(self, estimator):
+        """Return the task of the estimator for a function that asks for it."""
+        if "task" not in signature(self.score_func).parameters:
+            return {}
+        if is_classifier(estimator):
+            return {"task": "classification"}
+        return {"task": "regression"} if is_regressor(estimator) else {}
 
     def __repr__(self):
         options = "".join(f", {k}={v!r}" for k, v in self.kwargs.items())
         name = self.score_func.__name__
         return (
             f"make_transferability_scorer({name}, response={self.response!r}{options})"
+        )
+
+
+def check_compares_classes(score_func, estimator, y):
+    """Refuse numbers as classes where the estimator says that they are values."""
+    if is_regressor(estimator) and np.asarray(y).dtype.kind in "iuf":
+        raise ValueError(
+            f"{score_func.__name__} compares classes, but {type(estimator).__name__} "
+            "is a regressor, for which the numbers in y are values: use logme_scorer. "
+            "If they are classes, pass them as text."
         )
 
 
@@ -151,6 +179,7 @@ class _OTCEScorer:
                     "make_otce_scorer(X_source, y_source)."
                 )
             X_source, y_source = data.X_source, data.y_source
+        check_compares_classes(otce, estimator, data.y_labeled)
         return otce(
             source_features(estimator, X_source),
             y_source,
