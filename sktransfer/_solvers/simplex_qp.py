@@ -124,6 +124,31 @@ def solve_simplex_qp(
     return a, SimplexQPInfo(objective, residual, n_iter, residual <= tol)
 
 
+def simplex_least_squares(
+    columns: Array, goal: Array, *, solver: Solver = "auto"
+) -> tuple[Array, SimplexQPInfo]:
+    r"""Minimize :math:`\tfrac12 \|g - \sum_k a_k f_k\|^2` on the simplex.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (n_models, n)
+        The vectors :math:`f_k`.
+    goal : ndarray of shape (n,)
+        The vector :math:`g`.
+    solver : {"auto", "cvxpy"}, default="auto"
+        Active set or cvxpy.
+
+    Returns
+    -------
+    a : ndarray of shape (n_models,)
+        Nonnegative, with sum 1.
+    info : SimplexQPInfo
+        Residual and iterations.
+    """
+    A = np.asarray(columns, dtype=np.float64)
+    return solve_simplex_qp(A @ A.T, -A @ goal, solver=solver)
+
+
 def check_solver(solver: str) -> None:
     """Raise a ValueError unless ``solver`` is "auto" or "cvxpy"."""
     if solver not in SOLVERS:

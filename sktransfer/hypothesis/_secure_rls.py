@@ -1,24 +1,23 @@
 """Secure regularized least squares: correct a source hypothesis, within bounds."""
 
 from numbers import Real
-from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg, sparse
 from sklearn.base import RegressorMixin, is_classifier
 from sklearn.linear_model import RidgeCV
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 
+from sktransfer._solvers.secure_rls import secure_rls
 from sktransfer.base import TransferEstimator, TransferPredictorMixin
 from sktransfer.hypothesis._sources import (
     SourceModelsMixin,
     as_list,
     check_sources,
-    fit_simplex_weights,
     fit_sources,
     predict_columns,
+    warn_unless_converged,
 )
 
 
@@ -186,7 +185,7 @@ class SecureRLS(
         self.source_models_, self.source_names_ = fit_sources(source, data)
         y = data.y_labeled
         targets = y.reshape(len(y), -1).astype(X.dtype, copy=False)
-        solution = fit_secure_rls(
+        solution = secure_rls(
             X[data.is_labeled_target],
             targets,
             self._source_columns(data.X_labeled, targets.shape[1]),
@@ -195,6 +194,7 @@ class SecureRLS(
             source_weights=self.source_weights,
             fit_intercept=self.fit_intercept,
         )
+        warn_unless_converged(solution.weights_info)
         self._store(solution, y.ndim == 1)
 
     def _check_alphas(self):
@@ -225,14 +225,14 @@ class SecureRLS(
         def shape(value):
             return value[..., 0] if single else value
 
-        self.source_weights_ = solution["source_weights"]
-        self.coef_ = shape(solution["coef"]).T
-        self.intercept_ = shape(solution["intercept"])
-        self.center_ = solution["center"]
-        self.alpha_ = float(solution["alpha"])
-        self.truncation_ = shape(solution["truncation"])
-        self.loo_predictions_ = shape(solution["loo_predictions"])
-        self.loo_error_ = float(solution["loo_error"])
+        self.source_weights_ = solution.source_weights
+        self.coef_ = shape(solution.coef).T
+        self.intercept_ = shape(solution.intercept)
+        self.center_ = solution.center
+        self.alpha_ = float(solution.alpha)
+        self.truncation_ = shape(solution.truncation)
+        self.loo_predictions_ = shape(solution.loo_predictions)
+        self.loo_error_ = float(solution.loo_error)
 
     def predict(self, X):
         """Predict target rows.
@@ -267,139 +267,3 @@ class SecureRLS(
         tags.transfer_tags.source_free = True
         tags.transfer_tags.classification = False
         return tags
-
-
-class _Bound(NamedTuple):
-    """A bound of the correction: absolute, or a multiple of the largest residual."""
-
-    value: float
-    relative: bool
-
-    def of(self, largest):
-        return (
-            self.value * largest if self.relative else np.full_like(largest, self.value)
-        )
-
-
-_AUTO_BOUNDS = [
-    _Bound(np.inf, False),
-    *(_Bound(c, True) for c in (2.0, 1.0, 0.5, 0.25)),
-]
-
-
-def fit_secure_rls(X, y, columns, *, alphas, truncation, source_weights, fit_intercept):
-    r"""Solve secure least squares for the best of several penalties.
-
-    Parameters
-    ----------
-    X : {ndarray, sparse matrix} of shape (n, n_features)
-        Labeled target rows.
-    y : ndarray of shape (n, n_outputs)
-        Their labels.
-    columns : ndarray of shape (n_source_models, n, n_outputs)
-        Predictions of the source hypotheses on these rows.
-    alphas : ndarray of shape (n_alphas,)
-        Penalties; the first of the smallest leave-one-out error wins.
-    truncation : "auto", float or None
-        Bound of the correction.
-    source_weights : {"loo", "uniform"}
-        How the hypotheses are combined.
-    fit_intercept : bool
-        Whether rows and residuals are centered.
-
-    Returns
-    -------
-    solution : dict
-        ``coef`` (n_features, n_outputs), ``intercept``, ``center``, ``alpha``,
-        ``truncation``, ``source_weights``, ``loo_predictions``, ``loo_error``.
-    """
-    U, spectrum, center = _left_singular(X, fit_intercept)
-    bounds = _AUTO_BOUNDS
-    if truncation != "auto":
-        bounds = [_Bound(np.inf if truncation is None else truncation, False)]
-    best = {"loo_error": np.inf}
-    for alpha in map(float, alphas):
-        shrink = spectrum / (spectrum + len(y) * alpha)
-        beta = _weights(U, shrink, y, columns, source_weights, fit_intercept)
-        residual = y - np.tensordot(beta, columns, axes=1).astype(y.dtype)
-        for rule in bounds:
-            left_out = loo_corrections(U, shrink, residual, rule, fit_intercept)
-            error = float(np.mean((residual - left_out) ** 2))
-            if error < best["loo_error"] * (1 - 1e-10):
-                best = {
-                    "loo_error": error, "loo_predictions": y - residual + left_out,
-                    "alpha": alpha, "source_weights": beta, "rule": rule,
-                }  # fmt: skip
-    residual = y - np.tensordot(best["source_weights"], columns, axes=1).astype(y.dtype)
-    shift = residual.mean(axis=0) if fit_intercept else np.zeros_like(residual[0])
-    dual = U @ (U.T @ (residual - shift) / (spectrum + len(y) * best["alpha"])[:, None])
-    coef = safe_sparse_dot(X.T, dual) - np.outer(center, dual.sum(axis=0))
-    bound = best.pop("rule").of(np.abs(residual - shift).max(axis=0))
-    return {
-        **best, "coef": coef, "intercept": shift, "center": center,
-        "truncation": bound.astype(y.dtype),
-    }  # fmt: skip
-
-
-def _left_singular(X, fit_intercept):
-    """Return the left singular vectors and squared values of the (centered) rows."""
-    if sparse.issparse(X):
-        center = np.asarray(X.mean(axis=0)).ravel().astype(X.dtype)
-        center = center if fit_intercept else np.zeros_like(center)
-        gram = (X @ X.T).toarray()
-        if fit_intercept:
-            gram -= gram.mean(axis=0)
-            gram -= gram.mean(axis=1)[:, None]
-        spectrum, U = linalg.eigh(gram)
-        floor = len(U) * np.finfo(U.dtype).eps * max(spectrum[-1], 0)
-    else:
-        center = X.mean(axis=0) if fit_intercept else np.zeros_like(X[0])
-        U, singular, _ = linalg.svd(X - center, full_matrices=False)
-        spectrum = singular**2
-        floor = (max(X.shape) * np.finfo(U.dtype).eps * singular[0]) ** 2
-    kept = spectrum > floor
-    return U[:, kept], spectrum[kept], center
-
-
-def _left_out_residuals(U, shrink, values, fit_intercept):
-    """Residuals of rows left out one by one; linear in ``values``, along axis 0."""
-    if len(values) == 1:
-        return values
-    leverage = (U**2) @ shrink + (1 / len(values) if fit_intercept else 0)
-    centered = values - values.mean(axis=0) if fit_intercept else values
-    residual = centered - U @ (shrink[:, None] * (U.T @ centered))
-    return residual / (1 - leverage)[:, None]
-
-
-def _weights(U, shrink, y, columns, rule, fit_intercept):
-    n_models = len(columns)
-    if rule == "uniform" or not n_models:
-        return np.full(n_models, 1 / max(n_models, 1))
-    errors = [
-        _left_out_residuals(U, shrink, column, fit_intercept).ravel()
-        for column in [*columns, np.zeros_like(columns[0])]
-    ]
-    goal = _left_out_residuals(U, shrink, y, fit_intercept).ravel()
-    return fit_simplex_weights(np.stack(errors), goal)[:-1]
-
-
-def loo_corrections(U, shrink, residual, rule, fit_intercept):
-    """Return intercept plus truncated correction of each row by the fit without it."""
-    n = len(residual)
-    if n == 1:
-        return np.zeros_like(residual)
-    untruncated = residual - _left_out_residuals(U, shrink, residual, fit_intercept)
-    shift = np.zeros_like(residual)
-    if fit_intercept:
-        shift = (residual.sum(axis=0) - residual) / (n - 1)
-    largest, smallest = _extremes_of_others(residual)
-    bound = rule.of(np.maximum(np.abs(largest - shift), np.abs(smallest - shift)))
-    return shift + np.clip(untruncated - shift, -bound, bound)
-
-
-def _extremes_of_others(values):
-    """Largest and smallest entry of each column without the row itself."""
-    ordered = np.sort(values, axis=0)
-    largest = np.where(values == ordered[-1], ordered[-2], ordered[-1])
-    smallest = np.where(values == ordered[0], ordered[1], ordered[0])
-    return largest, smallest

@@ -8,7 +8,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._solvers.simplex_qp import solve_simplex_qp
+from sktransfer._solvers.simplex_qp import simplex_least_squares
 from sktransfer.base import fit_or_constant, slice_params
 
 
@@ -148,24 +148,14 @@ def predict_columns(models, names, X, n_outputs):
 
 
 def fit_simplex_weights(columns, goal, solver="auto"):
-    r"""Minimize :math:`\|g - \sum_k a_k f_k\|^2` over the simplex.
+    """Return the weights of ``simplex_least_squares``; warn if it did not converge."""
+    weights, info = simplex_least_squares(columns, goal, solver=solver)
+    warn_unless_converged(info)
+    return weights
 
-    Parameters
-    ----------
-    columns : ndarray of shape (n_models, n)
-        The vectors :math:`f_k`.
-    goal : ndarray of shape (n,)
-        The vector :math:`g`.
-    solver : {"auto", "cvxpy"}, default="auto"
-        Active set or cvxpy.
 
-    Returns
-    -------
-    weights : ndarray of shape (n_models,)
-        Nonnegative, with sum 1.
-    """
-    A = np.asarray(columns, dtype=np.float64)
-    weights, info = solve_simplex_qp(A @ A.T, -A @ goal, solver=solver)
+def warn_unless_converged(info):
+    """Warn with the residual of weights of source models that are not optimal."""
     if not info.converged:
         warnings.warn(
             "The weights of the source models did not converge: KKT residual "
@@ -173,4 +163,3 @@ def fit_simplex_weights(columns, goal, solver="auto"):
             ConvergenceWarning,
             stacklevel=2,
         )
-    return weights

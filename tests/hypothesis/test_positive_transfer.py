@@ -7,16 +7,16 @@ from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from sktransfer.datasets import make_concept_shift
-from sktransfer.exceptions import DomainError
-from sktransfer.hypothesis import PositiveTransferLogistic, PositiveTransferRidge
-from sktransfer.hypothesis._positive_transfer import (
+from sktransfer._solvers.gaussian_prior import (
     _hessian,
     _objective,
     gaussian_prior,
     logistic_path,
     ridge_path,
 )
+from sktransfer.datasets import make_concept_shift
+from sktransfer.exceptions import DomainError
+from sktransfer.hypothesis import PositiveTransferLogistic, PositiveTransferRidge
 
 
 def random_prior(rng, n_rows, d):

@@ -396,7 +396,7 @@ def test_unlabeled_target_is_refused(target):
 def test_unsolved_weights_warn_with_the_residual(target, monkeypatch):
     info = SimplexQPInfo(0.0, 0.125, 7, False)
     monkeypatch.setattr(
-        "sktransfer.hypothesis._sources.solve_simplex_qp",
+        "sktransfer._solvers.simplex_qp.solve_simplex_qp",
         lambda Q, c, **_: (np.full(len(c), 1 / len(c)), info),
     )
     with pytest.warns(ConvergenceWarning, match=r"residual 0\.12 after 7"):
