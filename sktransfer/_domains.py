@@ -1,14 +1,21 @@
 """The domain convention: the only module that knows signs and label markers.
 
-A row of ``X`` belongs to a domain by its entry of ``sample_domain``: a positive id
-is a source, a negative id a target. An unlabeled target row carries a marker in
-``y``: -1 among integer classes, NaN among floats, None or NaN among objects. All
-other code asks a :class:`DomainData` or one of the functions here.
+A sample belongs to a domain by its entry of ``sample_domain``: a positive id is a
+source, a negative id a target. The label of an unlabeled target sample is a missing
+value: NaN among numbers, None or NaN among objects. Integer classes with missing
+labels are floats with NaN, so that a scorer or transformer of scikit-learn that meets
+a missing label raises; the integer -1 is accepted with a warning. All other code asks
+a :class:`DomainData` or one of the functions here.
 """
 
+import sys
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from typing import Any, cast
 
 import numpy as np
@@ -17,10 +24,23 @@ from scipy import sparse
 from sklearn.utils import _safe_indexing, check_array, column_or_1d
 from sklearn.utils.validation import _num_samples, assert_all_finite
 
-from sktransfer.exceptions import CapabilityError, DomainError, UnlabeledTargetError
+from sktransfer.exceptions import (
+    CapabilityError,
+    DomainError,
+    IntegerMarkerWarning,
+    UnlabeledTargetError,
+)
 
 TARGET_ID = -1
 _INTEGER_MARKER = -1
+#: what becomes of a missing value that is turned into text; never a class
+_MISSING_AS_TEXT = {"", "nan", "<na>", "nat"}
+#: what files and people write for a missing value; a class if a source sample has it
+_PERHAPS_MISSING = {"None", "NA", "N/A", "n/a", "#N/A", "NULL", "null"}
+#: whole floats up to here are integers without loss
+_LARGEST_WHOLE = 2.0**53
+
+_checked_before: ContextVar[bool] = ContextVar("_checked_before", default=False)
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[Any]
@@ -40,12 +60,15 @@ class DomainData:
         Domain id of each row.
     labeled : ndarray of shape (n_samples,)
         True where ``y`` holds a label.
+    integer_classes : bool, default=False
+        True if ``y`` holds integer classes as floats, because some are missing.
     """
 
     X: Any
     y: Rows | None
     sample_domain: NDArray[np.int64]
     labeled: Mask
+    integer_classes: bool = False
 
     @cached_property
     def is_source(self) -> Mask:
@@ -123,10 +146,12 @@ class DomainData:
         return self.sample_domain[self.is_source]
 
     def labels(self, rows: Mask) -> Rows:
-        """Return the labels of labeled ``rows``; objects get their natural dtype."""
+        """Return the labels of labeled ``rows`` in their natural dtype."""
         if self.y is None:
             raise UnlabeledTargetError("y is None, but labels are needed here.")
         labels = self.y[rows]
+        if self.integer_classes:
+            return labels.astype(np.int64)
         if labels.dtype != object:
             return labels
         natural = np.asarray(labels.tolist())
@@ -146,7 +171,8 @@ class DomainData:
 
     def take(self, rows: Rows) -> "DomainData":
         """Return the data of some rows, given as a mask or as indices."""
-        return DomainData(
+        return replace(
+            self,
             X=take_rows(self.X, rows),
             y=None if self.y is None else self.y[rows],
             sample_domain=self.sample_domain[rows],
@@ -155,11 +181,11 @@ class DomainData:
 
     def with_X(self, X: Any) -> "DomainData":
         """Return the same rows described by other features."""
-        return DomainData(X, self.y, self.sample_domain, self.labeled)
+        return replace(self, X=X)
 
     def without_labels(self, rows: Mask) -> "DomainData":
         """Return the same rows with the labels of some of them not to be used."""
-        return DomainData(self.X, self.y, self.sample_domain, self.labeled & ~rows)
+        return replace(self, labeled=self.labeled & ~rows)
 
     def without_sources(self) -> "DomainData":
         """Return the target rows alone."""
@@ -283,7 +309,7 @@ def check_domains(
     y: Any,
     sample_domain: Any,
     *,
-    numeric_labels: bool = False,
+    numeric_labels: bool | None = False,
     multi_output: bool = False,
 ) -> DomainData:
     """Check ``y`` and ``sample_domain`` against ``X`` and return them together.
@@ -297,8 +323,10 @@ def check_domains(
     sample_domain : array-like of shape (n_samples,), int or None
         Domain ids. None: every row is a labeled target row and ``y`` is taken at
         face value.
-    numeric_labels : bool, default=False
-        True for regression, where -1 is a value and only NaN marks a row.
+    numeric_labels : bool or None, default=False
+        True for regression, where -1 is a value and only NaN marks a missing label.
+        False for classification. None: the caller cannot tell; labels keep their
+        dtype, and doubtful ones are left to the fit to refuse.
     multi_output : bool, default=False
         Accept ``y`` with several columns.
 
@@ -310,8 +338,14 @@ def check_domains(
     Raises
     ------
     DomainError
-        If an id is 0 or no integer, a length differs, no row is a target row, a
-        source row carries a marker, or a marker is ambiguous.
+        If an id is 0 or no integer, a length differs, no row is a target row, the
+        label of a source row is missing, or a label may be a class or a missing one.
+
+    Warns
+    -----
+    IntegerMarkerWarning
+        If the integer -1 marks unlabeled target rows, or if it is a class beside two
+        or more others where no domains are given.
     """
     n_samples = _num_samples(X)
     ids = check_sample_domain(sample_domain, n_samples)
@@ -325,17 +359,38 @@ def check_domains(
     labels = _as_label_array(y, multi_output=multi_output)
     if len(labels) != n_samples:
         raise DomainError(f"y has {len(labels)} entries, but X has {n_samples} rows.")
+    doubtful = numeric_labels is False and not _checked_before.get()
     if sample_domain is None:
-        labels = _check_face_value(labels, numeric=numeric_labels)
+        labels = _check_face_value(labels, numeric=bool(numeric_labels))
+        if doubtful:
+            _warn_of_class_minus_one(labels)
         return DomainData(X, labels, ids, np.ones(n_samples, dtype=bool))
+    source = is_source(ids)
     if numeric_labels and labels.dtype == object:
         labels = _to_floats(labels)
-    unlabeled = _marked(labels, is_source(ids), numeric=numeric_labels)
-    _check_sources_labeled(labels, unlabeled & is_source(ids))
+    if doubtful:
+        _check_ambiguous(labels, source)
+    labels, unlabeled = _find_missing(labels, source, numeric=numeric_labels)
+    _check_sources_labeled(labels, unlabeled & source)
     _check_labels_finite(labels, ~unlabeled)
     if numeric_labels and labels.dtype.kind in "iub":
         labels = labels.astype(np.float64)
-    return DomainData(X, labels, ids, ~unlabeled)
+    whole = numeric_labels is False and _is_whole(labels)
+    return DomainData(X, labels, ids, ~unlabeled, integer_classes=whole)
+
+
+@contextmanager
+def labels_checked_before() -> Iterator[None]:
+    """Do not question labels again that an outer fit has checked.
+
+    A part of the rows can look doubtful where all of them are not: the class -1.0 of
+    a source, for example, in a fit on the target alone.
+    """
+    token = _checked_before.set(True)
+    try:
+        yield
+    finally:
+        _checked_before.reset(token)
 
 
 def check_capabilities(
@@ -409,7 +464,7 @@ def check_scorable(y: Any, classes: ArrayLike | None = None) -> None:
     """
     labels = _as_label_array(y, multi_output=True)
     marked = _missing(labels)
-    if classes is not None and labels.dtype.kind == "i" and labels.ndim == 1:
+    if classes is not None and labels.dtype.kind in "if" and labels.ndim == 1:
         known = np.asarray(classes)
         marked |= (labels == _INTEGER_MARKER) & ~np.isin(labels, known)
     if marked.any():
@@ -423,24 +478,120 @@ def check_scorable(y: Any, classes: ArrayLike | None = None) -> None:
 
 def labeled_target_index(y: Any, sample_domain: Any, n_samples: int) -> Rows:
     """Return the indices of the labeled target rows (splitters test on these)."""
-    data = check_domains(np.empty((n_samples, 0)), y, sample_domain)
+    data = check_domains(
+        np.empty((n_samples, 0)), y, sample_domain, numeric_labels=None,
+        multi_output=True,
+    )  # fmt: skip
     return np.flatnonzero(data.is_labeled_target)
 
 
+def mark_unlabeled(y: Any, unlabeled: Any = -1) -> Rows:
+    """Mark unlabeled samples by a missing value, which no scorer takes for a class.
+
+    Integers and booleans become floats with NaN, text and objects become objects with
+    None. A classifier of this library still has integers as ``classes_``.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels. Labels that are missing already stay missing.
+    unlabeled : object or array-like of bool of shape (n_samples,), default=-1
+        The value that stands for a missing label in ``y``, or a mask of the unlabeled
+        samples.
+
+    Returns
+    -------
+    y_marked : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Labels in which NaN or None marks the unlabeled samples.
+
+    Raises
+    ------
+    DomainError
+        If a mask has another length than ``y``, or an integer is too large for a
+        float.
+
+    Examples
+    --------
+    >>> from sktransfer.datasets import mark_unlabeled
+    >>> mark_unlabeled([0, 2, -1])
+    array([ 0.,  2., nan])
+    >>> mark_unlabeled(["no", "yes", "?"], "?")
+    array(['no', 'yes', None], dtype=object)
+    >>> mark_unlabeled([1, 0, 1], [False, False, True])
+    array([ 1.,  0., nan])
+    """
+    labels = _as_label_array(y, multi_output=True)
+    chosen = np.asarray(unlabeled)
+    if chosen.dtype.kind == "b" and chosen.ndim == 1:
+        if len(chosen) != len(labels):
+            raise DomainError(
+                f"unlabeled is a mask of {len(chosen)} samples, but y has {len(labels)}"
+                " entries."
+            )
+        mask = chosen
+    elif chosen.ndim:
+        raise DomainError(
+            "unlabeled must be one value, or a mask with one boolean per sample; got "
+            f"an array of shape {chosen.shape} and dtype {chosen.dtype}."
+        )
+    else:
+        hits = labels == unlabeled
+        mask = hits if labels.ndim == 1 else np.all(hits, axis=1)
+    return _with_missing(labels, np.asarray(mask, dtype=bool))
+
+
+def _with_missing(labels: Rows, mask: Mask) -> Rows:
+    """Return a copy with missing values where ``mask`` is True."""
+    marked = labels.copy()
+    if labels.dtype.kind in "iub":
+        if labels.dtype.kind != "b" and (np.abs(labels) > _LARGEST_WHOLE).any():
+            raise DomainError(
+                "y holds integers beyond 2**53, which a float with NaN cannot hold. "
+                "Use text as classes."
+            )
+        marked = labels.astype(np.float64)
+    elif labels.dtype.kind in "US":
+        marked = labels.astype(object)
+    marked[mask] = np.nan if marked.dtype.kind == "f" else None
+    return marked
+
+
+def check_target_labels(target: Any, sources: list[Any]) -> None:
+    """Refuse the integer -1 among labels of the target that no source has.
+
+    Parameters
+    ----------
+    target : array-like of shape (n_labeled,)
+        Labels of labeled target rows.
+    sources : list of array-like of shape (n_i,)
+        Labels of each source.
+
+    Raises
+    ------
+    DomainError
+        If -1 may be a class or a missing label.
+    """
+    labels = _as_label_array(target, multi_output=True)
+    if labels.dtype.kind != "i" or not (labels == _INTEGER_MARKER).any():
+        return
+    if not any((np.asarray(part) == _INTEGER_MARKER).any() for part in sources):
+        _ask("-1", "no source sample has it")
+
+
 def join_labels(parts: list[Any], n_unlabeled: int) -> Rows:
-    """Concatenate label vectors and append markers for unlabeled target rows.
+    """Concatenate label vectors and append missing ones for unlabeled target rows.
 
     Parameters
     ----------
     parts : list of array-like of shape (n_i,)
         Labels of the sources and of the labeled target rows.
     n_unlabeled : int
-        Number of markers to append: -1 for integers, NaN for floats, else None.
+        Number of missing labels to append: NaN among numbers, else None.
 
     Returns
     -------
     y : ndarray of shape (sum(n_i) + n_unlabeled,)
-        Labels and markers.
+        Labels and missing ones.
     """
     arrays = [_as_label_array(part, multi_output=True) for part in parts]
     kinds = {a.dtype.kind if a.dtype.kind in "iufb" else "O" for a in arrays}
@@ -451,19 +602,9 @@ def join_labels(parts: list[Any], n_unlabeled: int) -> Rows:
     joined = np.concatenate(arrays)
     if not n_unlabeled:
         return joined
-    if joined.dtype.kind in "iub":
-        joined = joined.astype(np.int64)
-        if (joined == _INTEGER_MARKER).any():
-            raise DomainError(
-                "y holds the class -1, which marks unlabeled rows among integer "
-                "classes. Re-encode the classes, e.g. {-1, 1} as {0, 1} or as text."
-            )
-        marker: Any = _INTEGER_MARKER
-    else:
-        marker = np.nan if joined.dtype.kind == "f" else None
-    dtype = object if marker is None else joined.dtype
-    markers = np.full((n_unlabeled, *joined.shape[1:]), marker, dtype=dtype)
-    return np.concatenate([joined.astype(dtype), markers])
+    filler = np.repeat(joined[:1], n_unlabeled, axis=0)
+    unlabeled = np.arange(len(joined) + n_unlabeled) >= len(joined)
+    return _with_missing(np.concatenate([joined, filler]), unlabeled)
 
 
 def _as_label_array(y: Any, *, multi_output: bool) -> Rows:
@@ -522,29 +663,117 @@ def _missing(labels: Rows) -> Mask:
     return cast(Mask, missing.all(axis=1))
 
 
-def _marked(labels: Rows, source: Mask, *, numeric: bool) -> Mask:
-    """Mask of the rows whose label is the marker of their dtype."""
-    if labels.dtype.kind == "i":
-        marked = labels == _INTEGER_MARKER
-        if numeric and marked.any():
-            raise DomainError(
-                "y holds integers and -1 in a regression: is -1 a value or a missing "
-                "label? Pass y as floats, with NaN for unlabeled target rows."
-            )
-        return cast(Mask, marked if marked.ndim == 1 else marked.all(axis=1))
+def _find_missing(
+    labels: Rows, source: Mask, *, numeric: bool | None
+) -> tuple[Rows, Mask]:
+    """Return labels in which missing ones are missing values, and where they are."""
+    if labels.dtype.kind != "i":
+        return labels, _missing(labels)
+    marked = labels == _INTEGER_MARKER
+    marked = marked if marked.ndim == 1 else marked.all(axis=1)
+    if not marked.any():
+        return labels, cast(Mask, marked)
+    if numeric:
+        raise DomainError(
+            "y holds integers and -1 in a regression: is -1 a value or a missing "
+            "label? Pass y as floats, with NaN for unlabeled target rows."
+        )
+    _check_sources_labeled(labels, marked & source)
+    if numeric is False and not _checked_before.get():
+        warnings.warn(
+            f"The integer -1 marks {int(marked.sum())} target samples as unlabeled. "
+            "Scorers, supervised transformers and outer meta-estimators of "
+            "scikit-learn take it for a class, in silence. Pass "
+            "y=sktransfer.datasets.mark_unlabeled(y), which marks them by NaN.",
+            IntegerMarkerWarning,
+            stacklevel=_outside(),
+        )
+    return _with_missing(labels, marked), cast(Mask, marked)
+
+
+def _outside() -> int:
+    """Return the ``stacklevel`` of the first caller outside this library."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("sktransfer"):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _is_whole(labels: Rows) -> bool:
+    """Tell whether floats are integers but for the missing ones."""
+    if labels.dtype.kind != "f":
+        return False
+    known = labels[~np.isnan(labels)]
+    return bool((np.abs(known) <= _LARGEST_WHOLE).all() and (known % 1 == 0).all())
+
+
+def _warn_of_class_minus_one(labels: Rows) -> None:
+    """Warn where -1 beside two or more classes may be meant as a missing label."""
+    if labels.dtype.kind not in "if" or labels.ndim > 1:
+        return
+    if (labels == _INTEGER_MARKER).any() and len(np.unique(labels)) > 2:
+        warnings.warn(
+            "y holds -1 beside two or more other classes, and sample_domain is None, "
+            "so -1 is a class of its own. If it marks unlabeled samples, pass "
+            "sample_domain, and y=sktransfer.datasets.mark_unlabeled(y).",
+            IntegerMarkerWarning,
+            stacklevel=_outside(),
+        )
+
+
+def _check_ambiguous(labels: Rows, source: Mask) -> None:
+    """Refuse labels of which nobody can tell whether they are classes or missing."""
+    if labels.ndim > 1:
+        return
+    if labels.dtype.kind in "OUS":
+        _check_text(labels, source)
+    elif labels.dtype.kind == "i":
+        others = np.unique(labels[labels != _INTEGER_MARKER])
+        if others.tolist() == [1] and (labels[~source] == _INTEGER_MARKER).any():
+            _ask("-1", "every other label is 1")
+    elif not source.any():
+        _warn_of_class_minus_one(labels)
+    elif labels.dtype.kind == "f":
+        minus = labels == _INTEGER_MARKER
+        if minus.any() and not minus[source].any():
+            _ask("-1.0", "no source sample has it")
+    elif labels.dtype.kind == "u":
+        wrapped = np.iinfo(labels.dtype).max
+        hits = labels == wrapped
+        if hits.any() and not hits[source].any():
+            _ask(str(wrapped), f"-1 becomes {wrapped} in {labels.dtype}")
+
+
+def _check_text(labels: Rows, source: Mask) -> None:
     if labels.dtype == object and any(
-        isinstance(v, int | np.integer) and v == _INTEGER_MARKER for v in labels.flat
+        isinstance(v, Real) and v == _INTEGER_MARKER for v in labels
     ):
         raise DomainError(
-            "y has dtype object and holds the integer -1: convert y to integers, or "
-            "mark unlabeled target rows with None."
+            "y has dtype object and holds the number -1: is it a class or a missing "
+            "label? Convert y to integers and then by "
+            "sktransfer.datasets.mark_unlabeled(y), or mark unlabeled target rows "
+            "with None."
         )
-    if labels.dtype.kind == "U" and (labels[~source] == "nan").any():
-        raise DomainError(
-            "y holds the text 'nan': NumPy made a missing label a string. Build y "
-            "with dtype=object, with None for unlabeled target rows."
-        )
-    return _missing(labels)
+    for text in {v for v in labels.tolist() if isinstance(v, str)}:
+        hits = labels == text
+        if text.strip().casefold() in _MISSING_AS_TEXT:
+            _ask(repr(text), "a missing value turned into text looks like that")
+        elif (
+            text.strip() in _PERHAPS_MISSING
+            and source.any()
+            and not hits[source].any()
+            and not _missing(labels).any()
+        ):
+            _ask(repr(text), "no source sample has it")
+
+
+def _ask(label: str, reason: str) -> None:
+    raise DomainError(
+        f"y holds the label {label} and {reason}: is it a class or a missing label? "
+        "For missing labels pass y=sktransfer.datasets.mark_unlabeled(y, unlabeled), "
+        "which marks them by NaN or None; give a class another name, e.g. {-1, 1} as "
+        "{0, 1} or as text."
+    )
 
 
 def _check_sources_labeled(labels: Rows, marked_source: Mask) -> None:

@@ -43,6 +43,7 @@ from sktransfer._domains import (
     check_sample_domain,
     check_scorable,
     is_source,
+    labels_checked_before,
     take_rows,
 )
 from sktransfer._solvers.kernels import KERNELS, resolve_gamma
@@ -194,7 +195,7 @@ def fit_on_domains(estimator, data, **fit_params):
             f"{type(estimator).__name__}.fit does not take sample_domain; wrap its "
             "last step, e.g. in Pooled of sktransfer.baselines."
         )
-    with config_context(enable_metadata_routing=True):
+    with config_context(enable_metadata_routing=True), labels_checked_before():
         return estimator.fit(
             data.X, data.y, sample_domain=data.sample_domain, **fit_params
         )
@@ -430,8 +431,8 @@ class TransferEstimator(TransferMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of every domain, in any order.
         y : array-like of shape (n_samples,)
-            Labels. Unlabeled target rows carry -1 (integer classes), NaN (floats) or
-            None (objects).
+            Labels. Those of unlabeled target rows are missing: NaN among numbers,
+            None among objects; see :func:`~sktransfer.datasets.mark_unlabeled`.
         sample_domain : array-like of shape (n_samples,), default=None
             Positive ids for sources, negative for the target. None: every row is a
             labeled target row.
@@ -580,8 +581,8 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Rows of every domain, in any order.
         y : array-like of shape (n_samples,)
-            Labels. Unlabeled target rows carry -1 (integer classes), NaN (floats) or
-            None (objects).
+            Labels. Those of unlabeled target rows are missing: NaN among numbers,
+            None among objects; see :func:`~sktransfer.datasets.mark_unlabeled`.
         sample_domain : array-like of shape (n_samples,), default=None
             Positive ids for sources, negative for the target. None: every row is a
             labeled target row.

@@ -7,6 +7,7 @@ catches scikit-learn's errors catches ours.
 __all__ = [
     "CapabilityError",
     "DomainError",
+    "IntegerMarkerWarning",
     "NegativeTransferWarning",
     "UnlabeledTargetError",
 ]
@@ -42,3 +43,10 @@ class CapabilityError(DomainError):
 
 class NegativeTransferWarning(UserWarning):
     """The evidence at hand says that the sources hurt on the target."""
+
+
+class IntegerMarkerWarning(UserWarning):
+    """The integer -1 among the labels may be taken for a class.
+
+    :func:`sktransfer.datasets.mark_unlabeled` turns it into a missing value.
+    """

@@ -15,8 +15,14 @@ from sktransfer._domains import (
     check_scorable,
     join_labels,
     labeled_target_index,
+    labels_checked_before,
+    mark_unlabeled,
 )
-from sktransfer.exceptions import DomainError, UnlabeledTargetError
+from sktransfer.exceptions import (
+    DomainError,
+    IntegerMarkerWarning,
+    UnlabeledTargetError,
+)
 
 ids = st.lists(st.integers(-3, 3).filter(bool), min_size=1, max_size=30).filter(
     lambda values: min(values) < 0
@@ -87,12 +93,12 @@ def test_markers(y, labels):
 
 
 def test_text_that_numpy_made_of_nan_is_an_error():
-    with pytest.raises(DomainError, match="dtype=object"):
+    with pytest.raises(DomainError, match="class or a missing label"):
         check_domains(_rows(3), np.array(["a", "b", np.nan]), [1, -1, -1])
 
 
 def test_minus_one_among_objects_is_an_error():
-    with pytest.raises(DomainError, match="convert y to integers"):
+    with pytest.raises(DomainError, match="Convert y to integers"):
         check_domains(_rows(3), np.array([0, 1, -1], dtype=object), [1, -1, -1])
 
 
@@ -177,14 +183,15 @@ def test_labels_that_look_like_markers_can_be_scored(y, classes):
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ([[0, 1], [2]], [0, 1, 2, -1]),
-        ([[True], [False]], [1, 0, -1]),
-        ([["a"], ["b"]], ["a", "b", None]),
+        ([[0, 1], [2]], [0.0, 1.0, 2.0, np.nan]),
+        ([[True], [False]], [1.0, 0.0, np.nan]),
+        ([[-1, 1]], [-1.0, 1.0, np.nan]),
+        ([["a"], ["b"]], np.array(["a", "b", None], dtype=object)),
     ],
 )
-def test_join_labels_appends_the_marker_of_the_dtype(parts, expected):
+def test_join_labels_appends_a_missing_value(parts, expected):
     joined = join_labels([np.array(p) for p in parts], 1)
-    assert joined.tolist() == expected
+    np.testing.assert_array_equal(joined, expected)
 
 
 def test_join_labels_marks_floats_with_nan():
@@ -192,9 +199,9 @@ def test_join_labels_marks_floats_with_nan():
     assert join_labels([[1.5]], 0).tolist() == [1.5]
 
 
-def test_join_labels_refuses_a_class_that_looks_like_the_marker():
-    with pytest.raises(DomainError, match="Re-encode"):
-        join_labels([[-1, 1]], 1)
+def test_join_labels_refuses_mixed_and_huge_labels():
+    with pytest.raises(DomainError, match="beyond 2\\*\\*53"):
+        join_labels([[2**60]], 1)
     with pytest.raises(DomainError, match="mixes numbers and text"):
         join_labels([[1], ["a"]], 0)
 
@@ -222,3 +229,110 @@ def test_canonical_order_takes_images_and_several_labels(rng):
         first, X[shuffle][canonical_order(X[shuffle], y[shuffle])]
     )
     assert canonical_order(X[:0], y[:0]).shape == (0,)
+
+
+def _xy(y, dtype=None):
+    """Three source rows and three target rows."""
+    return np.arange(6.0)[:, None], np.array(y, dtype=dtype), [1, 1, 1, -1, -1, -1]
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "<NA>", "NaT", "", " nan "])
+@pytest.mark.parametrize("dtype", ["U5", object])
+@pytest.mark.parametrize("row", [0, 5])
+def test_kind_08_missing_values_turned_into_text_are_no_class(text, dtype, row):
+    X, y, domain = _xy(["no", "yes", "no", "yes", "no", "yes"], dtype)
+    y[row] = text
+    with pytest.raises(DomainError, match="class or a missing label"):
+        check_domains(X, y, domain)
+
+
+@pytest.mark.parametrize("text", ["None", "NA", "N/A", "null"])
+def test_kind_08_text_that_no_source_has_is_asked_about(text):
+    X, y, domain = _xy(["no", "yes", "no", "yes", "no", text])
+    with pytest.raises(DomainError, match="no source sample has it"):
+        check_domains(X, y, domain)
+    y[0] = text  # a source row has it: a class
+    data = check_domains(X, y, domain)
+    assert data.labeled.all()
+    with labels_checked_before():  # theta(0,T) does not question it again
+        assert check_domains(X[3:], y[3:], [-1, -1, -1]).labeled.all()
+
+
+@pytest.mark.parametrize(
+    ("y", "dtype", "label"),
+    [
+        ([0, 1, 0, 1, -1, -1], float, "-1.0"),
+        ([0, 1, 0, 1, np.nan, -1], float, "-1.0"),
+        ([0, 1, 0, 1, 255, 255], np.uint8, "255"),
+        ([0, 1, 0, 1, 65535, 0], np.uint16, "65535"),
+        ([1, 1, 1, -1, 1, -1], int, "-1"),
+        ([1, 1, 1, -1, 1, -1], float, "-1.0"),
+        ([0, 1, 0, 1, -1.0, 0], object, "-1"),
+    ],
+)
+def test_kind_09_a_minus_one_that_may_be_a_class_is_asked_about(y, dtype, label):
+    X, y, domain = _xy(y, dtype)
+    with pytest.raises(DomainError, match=f"{label}.*class or a missing"):
+        check_domains(X, y, domain)
+
+
+def test_kind_09_a_class_of_the_sources_is_a_class():
+    X, y, domain = _xy([-1.0, 1.0, 1.0, -1.0, 1.0, np.nan])
+    data = check_domains(X, y, domain)
+    assert data.labels(data.labeled).tolist() == [-1, 1, 1, -1, 1]
+    X, y, domain = _xy([255, 1, 0, 255, 1, 0], np.uint8)
+    assert check_domains(X, y, domain).labeled.all()
+
+
+def test_integer_classes_stay_integers_beside_missing_labels():
+    X, y, domain = _xy([0, 1, 2, 1, np.nan, np.nan])
+    data = check_domains(X, y, domain)
+    assert data.y_labeled.dtype == np.int64
+    assert data.take(data.labeled).y_source.dtype == np.int64
+    assert check_domains(X, y, domain, numeric_labels=True).y_source.dtype == float
+    assert check_domains(X, y, domain, numeric_labels=None).y_source.dtype == float
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_integer_marker_is_accepted_with_one_warning():
+    X, y, domain = _xy([0, 1, 2, 1, -1, -1])
+    with pytest.warns(IntegerMarkerWarning, match="mark_unlabeled") as caught:
+        data = check_domains(X, y, domain)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    np.testing.assert_array_equal(data.y, [0, 1, 2, 1, np.nan, np.nan])
+
+
+@pytest.mark.filterwarnings("error")
+def test_minus_one_without_domains_warns_beside_two_other_classes_only():
+    X = np.arange(4.0)[:, None]
+    for y in ([0, 1, -1, -1], [0.0, 1.0, -1.0, -1.0]):
+        with pytest.warns(IntegerMarkerWarning, match="class of its own"):
+            check_domains(X, y, None)
+        with pytest.warns(IntegerMarkerWarning, match="class of its own"):
+            check_domains(X, np.array(y, dtype=float), -1)
+    check_domains(X, [-1, 1, 1, -1], None)
+    check_domains(X, [0.5, 1.0, -1.0, -1.0], None, numeric_labels=True)
+
+
+@pytest.mark.parametrize(
+    ("y", "unlabeled", "expected"),
+    [
+        ([0, 2, -1], -1, [0, 2, np.nan]),
+        ([0, 2, 99], 99, [0, 2, np.nan]),
+        ([0.5, np.nan, -9.0], -9.0, [0.5, np.nan, np.nan]),
+        ([[1, 2], [-1, -1]], -1, [[1, 2], [np.nan, np.nan]]),
+        ([True, False], np.array([False, True]), [1, np.nan]),
+    ],
+)
+def test_mark_unlabeled(y, unlabeled, expected):
+    np.testing.assert_array_equal(mark_unlabeled(y, unlabeled), expected)
+
+
+def test_mark_unlabeled_text_and_errors():
+    marked = mark_unlabeled(np.array(["a", "?"]), "?")
+    assert marked.tolist() == ["a", None]
+    with pytest.raises(DomainError, match="mask of 1 samples"):
+        mark_unlabeled([0, 1], [True])
+    with pytest.raises(DomainError, match="one value, or a mask"):
+        mark_unlabeled([0, 1], [0, 1])

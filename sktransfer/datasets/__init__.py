@@ -1,5 +1,6 @@
 """Data with domains: stacking, shift generators, and perturbed real digits."""
 
+from sktransfer._domains import mark_unlabeled
 from sktransfer.datasets._concept import make_concept_shift
 from sktransfer.datasets._covariate import make_covariate_shift
 from sktransfer.datasets._digits import load_perturbed_digits
@@ -15,5 +16,6 @@ __all__ = [
     "make_covariate_shift",
     "make_label_shift",
     "make_subspace_shift",
+    "mark_unlabeled",
     "stack_domains",
 ]

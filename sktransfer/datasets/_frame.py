@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 
-from sktransfer._domains import TARGET_ID, join_labels, source_id
+from sktransfer._domains import TARGET_ID, check_target_labels, join_labels, source_id
 from sktransfer.datasets._stack import is_frame
 from sktransfer.exceptions import DomainError
 
@@ -36,8 +36,8 @@ def from_frame(df, *, label, domain, target, features=None):
         X : dataframe of shape (n_samples, n_features)
             The feature columns, rows in their order, of the same library as ``df``.
         y : ndarray of shape (n_samples,)
-            Labels. Unlabeled rows carry -1 among integer classes, NaN among floats,
-            and None among text.
+            Labels. Those of unlabeled rows are missing: NaN among numbers, so that
+            integer classes become floats, and None among text.
         sample_domain : ndarray of shape (n_samples,)
             Id of the domain of each row: sources 1, 2, ... in the order of their
             sorted names, the target -1.
@@ -56,9 +56,8 @@ def from_frame(df, *, label, domain, target, features=None):
 
     Notes
     -----
-    A column of whole numbers with missing values reaches pandas as floats. Its labels
-    stay floats here, with NaN as the marker, unless the column is of a nullable
-    integer type.
+    Integer classes with missing labels are floats here, as pandas reads them. A
+    classifier of this library has integers as ``classes_`` nevertheless.
 
     Examples
     --------
@@ -145,6 +144,9 @@ def _labels(column, label, ids):
     if missing.all():
         raise DomainError(f"Column {label!r} holds no label at all.")
     present = [value for value, out in zip(values, missing, strict=True) if not out]
+    of_source = ids[~missing] != TARGET_ID
+    known = np.asarray(present)
+    check_target_labels(known[~of_source], [known[of_source]])
     joined = join_labels([present], int(missing.sum()))
     y = np.empty_like(joined)
     y[~missing], y[missing] = joined[: len(present)], joined[len(present) :]

@@ -7,7 +7,7 @@ from scipy import sparse
 from sklearn.utils import Bunch, check_array
 from sklearn.utils.validation import _num_samples
 
-from sktransfer._domains import TARGET_ID, join_labels, source_id
+from sktransfer._domains import TARGET_ID, check_target_labels, join_labels, source_id
 from sktransfer.exceptions import DomainError
 
 __all__ = ["stack_domains"]
@@ -38,8 +38,8 @@ def stack_domains(sources, target=None, unlabeled=None):
             The sources in the given order, then labeled, then unlabeled target rows.
             Frames (pandas or polars) stay frames and sparse matrices stay sparse.
         y : ndarray of shape (n_samples,)
-            Labels. Unlabeled rows carry -1 among integer classes, NaN among floats,
-            and None among text.
+            Labels. Those of unlabeled rows are missing: NaN among numbers, so that
+            integer classes become floats, and None among text.
         sample_domain : ndarray of shape (n_samples,)
             Id of the domain of each row: sources 1, 2, ..., the target -1.
         domain_names : dict of int to str
@@ -64,7 +64,7 @@ def stack_domains(sources, target=None, unlabeled=None):
     ...     unlabeled=[[3.0]],
     ... )
     >>> data.y
-    array([ 0,  1,  1, -1])
+    array([ 0.,  1.,  1., nan])
     >>> data.sample_domain
     array([ 1,  1, -1, -1])
     >>> data.domain_names
@@ -88,6 +88,8 @@ def stack_domains(sources, target=None, unlabeled=None):
         blocks.append(_as_block(unlabeled))
         ids.append(TARGET_ID)
         n_unlabeled = _num_samples(blocks[-1])
+    if target is not None:
+        check_target_labels(labels[-1], labels[:-1])
     if not labels:
         raise DomainError("No row has a label: give at least one source or target.")
     names = [domain_names[domain] for domain in ids]

@@ -226,7 +226,7 @@ class DomainEmbeddingDisplay(Display):
         """
         rng = check_random_state(random_state)
         X = check_array(X, input_name="X")
-        data = check_domains(X, y, sample_domain)
+        data = check_domains(X, y, sample_domain, numeric_labels=None)
         keep = _sample(data, max_samples, rng)
         data = data.take(keep)
         seed = rng.randint(np.iinfo(np.int32).max)
@@ -391,5 +391,8 @@ def _classes(data):
     if data.y is None or type_of_target(data.y[data.labeled]).startswith("continuous"):
         return None
     classes = np.full(len(data.y), None, dtype=object)
-    classes[data.labeled] = data.labels(data.labeled).tolist()
+    labels = data.labels(data.labeled)
+    if labels.dtype.kind == "f":  # integer classes, some of them missing
+        labels = labels.astype(np.int64)
+    classes[data.labeled] = labels.tolist()
     return classes

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import (
 )
 
 import sktransfer
-from sktransfer._domains import check_domains, join_labels
+from sktransfer._domains import check_domains
 from sktransfer.exceptions import DomainError
 from sktransfer.inspection import _report_models as models
 from sktransfer.inspection import _report_steps as steps
@@ -240,10 +240,10 @@ def transfer_report(
 
 def _check(X, y, sample_domain, task):
     """Return the checked rows and the task."""
-    if y is None or task == "regression":
-        data = check_domains(X, _numbers(y), sample_domain, numeric_labels=True)
-    else:
-        data = check_domains(X, y, sample_domain)
+    if task == "regression":
+        y = _numbers(y)
+    numeric = {"auto": None, "regression": True, "classification": False}[task]
+    data = check_domains(X, y, sample_domain, numeric_labels=numeric)
     if not data.n_source or len(data.targets) != 1:
         raise DomainError(
             f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "
@@ -251,18 +251,10 @@ def _check(X, y, sample_domain, task):
         )
     if not data.labeled.any():
         return data, "classification" if task == "auto" else task
-    labels = data.labels(data.labeled)
     if task == "auto":
-        task = models.infer_task(labels)
-        if task == "regression":
-            data = check_domains(X, y, sample_domain, numeric_labels=True)
-    whole = labels.dtype.kind == "f" and (labels == np.round(labels)).all()
-    if task == "classification" and whole and labels.min() >= 0:
-        joined = join_labels([labels.astype(np.int64)], int((~data.labeled).sum()))
-        classes = np.empty_like(joined)
-        classes[data.labeled], classes[~data.labeled] = np.split(joined, [len(labels)])
-        data = check_domains(X, classes, sample_domain)
-    elif task == "classification" and labels.dtype.kind == "f" and not whole:
+        task = models.infer_task(data.labels(data.labeled))
+        data = check_domains(X, y, sample_domain, numeric_labels=task == "regression")
+    if task == "classification" and data.labels(data.labeled).dtype.kind == "f":
         raise ValueError(
             "task='classification', but y holds numbers that are not whole. Say "
             "task='regression', or make the classes text."

@@ -202,7 +202,9 @@ def sample_rows(run, max_samples):
 def describe_domains(run):
     """Return one line per domain: its rows and its labels."""
     data, lines = run.data, []
-    regression = data.y is not None and data.y.dtype.kind == "f"
+    regression = (
+        data.y is not None and data.y.dtype.kind == "f" and not data.integer_classes
+    )
     for domain in [*data.targets, *data.sources]:
         rows = data.rows_of(domain)
         line = {

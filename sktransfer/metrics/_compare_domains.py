@@ -178,7 +178,7 @@ def compare_domains(
     (array([1, 2]), array([0. , 1.5]))
     """
     X = check_array(X, dtype=np.float64)
-    data = check_domains(X, y, sample_domain)
+    data = check_domains(X, y, sample_domain, numeric_labels=None)
     if not data.n_source or len(data.targets) > 1:
         raise DomainError(
             f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "

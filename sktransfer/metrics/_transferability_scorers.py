@@ -167,7 +167,7 @@ class _OTCEScorer:
         return request
 
     def __call__(self, estimator, X, y, sample_domain=None):
-        data = check_domains(X, y, sample_domain)
+        data = check_domains(X, y, sample_domain, numeric_labels=None)
         if not data.n_labeled:
             raise DomainError("OTCE needs labeled target rows, but y labels none.")
         X_source, y_source = self.X_source, self.y_source

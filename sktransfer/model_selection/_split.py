@@ -72,7 +72,9 @@ class _TargetSplitter(BaseCrossValidator):
                 "cross_validate(..., params={'sample_domain': ...})."
             )
         no_features = np.empty((_num_samples(X), 0))
-        data = check_domains(no_features, y, sample_domain, multi_output=True)
+        data = check_domains(
+            no_features, y, sample_domain, numeric_labels=None, multi_output=True
+        )
         self._check_enough(data)
         return self._iter_splits(data, self._check_units(groups, data))
 

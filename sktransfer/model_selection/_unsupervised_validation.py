@@ -4,6 +4,7 @@ Each scorer is called with rows of both domains and ``sample_domain`` and never 
 at a label of a target row. Higher is better.
 """
 
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -23,7 +24,6 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sktransfer._domains import (
-    DomainData,
     check_domains,
     is_source,
     join_labels,
@@ -382,7 +382,7 @@ def _swap(data, pseudo):
     target_id = data.targets[0]
     domain = np.where(is_source(swapped.sample_domain), target_id, source_id(0))
     labeled = np.arange(len(order)) < data.n_target
-    return DomainData(swapped.X, labels, domain, labeled)
+    return replace(swapped, y=labels, sample_domain=domain, labeled=labeled)
 
 
 @validate_params(

@@ -260,4 +260,4 @@ def _fit(estimator, data, fit_params):
         return fit_on_domains(clone(estimator), data, **fit_params)
     # labels at face value: -1 may be a class here
     with config_context(enable_metadata_routing=True):
-        return clone(estimator).fit(data.X, data.y, **fit_params)
+        return clone(estimator).fit(data.X, data.labels(data.labeled), **fit_params)

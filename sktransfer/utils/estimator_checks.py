@@ -6,6 +6,7 @@ apply is read from the estimator's :class:`~sktransfer.base.TransferTags`.
 """
 
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import Parameter, signature
@@ -17,14 +18,21 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import get_scorer
+from sklearn.model_selection import KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from sktransfer._domains import is_source, take_rows
+from sktransfer._domains import is_source, mark_unlabeled, take_rows
 from sktransfer.base import consumes_sample_domain, get_transfer_tags
-from sktransfer.exceptions import CapabilityError, DomainError, UnlabeledTargetError
+from sktransfer.exceptions import (
+    CapabilityError,
+    DomainError,
+    IntegerMarkerWarning,
+    UnlabeledTargetError,
+)
 
 __all__ = ["check_transfer_estimator", "parametrize_with_transfer_checks"]
 
@@ -43,7 +51,7 @@ class Problem:
     X : ndarray of shape (n_samples, n_features)
         Rows of every domain, shuffled.
     y : ndarray of shape (n_samples,)
-        Labels, with markers on the unlabeled target rows.
+        Labels as floats, NaN for the unlabeled target rows.
     sample_domain : ndarray of shape (n_samples,)
         Domain ids.
     X_test : ndarray of shape (n_test, n_features)
@@ -57,9 +65,13 @@ class Problem:
 
     @property
     def unlabeled(self):
-        """Mask of the rows that carry a marker (-1 or NaN)."""
-        missing = np.isnan(self.y) if self.y.dtype.kind == "f" else self.y == -1
-        return missing & (self.sample_domain < 0)
+        """Mask of the unlabeled target rows."""
+        return np.isnan(self.y) & (self.sample_domain < 0)
+
+    @property
+    def is_labeled_target(self):
+        """Mask of the labeled target rows."""
+        return ~np.isnan(self.y) & (self.sample_domain < 0)
 
     def take(self, rows):
         """Return the problem with some of the training rows."""
@@ -109,8 +121,9 @@ def make_problem(
         parts.append((X, real if is_regressor(estimator) else label))
     X, y = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
     sample_domain = np.repeat(ids[:-1], sizes[:-1])
+    y = y.astype(np.float64)
     if n_unlabeled:
-        y[-n_unlabeled:] = np.nan if y.dtype.kind == "f" else -1
+        y[-n_unlabeled:] = np.nan
     problem = Problem(X, y, sample_domain, parts[-1][0])
     return problem.take(rng.permutation(len(y)))
 
@@ -265,6 +278,8 @@ def _checks_of(estimator):
         checks += [check_string_labels, check_face_value_labels]
     if hasattr(estimator, "score"):
         checks.append(check_score_refuses_markers)
+    if is_classifier(estimator) or is_regressor(estimator):
+        checks += [check_scorers_refuse_markers, check_cross_validate_refuses_markers]
     if _takes_metadata(estimator):
         checks.append(check_metadata_sliced)
     return checks
@@ -531,13 +546,21 @@ def check_markers_agree(estimator, make_data):
         objects = objects.copy()
         objects[unlabeled] = marker
         variants.append(objects)
-    if not is_regressor(estimator):
-        variants.append(np.where(unlabeled, np.nan, problem.y.astype(float)))
     for y in variants:
         outputs = _outputs(_fit(estimator, problem, y=y), problem)
         _assert_same(
             outputs, expected, f"the marker {y[unlabeled][0]!r} changes the fit"
         )
+    if is_classifier(estimator):
+        fitted = _fit(estimator, problem)
+        assert fitted.classes_.dtype.kind == "i", "classes_ are not integers"
+        integers = np.where(unlabeled, -1, problem.y).astype(int)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            outputs = _outputs(_fit(estimator, problem, y=integers), problem.X_test)
+        _assert_same(outputs, expected, "the marker -1 changes the fit")
+        marker = [w for w in caught if w.category is IntegerMarkerWarning]
+        assert len(marker) == 1, f"{len(marker)} warnings about the integer -1, not one"
 
 
 def check_marker_among_sources(estimator, make_data):
@@ -545,7 +568,7 @@ def check_marker_among_sources(estimator, make_data):
     problem = make_data(estimator)
     y = problem.y.copy()
     row = np.flatnonzero(problem.sample_domain > 0)[0]
-    y[row] = np.nan if y.dtype.kind == "f" else -1
+    y[row] = np.nan
     _assert_raises(
         DomainError,
         f"row {row}",
@@ -558,9 +581,9 @@ def check_target_labels_tag(estimator, make_data):
     """Labels of target rows change the fit exactly where the tag says so."""
 
     def relabel(problem):
-        rows = (problem.sample_domain < 0) & ~problem.unlabeled
+        rows = problem.is_labeled_target
         y = problem.y.copy()
-        if y.dtype.kind == "f":
+        if is_regressor(estimator):
             y[rows] = -3 * y[rows]
         else:
             y[rows] = (y[rows] + 1) % 3
@@ -637,9 +660,8 @@ def check_target_only(estimator, make_data):
 def check_no_labeled_target(estimator, make_data):
     """Without labeled target rows: a fit, or an error where they are required."""
     problem = make_data(estimator)
-    labeled = (problem.sample_domain < 0) & ~problem.unlabeled
     y = problem.y.copy()
-    y[labeled] = np.nan if y.dtype.kind == "f" else -1
+    y[problem.is_labeled_target] = np.nan
     if get_transfer_tags(estimator).target_labels == "required":
         _assert_raises(
             UnlabeledTargetError,
@@ -789,7 +811,7 @@ def check_string_labels(estimator, make_data):
     """Text classes give the fit of the integer classes."""
     problem = make_data(estimator)
     names = np.array(["ant", "bee", "cat"], dtype=object)
-    y = names[np.where(problem.unlabeled, 0, problem.y)]
+    y = names[np.where(problem.unlabeled, 0, problem.y).astype(int)]
     y[problem.unlabeled] = None
     fitted = _fit(estimator, problem, y=y)
     assert fitted.classes_.dtype.kind in "UO", "classes_ of text labels"
@@ -805,7 +827,10 @@ def check_face_value_labels(estimator, make_data):
     """Without ``sample_domain`` the class -1 is a class."""
     problem = make_data(estimator, n_unlabeled=0)
     target = problem.take(problem.sample_domain < 0)
-    three = _fit(estimator, target, y=target.y - 1, sample_domain=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IntegerMarkerWarning)
+        classes = target.y.astype(int) - 1
+        three = _fit(estimator, target, y=classes, sample_domain=None)
     assert_array_equal(three.classes_, [-1, 0, 1], err_msg="classes {-1, 0, 1}")
     signs = np.where(target.y > 0, 1, -1)
     two = _fit(estimator, target, y=signs, sample_domain=None)
@@ -826,6 +851,63 @@ def check_score_refuses_markers(estimator, make_data):
     )
     labeled = target.take(~target.unlabeled)
     assert np.isfinite(fitted.score(labeled.X, labeled.y)), "score of labeled rows"
+
+
+def check_scorers_refuse_markers(estimator, make_data):
+    """Scorers of scikit-learn refuse target rows whose labels are missing."""
+    problem = make_data(estimator)
+    y = mark_unlabeled(problem.y, problem.unlabeled)
+    fitted = _fit(estimator, problem, y=y)
+    target = problem.take(problem.sample_domain < 0)
+    labeled = target.take(~target.unlabeled)
+    if is_regressor(estimator):
+        names = ["r2", "neg_mean_absolute_error", "explained_variance"]
+    else:
+        names = ["accuracy", "balanced_accuracy", "f1_macro", "matthews_corrcoef"]
+        names += ["neg_log_loss", "roc_auc_ovr"] * hasattr(fitted, "predict_proba")
+    for name in names:
+        scorer = get_scorer(name)
+        for marked in (target, target.take(target.unlabeled)):
+            with warnings.catch_warnings():
+                # scikit-learn casts the labels before it looks for NaN
+                warnings.simplefilter("ignore", RuntimeWarning)
+                _assert_raises(
+                    ValueError,
+                    "",
+                    lambda scorer=scorer, rows=marked: scorer(fitted, rows.X, rows.y),
+                    f"scoring={name!r} on rows whose labels are missing",
+                )
+        score = scorer(fitted, labeled.X, labeled.y)
+        assert np.isfinite(score), f"scoring={name!r} of labeled rows"
+
+
+def check_cross_validate_refuses_markers(estimator, make_data):
+    """Cross-validation by habit, ``cv=3``, gives no score of unlabeled rows."""
+    problem = make_data(estimator, n_labeled=18)
+    problem = problem.take(np.argsort(problem.sample_domain, kind="stable"))
+    marked = np.array(
+        [np.isnan(problem.y[test]).any() for _, test in KFold(3).split(problem.X)]
+    )
+    named = "r2" if is_regressor(estimator) else "accuracy"
+    for scoring in {named, None} if hasattr(estimator, "score") else {named}:
+        with config_context(enable_metadata_routing=True), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scikit-learn warns of every score of NaN
+            try:
+                scores = cross_validate(
+                    clone(estimator),
+                    problem.X,
+                    problem.y,
+                    cv=KFold(3),
+                    scoring=scoring,
+                    return_train_score=True,
+                    params={"sample_domain": problem.sample_domain},
+                )
+            except ValueError:
+                continue
+        assert np.isnan(scores["train_score"]).all(), "train rows without label scored"
+        assert np.isnan(scores["test_score"][marked]).all(), (
+            f"cv=3 with scoring={scoring!r} scores test rows whose labels are missing"
+        )
 
 
 def check_metadata_sliced(estimator, make_data):

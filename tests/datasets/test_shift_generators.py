@@ -32,7 +32,7 @@ def test_rows_labels_and_domains(make, task):
     )  # fmt: skip
     assert np.bincount(data.sample_domain + 1).tolist() == [9, 0, 7, 7]
     assert data.domain_names == {1: "source_1", 2: "source_2", -1: "target"}
-    unlabeled = data.y == -1 if task == "classification" else np.isnan(data.y)
+    unlabeled = np.isnan(data.y)
     assert np.flatnonzero(unlabeled).tolist() == [18, 19, 20, 21, 22]
     np.testing.assert_array_equal(data.y[~unlabeled], data.y_true[~unlabeled])
     assert data.y_true.shape == (23,)

@@ -27,7 +27,7 @@ def frames(library):
 def test_stack_keeps_the_given_order():
     data = stack_domains({"red": RED, "blue": BLUE}, TARGET, NEW)
     np.testing.assert_array_equal(data.X, np.arange(12.0).reshape(6, 2))
-    assert data.y.tolist() == [0, 1, 1, 1, 0, -1]
+    np.testing.assert_array_equal(data.y, [0, 1, 1, 1, 0, np.nan])
     assert data.sample_domain.tolist() == [1, 1, 2, -1, -1, -1]
     assert data.domain_names == {1: "red", 2: "blue", -1: "target"}
 
@@ -35,7 +35,7 @@ def test_stack_keeps_the_given_order():
 def test_stack_list_of_sources_and_no_labeled_target():
     data = stack_domains([RED, BLUE], unlabeled=NEW.tolist())
     assert data.domain_names == {1: "source_1", 2: "source_2", -1: "target"}
-    assert data.y.tolist() == [0, 1, 1, -1]
+    np.testing.assert_array_equal(data.y, [0, 1, 1, np.nan])
 
 
 def test_stack_target_alone():
@@ -45,7 +45,7 @@ def test_stack_target_alone():
 
 @pytest.mark.parametrize(
     "labels, marker",
-    [([0.5, 1.5], np.nan), (["a", "b"], None), ([0, 1], -1)],
+    [([0.5, 1.5], np.nan), (["a", "b"], None), ([0, 1], np.nan)],
     ids=["floats", "text", "integers"],
 )
 def test_stack_markers_follow_the_labels(labels, marker):
@@ -122,8 +122,12 @@ def test_stack_feeds_an_estimator():
             "'target' has 3 columns in X, but 'red' has 2",
         ),
         (
-            {"sources": {"red": (RED[0], [-1, 1])}, "target": TARGET, "unlabeled": NEW},
-            "class -1",
+            {
+                "sources": {"red": RED},
+                "target": (TARGET[0], [-1] * len(TARGET[1])),
+                "unlabeled": NEW,
+            },
+            "class or a missing label",
         ),
         ({"sources": {"red": (RED[0], ["a", "b"])}, "target": TARGET}, "mixes numbers"),
     ],
@@ -180,12 +184,12 @@ def test_frame_regression_and_chosen_features(library):
     np.testing.assert_array_equal(data.y, [0.5, 1.0, np.nan, 2.0, 3.0])
 
 
-def test_frame_nullable_integers_get_the_integer_marker():
+def test_frame_nullable_integers_become_floats_with_nan():
     df = table()
     df["ill"] = pd.array([0, 1, pd.NA, 1, 0], dtype="Int64")
     data = from_frame(df, label="ill", domain="site", target="DE")
-    assert data.y.dtype == np.int64
-    assert data.y.tolist() == [0, 1, -1, 1, 0]
+    assert data.y.dtype == np.float64
+    np.testing.assert_array_equal(data.y, [0, 1, np.nan, 1, 0])
 
 
 def test_frame_equals_stack():

@@ -90,8 +90,8 @@ def _flip_objects(self, X, y, sample_domain):
 
 
 def _fill_sources(self, X, y, sample_domain):
-    if sample_domain is not None and np.asarray(y).dtype.kind == "i":
-        y = np.where((np.asarray(sample_domain) > 0) & (y == -1), 0, y)
+    if sample_domain is not None and np.asarray(y).dtype.kind == "f":
+        y = np.where((np.asarray(sample_domain) > 0) & np.isnan(y), 0.0, y)
     return X, y, sample_domain
 
 
@@ -160,8 +160,12 @@ def _drop_minus_one(self, X, y, sample_domain):
     return X, y, sample_domain
 
 
+def _predict_text(self, X):
+    return Pooled.predict(self, X).astype(str)
+
+
 def _score_everything(self, X, y, sample_weight=None):
-    return self.estimator_.score(X, y)
+    return np.mean(self.predict(X) == np.asarray(y))
 
 
 def _metadata_unsliced(self, data, fit_params):
@@ -364,6 +368,8 @@ BROKEN = [
     ("check_string_labels", _pooled(fit=_fit_then(_no_text))),
     ("check_face_value_labels", _pooled(fit=_fit_then(_drop_minus_one))),
     ("check_score_refuses_markers", _pooled(score=_score_everything)),
+    ("check_cross_validate_refuses_markers", _pooled(score=_score_everything)),
+    ("check_scorers_refuse_markers", _pooled(predict=_predict_text)),
     ("check_metadata_sliced", _pooled(_fit_estimator=_metadata_unsliced)),
     ("check_metadata_sliced", _pooled(_fit_estimator=_metadata_shifted)),
 ]
