@@ -692,9 +692,12 @@ def _find_missing(
 
 
 def _outside() -> int:
-    """Return the ``stacklevel`` of the first caller outside this library."""
+    """Return the ``stacklevel`` of the first caller outside of library code."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back and frame.f_globals.get("__name__", "").startswith("sktransfer"):
+    while frame.f_back:
+        room = frame.f_globals.get("__name__", "").split(".")
+        if room[0] != "sktransfer" and room[:2] != ["sklearn", "base"]:
+            break
         frame, level = frame.f_back, level + 1
     return level
 

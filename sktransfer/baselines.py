@@ -49,7 +49,7 @@ class SourceOnly(TransferMetaEstimator):
     --------
     >>> from sklearn.neighbors import KNeighborsClassifier
     >>> from sktransfer.baselines import SourceOnly
-    >>> X, y, domain = [[0.0], [1.0], [0.9]], [0, 1, -1], [1, 1, -1]
+    >>> X, y, domain = [[0.0], [1.0], [0.9]], [0, 1, None], [1, 1, -1]
     >>> model = SourceOnly(KNeighborsClassifier(1)).fit(X, y, sample_domain=domain)
     >>> model.predict([[0.9]])
     array([1])

@@ -80,7 +80,7 @@ class Alignment(nn.Module):
     ...         return {"mean": gap.square().sum()}
     >>> net = TransferNetClassifier(alignment=MeanAlignment(), max_epochs=3)
     >>> X = [[0.0], [1.0], [2.0], [3.0], [1.5], [2.5]]
-    >>> y, domain = [0, 1, 0, 1, 0, -1], [1, 1, 1, 1, -1, -1]
+    >>> y, domain = [0, 1, 0, 1, 0, None], [1, 1, 1, 1, -1, -1]
     >>> sorted(net.fit(X, y, sample_domain=domain).history_)
     ['labeled_loss', 'loss', 'mean_loss', 'mu', 'source_loss']
     """

@@ -54,7 +54,7 @@ class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     Examples
     --------
     >>> from sktransfer.deep import SourceOnlyNet
-    >>> X, y, domain = [[-1.0], [1.0], [0.9]], [0, 1, -1], [1, 1, -1]
+    >>> X, y, domain = [[-1.0], [1.0], [0.9]], [0, 1, None], [1, 1, -1]
     >>> net = SourceOnlyNet(lr=0.05, random_state=0).fit(X, y, sample_domain=domain)
     >>> net.predict([[0.9]])
     array([1])

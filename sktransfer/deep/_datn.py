@@ -199,7 +199,7 @@ class DATN(
     >>> domain = np.repeat([1, -1], [40, 40])
     >>> X[:40, 2:] = np.nan
     >>> X[60:, :2] = np.nan
-    >>> marked = np.where(domain == 1, y, -1)
+    >>> marked = np.where(domain == 1, y, np.nan)
     >>> net = DATN([0, 1], [2, 3, 4], random_state=0)
     >>> net = net.fit(X[:60], marked[:60], sample_domain=domain[:60])
     >>> net.n_pairs_

@@ -81,9 +81,10 @@ class PADA(TransferNetClassifier):
     >>> import numpy as np
     >>> from sktransfer.deep import PADA
     >>> rng = np.random.RandomState(0)
-    >>> y = np.r_[np.repeat([0, 1, 2], 30), np.full(40, -1)]
+    >>> y = np.r_[np.repeat([0, 1, 2], 30), np.full(40, np.nan)]
     >>> center = np.r_[np.repeat([0, 4, 8], 30), np.repeat([0, 4], 20)]
-    >>> X, domain = center[:, None] + rng.normal(size=(130, 1)), np.where(y < 0, -1, 1)
+    >>> X = center[:, None] + rng.normal(size=(130, 1))
+    >>> domain = np.where(np.isnan(y), -1, 1)
     >>> net = PADA(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
     >>> bool(net.class_weight_[2] < 0.5)
     True

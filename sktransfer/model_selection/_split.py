@@ -207,7 +207,7 @@ class StratifiedTargetKFold(TargetKFold):
     Examples
     --------
     >>> from sktransfer.model_selection import StratifiedTargetKFold
-    >>> X, y = [[0.0]] * 6, [0, 0, 0, 1, 1, -1]
+    >>> X, y = [[0.0]] * 6, [0, 0, 0, 1, 1, None]
     >>> folds = StratifiedTargetKFold(2).split(X, y, sample_domain=[1] + 5 * [-1])
     >>> for train, test in folds:
     ...     print(train, test)
@@ -467,7 +467,7 @@ class SourceToTargetSplit(_TargetSplitter):
     Examples
     --------
     >>> from sktransfer.model_selection import SourceToTargetSplit
-    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 1, -1]
+    >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0, 1, 1, None]
     >>> split = SourceToTargetSplit()
     >>> [(train, test)] = split.split(X, y, sample_domain=[1, 2, -1, -1])
     >>> train, test

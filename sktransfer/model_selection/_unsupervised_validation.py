@@ -73,7 +73,7 @@ class MixedDomainKFold(_TargetSplitter):
     Examples
     --------
     >>> from sktransfer.model_selection import MixedDomainKFold
-    >>> X, y = [[0.0]] * 8, [0, 1, 0, 1, -1, -1, -1, -1]
+    >>> X, y = [[0.0]] * 8, [0, 1, 0, 1] + 4 * [None]
     >>> folds = MixedDomainKFold(2).split(X, y, sample_domain=[1] * 4 + [-1] * 4)
     >>> [test.tolist() for _, test in folds]
     [[0, 1, 4, 5], [2, 3, 6, 7]]
@@ -425,7 +425,7 @@ def make_importance_weighted_scorer(
     --------
     >>> from sktransfer.model_selection import make_importance_weighted_scorer
     >>> from sklearn.dummy import DummyClassifier
-    >>> X, y, domain = [[0.0], [1.0], [0.0], [1.0]], [0, 1, -1, -1], [1, 1, -1, -1]
+    >>> X, y, domain = [[0.0], [1.0], [0.0], [1.0]], [0, 1, None, None], [1, 1, -1, -1]
     >>> model = DummyClassifier(strategy="constant", constant=0).fit(X, y)
     >>> scorer = make_importance_weighted_scorer()
     >>> round(scorer(model, X, y, sample_domain=domain), 3)

@@ -80,7 +80,7 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sktransfer.multisource import DomainRecognitionEnsemble
     >>> X = np.array([[0.0], [1.0], [8.0], [9.0], [0.1], [0.9], [1.1], [9.1]])
-    >>> y = [0, 1, 0, 1, -1, -1, -1, -1]
+    >>> y = [0, 1, 0, 1] + 4 * [None]
     >>> domain = [1, 1, 2, 2, -1, -1, -1, -1]
     >>> model = DomainRecognitionEnsemble(LogisticRegression())
     >>> model.fit(X, y, sample_domain=domain).source_weights_

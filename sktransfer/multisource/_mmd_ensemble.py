@@ -82,7 +82,7 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sktransfer.multisource import MMDWeightedEnsemble
     >>> X = np.array([[0.0], [1.0], [5.0], [6.0], [0.1], [0.9]])
-    >>> y, domain = [0, 1, 0, 1, -1, -1], [1, 1, 2, 2, -1, -1]
+    >>> y, domain = [0, 1, 0, 1, None, None], [1, 1, 2, 2, -1, -1]
     >>> model = MMDWeightedEnsemble(LogisticRegression(), scale=0.5)
     >>> model.fit(X, y, sample_domain=domain).source_weights_.round(1)
     array([1., 0.])

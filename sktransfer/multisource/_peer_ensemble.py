@@ -103,7 +103,7 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
     >>> X = rng.normal(size=(160, 2))
     >>> domain = np.repeat([1, 2, 3, -1], 40)
     >>> y = np.where(domain == 3, X[:, 0] < 0, X[:, 0] > 0).astype(int)
-    >>> y[domain == -1] = -1
+    >>> y = np.where(domain == -1, np.nan, y)
     >>> model = PeerWeightedEnsemble(LogisticRegression(), mu=0.0)
     >>> model.fit(X, y, sample_domain=domain).peer_matrix_[0].round(2)
     array([0.  , 0.99, 0.01])

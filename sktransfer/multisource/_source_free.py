@@ -113,7 +113,7 @@ class SourceFreeEnsemble(TransferMetaEstimator):
     ... ]
     >>> Xt = np.repeat([[-2.0, 0.0], [2.0, 0.0]], 10, axis=0)
     >>> model = SourceFreeEnsemble(LogisticRegression(), source_models=models)
-    >>> model.fit(Xt, np.full(20, -1), sample_domain=-1).source_weights_.round(2)
+    >>> model.fit(Xt, np.full(20, np.nan), sample_domain=-1).source_weights_.round(2)
     array([0., 1.])
     """
 

@@ -557,7 +557,7 @@ def check_markers_agree(estimator, make_data):
         integers = np.where(unlabeled, -1, problem.y).astype(int)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            outputs = _outputs(_fit(estimator, problem, y=integers), problem.X_test)
+            outputs = _outputs(_fit(estimator, problem, y=integers), problem)
         _assert_same(outputs, expected, "the marker -1 changes the fit")
         marker = [w for w in caught if w.category is IntegerMarkerWarning]
         assert len(marker) == 1, f"{len(marker)} warnings about the integer -1, not one"

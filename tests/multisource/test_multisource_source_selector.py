@@ -38,7 +38,7 @@ def data():
     X = rng.normal(size=(sum(sizes), 3)) + label[:, None]
     X += np.repeat([0.0, 1.0, 3.0, 0.0], sizes)[:, None]
     label[domain == FAR] = 1 - label[domain == FAR]
-    label[-8:] = -1
+    label = np.r_[label[:-8].astype(float), np.full(8, np.nan)]
     order = rng.permutation(len(X))
     return X[order], label[order], domain[order]
 
@@ -134,12 +134,12 @@ def test_no_source_kept_is_the_fit_on_the_target(data):
     target = TargetOnly(LogisticRegression()).fit(X, y, sample_domain=domain)
     assert_array_equal(model.predict_proba(X), target.predict_proba(X))
     with pytest.raises(UnlabeledTargetError, match="no target row is labeled"):
-        fit((X, np.where(domain < 0, -1, y), domain), threshold=-1.0)
+        fit((X, np.where(domain < 0, np.nan, y), domain), threshold=-1.0)
 
 
 def test_unlabeled_target_and_target_alone(data):
     X, y, domain = data
-    model = fit((X, np.where(domain < 0, -1, y), domain))
+    model = fit((X, np.where(domain < 0, np.nan, y), domain))
     assert_array_equal(model.kept_sources_, [MIDDLE, NEAR])
     rows = (domain < 0) & (y >= 0)
     for options in ({}, {"source_score": "leep", "threshold": 0.0}):
@@ -244,7 +244,7 @@ def test_errors(data):
     with pytest.raises(ValueError, match="'n_sources' parameter"):
         fit(data, n_sources=0)
     with pytest.raises(UnlabeledTargetError, match="needs labeled target rows"):
-        fit((X, np.where(domain < 0, -1, y), domain), source_score="ntg")
+        fit((X, np.where(domain < 0, np.nan, y), domain), source_score="ntg")
     with pytest.raises(ValueError, match="numeric columns; transform X first"):
         fit((np.where(X > 3, np.nan, X), y, domain))
     with pytest.raises(ValueError, match="source_score='leep' needs classes"):
