@@ -308,6 +308,11 @@ def missing_hook(estimator, hook):
     )
 
 
+def has_numeric_labels(estimator):
+    """Tell regression (True) from classification (False); None for transformers."""
+    return is_regressor(estimator) or (False if is_classifier(estimator) else None)
+
+
 class TransferMixin:
     """Request ``sample_domain`` in ``fit``, carry transfer tags, validate rows."""
 
@@ -331,7 +336,7 @@ class TransferMixin:
             X,
             y,
             sample_domain,
-            numeric_labels=is_regressor(self),
+            numeric_labels=has_numeric_labels(self),
             multi_output=tags.target_tags.multi_output,
         )
         transfer = tags.transfer_tags

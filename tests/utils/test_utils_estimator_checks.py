@@ -256,7 +256,7 @@ class _LabelsMoveSourcesOfTheFit(_ToyCORAL):
         Z = super().fit_transform(X, y, sample_domain)
         if sample_domain is not None:
             source = np.asarray(sample_domain) > 0
-            Z[source] += np.mean(np.asarray(y, dtype=float)[~source])
+            Z[source] += np.nanmean(np.asarray(y, dtype=float)[~source])
         return Z
 
 
