@@ -682,9 +682,11 @@ def _find_missing(
     if numeric is False and not _checked_before.get():
         warnings.warn(
             f"The integer -1 marks {int(marked.sum())} target samples as unlabeled. "
-            "Scorers, supervised transformers and outer meta-estimators of "
-            "scikit-learn take it for a class, in silence. Pass "
-            "y=sktransfer.datasets.mark_unlabeled(y), which marks them by NaN.",
+            "Scorers, supervised transformers before this step and meta-estimators "
+            "around it count -1 as a class. Pass "
+            "y=sktransfer.datasets.mark_unlabeled(y), which marks them by NaN, test "
+            "on cv=StratifiedTargetKFold(), and put such transformers and "
+            "meta-estimators inside, e.g. Pooled(make_pipeline(...)).",
             IntegerMarkerWarning,
             stacklevel=_outside(),
         )
@@ -724,6 +726,28 @@ def _warn_of_class_minus_one(labels: Rows) -> None:
         )
 
 
+def _warn_of_recoded_marker(labels: Rows, source: Mask) -> None:
+    """Warn where a meta-estimator may have turned the marker -1 into a class.
+
+    Bagging, voting and stacking number the classes 0, 1, ...; the marker, the
+    smallest label, becomes 0. One-versus-rest makes it the class 1 against 0.
+    """
+    classes, own = np.unique(labels), np.unique(labels[source])
+    lacking = np.setdiff1d(classes, own)
+    numbered = np.array_equal(classes, np.arange(len(classes)))
+    if not numbered or not len(own) or len(lacking) != 1:
+        return
+    if lacking[0] == (1 if len(classes) == 2 else 0):
+        warnings.warn(
+            f"The class {lacking[0]} occurs in target samples only. If this is the "
+            "marker -1 of unlabeled samples, recoded by an outer meta-estimator such "
+            "as BaggingClassifier, pass y=sktransfer.datasets.mark_unlabeled(y) and "
+            "put the meta-estimator inside: Pooled(BaggingClassifier(...)).",
+            IntegerMarkerWarning,
+            stacklevel=_outside(),
+        )
+
+
 def _check_ambiguous(labels: Rows, source: Mask) -> None:
     """Refuse labels of which nobody can tell whether they are classes or missing."""
     if labels.ndim > 1:
@@ -734,6 +758,7 @@ def _check_ambiguous(labels: Rows, source: Mask) -> None:
         others = np.unique(labels[labels != _INTEGER_MARKER])
         if others.tolist() == [1] and (labels[~source] == _INTEGER_MARKER).any():
             _ask("-1", "every other label is 1")
+        _warn_of_recoded_marker(labels, source)
     elif not source.any():
         _warn_of_class_minus_one(labels)
     elif labels.dtype.kind == "f":

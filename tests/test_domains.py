@@ -1,5 +1,7 @@
 """The one owner of signs and markers."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -7,6 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
+from sklearn.feature_selection import SelectKBest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_validate
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import make_pipeline
 
 from sktransfer._domains import (
     canonical_order,
@@ -18,11 +30,13 @@ from sktransfer._domains import (
     labels_checked_before,
     mark_unlabeled,
 )
+from sktransfer.baselines import Pooled
 from sktransfer.exceptions import (
     DomainError,
     IntegerMarkerWarning,
     UnlabeledTargetError,
 )
+from sktransfer.model_selection import StratifiedTargetKFold
 
 ids = st.lists(st.integers(-3, 3).filter(bool), min_size=1, max_size=30).filter(
     lambda values: min(values) < 0
@@ -336,3 +350,70 @@ def test_mark_unlabeled_text_and_errors():
         mark_unlabeled([0, 1], [True])
     with pytest.raises(DomainError, match="one value, or a mask"):
         mark_unlabeled([0, 1], [0, 1])
+
+
+@pytest.mark.filterwarnings("error::sktransfer.exceptions.IntegerMarkerWarning")
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
+@pytest.mark.parametrize(
+    "meta",
+    [
+        BaggingClassifier(Pooled(LogisticRegression()), 3, random_state=0),
+        VotingClassifier([("a", Pooled(LogisticRegression()))]),
+        OneVsRestClassifier(Pooled(LogisticRegression())),
+        StackingClassifier([("a", Pooled(LogisticRegression()))]),
+        CalibratedClassifierCV(
+            Pooled(LogisticRegression()), cv=StratifiedTargetKFold(3)
+        ),
+    ],
+    ids=lambda meta: type(meta).__name__,
+)
+def test_kind_01_outer_meta_estimators_meet_no_class_minus_one(rng, meta):
+    X, domain = rng.normal(size=(90, 2)), np.repeat([1, -1], [30, 60])
+    y = (X[:, 0] > 0).astype(int)
+    marked = np.where(np.arange(90) < 60, y, -1)
+    with config_context(enable_metadata_routing=True):
+        with pytest.raises(ValueError, match="NaN"):
+            clone(meta).fit(X, mark_unlabeled(marked), sample_domain=domain)
+        with pytest.raises(IntegerMarkerWarning, match="mark_unlabeled"):
+            clone(meta).fit(X, marked, sample_domain=domain)
+        inside = Pooled(BaggingClassifier(LogisticRegression(), 3, random_state=0))
+        inside.fit(X, mark_unlabeled(marked), sample_domain=domain)
+    assert inside.classes_.tolist() == [0, 1]
+    assert inside.score(X[60:], y[60:]) > 0.8
+
+
+@pytest.mark.parametrize(
+    "transformer",
+    [SelectKBest(k=1), LinearDiscriminantAnalysis(n_components=1)],
+    ids=lambda transformer: type(transformer).__name__,
+)
+def test_kind_02_supervised_transformers_meet_labeled_rows_or_raise(rng, transformer):
+    X, domain = rng.normal(size=(220, 3)), np.repeat([1, -1], [100, 120])
+    X[domain > 0, 0] += 3.0
+    y = (X[:, 1] > 0).astype(int)
+    marked = mark_unlabeled(y, np.arange(220) >= 120)
+    outside = make_pipeline(transformer, Pooled(LogisticRegression()))
+    with (
+        config_context(enable_metadata_routing=True),
+        pytest.raises(ValueError, match="NaN"),
+    ):
+        outside.fit(X, marked, sample_domain=domain)
+    inside = Pooled(make_pipeline(transformer, LogisticRegression()))
+    inside.fit(X, marked, sample_domain=domain)
+    assert inside.score(X[120:], y[120:]) > 0.85
+
+
+def test_kind_14_no_number_comes_from_rows_without_labels(rng):
+    X, domain = rng.normal(size=(60, 2)), np.repeat([1, -1], [20, 40])
+    y = mark_unlabeled((X[:, 0] > 0).astype(int), np.arange(60) >= 40)
+    options = {"params": {"sample_domain": domain}, "scoring": "accuracy"}
+    model = Pooled(LogisticRegression())
+    with config_context(enable_metadata_routing=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="NaN"):
+            cross_validate(model, X, y, cv=5, **options)
+        scores = cross_validate(
+            model, X, y, cv=StratifiedTargetKFold(3), return_train_score=True, **options
+        )
+    assert np.isnan(scores["train_score"]).all()
+    assert (scores["test_score"] > 0.7).all()
