@@ -37,6 +37,7 @@ from sktransfer.deep import (
 from sktransfer.feature import SSTCA, TCA
 from sktransfer.hypothesis import (
     AdaptiveGP,
+    OffsetTransfer,
     PositiveTransferLogistic,
     PositiveTransferRidge,
     SecureRLS,
@@ -96,6 +97,9 @@ ESTIMATORS = [
         noise_bounds="fixed",
         normalize_y=False,
     ),
+    OffsetTransfer(LogisticRegression(C=0.1), cv=3),
+    OffsetTransfer(Ridge(), shrinkage=0.5),
+    OffsetTransfer(Ridge(), Ridge(alpha=10.0), cv=3),
     SAFEW(LogisticRegression()),
     SAFEW(Ridge()),
     TransferGuard(Pooled(LogisticRegression()), cv=3),

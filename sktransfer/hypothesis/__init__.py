@@ -1,6 +1,7 @@
 """Carry the model, not the data: source hypotheses and priors."""
 
 from sktransfer.hypothesis._adaptive_gp import AdaptiveGP
+from sktransfer.hypothesis._offset_transfer import OffsetTransfer
 from sktransfer.hypothesis._positive_transfer import (
     PositiveTransferLogistic,
     PositiveTransferRidge,
@@ -9,6 +10,7 @@ from sktransfer.hypothesis._secure_rls import SecureRLS
 
 __all__ = [
     "AdaptiveGP",
+    "OffsetTransfer",
     "PositiveTransferLogistic",
     "PositiveTransferRidge",
     "SecureRLS",
