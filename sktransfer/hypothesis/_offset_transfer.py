@@ -26,9 +26,10 @@ from sklearn.utils.validation import (
 )
 
 from sktransfer._domains import check_scorable, take_rows
+from sktransfer._folds import target_folds
+from sktransfer._response import align_classes
 from sktransfer.base import (
     TransferMixin,
-    align_classes,
     fit_or_constant,
     fit_with_sample_weight,
 )
@@ -39,7 +40,6 @@ from sktransfer.hypothesis._offset_learners import (
     link_of,
 )
 from sktransfer.hypothesis._sources import is_fitted
-from sktransfer.metrics._negative_transfer import target_folds
 
 __all__ = ["OffsetTransfer"]
 
@@ -347,6 +347,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         folds = target_folds(
             data,
             self.cv,
+            sample_weight=rows.all_weights,
             stratify=is_classifier(self),
             random_state=self.random_state,
         )
@@ -379,7 +380,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
             proba = np.asarray(self.source_model_.predict_proba(X), dtype=np.float64)
             known = np.log(np.maximum(proba, LEAST_PROBABILITY))
             known -= known.mean(axis=1, keepdims=True)
-            logs = align_classes(known, self.source_model_.classes_, self.classes_)
+            logs = align_classes(known, self.source_model_.classes_, self.classes_, 0.0)
         return logs[:, 1] - logs[:, 0] if len(self.classes_) == 2 else logs
 
     def _predictor(self, X):
@@ -448,7 +449,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         X, predictor = self._predictor(X)
         if predictor is None:
             proba = np.asarray(self.target_model_.predict_proba(X))
-            return align_classes(proba, self._seen_classes(), self.classes_)
+            return align_classes(proba, self._seen_classes(), self.classes_, 0.0)
         if predictor.ndim == 1:
             return np.column_stack([expit(-predictor), expit(predictor)])
         return softmax(predictor, axis=1)
@@ -577,6 +578,7 @@ class _Rows:
         self.place = np.cumsum(data.is_labeled_target) - 1
         rows = data.is_labeled_target
         self.X, self.y = data.X_labeled, data.y_labeled
+        self.all_weights = weight
         self.weight = None if weight is None else weight[rows]
         self.exposure = None if exposure is None else exposure[rows]
         if len(self.y):
