@@ -30,6 +30,7 @@ ROOT = {
     "_folds",
     "_response",
     "_solvers",
+    "_source_models",
     "base",
     "exceptions",
 }
@@ -41,6 +42,7 @@ ALLOWED = {
     "_solvers": {"exceptions"},
     "_domains": {"exceptions"},
     "_folds": {"_domains", "exceptions"},
+    "_source_models": {"_domains", "_response", "_solvers", "base"},
     "base": {"_domains", "_response", "_solvers", "exceptions"},
     "metrics": {"_domains", "_folds", "_solvers", "base", "exceptions"},
     "model_selection": {

@@ -3,22 +3,22 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.base import RegressorMixin, is_classifier
+from sklearn.base import RegressorMixin
 from sklearn.linear_model import RidgeCV
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 
+from sktransfer._response import CommonColumns
 from sktransfer._solvers.secure_rls import secure_rls
-from sktransfer.base import TransferEstimator, TransferPredictorMixin
-from sktransfer.hypothesis._sources import (
+from sktransfer._source_models import (
     SourceModelsMixin,
-    as_list,
-    check_sources,
+    check_source_models,
     fit_sources,
-    predict_columns,
+    given_entries,
     warn_unless_converged,
 )
+from sktransfer.base import TransferEstimator, TransferPredictorMixin
 
 
 class SecureRLS(
@@ -32,11 +32,11 @@ class SecureRLS(
 
     Parameters
     ----------
-    source : estimator or list of them, default=None
-        Regressors. Fitted ones, e.g. ``FrozenEstimator(model)``, are used as they
-        are and need no source rows; a clone of every unfitted one is fitted on each
-        source. None: ``RidgeCV`` on each source. If all are fitted, source rows are
-        ignored.
+    source_models : estimator or list of them, default=None
+        Regressors. Fitted ones are used as they are and need no source rows, and
+        clones keep them; a clone of every unfitted one is fitted on each source.
+        None: ``RidgeCV`` on each source. If all are fitted, source rows are ignored.
+        In a parameter grid give each fitted model as ``FrozenEstimator(model)``.
     alpha : float in (0, inf), default=1.0
         Strength of the penalty relative to the *mean* squared error: the correction
         is that of ``sklearn.linear_model.Ridge(alpha=n_labeled * alpha)``.
@@ -60,7 +60,7 @@ class SecureRLS(
     source_models_ : list of estimator
         The fitted source hypotheses.
     source_names_ : list of str
-        ``"source[i]"`` for a given model, the domain id for one fitted here.
+        ``"source_models[i]"`` for a given model, the domain id for one fitted here.
     source_weights_ : ndarray of shape (n_source_models,)
         Weights :math:`\beta_k \ge 0` with a sum of at most 1. What the sum lacks is
         the weight of the zero hypothesis.
@@ -143,7 +143,7 @@ class SecureRLS(
     """
 
     _parameter_constraints: dict = {
-        "source": [HasMethods(["predict"]), list, tuple, None],
+        **SourceModelsMixin._source_models_constraints,
         "alpha": [Interval(Real, 0, None, closed="neither")],
         "alphas": ["array-like", None],
         "truncation": [
@@ -157,7 +157,7 @@ class SecureRLS(
 
     def __init__(
         self,
-        source=None,
+        source_models=None,
         *,
         alpha=1.0,
         alphas=None,
@@ -165,7 +165,7 @@ class SecureRLS(
         source_weights="loo",
         fit_intercept=True,
     ):
-        self.source = source
+        self.source_models = source_models
         self.alpha = alpha
         self.alphas = alphas
         self.truncation = truncation
@@ -181,14 +181,14 @@ class SecureRLS(
         if not hasattr(data.X, "columns"):
             data = data.with_X(X)
         alphas = self._check_alphas()
-        source = self._check_source()
-        self.source_models_, self.source_names_ = fit_sources(source, data)
+        models = self._check_source_models()
+        self.source_models_, self.source_names_ = fit_sources(models, data)
         y = data.y_labeled
         targets = y.reshape(len(y), -1).astype(X.dtype, copy=False)
         solution = secure_rls(
             X[data.is_labeled_target],
             targets,
-            self._source_columns(data.X_labeled, targets.shape[1]),
+            self._columns_of(data.X_labeled, targets.shape[1]),
             alphas=alphas,
             truncation=self.truncation,
             source_weights=self.source_weights,
@@ -207,19 +207,20 @@ class SecureRLS(
             )
         return alphas
 
-    def _check_source(self):
-        source = as_list(self.source)
-        check_sources(source, self.n_features_in_)
-        for i, model in enumerate(source):
-            if hasattr(model, "__sklearn_tags__") and is_classifier(model):
-                raise TypeError(
-                    f"source[{i}]={model!r} is a classifier, but SecureRLS corrects "
-                    "numbers: give a regressor."
-                )
-        return source or [RidgeCV(alphas=np.logspace(-3, 3, 13))]
+    def _check_source_models(self):
+        models = given_entries(self.source_models)
+        check_source_models(
+            models, owner=self, n_features=self.n_features_in_, learners=True
+        )
+        return models or [RidgeCV(alphas=np.logspace(-3, 3, 13))]
 
-    def _source_columns(self, X, n_outputs):
-        return predict_columns(self.source_models_, self.source_names_, X, n_outputs)
+    def _columns_of(self, X, n_outputs):
+        """Return the predictions of the models, (n_models, n_samples, n_outputs)."""
+        if not self.source_models_:
+            return np.empty((0, X.shape[0], n_outputs))
+        names = [f"The source hypothesis {name}" for name in self.source_names_]
+        columns = CommonColumns(n_outputs=n_outputs)
+        return columns.answers(self.source_models_, X, names)
 
     def _store(self, solution, single):
         def shape(value):
@@ -254,7 +255,7 @@ class SecureRLS(
         if not self.source_models_:
             return own
         n_outputs = 1 if own.ndim == 1 else own.shape[1]
-        columns = self._source_columns(X if hasattr(X, "columns") else rows, n_outputs)
+        columns = self._columns_of(X if hasattr(X, "columns") else rows, n_outputs)
         combined = np.tensordot(self.source_weights_, columns, axes=1)
         return (own + combined.reshape(own.shape)).astype(own.dtype, copy=False)
 

@@ -8,13 +8,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 
-from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._source_models import (
+from sktransfer._source_models import (
     check_has_proba,
     fit_domain,
     fit_source_models,
     mixture,
 )
+from sktransfer.base import TransferMetaEstimator
 
 __all__ = ["DomainRecognitionEnsemble"]
 

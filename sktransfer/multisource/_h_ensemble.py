@@ -11,18 +11,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from sktransfer._response import CommonColumns, all_classes
-from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._source_free import models_and_ids
-from sktransfer.multisource._source_models import (
+from sktransfer._source_models import (
     ProbaClassifier,
+    SourceModelsMixin,
     check_has_proba,
     fit_domain,
+    models_or_rows,
 )
+from sktransfer.base import TransferMetaEstimator
 
 __all__ = ["HEnsemble"]
 
 
-class HEnsemble(TransferMetaEstimator):
+class HEnsemble(SourceModelsMixin, TransferMetaEstimator):
     r"""Mix the outputs of source models for the largest H-score, and classify on top.
 
     The class probabilities of every source model are features of the labeled target
@@ -34,9 +35,9 @@ class HEnsemble(TransferMetaEstimator):
     estimator : estimator
         Classifier with ``predict_proba``: fitted to source rows where they are given
         in place of ``source_models``, and to the target alone without sources.
-    source_models : list of estimators, default=None
-        Fitted classifiers; give each as ``FrozenEstimator(model)`` so that cloning
-        keeps the fit. They take the place of source rows.
+    source_models : estimator or list of them, default=None
+        Fitted classifiers, which clones keep. They take the place of source rows. In
+        a parameter grid give each as ``FrozenEstimator(model)``.
     shrinkage : float in (0, 1], default=0.1
         Share of the mean variance of the features that is added to the diagonal of
         their covariance, which is singular for probabilities.
@@ -103,7 +104,7 @@ class HEnsemble(TransferMetaEstimator):
 
     _parameter_constraints: dict = {
         **TransferMetaEstimator._parameter_constraints,
-        "source_models": [list, None],
+        **SourceModelsMixin._source_models_constraints,
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
@@ -124,19 +125,11 @@ class HEnsemble(TransferMetaEstimator):
         self.max_iter = max_iter
         self.n_jobs = n_jobs
 
-    def without_sources(self):
-        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
-
-        Returns
-        -------
-        target_only : HEnsemble
-            A copy whose ``source_models`` is None.
-        """
-        return type(self)(**{**self.get_params(deep=False), "source_models": None})
-
     def _fit_estimator(self, data, fit_params):
         check_has_proba(self.estimator, type(self).__name__)
-        models, self.source_ids_ = models_and_ids(self, data, fit_params)
+        models, self.source_ids_ = models_or_rows(
+            self, data, fit_params, method="predict_proba"
+        )
         self.source_weights_ = np.ones(len(models))
         self.h_score_, self.n_iter_ = np.nan, 1
         if not models:

@@ -5,19 +5,20 @@ from numbers import Integral
 import numpy as np
 
 from sktransfer._response import CommonColumns, all_classes
-from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._h_ensemble import clipped_proba
-from sktransfer.multisource._source_free import models_and_ids
-from sktransfer.multisource._source_models import (
+from sktransfer._source_models import (
     ProbaClassifier,
+    SourceModelsMixin,
     check_has_proba,
     fit_domain,
+    models_or_rows,
 )
+from sktransfer.base import TransferMetaEstimator
+from sktransfer.multisource._h_ensemble import clipped_proba
 
 __all__ = ["MCW"]
 
 
-class MCW(TransferMetaEstimator):
+class MCW(SourceModelsMixin, TransferMetaEstimator):
     r"""Classify by the outputs of source models, each weighted by its correlation.
 
     Maximal correlation weighting: every class probability of every source model is
@@ -29,9 +30,9 @@ class MCW(TransferMetaEstimator):
     estimator : estimator
         Classifier with ``predict_proba``: fitted to source rows where they are given
         in place of ``source_models``, and to the target alone without sources.
-    source_models : list of estimators, default=None
-        Fitted classifiers; give each as ``FrozenEstimator(model)`` so that cloning
-        keeps the fit. They take the place of source rows.
+    source_models : estimator or list of them, default=None
+        Fitted classifiers, which clones keep. They take the place of source rows. In
+        a parameter grid give each as ``FrozenEstimator(model)``.
     n_jobs : int, default=None
         Number of sources fitted in parallel. None means 1 unless in a joblib
         backend context, -1 all processors.
@@ -92,7 +93,7 @@ class MCW(TransferMetaEstimator):
 
     _parameter_constraints: dict = {
         **TransferMetaEstimator._parameter_constraints,
-        "source_models": [list, None],
+        **SourceModelsMixin._source_models_constraints,
         "n_jobs": [Integral, None],
     }
 
@@ -101,19 +102,11 @@ class MCW(TransferMetaEstimator):
         self.source_models = source_models
         self.n_jobs = n_jobs
 
-    def without_sources(self):
-        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
-
-        Returns
-        -------
-        target_only : MCW
-            A copy whose ``source_models`` is None.
-        """
-        return type(self)(**{**self.get_params(deep=False), "source_models": None})
-
     def _fit_estimator(self, data, fit_params):
         check_has_proba(self.estimator, type(self).__name__)
-        models, self.source_ids_ = models_and_ids(self, data, fit_params)
+        models, self.source_ids_ = models_or_rows(
+            self, data, fit_params, method="predict_proba"
+        )
         self.correlations_ = np.zeros((len(models), 0))
         self.source_weights_ = np.ones(len(models))
         if not models:

@@ -8,13 +8,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sktransfer._domains import take_rows
 from sktransfer._solvers.kernels import PSD_KERNELS, kernel_row_means, resolve_gamma
-from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._source_models import (
+from sktransfer._source_models import (
     check_has_proba,
     fit_domain,
     fit_source_models,
     mixture,
 )
+from sktransfer.base import TransferMetaEstimator
 
 __all__ = ["MMDWeightedEnsemble"]
 

@@ -7,11 +7,11 @@ from sklearn.utils._param_validation import Interval
 
 from sktransfer._domains import take_rows
 from sktransfer._response import CommonColumns, all_classes
-from sktransfer.multisource._mmd_ensemble import MMDWeightedEnsemble
-from sktransfer.multisource._source_models import (
+from sktransfer._source_models import (
     ProbaClassifier,
     check_has_proba,
 )
+from sktransfer.multisource._mmd_ensemble import MMDWeightedEnsemble
 
 __all__ = ["PeerWeightedEnsemble"]
 

@@ -8,8 +8,8 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils._param_validation import StrOptions
 
 from sktransfer._domains import take_rows
+from sktransfer._source_models import fit_domain, fit_source_models
 from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._source_models import fit_domain, fit_source_models
 
 __all__ = ["SingleBestSource"]
 

@@ -13,21 +13,21 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import safe_sparse_dot
 
 from sktransfer._response import CommonColumns, all_classes
-from sktransfer.base import TransferMetaEstimator
-from sktransfer.multisource._source_models import (
+from sktransfer._source_models import (
+    SourceModelsMixin,
     check_has_proba,
     fit_domain,
-    fit_source_models,
     mixture,
-    unfreeze,
+    models_or_rows,
 )
+from sktransfer.base import TransferMetaEstimator
 
 __all__ = ["SourceFreeEnsemble"]
 
 _TINY = 1e-12
 
 
-class SourceFreeEnsemble(TransferMetaEstimator):
+class SourceFreeEnsemble(SourceModelsMixin, TransferMetaEstimator):
     r"""Mix source models so that their mixture is sure of rows and balanced over them.
 
     No source row is needed: fitted models suffice, and unlabeled target rows decide
@@ -39,9 +39,9 @@ class SourceFreeEnsemble(TransferMetaEstimator):
     estimator : estimator
         Classifier with ``predict_proba``: fitted to source rows where they are given
         in place of ``source_models``, and to the target alone without sources.
-    source_models : list of estimators, default=None
-        Fitted classifiers; give each as ``FrozenEstimator(model)`` so that cloning
-        keeps the fit. They take the place of source rows.
+    source_models : estimator or list of them, default=None
+        Fitted classifiers, which clones keep. They take the place of source rows. In
+        a parameter grid give each as ``FrozenEstimator(model)``.
     pseudo_label_weight : float in [0, inf), default=0.3
         Weight of the cross-entropy to the labels of the target rows: the given ones,
         and for other rows pseudo-labels by the nearest class centroid. 0: the
@@ -119,7 +119,7 @@ class SourceFreeEnsemble(TransferMetaEstimator):
 
     _parameter_constraints: dict = {
         **TransferMetaEstimator._parameter_constraints,
-        "source_models": [list, None],
+        **SourceModelsMixin._source_models_constraints,
         "pseudo_label_weight": [Interval(Real, 0, None, closed="left")],
         "n_pseudo_rounds": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -146,19 +146,11 @@ class SourceFreeEnsemble(TransferMetaEstimator):
         self.tol = tol
         self.n_jobs = n_jobs
 
-    def without_sources(self):
-        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
-
-        Returns
-        -------
-        target_only : SourceFreeEnsemble
-            A copy whose ``source_models`` is None.
-        """
-        return type(self)(**{**self.get_params(deep=False), "source_models": None})
-
     def _fit_estimator(self, data, fit_params):
         check_has_proba(self.estimator, type(self).__name__)
-        models, self.source_ids_ = models_and_ids(self, data, fit_params)
+        models, self.source_ids_ = models_or_rows(
+            self, data, fit_params, method="predict_proba"
+        )
         self.source_weights_ = np.ones(len(models))
         self.loss_, self.n_iter_ = np.nan, 1
         if not models:
@@ -215,28 +207,6 @@ class SourceFreeEnsemble(TransferMetaEstimator):
         if not self.pseudo_label_weight:
             tags.transfer_tags.target_labels = "unused"
         return tags
-
-
-def models_and_ids(estimator, data, fit_params):
-    """Source models given to an estimator, or fitted to the source rows."""
-    if estimator.source_models is None:
-        models = fit_source_models(
-            estimator.estimator, data, fit_params, estimator.n_jobs
-        )
-        return models, data.sources
-    if data.n_source:
-        raise ValueError(
-            "source_models takes the place of source rows, but sample_domain names "
-            f"{len(data.sources)} sources. Give one of the two."
-        )
-    models = unfreeze(estimator.source_models)
-    for position, model in enumerate(models):
-        if not hasattr(model, "predict_proba"):
-            raise TypeError(
-                f"source_models[{position}]={type(model).__name__}(...) has no "
-                "predict_proba."
-            )
-    return models, np.arange(1, len(models) + 1)
 
 
 def pseudo_labels(X, proba):

@@ -7,10 +7,9 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._source_models import SourceModelsMixin, given_models
 from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._likelihood import likelihood_of
@@ -19,7 +18,7 @@ from sktransfer.multisource._weighted_likelihood import Relaxation, likelihood_p
 __all__ = ["UOWQ"]
 
 
-class UOWQ(TransferMetaEstimator):
+class UOWQ(SourceModelsMixin, TransferMetaEstimator):
     r"""Fit a likelihood model to target rows and optimally weighted source rows.
 
     Every source gets one weight, which says how much a row of it is worth beside a
@@ -50,10 +49,10 @@ class UOWQ(TransferMetaEstimator):
         Largest number of weight updates when dynamic.
     tol : float in [0, inf), default=0.01
         The weights have settled when none changes by more.
-    source_models : list of estimators, default=None
-        Fitted models of the sources, in place of source rows; give each as
-        ``FrozenEstimator(model)`` so that cloning keeps the fit. The weighted fit is
-        then the average of the parameters, see Notes.
+    source_models : estimator or list of them, default=None
+        Fitted models of the sources, in place of source rows; clones keep the fits.
+        The weighted fit is then the average of the parameters, see Notes. In a
+        parameter grid give each model as ``FrozenEstimator(model)``.
     source_sizes : array-like of shape (n_sources,), default=None
         Numbers of rows behind ``source_models``; required with them.
     n_jobs : int, default=None
@@ -164,7 +163,7 @@ class UOWQ(TransferMetaEstimator):
         "min_gain": [Interval(Real, 0, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "source_models": [list, None],
+        **SourceModelsMixin._source_models_constraints,
         "source_sizes": ["array-like", None],
         "n_jobs": [Integral, None],
     }
@@ -200,14 +199,12 @@ class UOWQ(TransferMetaEstimator):
         target_only : UOWQ
             A copy whose ``source_models`` and ``source_sizes`` are None.
         """
-        params = self.get_params(deep=False)
-        params.update(source_models=None, source_sizes=None)
-        return type(self)(**params)
+        return super().without_sources().set_params(source_sizes=None)
 
     def _fit_estimator(self, data, fit_params):
         problem = likelihood_problem(self, data, fit_params)
         if self.source_models is not None:
-            return self._fit_to_models(problem)
+            return self._fit_to_models(problem, data)
         self.source_ids_ = problem.sources
         target_model = problem.fit_target()
         if not len(problem.sources):
@@ -219,13 +216,9 @@ class UOWQ(TransferMetaEstimator):
             return model
         return problem.fit_weighted(self.source_weights_)
 
-    def _fit_to_models(self, problem):
-        if len(problem.sources):
-            raise ValueError(
-                "source_models takes the place of source rows, but sample_domain names "
-                f"{len(problem.sources)} sources. Give one of the two."
-            )
-        models, sizes = self._check_source_models()
+    def _fit_to_models(self, problem, data):
+        models = given_models(self, data)
+        sizes = self._check_source_models(models)
         self.source_ids_ = np.arange(1, len(models) + 1)
         problem.sources, problem.n_sources = self.source_ids_, sizes
         problem.averages = True
@@ -246,27 +239,22 @@ class UOWQ(TransferMetaEstimator):
 
         return self._alternate(problem, target_model, source_params, average)
 
-    def _check_source_models(self):
-        models = [
-            m.estimator if isinstance(m, FrozenEstimator) else m
-            for m in self.source_models
-        ]
+    def _check_source_models(self, models):
         sizes = np.asarray(
             [] if self.source_sizes is None else self.source_sizes, float
         )
-        if not models or sizes.shape != (len(models),) or not (sizes > 0).all():
+        if sizes.shape != (len(models),) or not (sizes > 0).all():
             raise ValueError(
                 "source_sizes must hold a positive number of rows for each of the "
                 f"source_models; got {self.source_sizes!r} for {len(models)} models."
             )
         for model in models:
-            check_is_fitted(model)
             if likelihood_of(model) is not likelihood_of(self.estimator):
                 raise ValueError(
                     f"source_models holds a {type(model).__name__}, whose parameters "
                     f"are not those of {type(self.estimator).__name__}."
                 )
-        return models, sizes
+        return sizes
 
     def _keep_target(self, model, problem):
         empty = np.zeros(0)

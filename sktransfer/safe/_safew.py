@@ -5,20 +5,20 @@ import warnings
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.simplex_qp import SOLVERS
-from sktransfer.base import BlendingMetaEstimator, slice_params
-from sktransfer.exceptions import DomainError
-from sktransfer.hypothesis._sources import (
+from sktransfer._source_models import (
     SourceModelsMixin,
-    as_list,
-    check_sources,
+    check_source_models,
     fit_simplex_weights,
     fit_sources,
+    given_entries,
     is_fitted,
 )
+from sktransfer.base import BlendingMetaEstimator, slice_params
+from sktransfer.exceptions import DomainError
 
 
 class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
@@ -32,10 +32,11 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
     estimator : estimator
         Classifier or regressor. A clone fitted on the labeled target rows is the
         baseline :math:`h_0`.
-    source : estimator or list of them, default=None
-        Source models. Fitted ones, e.g. ``FrozenEstimator(model)``, are used as they
-        are and need no source rows; a clone of every unfitted one is fitted on each
-        source. None: a clone of ``estimator`` on each source.
+    source_models : estimator or list of them, default=None
+        Source models. Fitted ones are used as they are and need no source rows, and
+        clones keep them; a clone of every unfitted one is fitted on each source.
+        None: a clone of ``estimator`` on each source. In a parameter grid give each
+        fitted model as ``FrozenEstimator(model)``.
     loss : {"squared", "hinge"}, default="squared"
         ``"squared"``: of real labels, or of the matrix of class probabilities.
         ``"hinge"``: of one-vs-rest votes in {-1, 1}, for classifiers.
@@ -51,7 +52,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
     source_models_ : list of estimator
         The fitted source models :math:`h_k`.
     source_names_ : list of str
-        ``"source[i]"`` for a given model, the domain id for one fitted here.
+        ``"source_models[i]"`` for a given model, the domain id for one fitted here.
     weights_ : ndarray of shape (n_source_models,)
         Weights :math:`a_k \ge 0` with sum 1; empty without source models, where the
         baseline predicts.
@@ -120,26 +121,26 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
 
     _parameter_constraints: dict = {
         **BlendingMetaEstimator._parameter_constraints,
-        "source": [HasMethods(["predict"]), list, tuple, None],
+        **SourceModelsMixin._source_models_constraints,
         "loss": [StrOptions({"squared", "hinge"})],
         "solver": [StrOptions(SOLVERS)],
     }
 
-    def __init__(self, estimator, source=None, *, loss="squared", solver="auto"):
+    def __init__(self, estimator, source_models=None, *, loss="squared", solver="auto"):
         super().__init__(estimator)
-        self.source = source
+        self.source_models = source_models
         self.loss = loss
         self.solver = solver
 
     def _fit_estimator(self, data, fit_params):
-        source = as_list(self.source)
-        self._check_input(source, data)
+        given = given_entries(self.source_models)
+        self._check_input(given, data)
         params = slice_params(fit_params, data.is_labeled_target)
         baseline = clone(self.estimator).fit(data.X_labeled, data.y_labeled, **params)
-        if not source:
+        if not given:
             models = fit_sources([clone(self.estimator)], data, fit_params)
         else:
-            models = fit_sources(source, data)
+            models = fit_sources(given, data)
         self.source_models_, self.source_names_ = models
         X = data.X_unlabeled if data.n_target > data.n_labeled else data.X_labeled
         self._set_columns(data.y_labeled)
@@ -156,29 +157,35 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         self.safe_scores_ = scores[:, 0] if flat else scores
         return baseline
 
-    def _check_input(self, source, data):
+    def _check_input(self, given, data):
         """Refuse models and classes that cannot be combined, before any fit."""
-        check_sources(source, self.n_features_in_)
-        if not is_classifier(self.estimator):
-            if self.loss == "hinge":
-                raise ValueError(
-                    "loss='hinge' is for classifiers, but estimator="
-                    f"{self.estimator!r} is none: use loss='squared'."
-                )
+        classify = is_classifier(self.estimator)
+        if self.loss == "hinge" and not classify:
+            raise ValueError(
+                "loss='hinge' is for classifiers, but estimator="
+                f"{self.estimator!r} is none: use loss='squared'."
+            )
+        soft = classify and self.loss == "squared"
+        if soft and not hasattr(self.estimator, "predict_proba"):
+            raise TypeError(
+                f"estimator={self.estimator!r} has no predict_proba, which "
+                "loss='squared' needs: use loss='hinge' or a classifier with "
+                "probabilities."
+            )
+        check_source_models(
+            given,
+            owner=self,
+            n_features=self.n_features_in_,
+            method="predict_proba" if soft else "predict",
+            learners=True,
+        )
+        if not classify:
             return
-        named = [("estimator", self.estimator)]
-        named += [(f"source[{i}]", model) for i, model in enumerate(source)]
-        for name, model in named:
-            if self.loss == "squared" and not hasattr(model, "predict_proba"):
-                raise TypeError(
-                    f"{name}={model!r} has no predict_proba, which loss='squared' "
-                    "needs: use loss='hinge' or a classifier with probabilities."
-                )
         classes = np.unique(data.y_labeled)
-        for name, model in named[1:]:
+        for i, model in enumerate(given):
             if is_fitted(model) and hasattr(model, "classes_"):
-                _check_classes(name, model.classes_, classes)
-        if not source or not all(map(is_fitted, source)):
+                _check_classes(f"source_models[{i}]", model.classes_, classes)
+        if not given or not all(map(is_fitted, given)):
             for domain, _, y in data.each_source():
                 _check_classes(f"source {domain}", np.unique(y), classes)
 

@@ -294,7 +294,10 @@ def test_models_learners_and_both(target):
     fitted = LinearRegression().fit(X, y)
     model = SecureRLS([fitted, Ridge(), DecisionTreeRegressor(random_state=0)])
     model.fit(rows, labels, sample_domain=domain)
-    expected = ["source[0]", *(f"{d} (source[{i}])" for i in (1, 2) for d in (1, 5))]
+    expected = [
+        "source_models[0]",
+        *(f"{d} (source_models[{i}])" for i in (1, 2) for d in (1, 5)),
+    ]
     assert model.source_names_ == expected
     assert model.source_models_[0] is fitted
     assert_allclose(model.source_models_[2].coef_, Ridge().fit(X + 1, y).coef_)
@@ -331,9 +334,9 @@ def test_without_sources_forgets_models_and_keeps_learners(target, query):
     assert SecureRLS(fitted, alpha=3.0).without_sources().get_params() == (
         SecureRLS(alpha=3.0).get_params()
     )
-    kept = without_sources(SecureRLS([fitted, Ridge(alpha=7)])).source
+    kept = without_sources(SecureRLS([fitted, Ridge(alpha=7)])).source_models
     assert [type(m) for m in kept] == [Ridge]
-    assert isinstance(SecureRLS(Ridge()).without_sources().source, Ridge)
+    assert isinstance(SecureRLS(Ridge()).without_sources().source_models, Ridge)
     alone = without_sources(SecureRLS(fitted)).fit(X, y)
     assert_allclose(alone.predict(query), SecureRLS().fit(X, y).predict(query))
     assert alone.source_weights_.shape == (0,)
@@ -368,18 +371,24 @@ def test_float32_is_kept(target):
         ({"alpha": 0.0}, "alpha"),
         ({"alphas": [1.0, -1.0]}, "alphas must hold positive"),
         ({"alphas": []}, "alphas must hold positive"),
-        ({"source": "ridge"}, "source"),
-        ({"source": ["ridge"]}, r"source\[0\] must be a model with predict"),
-        ({"source": [Ridge]}, r"source\[0\] must be a model with predict"),
+        ({"source_models": "ridge"}, "source"),
         (
-            {"source": LinearRegression().fit(np.eye(3), [0, 1, 2])},
+            {"source_models": ["ridge"]},
+            r"source_models\[0\] must be a model with predict",
+        ),
+        (
+            {"source_models": [Ridge]},
+            r"source_models\[0\] must be a model with predict",
+        ),
+        (
+            {"source_models": LinearRegression().fit(np.eye(3), [0, 1, 2])},
             "was fitted on 3 features, but X has 4",
         ),
         (
-            {"source": LogisticRegression().fit(np.eye(4), [0, 1, 0, 1])},
+            {"source_models": LogisticRegression().fit(np.eye(4), [0, 1, 0, 1])},
             "is a classifier",
         ),
-        ({"source": Constant([1.0, 2.0])}, "predicts 2 column"),
+        ({"source_models": Constant([1.0, 2.0])}, "predicts 2 column"),
     ],
 )
 def test_bad_input_is_one_clear_error(target, params, message):

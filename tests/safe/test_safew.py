@@ -224,7 +224,7 @@ def test_without_sources_is_the_baseline():
     for loss in ["squared", "hinge"]:
         model = SAFEW(LogisticRegression(C=0.1), [frozen], loss=loss)
         alone = without_sources(model).fit(X[rows], y[rows])
-        assert alone.source is None
+        assert alone.source_models is None
         assert alone.weights_.shape == (0,)
         assert_array_equal(alone.predict(X), expected.predict(X))
 
@@ -234,7 +234,7 @@ def test_models_learners_and_both_survive_clone_and_pickle():
     forest = RandomForestClassifier(5, random_state=0).fit(X, y)
     model = clone(SAFEW(LogisticRegression(), [forest, GaussianNB()]))
     model.fit(X, seen, sample_domain=domain)
-    assert model.source_names_ == ["source[0]", "1", "2"]
+    assert model.source_names_ == ["source_models[0]", "1", "2"]
     assert model.source_models_[0] is forest
     again = pickle.loads(pickle.dumps(model))
     assert_allclose(again.predict_proba(X), model.predict_proba(X))
@@ -278,9 +278,9 @@ def test_metadata_reaches_baseline_and_sources(routing):
         (SAFEW(LinearSVC()), "estimator=.* has no predict_proba"),
         (
             SAFEW(LogisticRegression(), LinearSVC()),
-            r"source\[0\]=.* has no predict_proba",
+            r"source_models\[0\]=.* has no predict_proba",
         ),
-        (SAFEW(LogisticRegression(), ["a"]), r"source\[0\] must be a model"),
+        (SAFEW(LogisticRegression(), ["a"]), r"source_models\[0\] must be a model"),
         (
             SAFEW(
                 LogisticRegression(),
@@ -293,7 +293,7 @@ def test_metadata_reaches_baseline_and_sources(routing):
                 LogisticRegression(),
                 FrozenEstimator(LogisticRegression().fit(np.eye(3), [0, 1, 7])),
             ),
-            r"source\[0\] knows the classes \[7\]",
+            r"source_models\[0\] knows the classes \[7\]",
         ),
     ],
 )
