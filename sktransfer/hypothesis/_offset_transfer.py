@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 from sktransfer._domains import check_scorable, take_rows
 from sktransfer._folds import target_folds
 from sktransfer._response import align_classes
+from sktransfer._source_models import is_fitted
 from sktransfer.base import (
     TransferMixin,
     fit_or_constant,
@@ -39,7 +40,6 @@ from sktransfer.hypothesis._offset_learners import (
     fit_with_offset,
     link_of,
 )
-from sktransfer.hypothesis._sources import is_fitted
 
 __all__ = ["OffsetTransfer"]
 
