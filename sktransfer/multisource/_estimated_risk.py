@@ -1,10 +1,10 @@
 """How far to scale source weights down: Mallows' criterion of the weighted fit."""
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 
 from sktransfer._domains import take_rows
-from sktransfer.multisource._likelihood import FisherRoot
+from sktransfer._solvers.information import leverage_of_first
 
 _STEP = 10**-0.5
 _LEAST = 1e-4
@@ -117,7 +117,7 @@ def leverage(roots, quantities, penalty):
         rows of each count.
     quantities : ndarray of shape (n_domains,)
         Weight times number of rows, :math:`w_k n_k`.
-    penalty : float
+    penalty : float or ndarray of shape (n_outputs,)
         Precision :math:`\Lambda` of the prior; the intercept is free.
 
     Returns
@@ -127,26 +127,14 @@ def leverage(roots, quantities, penalty):
         pseudoinverse where nothing determines a parameter.
     """
     parts = [_scaled(r, q) for r, q in zip(roots, quantities, strict=True)]
-    first = parts[0].factors.shape[0] * parts[0].factors.shape[1]
-    X = [part.X for part in parts]
+    X = [rows for rows, _ in parts]
     X = sparse.vstack(X, format="csr") if sparse.issparse(X[0]) else np.vstack(X)
-    B = np.concatenate([part.factors for part in parts])
-    whole = FisherRoot(X, B, roots[0].intercept, penalty)
-    M, primal = whole.gram()
-    values, vectors = linalg.eigh(M, check_finite=False)
-    values = np.maximum(values, 0.0)
-    seen = values > (0.0 if penalty else 1e-10 * values.max(initial=0.0))
-    values, vectors = values[seen], vectors[:, seen]
-    rest = 1.0 if penalty else 0.0
-    if not primal:
-        return float(np.sum(vectors[:first] ** 2 @ (values / (rest + values))))
-    own = FisherRoot(parts[0].X, parts[0].factors, roots[0].intercept, penalty)
-    share = np.sum(vectors * (own.gram(primal=True)[0] @ vectors), axis=0)
-    return float(np.sum(share / (rest + values)))
+    B = np.concatenate([factors for _, factors in parts])
+    penalties = np.broadcast_to(np.asarray(penalty, float), B.shape[2:])
+    return leverage_of_first(X, B, len(parts[0][1]), roots[0].intercept, penalties)
 
 
 def _scaled(root, quantity):
     """Thin a root out, and put its quantity into its factors."""
     rows = _spread(np.arange(len(root.factors)), _MAX_SCORES // root.factors.shape[1])
-    B = root.factors[rows] * np.sqrt(quantity / len(rows))
-    return FisherRoot(root.X[rows], B, root.intercept, root.penalty)
+    return root.X[rows], root.factors[rows] * np.sqrt(quantity / len(rows))

@@ -1,12 +1,12 @@
 """What UOWQ asks of a model: its parameters and its Fisher information."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
-from scipy import linalg, sparse
+from scipy import sparse
 from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.linear_model import (
     LinearRegression,
@@ -15,10 +15,11 @@ from sklearn.linear_model import (
     Ridge,
 )
 
+from sktransfer._solvers.information import effective_parameters
+
 __all__ = ["FisherRoot", "Likelihood", "likelihood_of", "register_likelihood"]
 
 _MAX_SCORES = 4000
-_FREE = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class FisherRoot:
         Factor :math:`B_i` of each row.
     intercept : bool
         Whether every output has a last parameter that multiplies 1.
-    penalty : float in [0, inf), default=0.0
+    penalty : float in [0, inf) or ndarray of shape (n_outputs,), default=0.0
         Precision of the Gaussian prior to which the penalty on the coefficients
         amounts, in units of the log-likelihood of all rows; the intercept is free.
     """
@@ -45,7 +46,7 @@ class FisherRoot:
     X: Any
     factors: np.ndarray
     intercept: bool
-    penalty: float = 0.0
+    penalty: float | np.ndarray = 0.0
 
     def project(self, params):
         """Return the root times parameter vectors.
@@ -84,60 +85,41 @@ class FisherRoot:
         -------
         d : float
             :math:`\mathrm{tr}[(J (J + \Lambda/n)^{-1})^{\text{power}}]`; the rank of
-            :math:`J` without a penalty. At most 4000 scores, evenly spaced, count.
+            :math:`J` without a penalty, of centered and scaled features. At most 4000
+            scores, evenly spaced, count.
         """
-        values = self._eigenvalues()
-        if not self.penalty:
-            return float((values > 1e-10 * values.max(initial=0.0)).sum())
-        determined = n_rows * values
-        return float(np.sum((determined / (1 + determined)) ** power))
+        rows = slice(None, None, -(-self.factors[..., 0].size // _MAX_SCORES))
+        B = self.factors[rows]
+        return effective_parameters(
+            self.X[rows],
+            B * np.sqrt(n_rows / len(B)),
+            self.intercept,
+            self.penalties,
+            power=power,
+        )
 
-    def gram(self, primal=None):
-        r"""Form the smaller of the two Gram matrices of the root of a sum over rows.
+    @property
+    def penalties(self):
+        """Precision of the prior of each output, shape (n_outputs,)."""
+        return np.broadcast_to(np.asarray(self.penalty, float), self.factors.shape[2:])
+
+    def weighted(self, sample_weight):
+        r"""Return the root with weighted rows; the information stays one per row.
 
         Parameters
         ----------
-        primal : bool, default=None
-            Which one; None: the smaller.
+        sample_weight : ndarray of shape (n_rows,) or None
+            Weights of the rows.
 
         Returns
         -------
-        gram : ndarray of shape (n_params, n_params) or (n_rows * n_factors,) * 2
-            :math:`\Lambda^{-1/2} n J \Lambda^{-1/2}`, or its dual with the same
-            positive eigenvalues; without a penalty :math:`\Lambda` is the identity.
-        primal : bool
-            Which of the two it is.
+        root : FisherRoot
+            Of :math:`\sum_i w_i B_i^\top B_i \otimes x_i x_i^\top / \sum_i w_i`.
         """
-        X, B = self.X, self.factors
-        n, r, q = B.shape
-        free = 1 / _FREE if self.penalty else 1.0
-        width = X.shape[1] + self.intercept
-        primal = q * width < n * r if primal is None else primal
-        if primal:
-            X = X.toarray() if sparse.issparse(X) else np.asarray(X)
-            if self.intercept:
-                X = np.hstack([X, np.full((n, 1), np.sqrt(free))])
-            W = np.einsum("nrq,nrp->qpn", B, B)
-            M = np.empty((q, width, q, width))
-            for i, k in np.ndindex(q, q):
-                M[i, :, k] = X.T @ (W[i, k][:, None] * X)
-            M = M.reshape(q * width, q * width)
-        else:
-            K = X @ X.T
-            K = (K.toarray() if sparse.issparse(K) else np.asarray(K)) + (
-                free if self.intercept else 0.0
-            )
-            flat = B.reshape(n * r, q)
-            M = np.repeat(np.repeat(K, r, axis=0), r, axis=1) * (flat @ flat.T)
-        return M / (self.penalty or 1.0), primal
-
-    def _eigenvalues(self):
-        r"""Eigenvalues of :math:`\Lambda^{-1/2} J \Lambda^{-1/2}` beyond sure zeros."""
-        rows = slice(None, None, -(-self.factors[..., 0].size // _MAX_SCORES))
-        X, B = self.X[rows], self.factors[rows]
-        thin = FisherRoot(X, B, self.intercept, self.penalty)
-        values = linalg.eigvalsh(thin.gram()[0] / len(B), check_finite=False)
-        return np.maximum(values, 0.0)
+        if sample_weight is None:
+            return self
+        share = np.sqrt(sample_weight / np.mean(sample_weight))
+        return replace(self, factors=self.factors * share[:, None, None])
 
 
 class Likelihood:
@@ -219,7 +201,7 @@ class Likelihood:
         """
         raise TypeError(f"{type(self).__name__} does not define scores(model, X, y).")
 
-    def fisher_root(self, model, X, y):
+    def fisher_root(self, model, X, y, sample_weight=None):
         """Return a root of the Fisher information at a model, per row.
 
         Parameters
@@ -230,6 +212,8 @@ class Likelihood:
             Rows over which the information is averaged.
         y : ndarray of shape (n_rows,)
             Their labels.
+        sample_weight : ndarray of shape (n_rows,), default=None
+            Weights of the rows; a weight of 2 counts as two rows.
 
         Returns
         -------
@@ -237,9 +221,10 @@ class Likelihood:
             The empirical Fisher information of ``scores``, unless overridden.
         """
         G = self.scores(model, X, y)
-        return FisherRoot(G, np.ones((G.shape[0], 1, 1)), intercept=False)
+        root = FisherRoot(G, np.ones((G.shape[0], 1, 1)), intercept=False)
+        return root.weighted(sample_weight)
 
-    def source_root(self, model, X, y, target_root):
+    def source_root(self, model, X, y, target_root, sample_weight=None):
         """Return a root of the Fisher information over rows of a source.
 
         Parameters
@@ -252,15 +237,17 @@ class Likelihood:
             Their labels.
         target_root : FisherRoot
             That of the target rows, for the nuisance parameters of the target.
+        sample_weight : ndarray of shape (n_rows,), default=None
+            Weights of the rows.
 
         Returns
         -------
         root : FisherRoot
-            ``fisher_root(model, X, y)``, unless overridden.
+            ``fisher_root(model, X, y, sample_weight)``, unless overridden.
         """
-        return self.fisher_root(model, X, y)
+        return self.fisher_root(model, X, y, sample_weight)
 
-    def deviance(self, model, reference, X, y):
+    def deviance(self, model, reference, X, y, sample_weight=None):
         r"""Return twice the log-likelihood that rows lose from one model to another.
 
         Parameters
@@ -273,6 +260,8 @@ class Likelihood:
             Rows.
         y : ndarray of shape (n_rows,)
             Their labels.
+        sample_weight : ndarray of shape (n_rows,), default=None
+            Weights of the rows.
 
         Returns
         -------
@@ -283,7 +272,7 @@ class Likelihood:
         """
         move = self.parameters(model) - self.parameters(reference)
         g = self.scores(reference, X, y) + self.scores(model, X, y)
-        return -float(np.sum(g @ move))
+        return -float(np.dot(_weights(sample_weight, len(g)), g @ move))
 
     def set_parameters(self, model, params):
         """Write parameters into a fitted model.
@@ -332,7 +321,7 @@ class _LinearPredictor(Likelihood):
 class _Logistic(_LinearPredictor):
     """Binary and multinomial logistic regression; labels drawn from the model."""
 
-    def fisher_root(self, model, X, y):
+    def fisher_root(self, model, X, y, sample_weight=None):
         decision = model.decision_function(X)
         if decision.ndim == 1:
             p = expit(decision)
@@ -341,9 +330,10 @@ class _Logistic(_LinearPredictor):
             p = softmax(decision, axis=1)
             factors = np.sqrt(p)[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :])
         penalty = _logistic_penalty(model)
-        return FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+        root = FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+        return root.weighted(sample_weight)
 
-    def deviance(self, model, reference, X, y):
+    def deviance(self, model, reference, X, y, sample_weight=None):
         columns = np.searchsorted(reference.classes_, y)[:, None]
         losses = []
         for fit in (reference, model):
@@ -351,7 +341,7 @@ class _Logistic(_LinearPredictor):
             if decision.ndim == 1:
                 decision = np.column_stack([np.zeros(len(decision)), decision])
             hits = np.take_along_axis(log_softmax(decision, axis=1), columns, axis=1)
-            losses.append(-2 * hits.sum())
+            losses.append(-2 * np.dot(_weights(sample_weight, len(hits)), hits[:, 0]))
         return float(losses[1] - losses[0])
 
     def _residuals(self, model, X, y):
@@ -365,28 +355,32 @@ class _Gaussian(_LinearPredictor):
 
     constant = True
 
-    def fisher_root(self, model, X, y):
-        rows = _as_matrix(X)
-        alpha = float(np.mean(getattr(model, "alpha", 0.0)))
-        n = rows.shape[0]
-        unit = FisherRoot(rows, np.ones((n, 1, 1)), model.fit_intercept, alpha)
-        free = n - unit.n_parameters(n, power=1)
-        noise = _noise_variance(model, X, y, free)
-        factors = np.broadcast_to(np.diag(1 / np.sqrt(noise)), (n, *2 * noise.shape))
-        penalty = alpha / float(np.mean(noise))
-        return FisherRoot(rows, factors, model.fit_intercept, penalty)
+    def fisher_root(self, model, X, y, sample_weight=None):
+        rows, weights = _as_matrix(X), _weights(sample_weight, len(y))
+        alpha, n = np.asarray(getattr(model, "alpha", 0.0), float), float(weights.sum())
+        ones = np.ones((len(weights), 1, 1))
+        unit = FisherRoot(rows, ones, model.fit_intercept, float(np.mean(alpha)))
+        free = n - unit.weighted(sample_weight).n_parameters(n, power=1)
+        noise = _noise_variance(model, X, y, free, weights)
+        factors = ones * np.diag(1 / np.sqrt(noise))
+        root = FisherRoot(rows, factors, model.fit_intercept, alpha / noise)
+        return root.weighted(sample_weight)
 
-    def source_root(self, model, X, y, target_root):
+    def source_root(self, model, X, y, target_root, sample_weight=None):
         rows = _as_matrix(X)
-        first = target_root.factors[:1]
-        factors = np.broadcast_to(first, (rows.shape[0], *first.shape[1:]))
-        return FisherRoot(rows, factors, model.fit_intercept, target_root.penalty)
+        factors = np.ones((rows.shape[0], 1, 1)) * _mean_factor(target_root)
+        root = FisherRoot(rows, factors, model.fit_intercept, target_root.penalty)
+        return root.weighted(sample_weight)
 
-    def deviance(self, model, reference, X, y):
-        precision = np.diag(self.fisher_root(reference, X, y).factors[0]) ** 2
+    def deviance(self, model, reference, X, y, sample_weight=None):
+        root = self.fisher_root(reference, X, y, sample_weight)
+        precision, weights = (
+            np.diag(_mean_factor(root)) ** 2,
+            _weights(sample_weight, len(y)),
+        )
         y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         fits = [m.predict(X).reshape(y.shape) for m in (reference, model)]
-        losses = [np.sum((y - fit) ** 2, axis=0) @ precision for fit in fits]
+        losses = [weights @ (y - fit) ** 2 @ precision for fit in fits]
         return float(losses[1] - losses[0])
 
     def _residuals(self, model, X, y):
@@ -400,15 +394,17 @@ class _Poisson(_LinearPredictor):
 
     normalized = True
 
-    def fisher_root(self, model, X, y):
+    def fisher_root(self, model, X, y, sample_weight=None):
         factors = np.sqrt(model.predict(X))[:, None, None]
         # the learner divides the log-likelihood by the total weight
-        penalty = model.alpha * len(factors)
-        return FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+        penalty = model.alpha * float(_weights(sample_weight, len(factors)).sum())
+        root = FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+        return root.weighted(sample_weight)
 
-    def deviance(self, model, reference, X, y):
+    def deviance(self, model, reference, X, y, sample_weight=None):
         means = [m.predict(X) for m in (reference, model)]
-        losses = [2 * np.sum(mean - xlogy(y, mean)) for mean in means]
+        weights = _weights(sample_weight, len(means[0]))
+        losses = [2 * np.dot(weights, mean - xlogy(y, mean)) for mean in means]
         return float(losses[1] - losses[0])
 
     def _residuals(self, model, X, y):
@@ -498,6 +494,15 @@ def _as_matrix(X):
     return X.tocsr() if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
 
 
+def _weights(sample_weight, n_rows):
+    return np.ones(n_rows) if sample_weight is None else sample_weight
+
+
+def _mean_factor(root):
+    """Root mean square of the factors, which weights leave alone."""
+    return np.sqrt(np.mean(root.factors**2, axis=0))
+
+
 def _logistic_penalty(model):
     """Precision of the L2 part of the penalty; an L1 part is no Gaussian prior."""
     C = float(np.mean(model.C_ if hasattr(model, "C_") else model.C))
@@ -509,7 +514,7 @@ def _logistic_penalty(model):
     return (1 - l1_ratio) / C
 
 
-def _noise_variance(model, X, y, free):
+def _noise_variance(model, X, y, free, weights):
     """Residual variance of each output over the free degrees of freedom."""
     y = np.asarray(y, dtype=np.float64)
     y = y.reshape(len(y), -1)
@@ -519,8 +524,9 @@ def _noise_variance(model, X, y, free):
             "least two target rows."
         )
     residuals = y - model.predict(X).reshape(y.shape)
-    noise = np.sum(residuals**2, axis=0) / max(free, 1.0)
-    spread = np.var(y, axis=0)
+    noise = weights @ residuals**2 / max(free, 1.0)
+    mean = np.average(y, axis=0, weights=weights)
+    spread = np.average((y - mean) ** 2, axis=0, weights=weights)
     if free < 1:
         warnings.warn(
             f"{len(y)} labeled target rows are too few to estimate the noise "
@@ -530,5 +536,6 @@ def _noise_variance(model, X, y, free):
             stacklevel=2,
         )
         noise = spread
-    floor = np.finfo(np.float64).eps * np.maximum(spread, 1.0)
-    return np.maximum(noise, floor)
+    eps = np.finfo(np.float64).eps
+    floor = eps * (spread + eps * np.max(y**2, axis=0))
+    return np.maximum(noise, np.where(floor > 0, floor, eps))
