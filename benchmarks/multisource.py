@@ -122,7 +122,7 @@ def estimates_of_means(y, domain, oracle):
     """Estimates of a Gaussian mean by every method."""
     means = np.stack([y[domain == k].mean(axis=0) for k in (-1, 1, 2, 3)])
     n0 = int(np.sum(domain == -1))
-    known = {"n_target": n0, "n_sources": [ROWS] * 3, "fisher": np.eye(D)}
+    known = {"n_target": n0, "source_sizes": [ROWS] * 3, "fisher": np.eye(D)}
     found = {"target only": np.zeros(3), "pooled": np.ones(3), "oracle": oracle}
     for name, correction in (("UOWQ", True), ("UOWQ paper static", False)):
         found[name] = uowq_weights(
@@ -167,7 +167,7 @@ def simulate(kind, scenario, n0, repetitions):
         target_params=theta0,
         source_params=theta0 + theta,
         n_target=n0,
-        n_sources=[ROWS] * 3,
+        source_sizes=[ROWS] * 3,
         fisher=J,
     ).weights
     X_test = rng.normal(size=(4000, D))
@@ -331,7 +331,7 @@ def run_cost(quick):
             "target_params": np.zeros(d),
             "source_params": rng.normal(size=(K, d)) / 30,
             "n_target": 50,
-            "n_sources": rng.integers(20, 2000, size=K),
+            "source_sizes": rng.integers(20, 2000, size=K),
             "scores": rng.normal(size=(n, d)),
         }
         start = time.perf_counter()

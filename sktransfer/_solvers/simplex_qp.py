@@ -107,7 +107,7 @@ def solve_simplex_qp(
     H, g = Q / scale, shifted / scale
     if solver == "cvxpy":
         root = np.sqrt(np.maximum(values / scale, 0.0))[:, None] * vectors.T
-        a, n_iter = cvxpy_weights(root, g, np.ones(k), limit)
+        a, n_iter = _by_cvxpy(root, g, limit)
     else:
         a, n_iter = _active_set(H, g, tol, limit)
     units = _units(H)
@@ -155,38 +155,16 @@ def check_solver(solver: str) -> None:
         raise ValueError(f'solver must be "auto" or "cvxpy", got {solver!r}')
 
 
-def cvxpy_weights(
-    root: Array, c: Array, unit: Array, max_iter: int
-) -> tuple[Array, int]:
-    r"""Minimize :math:`\tfrac12\|Ra\|^2 + c'a` over :math:`a \ge 0, e'a = 1` by cvxpy.
-
-    Parameters
-    ----------
-    root : ndarray of shape (m, k)
-        The matrix R; entries near 1 serve the solver best.
-    c : ndarray of shape (k,)
-        Linear term.
-    unit : ndarray of shape (k,)
-        The positive vector e.
-    max_iter : int
-        Largest number of iterations.
-
-    Returns
-    -------
-    a : ndarray of shape (k,)
-        The weights, to the accuracy of an interior point.
-    n_iter : int
-        Iterations.
-    """
+def _by_cvxpy(root: Array, c: Array, max_iter: int) -> tuple[Array, int]:
     import cvxpy
 
     cp: Any = cvxpy  # its stubs hide the atoms
     a = cp.Variable(len(c), nonneg=True)
     objective = 0.5 * cp.sum_squares(root @ a) + c @ a
-    problem = cp.Problem(cp.Minimize(objective), [unit @ a == 1])
+    problem = cp.Problem(cp.Minimize(objective), [cp.sum(a) == 1])
     n_iter = solve_by_clarabel(problem, max_iter=max_iter)
     found = np.maximum(np.asarray(a.value, dtype=np.float64), 0.0)
-    return found / (unit @ found), n_iter
+    return found / found.sum(), n_iter
 
 
 def solve_by_clarabel(problem: Any, *, max_iter: int = 200) -> int:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.func import functional_call, grad, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sktransfer._solvers.uowq import solve_uowq
 from sktransfer.deep._adapters import (
     add_adapters,
     freeze_module,
@@ -20,7 +21,6 @@ from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
 from sktransfer.deep._pretraining import RepeatedRows, train_alone
-from sktransfer.multisource._uowq_weights import solve_uowq
 
 __all__ = ["UOWQNet"]
 

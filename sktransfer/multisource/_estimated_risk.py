@@ -3,7 +3,6 @@
 import numpy as np
 from scipy import sparse
 
-from sktransfer._domains import take_rows
 from sktransfer._solvers.information import leverage_of_first
 
 _STEP = 10**-0.5
@@ -80,8 +79,7 @@ def estimated_risk(problem, model, weights):
     risk : float
         R(c), up to a constant that is the same for all weights.
     """
-    X, y = take_rows(problem.X, problem.is_target), problem.y[problem.is_target]
-    loss = problem.likelihood.deviance(model, problem.target_model, X, y)
+    loss = problem.deviance(model)
     return loss + 2 * _degrees_of_freedom(problem, model, weights)
 
 
@@ -89,16 +87,15 @@ def _degrees_of_freedom(problem, model, weights):
     """Return the trace in R(c); J_k = J for models of which only scores are known."""
     root, n = problem.fisher_root(model), problem.n_target
     if problem.averages or not problem.likelihood.expected:
-        s = weights @ problem.n_sources
+        s = weights @ problem.source_sizes
         return root.n_parameters(n, power=1) * n / (n + s)
     roots, quantities = [root], [n]
     used = weights > 0
     for source, weight in zip(problem.sources[used], weights[used], strict=True):
-        rows = np.flatnonzero((problem.domain == source) & problem.shared)
-        quantities.append(weight * len(rows))
-        rows = _spread(rows, _MAX_SCORES // len(weights))
-        X, y = take_rows(problem.X, rows), problem.y[rows]
-        roots.append(problem.likelihood.source_root(model, X, y, root))
+        size = problem.size_of((problem.domain == source) & problem.shared)
+        quantities.append(weight * size)
+        at_most = _MAX_SCORES // len(weights)
+        roots.append(problem.source_root(model, source, root, at_most))
     total = sum(quantities) / n if problem.likelihood.normalized else 1.0
     return leverage(roots, np.array(quantities), root.penalty * total)
 

@@ -7,6 +7,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sktransfer._domains import canonical_order
+from sktransfer._solvers.simplex_qp import SOLVERS
+from sktransfer._solvers.uowq import optimal_quantities
 from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._weighted_likelihood import likelihood_problem
 
@@ -31,6 +33,9 @@ class OTQMS(TransferMetaEstimator):
         Number of updates when dynamic; fresh rows keep them from settling.
     random_state : int, RandomState instance or None, default=None
         Draws the rows. The draw does not depend on the order of the rows.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves for the numbers. Both are cvxpy's CLARABEL: the program has upper
+        bounds, for which no faster solver is at hand.
     n_jobs : int, default=None
         Number of sources fitted in parallel. None means 1 unless in a joblib
         backend context, -1 all processors.
@@ -71,7 +76,9 @@ class OTQMS(TransferMetaEstimator):
     With :math:`z = 1/(N_0 + s)` and :math:`u_k = n_k z` this is the convex quadratic
     program :math:`\min z + u^\top \Theta^\top J \Theta u / d` subject to
     :math:`\sum_k u_k + N_0 z = 1` and :math:`0 \le u_k \le N_k z`, which is solved.
-    The measure is never smaller than that of the best weights on the same data.
+    The measure is never smaller than that of the best weights on the same data. A
+    user's ``sample_weight`` counts rows, as in :class:`UOWQ`: rows are drawn until the
+    sum of their weights is nearest to :math:`n_k`.
 
     References
     ----------
@@ -99,6 +106,7 @@ class OTQMS(TransferMetaEstimator):
         "quantities": [StrOptions({"static", "dynamic"})],
         "n_updates": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
+        "solver": [StrOptions(SOLVERS)],
         "n_jobs": [Integral, None],
     }
 
@@ -109,12 +117,14 @@ class OTQMS(TransferMetaEstimator):
         quantities="dynamic",
         n_updates=5,
         random_state=None,
+        solver="auto",
         n_jobs=None,
     ):
         super().__init__(estimator)
         self.quantities = quantities
         self.n_updates = n_updates
         self.random_state = random_state
+        self.solver = solver
         self.n_jobs = n_jobs
 
     def _fit_estimator(self, data, fit_params):
@@ -131,7 +141,7 @@ class OTQMS(TransferMetaEstimator):
         """Alternate numbers and fits, starting from the target alone."""
         rng = check_random_state(self.random_state)
         source_params = problem.parameters(problem.fit_sources())
-        sizes = problem.n_sources
+        sizes = problem.source_sizes
         order = canonical_order(problem.X, problem.y)
         path = []
         for _ in range(self.n_updates if self.quantities == "dynamic" else 1):
@@ -140,12 +150,13 @@ class OTQMS(TransferMetaEstimator):
             numbers, kl = optimal_quantities(P, problem.n_target, sizes, d)
             path = path or [d / (2 * problem.n_target)]
             path.append(kl)
-            drawn = _draw(problem, order, np.rint(numbers), rng)
+            drawn = _draw(problem, order, numbers, rng)
+            taken = [np.sum(drawn & (problem.domain == k)) for k in problem.sources]
             model = problem.fit_rows(drawn, np.ones(drawn.sum()))
             if not problem.shared.all():
                 final, drawn = model, drawn & problem.shared
                 model = problem.fit_rows(drawn, np.ones(drawn.sum()))
-        self.source_quantities_ = np.rint(numbers).astype(int)
+        self.source_quantities_ = np.array(taken)
         self.kl_path_, self.n_iter_ = np.array(path), len(path) - 1
         return model if problem.shared.all() else final
 
@@ -155,60 +166,18 @@ class OTQMS(TransferMetaEstimator):
         return tags
 
 
-def optimal_quantities(root_differences, n_target, n_sources, n_parameters):
-    r"""Minimize the KL expression of unit weights over the numbers of rows.
-
-    Parameters
-    ----------
-    root_differences : ndarray of shape (m, n_sources)
-        Any matrix :math:`P` with :math:`P^\top P = \Theta^\top J \Theta`; an infinite
-        column marks a source that cannot be used.
-    n_target : float
-        Number of labeled target rows.
-    n_sources : ndarray of shape (n_sources,)
-        Rows of each source.
-    n_parameters : float
-        Number of parameters :math:`d`.
-
-    Returns
-    -------
-    quantities : ndarray of shape (n_sources,)
-        Real numbers of rows in [0, n_sources].
-    kl : float
-        The divergence that they predict.
-    """
-    import cvxpy as cp
-
-    usable = np.isfinite(root_differences).all(axis=0)
-    quantities = np.zeros(len(n_sources))
-    if not usable.any():
-        return quantities, n_parameters / (2 * n_target)
-    P = root_differences[:, usable]
-    if len(P) > P.shape[1]:
-        P = np.linalg.qr(P, mode="r")
-    # v = N_0 z and the objective times N_0 keep all numbers near 1
-    P = P * np.sqrt(n_target / n_parameters)
-    u, v = cp.Variable(P.shape[1], nonneg=True), cp.Variable(nonneg=True)
-    constraints = [cp.sum(u) + v == 1, u <= n_sources[usable] / n_target * v]
-    cp.Problem(cp.Minimize(v + cp.sum_squares(P @ u)), constraints).solve(
-        solver=cp.CLARABEL
-    )
-    share, rest = np.maximum(u.value, 0.0), max(float(v.value), np.finfo(float).tiny)
-    quantities[usable] = np.minimum(n_target * share / rest, n_sources[usable])
-    total = n_target + quantities.sum()
-    bias = P @ quantities[usable] / total
-    kl = n_parameters / 2 * (1 / total + bias @ bias / n_target)
-    return quantities, float(kl)
-
-
 def _draw(problem, order, quantities, rng):
     """Mask of the target rows and of randomly drawn rows of every source.
 
-    Rows and sources are drawn in the order of their values, whatever their ids.
+    Rows and sources are drawn in the order of their values, whatever their ids; rows
+    with weights until their sum is nearest to the quantity.
     """
     rows = problem.is_target.copy()
     groups = [order[problem.domain[order] == source] for source in problem.sources]
     rank = np.argsort(order)
     for i in np.argsort([rank[group[0]] for group in groups]):
-        rows[rng.permutation(groups[i])[: int(quantities[i])]] = True
+        drawn = rng.permutation(groups[i])
+        own = problem.weights_of(drawn)
+        own = np.ones(len(drawn)) if own is None else own
+        rows[drawn[np.cumsum(own) - own / 2 < quantities[i]]] = True
     return rows

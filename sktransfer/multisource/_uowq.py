@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import SourceModelsMixin, given_models
 from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._estimated_risk import least_risk
@@ -55,6 +56,9 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         parameter grid give each model as ``FrozenEstimator(model)``.
     source_sizes : array-like of shape (n_sources,), default=None
         Numbers of rows behind ``source_models``; required with them.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves for the weights: "auto" an active set, "cvxpy" CLARABEL. They
+        agree to 1e-8.
     n_jobs : int, default=None
         Number of sources fitted in parallel. None means 1 unless in a joblib
         backend context, -1 all processors.
@@ -126,6 +130,12 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
     not hold: then :math:`c = 0` unless :math:`R(0) - R(c)` exceeds ``min_gain``. A
     registered likelihood without the expected information is given :math:`J_k = J`.
 
+    A user's ``sample_weight`` counts rows: :math:`N_0` and :math:`n_k` are sums of
+    weights, the information is the weighted mean over rows, and a row of weight 0 is a
+    removed row. The weights are not normalized, as they are not in the likelihood: a
+    weight of 2 is two rows, and weights that only compare the rows of a domain with
+    each other should be divided by their mean there.
+
     A source whose rows lack a class of the target gives that class no probability:
     its discrepancy is infinite and its weight 0, with a warning.
 
@@ -165,6 +175,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         **SourceModelsMixin._source_models_constraints,
         "source_sizes": ["array-like", None],
+        "solver": [StrOptions(SOLVERS)],
         "n_jobs": [Integral, None],
     }
 
@@ -179,6 +190,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         tol=0.01,
         source_models=None,
         source_sizes=None,
+        solver="auto",
         n_jobs=None,
     ):
         super().__init__(estimator)
@@ -189,6 +201,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         self.tol = tol
         self.source_models = source_models
         self.source_sizes = source_sizes
+        self.solver = solver
         self.n_jobs = n_jobs
 
     def without_sources(self):
@@ -220,7 +233,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         models = given_models(self, data)
         sizes = self._check_source_models(models)
         self.source_ids_ = np.arange(1, len(models) + 1)
-        problem.sources, problem.n_sources = self.source_ids_, sizes
+        problem.sources, problem.source_sizes = self.source_ids_, sizes
         problem.averages = True
         target_model = problem.fit_target()
         likelihood = problem.likelihood
@@ -296,7 +309,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         if self.min_gain is not None:
             found = least_risk(problem, weights, model, refit, self.min_gain)
             weights, model, self.scale_ = found
-        quantities = weights * problem.n_sources
+        quantities = weights * problem.source_sizes
         self.source_weights_ = weights
         self.transfer_quantity_ = float(quantities.sum())
         self.source_proportions_ = quantities / (self.transfer_quantity_ or 1.0)

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sktransfer._domains import check_sample_domain, check_scorable, take_rows
 from sktransfer._response import CommonColumns, all_classes
+from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer.base import TransferMetaEstimator
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.multisource._estimated_risk import least_risk
@@ -62,6 +63,9 @@ class UOWQMultiTask(TransferMetaEstimator):
         Largest number of updates when dynamic.
     tol : float in [0, inf), default=0.01
         The weights have settled when none changes by more.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves for the weights: "auto" an active set, "cvxpy" CLARABEL. They
+        agree to 1e-8.
     n_jobs : int, default=None
         Number of tasks fitted in parallel. None means 1 unless in a joblib backend
         context, -1 all processors.
@@ -96,7 +100,8 @@ class UOWQMultiTask(TransferMetaEstimator):
     Task :math:`i` maximizes :math:`\sum_j a_{ij} \sum_{r \in T_j} \log p(y_r | x_r;
     \theta_i)` with :math:`a_{ii} = 1` and, for :math:`j \ne i`, the weights of
     :func:`uowq_weights` with task :math:`i` as the target. All labeled rows of a
-    task count, unlabeled ones do not.
+    task count, unlabeled ones do not; a user's ``sample_weight`` counts rows, as in
+    :class:`UOWQ`.
 
     References
     ----------
@@ -135,6 +140,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         "min_gain": [Interval(Real, 0, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions(SOLVERS)],
         "n_jobs": [Integral, None],
     }
 
@@ -147,6 +153,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         min_gain=0.5,
         max_iter=30,
         tol=0.01,
+        solver="auto",
         n_jobs=None,
     ):
         super().__init__(estimator)
@@ -155,6 +162,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         self.min_gain = min_gain
         self.max_iter = max_iter
         self.tol = tol
+        self.solver = solver
         self.n_jobs = n_jobs
 
     def _fit_estimator(self, data, fit_params):

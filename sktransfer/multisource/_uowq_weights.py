@@ -1,46 +1,17 @@
 """Weights of several sources in a maximum-likelihood fit, from a KL expansion."""
 
 import warnings
-from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
 from scipy import linalg
-from scipy.optimize import nnls
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from sktransfer._solvers.simplex_qp import SOLVERS
+from sktransfer._solvers.uowq import UOWQResult, solve_uowq
 
 __all__ = ["UOWQResult", "uowq_weights"]
-
-
-@dataclass(frozen=True, eq=False)
-class UOWQResult:
-    """Weights of sources and what they are expected to achieve.
-
-    Parameters
-    ----------
-    weights : ndarray of shape (n_sources,)
-        Weight of every row of a source, relative to a target row, in [0, 1] where no
-        two sources make up for each other's bias.
-    proportions : ndarray of shape (n_sources,)
-        Share of each source in the transferred quantity; they sum to 1.
-    transfer_quantity : float
-        Effective number of transferred rows, the sum of weight times rows.
-    kl : float
-        Predicted Kullback-Leibler divergence of the weighted fit.
-    kl_target_only : float
-        The same of the fit on the target alone.
-    discrepancy : float
-        Squared distance, per parameter, between the mixture of the source parameters
-        and the target parameter, after the noise correction.
-    """
-
-    weights: np.ndarray
-    proportions: np.ndarray
-    transfer_quantity: float
-    kl: float
-    kl_target_only: float
-    discrepancy: float
 
 
 @validate_params(
@@ -48,11 +19,12 @@ class UOWQResult:
         "target_params": ["array-like"],
         "source_params": ["array-like"],
         "n_target": [Interval(Real, 0, None, closed="neither")],
-        "n_sources": ["array-like"],
+        "source_sizes": ["array-like"],
         "fisher": ["array-like", None],
         "scores": ["array-like", None],
         "n_parameters": [Interval(Real, 0, None, closed="neither"), None],
         "noise_correction": ["boolean"],
+        "solver": [StrOptions(SOLVERS)],
     },
     prefer_skip_nested_validation=True,
 )
@@ -61,11 +33,12 @@ def uowq_weights(
     target_params,
     source_params,
     n_target,
-    n_sources,
+    source_sizes,
     fisher=None,
     scores=None,
     n_parameters=None,
     noise_correction=False,
+    solver="auto",
 ):
     r"""Compute the source weights that minimize the expected KL divergence.
 
@@ -80,9 +53,10 @@ def uowq_weights(
     source_params : array-like of shape (n_sources, n_params)
         Parameters :math:`\theta_k` of the models of the sources.
     n_target : float in (0, inf)
-        Number of labeled target rows, :math:`N_0`.
-    n_sources : array-like of shape (n_sources,)
-        Number of rows of each source, :math:`n_k > 0`.
+        Number of labeled target rows, :math:`N_0`; of weighted rows the sum of the
+        weights.
+    source_sizes : array-like of shape (n_sources,)
+        Number of rows of each source, :math:`n_k > 0`, or the sum of their weights.
     fisher : array-like of shape (n_params, n_params), default=None
         Fisher information :math:`J` per row at the target parameter. Give this or
         ``scores``.
@@ -96,8 +70,12 @@ def uowq_weights(
         makes it smaller than ``n_params``. None: ``n_params``, or the rank of a
         singular ``fisher``.
     noise_correction : bool, default=False
-        Whether the parameters are estimates from ``n_target`` and ``n_sources`` rows,
-        whose noise is to be taken out of the discrepancy. False takes them as exact.
+        Whether the parameters are estimates from ``n_target`` and ``source_sizes``
+        rows, whose noise is to be taken out of the discrepancy. False takes them as
+        exact.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves for the proportions: "auto" an active set, "cvxpy" CLARABEL. They
+        agree to 1e-8.
 
     Returns
     -------
@@ -159,7 +137,7 @@ def uowq_weights(
     ...     target_params=[0.0, 0.0],
     ...     source_params=[[0.01, 0.0], [2.0, 2.0]],
     ...     n_target=20,
-    ...     n_sources=[100, 100],
+    ...     source_sizes=[100, 100],
     ...     fisher=np.eye(2),
     ... )
     >>> result.weights.round(3)
@@ -167,7 +145,7 @@ def uowq_weights(
     >>> round(result.transfer_quantity, 1)
     99.5
     """
-    target, sources, sizes = _check_params(target_params, source_params, n_sources)
+    target, sources, sizes = _check_params(target_params, source_params, source_sizes)
     differences = sources - target
     if (fisher is None) == (scores is None):
         raise ValueError("Give exactly one of fisher and scores.")
@@ -193,73 +171,7 @@ def uowq_weights(
     )
 
 
-def solve_uowq(
-    root_differences, n_target, n_sources, n_parameters, *, noise_correction=False
-):
-    r"""Solve for the weights, given :math:`J^{1/2} \Theta`.
-
-    Parameters
-    ----------
-    root_differences : ndarray of shape (m, n_sources)
-        Any matrix :math:`P` with :math:`P^\top P = \Theta^\top J \Theta`; an infinite
-        column marks a source that cannot be used.
-    n_target : float
-        Number of labeled target rows.
-    n_sources : ndarray of shape (n_sources,)
-        Rows of each source.
-    n_parameters : float
-        Number of parameters :math:`d`.
-    noise_correction : bool, default=False
-        Whether to subtract what the noise of the parameters adds to :math:`t`.
-
-    Returns
-    -------
-    result : UOWQResult
-        The solution.
-    """
-    usable = np.isfinite(root_differences).all(axis=0)
-    P = root_differences[:, usable] / np.sqrt(n_parameters)
-    sizes = n_sources[usable]
-    beta = np.zeros(len(n_sources))
-    if usable.any():
-        beta[usable] = np.sqrt(sizes) * _nonnegative(P * np.sqrt(sizes), sizes)
-    kl_target_only = n_parameters / (2 * n_target)
-    total = beta.sum()
-    if not total > 0:
-        zeros = np.zeros(len(beta))
-        return UOWQResult(zeros, zeros, 0.0, kl_target_only, kl_target_only, np.inf)
-    alpha = beta / total
-    variance = np.sum(alpha**2 / n_sources)
-    discrepancy = np.sum((P @ alpha[usable]) ** 2)
-    if noise_correction:
-        discrepancy = max(discrepancy - 1 / n_target - variance, 0.0)
-    s = 1 / (variance + discrepancy)
-    return UOWQResult(
-        weights=s * alpha / n_sources,
-        proportions=alpha,
-        transfer_quantity=float(s),
-        kl=float(n_parameters / (2 * (n_target + s))),
-        kl_target_only=float(kl_target_only),
-        discrepancy=float(discrepancy),
-    )
-
-
-def _nonnegative(scaled, sizes):
-    r"""Minimize :math:`\|(I; B) u - (\sqrt n; 0)\|` over :math:`u \ge 0`.
-
-    The columns of ``scaled`` are :math:`B`, and :math:`u_k = \sqrt{n_k} w_k`.
-    """
-    b = np.sqrt(sizes)
-    if len(sizes) == 1:
-        return b / (1 + np.sum(scaled**2))
-    if len(scaled) > len(sizes):
-        scaled = linalg.qr(scaled, mode="r", check_finite=False)[0][: len(sizes)]
-    A = np.vstack([np.eye(len(sizes)), scaled])
-    u, _ = nnls(A, np.concatenate([b, np.zeros(len(scaled))]), maxiter=30 * len(sizes))
-    return u
-
-
-def _check_params(target_params, source_params, n_sources):
+def _check_params(target_params, source_params, source_sizes):
     target = _as_vector(target_params, "target_params")
     sources = check_array(
         source_params,
@@ -270,11 +182,11 @@ def _check_params(target_params, source_params, n_sources):
     if not len(sources):
         raise ValueError("source_params has no row: there is no source to weigh.")
     _check_columns(sources, len(target), "source_params")
-    sizes = _as_vector(n_sources, "n_sources")
+    sizes = _as_vector(source_sizes, "source_sizes")
     if len(sizes) != len(sources) or (sizes <= 0).any():
         raise ValueError(
-            f"n_sources must hold a positive number of rows for each of the "
-            f"{len(sources)} sources in source_params, got {n_sources!r}."
+            f"source_sizes must hold a positive number of rows for each of the "
+            f"{len(sources)} sources in source_params, got {source_sizes!r}."
         )
     return target, sources, sizes
 
@@ -298,13 +210,17 @@ def _fisher_root(fisher, n_params):
     _check_columns(J, n_params, "fisher")
     if J.shape[0] != n_params or not np.allclose(J, J.T, atol=1e-8 * abs(J).max()):
         raise ValueError("fisher must be a symmetric matrix (n_params, n_params).")
-    values, vectors = linalg.eigh(J)
+    # in units of which every parameter has the same information
+    diagonal = J.diagonal()
+    unit = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1)), 1)
+    values, vectors = linalg.eigh(unit[:, None] * J * unit)
     scale = max(abs(values[0]), abs(values[-1]))
     if values[0] < -1e-8 * scale:
         raise ValueError(
-            f"fisher must be positive semidefinite; an eigenvalue is {values[0]:.3g}."
+            f"fisher must be positive semidefinite; an eigenvalue of it, scaled to a "
+            f"diagonal of ones, is {values[0]:.3g}."
         )
-    keep = values > 1e-12 * scale
+    keep = values > 4 * n_params * np.finfo(float).eps * scale
     rank = int(keep.sum())
     if 0 < rank < n_params:
         warnings.warn(
@@ -314,4 +230,4 @@ def _fisher_root(fisher, n_params):
             UserWarning,
             stacklevel=3,
         )
-    return np.sqrt(values[keep])[:, None] * vectors[:, keep].T, rank
+    return np.sqrt(values[keep])[:, None] * vectors[:, keep].T / unit, rank

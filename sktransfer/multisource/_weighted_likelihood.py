@@ -7,13 +7,13 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._domains import canonical_order, take_rows
+from sktransfer._solvers.uowq import solve_uowq
 from sktransfer.base import (
     check_takes_sample_weight,
     fit_with_sample_weight,
     slice_params,
 )
 from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
-from sktransfer.multisource._uowq_weights import solve_uowq
 
 
 class Relaxation:
@@ -47,30 +47,42 @@ class WeightedLikelihood:
     target : int
         Id of the target.
     fit_params : dict
-        Metadata of the learner, one entry per row.
+        Metadata of the learner, one entry per row; ``sample_weight`` is positive, and
+        a weight of 2 counts as two rows.
     n_jobs : int or None
         Number of sources fitted at the same time.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves for the weights of the sources.
 
     Attributes
     ----------
     averages : bool
         Whether weighted fits are averages of parameters, as for source models.
+    n_target : float
+        Number of target rows, the sum of their weights.
+    source_sizes : ndarray of shape (n_sources,)
+        The same of every source.
     """
 
     averages = False
 
-    def __init__(self, estimator, X, y, domain, target, fit_params, n_jobs):
+    def __init__(
+        self, estimator, X, y, domain, target, fit_params, n_jobs, solver="auto"
+    ):
         self.estimator = estimator
         self.likelihood = likelihood_of(estimator)
         check_takes_sample_weight(estimator)
         self.X, self.y, self.domain = X, y, domain
         self.fit_params = fit_params
         self.n_jobs = n_jobs
+        self.solver = solver
+        own = fit_params.get("sample_weight")
+        self.own_weight = None if own is None else np.asarray(own, dtype=np.float64)
         self.target, self.is_target = target, domain == target
-        self.n_target = int(self.is_target.sum())
+        self.n_target = self.size_of(self.is_target)
         ids = np.unique(domain)
         self.sources = ids[ids != target]
-        self.n_sources = np.array([np.sum(domain == k) for k in self.sources], float)
+        self.source_sizes = np.array([self.size_of(domain == k) for k in self.sources])
         self._check_classes()
 
     def _check_classes(self):
@@ -93,12 +105,22 @@ class WeightedLikelihood:
                 stacklevel=2,
             )
 
+    def weights_of(self, rows):
+        """Return the user's weights of rows (a mask or positions), None: all 1."""
+        return None if self.own_weight is None else self.own_weight[rows]
+
+    def size_of(self, rows):
+        """Return the number of rows in a mask, or the sum of their weights."""
+        own = self.weights_of(rows)
+        return float(rows.sum() if own is None else own.sum())
+
     def fit_rows(self, rows, sample_weight):
         """Fit the learner to weighted rows, given by a mask."""
         X, y = take_rows(self.X, rows), self.y[rows]
         params = slice_params(self.fit_params, rows)
-        own = params.pop("sample_weight", None)
-        weight = sample_weight if own is None else sample_weight * np.asarray(own)
+        params.pop("sample_weight", None)
+        own = self.weights_of(rows)
+        weight = sample_weight if own is None else sample_weight * own
         return fit_with_sample_weight(clone(self.estimator), X, y, weight, **params)
 
     def fit_target(self):
@@ -130,8 +152,8 @@ class WeightedLikelihood:
                     stacklevel=2,
                 )
                 return None
-        n = rows.sum()
-        return self.fit_rows(rows, np.full(n, self.n_target / n))
+        share = self.n_target / self.size_of(rows)
+        return self.fit_rows(rows, np.full(rows.sum(), share))
 
     def fit_weighted(self, weights, *, shared_only=False):
         """Fit the learner to the target rows and the weighted source rows.
@@ -162,18 +184,46 @@ class WeightedLikelihood:
         if self.likelihood.constant:
             model = self.target_model
         if self.likelihood.expected:
-            return self.likelihood.fisher_root(model, X, y)
+            return self.likelihood.fisher_root(
+                model, X, y, **self._own_weight(self.is_target)
+            )
         scores = self._held_out_scores(X, y)
-        return FisherRoot(scores, np.ones((len(scores), 1, 1)), intercept=False)
+        root = FisherRoot(scores, np.ones((len(scores), 1, 1)), intercept=False)
+        return root.weighted(self.weights_of(self.is_target))
+
+    def source_root(self, model, source, target_root, at_most):
+        """Root of the Fisher information over at most so many rows of a source."""
+        rows = np.flatnonzero((self.domain == source) & self.shared)
+        rows = rows[:: max(1, -(-len(rows) // max(at_most, 1)))]
+        return self.likelihood.source_root(
+            model,
+            take_rows(self.X, rows),
+            self.y[rows],
+            target_root,
+            **self._own_weight(rows),
+        )
+
+    def deviance(self, model):
+        """Twice the log-likelihood that the target rows lose to another model."""
+        X, y = take_rows(self.X, self.is_target), self.y[self.is_target]
+        return self.likelihood.deviance(
+            model, self.target_model, X, y, **self._own_weight(self.is_target)
+        )
+
+    def _own_weight(self, rows):
+        own = self.weights_of(rows)
+        return {} if own is None else {"sample_weight": own}
 
     def _held_out_scores(self, X, y, n_folds=5):
         """Scores of every row at the fit without its fold, alike in any row order."""
         fold = np.empty(len(y), dtype=int)
         fold[canonical_order(X, y)] = np.arange(len(y)) % min(n_folds, len(y))
+        own = self.weights_of(self.is_target)
         parts = []
         for k in np.unique(fold):
             train, test = fold != k, fold == k
-            model = clone(self.estimator).fit(take_rows(X, train), y[train])
+            model, weight = clone(self.estimator), None if own is None else own[train]
+            model.fit(take_rows(X, train), y[train], sample_weight=weight)
             parts.append(self.likelihood.scores(model, take_rows(X, test), y[test]))
         return np.vstack(parts)
 
@@ -192,7 +242,12 @@ class WeightedLikelihood:
         """Compute the weights with the information at ``model``."""
         P, d = self.root_differences(model, anchor, source_params)
         result = solve_uowq(
-            P, self.n_target, self.n_sources, d, noise_correction=noise_correction
+            P,
+            self.n_target,
+            self.source_sizes,
+            d,
+            noise_correction=noise_correction,
+            solver=self.solver,
         )
         return result, d
 
@@ -203,9 +258,9 @@ def likelihood_problem(estimator, data, fit_params, target=None):
     Parameters
     ----------
     estimator : TransferMetaEstimator
-        The wrapper; its ``estimator`` and ``n_jobs`` count.
+        The wrapper; its ``estimator``, ``n_jobs`` and ``solver`` count.
     data : DomainData
-        Rows of every domain; unlabeled ones are dropped.
+        Rows of every domain; unlabeled ones and those of weight 0 are dropped.
     fit_params : dict
         Metadata, one entry per row of ``data``.
     target : int, default=None
@@ -216,13 +271,33 @@ def likelihood_problem(estimator, data, fit_params, target=None):
     problem : WeightedLikelihood
         The problem on the labeled rows.
     """
-    rows = data.labeled
+    target = data.targets[0] if target is None else target
+    rows = data.labeled & positive_weight(fit_params, len(data.labeled))
+    if not rows[data.rows_of(target)].any():
+        raise ValueError(
+            f"Every labeled row of domain {target} has sample_weight 0, which removes "
+            "it: give a positive weight to some of them."
+        )
     return WeightedLikelihood(
         estimator.estimator,
         take_rows(data.X, rows),
         data.labels(rows),
         data.sample_domain[rows],
-        data.targets[0] if target is None else target,
+        target,
         slice_params(fit_params, rows),
         estimator.n_jobs,
+        estimator.solver,
     )
+
+
+def positive_weight(fit_params, n_rows):
+    """Mask of the rows whose ``sample_weight`` is not 0; negative ones are refused."""
+    own = fit_params.get("sample_weight")
+    if own is None:
+        return np.ones(n_rows, dtype=bool)
+    own = np.asarray(own, dtype=np.float64)
+    if own.shape != (n_rows,) or not (np.isfinite(own) & (own >= 0)).all():
+        raise ValueError(
+            "sample_weight must hold one finite number of at least 0 per row of X."
+        )
+    return own > 0

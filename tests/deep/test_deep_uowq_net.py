@@ -152,7 +152,7 @@ def test_weights_are_those_of_per_sample_scores(fits):
         target_params=_vector(net),
         source_params=torch.stack([_vector(other) for other in others]),
         n_target=8,
-        n_sources=[20, 30, 40],
+        source_sizes=[20, 30, 40],
         scores=_row_scores(net, x, y).numpy(),
         n_parameters=7.0,
     )

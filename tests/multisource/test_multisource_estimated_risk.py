@@ -192,7 +192,7 @@ def test_source_models_count_as_rows_of_the_same_design():
     model = UOWQ(Ridge(), source_models=[source], source_sizes=[100], min_gain=0.0)
     model.fit(X[T], y[T])
     problem = make_problem(Ridge(), X[T], y[T], domain[T])
-    problem.averages, problem.n_sources = True, np.array([100.0])
+    problem.averages, problem.source_sizes = True, np.array([100.0])
     root = problem.fisher_root(target)
     s = model.transfer_quantity_
     expected = likelihood_of(target).deviance(model.estimator_, target, X[T], y[T])

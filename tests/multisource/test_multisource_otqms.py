@@ -5,9 +5,8 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from sktransfer._solvers.uowq import optimal_quantities, solve_uowq
 from sktransfer.multisource import OTQMS
-from sktransfer.multisource._otqms import optimal_quantities
-from sktransfer.multisource._uowq_weights import solve_uowq
 
 
 def divergence(n, P, n0, d):

@@ -6,8 +6,8 @@ from scipy.special import expit, ive, xlogy
 from scipy.stats import ncx2
 from sklearn.linear_model import LogisticRegression
 
+from sktransfer._solvers.uowq import solve_uowq
 from sktransfer.multisource import uowq_weights
-from sktransfer.multisource._uowq_weights import solve_uowq
 
 D, N0, ROWS = 6, 30, np.array([50, 120])
 
@@ -52,7 +52,7 @@ def test_logistic_regression_meets_the_prediction_in_large_samples():
         target_params=theta0,
         source_params=[theta0 + delta],
         n_target=n0,
-        n_sources=[n],
+        source_sizes=[n],
         fisher=J,
     )
     weight = np.repeat([1.0, result.weights[0]], [n0, n])

@@ -63,7 +63,7 @@ def test_weights_of_least_squares_are_those_of_uowq_weights():
             target_params=params[0],
             source_params=params[1:],
             n_target=sizes[0],
-            n_sources=sizes[1:],
+            source_sizes=sizes[1:],
             fisher=A.T @ A / T.sum() / noise,
             noise_correction=correction,
         )
@@ -131,7 +131,7 @@ def test_a_penalty_does_not_push_a_large_source_away():
         target_params=target.coef_,
         source_params=[source.coef_],
         n_target=2000,
-        n_sources=[20_000],
+        source_sizes=[20_000],
         fisher=X[T].T @ X[T] / 2000,
         noise_correction=True,
     )

@@ -15,14 +15,14 @@ def make_problem(rng, n_sources, n_params=6):
         "target_params": rng.normal(size=n_params),
         "source_params": rng.normal(size=(n_sources, n_params)),
         "n_target": int(rng.integers(10, 60)),
-        "n_sources": rng.integers(20, 500, size=n_sources),
+        "source_sizes": rng.integers(20, 500, size=n_sources),
         "fisher": A @ A.T / n_params,
     }
 
 
 def divergence(weights, problem):
     """Evaluate the expected KL term by term: squared bias and variance of the fit."""
-    n0, n = problem["n_target"], problem["n_sources"]
+    n0, n = problem["n_target"], problem["source_sizes"]
     J, d = problem["fisher"], len(problem["target_params"])
     total = n0 + weights @ n
     shift = problem["source_params"] - problem["target_params"]
@@ -63,7 +63,7 @@ def test_proportions_solve_the_quadratic_program_on_the_simplex():
     problem = make_problem(rng, 5)
     result = uowq_weights(**problem)
     shift = problem["source_params"] - problem["target_params"]
-    Q = np.diag(1 / problem["n_sources"]) + shift @ problem["fisher"] @ shift.T / 6
+    Q = np.diag(1 / problem["source_sizes"]) + shift @ problem["fisher"] @ shift.T / 6
     alpha = cp.Variable(5)
     objective = cp.Minimize(cp.quad_form(alpha, cp.psd_wrap(Q)))
     cp.Problem(objective, [alpha >= 0, cp.sum(alpha) == 1]).solve(
@@ -79,7 +79,7 @@ def test_proportions_solve_the_quadratic_program_on_the_simplex():
 def test_result_is_consistent():
     problem = make_problem(np.random.default_rng(1), 3)
     result = uowq_weights(**problem)
-    quantities = result.weights * problem["n_sources"]
+    quantities = result.weights * problem["source_sizes"]
     assert quantities.sum() == pytest.approx(result.transfer_quantity)
     np.testing.assert_allclose(quantities / quantities.sum(), result.proportions)
     d, n0 = 6, problem["n_target"]
@@ -92,7 +92,7 @@ def test_result_is_consistent():
 def test_one_source_has_a_closed_form(n):
     rng = np.random.default_rng(n)
     problem = make_problem(rng, 1)
-    problem["n_sources"] = [n]
+    problem["source_sizes"] = [n]
     delta = problem["source_params"][0] - problem["target_params"]
     expected = 1 / (1 + n * delta @ problem["fisher"] @ delta / 6)
     assert uowq_weights(**problem).weights[0] == pytest.approx(expected, rel=1e-12)
@@ -104,7 +104,7 @@ def test_copy_of_the_target_gets_weight_one_and_a_far_source_none():
         target_params=theta,
         source_params=[theta, theta + 1e6],
         n_target=10,
-        n_sources=[50, 50],
+        source_sizes=[50, 50],
         fisher=np.eye(2),
     )
     np.testing.assert_allclose(result.weights, [1, 0], atol=1e-6)
@@ -112,18 +112,18 @@ def test_copy_of_the_target_gets_weight_one_and_a_far_source_none():
 
 def test_fewer_rows_get_a_larger_weight():
     problem = make_problem(np.random.default_rng(2), 1)
-    problem["n_sources"] = [400]
+    problem["source_sizes"] = [400]
     full = uowq_weights(**problem).weights[0]
-    problem["n_sources"] = [200]
+    problem["source_sizes"] = [200]
     assert uowq_weights(**problem).weights[0] > 1.5 * full
 
 
 def test_splitting_a_source_changes_no_weight():
     problem = make_problem(np.random.default_rng(3), 2)
-    problem["n_sources"] = np.array([300, 100])
+    problem["source_sizes"] = np.array([300, 100])
     whole = uowq_weights(**problem)
     problem["source_params"] = problem["source_params"][[0, 0, 1]]
-    problem["n_sources"] = [150, 150, 100]
+    problem["source_sizes"] = [150, 150, 100]
     split = uowq_weights(**problem)
     assert split.transfer_quantity == pytest.approx(whole.transfer_quantity)
     np.testing.assert_allclose(split.weights, whole.weights[[0, 0, 1]], rtol=1e-8)
@@ -162,7 +162,7 @@ def test_noise_correction_subtracts_the_noise_of_target_and_sources():
     plain = uowq_weights(**problem)
     corrected = uowq_weights(**problem, noise_correction=True)
     np.testing.assert_allclose(corrected.proportions, plain.proportions)
-    floor = np.sum(plain.proportions**2 / problem["n_sources"])
+    floor = np.sum(plain.proportions**2 / problem["source_sizes"])
     t = 1 / plain.transfer_quantity - 1 / problem["n_target"] - floor
     assert t > floor
     assert corrected.transfer_quantity == pytest.approx(1 / t)
@@ -178,7 +178,7 @@ def test_corrected_discrepancy_is_unbiased():
             target_params=rng.normal(size=d) / np.sqrt(n0),
             source_params=[delta + rng.normal(size=d) / np.sqrt(n)],
             n_target=n0,
-            n_sources=[n],
+            source_sizes=[n],
             fisher=np.eye(d),
             noise_correction=True,
         )
@@ -196,7 +196,7 @@ def test_noise_correction_is_positive_part_james_stein():
             target_params=x,
             source_params=np.zeros((1, d)),
             n_target=n0,
-            n_sources=[1e12],
+            source_sizes=[1e12],
             fisher=np.eye(d),
             noise_correction=True,
         )
@@ -212,7 +212,7 @@ def test_two_hundred_sources_in_two_seconds():
         target_params=np.zeros(d),
         source_params=rng.normal(size=(K, d)) / 10,
         n_target=30,
-        n_sources=rng.integers(20, 2000, size=K),
+        source_sizes=rng.integers(20, 2000, size=K),
         scores=rng.normal(size=(30, d)),
     )
     assert time.perf_counter() - start < 2
@@ -227,7 +227,7 @@ def test_a_hundred_thousand_parameters_never_form_the_information():
         target_params=np.zeros(d),
         source_params=rng.normal(size=(3, d)) / 100,
         n_target=30,
-        n_sources=[100, 100, 100],
+        source_sizes=[100, 100, 100],
         scores=rng.normal(size=(10, d)),
     )
     assert np.isfinite(result.weights).all()
@@ -236,9 +236,9 @@ def test_a_hundred_thousand_parameters_never_form_the_information():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"source_params": np.empty((0, 6)), "n_sources": []}, "no source"),
-        ({"n_sources": [1, 2]}, "n_sources"),
-        ({"n_sources": [1, 0, 2]}, "n_sources"),
+        ({"source_params": np.empty((0, 6)), "source_sizes": []}, "no source"),
+        ({"source_sizes": [1, 2]}, "source_sizes"),
+        ({"source_sizes": [1, 0, 2]}, "source_sizes"),
         ({"target_params": np.zeros(5)}, "source_params has 6 columns"),
         ({"scores": np.ones((3, 6))}, "exactly one"),
         ({"fisher": None}, "exactly one"),
@@ -278,7 +278,7 @@ def alternate(x, n0, n_rounds=4000):
             target_params=current,
             source_params=np.zeros((1, d)),
             n_target=n0,
-            n_sources=[1e12],
+            source_sizes=[1e12],
             fisher=np.eye(d),
         ).transfer_quantity
         kept = n0 / (n0 + s)
