@@ -6,7 +6,9 @@ With the residuals :math:`r` of a combination of hypotheses the correction is
     + \alpha \|w\|^2 ,
 
 truncated to a bound. Penalty, bound and combination are those of the smallest
-leave-one-out error, which has a closed form.
+leave-one-out error, which has a closed form, the combination shrunk towards equal
+weights where rows are few. So has the error of rows for which everything is chosen
+without them: two rows are left out at a time.
 
 References
 ----------
@@ -14,7 +16,9 @@ I. Kuzborskij, F. Orabona. Stability and hypothesis transfer learning. Internati
 Conference on Machine Learning, 2013.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -39,6 +43,8 @@ class _Bound(NamedTuple):
         return np.full_like(largest, self.value)
 
 
+# of more labeled rows the choices, hardly random then, are not made without each row
+_MOST_NESTED = 100
 _AUTO_BOUNDS = [
     _Bound(np.inf, False),
     *(_Bound(c, True) for c in (2.0, 1.0, 0.5, 0.25)),
@@ -64,9 +70,11 @@ class SecureRLSSolution:
     source_weights : ndarray of shape (n_source_models,)
         Weights of the hypotheses.
     loo_predictions : ndarray of shape (n, n_outputs)
-        Prediction of each row by the fit without it.
+        Prediction of each row by the fit without it, every choice made without it.
     loo_error : float
         Their mean squared error.
+    selection_error : float
+        The leave-one-out error that the choices made smallest.
     weights_info : SimplexQPInfo
         How well the program of the weights was solved.
     """
@@ -79,13 +87,13 @@ class SecureRLSSolution:
     source_weights: Array
     loo_predictions: Array
     loo_error: float
+    selection_error: float
     weights_info: SimplexQPInfo
 
 
 class _Choice(NamedTuple):
-    loo_error: float
-    loo_predictions: Array
-    alpha: float
+    error: float
+    smoother: "_Smoother | _SmootherWithout"
     source_weights: Array
     rule: _Bound
     info: SimplexQPInfo
@@ -129,35 +137,91 @@ def secure_rls(
     bounds = _AUTO_BOUNDS
     if truncation != "auto":
         bounds = [_Bound(np.inf if truncation is None else float(truncation), False)]
-    best: _Choice | None = None
-    for alpha in map(float, alphas):
-        shrink = spectrum / (spectrum + len(y) * alpha)
-        beta, info = _weights(U, shrink, y, columns, source_weights, fit_intercept)
-        residual = y - np.tensordot(beta, columns, axes=1).astype(y.dtype)
-        for rule in bounds:
-            left_out = loo_corrections(U, shrink, residual, rule, fit_intercept)
-            error = float(np.mean((residual - left_out) ** 2))
-            if best is None or error < best.loo_error * (1 - 1e-10):
-                predictions = y - residual + left_out
-                best = _Choice(error, predictions, alpha, beta, rule, info)
-    if best is None:
-        raise ValueError("alphas must hold at least one penalty")
-    residual = y - np.tensordot(best.source_weights, columns, axes=1).astype(y.dtype)
+    smoothers = [
+        _Smoother(U, spectrum / (spectrum + len(y) * alpha), fit_intercept, alpha)
+        for alpha in map(float, alphas)
+    ]
+    best = _choose(smoothers, y, columns, bounds, source_weights)
+    alpha = best.smoother.alpha
+    left_out = _nested_predictions(smoothers, y, columns, bounds, source_weights)
+    residual = _residual(y, columns, best.source_weights)
     shift = residual.mean(axis=0) if fit_intercept else np.zeros_like(residual[0])
-    dual = U @ (U.T @ (residual - shift) / (spectrum + len(y) * best.alpha)[:, None])
+    dual = U @ (U.T @ (residual - shift) / (spectrum + len(y) * alpha)[:, None])
     coef = safe_sparse_dot(X.T, dual) - np.outer(center, dual.sum(axis=0))
     bound = best.rule.of(np.abs(residual - shift).max(axis=0))
     return SecureRLSSolution(
         coef=coef,
         intercept=shift,
         center=center,
-        alpha=best.alpha,
+        alpha=alpha,
         truncation=bound.astype(y.dtype),
         source_weights=best.source_weights,
-        loo_predictions=best.loo_predictions,
-        loo_error=best.loo_error,
+        loo_predictions=left_out,
+        loo_error=float(np.mean((y - left_out) ** 2)),
+        selection_error=best.error,
         weights_info=best.info,
     )
+
+
+def _residual(y: Array, columns: Array, beta: Array) -> Array:
+    return cast(Array, y - np.tensordot(beta, columns, axes=1).astype(y.dtype))
+
+
+def _choose(
+    smoothers: "Sequence[_Smoother | _SmootherWithout]",
+    y: Array,
+    columns: Array,
+    bounds: list[_Bound],
+    source_weights: str,
+) -> _Choice:
+    """Choose penalty, weights and bound by the smallest leave-one-out error."""
+    best: _Choice | None = None
+    for smoother in smoothers:
+        beta, info = _weights(smoother, y, columns, source_weights)
+        residual = _residual(y, columns, beta)
+        corrections = _Corrections(smoother, residual)
+        for rule in bounds:
+            error = float(np.mean((residual - corrections.within(rule)) ** 2))
+            if best is None or error < best.error * (1 - 1e-10):
+                best = _Choice(error, smoother, beta, rule, info)
+    if best is None:
+        raise ValueError("alphas must hold at least one penalty")
+    return best
+
+
+def _nested_predictions(
+    smoothers: "list[_Smoother]",
+    y: Array,
+    columns: Array,
+    bounds: list[_Bound],
+    source_weights: str,
+) -> Array:
+    """Predict each row by the fit without it, every choice made without it."""
+    n = len(y)
+    if n == 1:
+        return y - _residual(y, columns, _equal_weights(columns))
+    given = source_weights == "uniform" or not len(columns)
+    if n > _MOST_NESTED or (given and len(smoothers) == len(bounds) == 1):
+        chosen = _choose(smoothers, y, columns, bounds, source_weights)
+        return _left_out_predictions(chosen, y, columns)
+    left_out = np.empty_like(y)
+    for i in range(n):
+        chosen = _choose(
+            [smoother.without(i) for smoother in smoothers],
+            np.delete(y, i, axis=0),
+            np.delete(columns, i, axis=1),
+            bounds,
+            source_weights,
+        )
+        left_out[i] = _left_out_predictions(chosen, y, columns)[i]
+    return left_out
+
+
+def _left_out_predictions(chosen: _Choice, y: Array, columns: Array) -> Array:
+    """Predict each row by the fit without it, the choices kept."""
+    residual = _residual(y, columns, chosen.source_weights)
+    corrections = _Corrections(chosen.smoother.whole, residual)
+    return y - residual + corrections.within(chosen.rule)
 
 
 def _left_singular(X: Any, fit_intercept: bool) -> tuple[Array, Array, Array]:
@@ -180,47 +244,106 @@ def _left_singular(X: Any, fit_intercept: bool) -> tuple[Array, Array, Array]:
     return U[:, kept], spectrum[kept], center
 
 
-def _left_out_residuals(
-    U: Array, shrink: Array, values: Array, fit_intercept: bool
-) -> Array:
-    """Residuals of rows left out one by one; linear in ``values``, along axis 0."""
-    if len(values) == 1:
-        return values
-    leverage = (U**2) @ shrink + (1 / len(values) if fit_intercept else 0)
-    centered = values - values.mean(axis=0) if fit_intercept else values
-    residual = centered - U @ (shrink[:, None] * (U.T @ centered))
-    return cast(Array, residual / (1 - leverage)[:, None])
+class _Smoother:
+    """The residuals of left-out rows, which are linear in the labels, for one alpha."""
+
+    def __init__(
+        self, U: Array, shrink: Array, fit_intercept: bool, alpha: float
+    ) -> None:
+        self.U, self.shrink, self.fit_intercept = U, shrink, fit_intercept
+        self.alpha, self.n_rows, self.whole = alpha, len(U), self
+
+    def left_out(self, values: Array) -> Array:
+        """Return the residuals of rows left out one by one, along axis 0."""
+        if len(values) == 1:
+            return values
+        return cast(Array, self._residuals(values) / (1 - self._leverage)[:, None])
+
+    @cached_property
+    def _leverage(self) -> Array:
+        return cast(Array, (self.U**2) @ self.shrink + self.fit_intercept / self.n_rows)
+
+    def _residuals(self, values: Array) -> Array:
+        centered = values - values.mean(axis=0) if self.fit_intercept else values
+        fitted = self.U @ (self.shrink[:, None] * (self.U.T @ centered))
+        return cast(Array, centered - fitted)
+
+    @cached_property
+    def projector(self) -> Array:
+        """The matrix I - H that turns labels into residuals."""
+        return self._residuals(np.eye(self.n_rows))
+
+    def without(self, row: int) -> "_SmootherWithout":
+        """Return the smoother of the other rows, the penalty n * alpha kept."""
+        return _SmootherWithout(self, row)
+
+
+class _SmootherWithout:
+    """A smoother without one row: two rows are left out at a time.
+
+    With :math:`R = I - H` and :math:`r = R v`, the residual of row j without the rows
+    i and j is :math:`(R_{ii} r_j - R_{ij} r_i) / (R_{ii} R_{jj} - R_{ij}^2)`.
+    """
+
+    def __init__(self, whole: _Smoother, row: int) -> None:
+        self.whole, self.row = whole, row
+        self.fit_intercept, self.alpha = whole.fit_intercept, whole.alpha
+
+    def left_out(self, values: Array) -> Array:
+        """Return the residuals of the other rows left out one by one, along axis 0."""
+        if len(values) == 1:
+            return values
+        R, i = self.whole.projector, self.row
+        others = np.delete(np.arange(len(R)), i)
+        # the label of the left-out row cancels, so it is taken as 0
+        r = R[:, others] @ values
+        determinant = R[i, i] * R[others, others] - R[i, others] ** 2
+        residual = R[i, i] * r[others] - np.outer(R[i, others], r[i])
+        return cast(Array, residual / determinant[:, None])
+
+
+def _equal_weights(columns: Array) -> Array:
+    return np.full(len(columns), 1 / max(len(columns), 1))
 
 
 def _weights(
-    U: Array, shrink: Array, y: Array, columns: Array, rule: str, fit_intercept: bool
+    smoother: _Smoother | _SmootherWithout, y: Array, columns: Array, rule: str
 ) -> tuple[Array, SimplexQPInfo]:
-    n_models = len(columns)
-    if rule == "uniform" or not n_models:
-        return np.full(n_models, 1 / max(n_models, 1)), SimplexQPInfo(0.0, 0.0, 0, True)
-    errors = [
-        _left_out_residuals(U, shrink, column, fit_intercept).ravel()
-        for column in [*columns, np.zeros_like(columns[0])]
-    ]
-    goal = _left_out_residuals(U, shrink, y, fit_intercept).ravel()
-    weights, info = simplex_least_squares(np.stack(errors), goal)
+    """Weigh the hypotheses by left-out errors, of few rows about equally."""
+    equal = _equal_weights(columns)
+    if rule == "uniform" or not len(columns) or len(y) == 1:
+        return equal, SimplexQPInfo(0.0, 0.0, 0, True)
+    errors = np.stack(
+        [
+            smoother.left_out(column).ravel()
+            for column in [*columns, np.zeros_like(columns[0])]
+        ]
+    )
+    share = (len(y) - 1) / len(y)
+    goal = share * smoother.left_out(y).ravel() + (1 - share) * equal @ errors[:-1]
+    weights, info = simplex_least_squares(errors, goal)
     return weights[:-1], info
 
 
-def loo_corrections(
-    U: Array, shrink: Array, residual: Array, rule: _Bound, fit_intercept: bool
-) -> Array:
-    """Return intercept plus truncated correction of each row by the fit without it."""
-    n = len(residual)
-    if n == 1:
-        return np.zeros_like(residual)
-    untruncated = residual - _left_out_residuals(U, shrink, residual, fit_intercept)
-    shift = np.zeros_like(residual)
-    if fit_intercept:
-        shift = (residual.sum(axis=0) - residual) / (n - 1)
-    largest, smallest = _extremes_of_others(residual)
-    bound = rule.of(np.maximum(np.abs(largest - shift), np.abs(smallest - shift)))
-    return cast(Array, shift + np.clip(untruncated - shift, -bound, bound))
+class _Corrections:
+    """Intercept plus truncated correction of each row by the fit without it."""
+
+    def __init__(self, smoother: _Smoother | _SmootherWithout, residual: Array) -> None:
+        n = len(residual)
+        self.shift = np.zeros_like(residual)
+        self.slope, self.largest = self.shift, self.shift
+        if n == 1:
+            return
+        if smoother.fit_intercept:
+            self.shift = (residual.sum(axis=0) - residual) / (n - 1)
+        self.slope = residual - smoother.left_out(residual) - self.shift
+        high, low = _extremes_of_others(residual)
+        self.largest = np.maximum(np.abs(high - self.shift), np.abs(low - self.shift))
+
+    def within(self, rule: _Bound) -> Array:
+        """Return the corrections under a bound."""
+        bound = rule.of(self.largest)
+        return cast(Array, self.shift + np.clip(self.slope, -bound, bound))
 
 
 def _extremes_of_others(values: Array) -> tuple[Array, Array]:

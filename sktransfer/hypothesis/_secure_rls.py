@@ -50,7 +50,8 @@ class SecureRLS(
         shared by the outputs as a multiple.
     source_weights : {"loo", "uniform"}, default="loo"
         Weights :math:`\beta_k`: those of the smallest leave-one-out error among
-        :math:`\beta \ge 0, \sum_k \beta_k \le 1`, or :math:`1/K` each.
+        :math:`\beta \ge 0, \sum_k \beta_k \le 1`, shrunk towards equal weights where
+        labeled rows are few (see Notes), or :math:`1/K` each.
     fit_intercept : bool, default=True
         Shift the source hypothesis by the mean residual, unpenalized and not
         truncated.
@@ -75,10 +76,16 @@ class SecureRLS(
     truncation_ : float or ndarray of shape (n_outputs,)
         The bound that was used; infinity for none.
     loo_predictions_ : ndarray of shape (n_labeled,) or (n_labeled, n_outputs)
-        Prediction of each labeled target row by the fit without it, with the source
-        weights, ``alpha_`` and the penalty ``n_labeled * alpha_`` kept.
+        Prediction of each labeled target row by the fit without it, the penalty
+        ``n_labeled * alpha`` kept. Source weights, ``alpha`` and bound are chosen
+        again without the row (of more than 100 rows, where the choice hardly
+        depends on one of them, they are kept).
     loo_error_ : float
-        Mean squared error of ``loo_predictions_``.
+        Mean squared error of ``loo_predictions_``, an honest estimate of the error
+        of the fit on one row less.
+    selection_error_ : float
+        The leave-one-out error that the choices made smallest. With few rows it is
+        too small: compare fits by ``loo_error_``.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -109,8 +116,14 @@ class SecureRLS(
     matrix :math:`H`: :math:`e_i = ((I-H)(y-\sum_k \beta_k h_k))_i / (1-H_{ii})`. So
     the best weights solve a small quadratic program, as in [2]_ but on the simplex,
     where the zero hypothesis stands for "no transfer". The weights are shared by the
-    outputs. Of one target row nothing can be left out: its left-out prediction is
-    :math:`h'`.
+    outputs. Few rows say little about the hypotheses, so the criterion is
+
+    .. math:: \tfrac{n_l - 1}{n_l} \sum_i e_i(\beta)^2 + \tfrac{1}{n_l} \sum_i
+        \big(e_i(\beta) - e_i(\bar\beta)\big)^2, \qquad \bar\beta_k = 1/K:
+
+    of one row, of which nothing can be left out, the weights are equal and its
+    left-out prediction is the mean of the hypotheses; of many, those of the smallest
+    leave-one-out error.
 
     The theory of [1]_ asks for a bound on :math:`|y - h'(x)|`. The largest residual
     of a few rows underestimates it where the source is poor, and the bound pays
@@ -233,7 +246,8 @@ class SecureRLS(
         self.alpha_ = float(solution.alpha)
         self.truncation_ = shape(solution.truncation)
         self.loo_predictions_ = shape(solution.loo_predictions)
-        self.loo_error_ = float(solution.loo_error)
+        self.loo_error_ = solution.loo_error
+        self.selection_error_ = float(solution.selection_error)
 
     def predict(self, X):
         """Predict target rows.
