@@ -311,6 +311,7 @@ def check_domains(
     *,
     numeric_labels: bool | None = False,
     multi_output: bool = False,
+    target_required: bool = True,
 ) -> DomainData:
     """Check ``y`` and ``sample_domain`` against ``X`` and return them together.
 
@@ -329,6 +330,8 @@ def check_domains(
         dtype, and doubtful ones are left to the fit to refuse.
     multi_output : bool, default=False
         Accept ``y`` with several columns.
+    target_required : bool, default=True
+        Refuse rows without a target row; a batch may hold source rows alone.
 
     Returns
     -------
@@ -349,7 +352,7 @@ def check_domains(
     """
     n_samples = _num_samples(X)
     ids = check_sample_domain(sample_domain, n_samples)
-    if n_samples and is_source(ids).all():
+    if target_required and n_samples and is_source(ids).all():
         raise DomainError(
             "sample_domain has no target row (no negative id). Mark the rows of the "
             "target with -1; their labels may be missing."

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sktransfer._learners import predict_learner
+
 __all__ = ["CommonColumns", "all_classes", "common_columns"]
 
 _METHODS = ("predict_proba", "decision_function", "predict")
@@ -37,7 +39,10 @@ class CommonColumns:
 
     def answer(self, model, X, name=None):
         """Return the answers of a fitted model, shape (n_samples, n_columns)."""
-        values = np.asarray(getattr(model, self.method)(X))
+        if self.method == "predict":
+            values = np.asarray(predict_learner(model, X))
+        else:
+            values = np.asarray(getattr(model, self.method)(X))
         if self.classes is None:
             return self._check_values(values, model, name)
         if self.method == "predict":
@@ -120,6 +125,11 @@ def all_classes(models, y=None):
 def align_classes(values, known, classes, absent):
     """Put columns of ``known`` classes where ``classes`` has them; drop the others."""
     known = np.asarray(known)
+    if values.ndim != 2 or values.shape[1] != len(known):
+        raise ValueError(
+            f"A model answers with shape {values.shape}, but knows {len(known)} "
+            f"classes ({known.tolist()}): each of its classes_ needs a column."
+        )
     shared = np.isin(known, classes)
     aligned = np.full((len(values), len(classes)), absent, dtype=values.dtype)
     aligned[:, np.searchsorted(classes, known[shared])] = values[:, shared]

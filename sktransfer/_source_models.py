@@ -21,9 +21,10 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import source_id, take_rows
+from sktransfer._learners import fit_or_constant, predict_learner
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import simplex_least_squares
-from sktransfer.base import fit_or_constant, slice_params
+from sktransfer.base import slice_params
 
 __all__ = [
     "SourceModelsMixin",
@@ -339,7 +340,7 @@ class RegressorMixture(RegressorMixin, BaseEstimator):
     def predict(self, X):
         """Predict the mixture of the predictions."""
         return sum(
-            weight * model.predict(X)
+            weight * predict_learner(model, X)
             for model, weight in zip(self.models, self.weights, strict=True)
         )
 

@@ -5,7 +5,9 @@ estimator supports is said once, in its :class:`TransferTags`: validation, the
 contract checks and the documentation's capability table all read them.
 """
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from inspect import signature
 from numbers import Real
 from typing import ClassVar, Literal
 
@@ -22,7 +24,6 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
-from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, check_array, get_tags
@@ -33,7 +34,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _num_samples,
     check_is_fitted,
-    has_fit_parameter,
     validate_data,
 )
 
@@ -46,7 +46,15 @@ from sktransfer._domains import (
     labels_checked_before,
     take_rows,
 )
+from sktransfer._learners import (
+    check_takes_sample_weight,
+    check_weights,
+    fit_learner,
+    flatten_column,
+    predict_learner,
+)
 from sktransfer._solvers.kernels import KERNELS, resolve_gamma
+from sktransfer.exceptions import DomainError
 
 __all__ = [
     "BlendingMetaEstimator",
@@ -58,9 +66,10 @@ __all__ = [
     "TransferTags",
     "TransferTransformer",
     "consumes_sample_domain",
+    "fit_learner",
     "fit_on_domains",
-    "fit_with_sample_weight",
     "get_transfer_tags",
+    "predict_learner",
     "without_sources",
 ]
 
@@ -156,12 +165,9 @@ def consumes_sample_domain(estimator):
     >>> consumes_sample_domain(Ridge())
     False
     """
-    return _consumes(estimator, "sample_domain")
-
-
-def _consumes(estimator, parameter):
     with config_context(enable_metadata_routing=True):
-        return bool(get_routing_for_object(estimator).consumes("fit", [parameter]))
+        routing = get_routing_for_object(estimator)
+        return bool(routing.consumes("fit", ["sample_domain"]))
 
 
 def fit_on_domains(estimator, data, **fit_params):
@@ -199,64 +205,6 @@ def fit_on_domains(estimator, data, **fit_params):
         return estimator.fit(
             data.X, data.y, sample_domain=data.sample_domain, **fit_params
         )
-
-
-def fit_with_sample_weight(estimator, X, y, sample_weight, **fit_params):
-    """Fit a learner with weighted rows, or say by name why it cannot be done.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Unfitted learner; it is fitted in place.
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows.
-    y : array-like of shape (n_samples,)
-        Labels.
-    sample_weight : ndarray of shape (n_samples,)
-        Nonnegative weights.
-    **fit_params : dict
-        Further metadata, one entry per row.
-
-    Returns
-    -------
-    estimator : estimator
-        The fitted learner.
-
-    Raises
-    ------
-    TypeError
-        If the learner cannot take the weights.
-    """
-    check_takes_sample_weight(estimator)
-    with config_context(enable_metadata_routing=True):
-        return estimator.fit(X, y, sample_weight=sample_weight, **fit_params)
-
-
-def check_takes_sample_weight(estimator):
-    """Raise a TypeError unless ``estimator.fit`` takes ``sample_weight``."""
-    name = type(estimator).__name__
-    if not hasattr(estimator, "get_metadata_routing") or not isinstance(
-        estimator.get_metadata_routing(), MetadataRouter
-    ):
-        if not has_fit_parameter(estimator, "sample_weight"):
-            raise TypeError(
-                f"estimator={name}(...) takes no sample_weight in fit, so the weights "
-                "of the rows would be lost. Use a learner that does."
-            )
-    elif not _consumes(estimator, "sample_weight"):
-        last = type(_last_step(estimator)).__name__
-        raise TypeError(
-            f"estimator={name}(...) hands sample_weight to none of its steps. After "
-            "sklearn.set_config(enable_metadata_routing=True) write "
-            f"{last}(...).set_fit_request(sample_weight=True), and "
-            "set_fit_request(sample_weight=False) for other steps that could take it."
-        )
-
-
-def _last_step(estimator):
-    if isinstance(estimator, Pipeline):
-        return _last_step(estimator.steps[-1][1])
-    return getattr(estimator, "estimator", estimator)
 
 
 def without_sources(estimator):
@@ -323,7 +271,9 @@ class TransferMixin:
         inherited = {f.name: getattr(tags, f.name) for f in fields(tags)}
         return _TagsWithTransfer(**inherited)
 
-    def _validate_domains(self, X, y, sample_domain, *, skip_check_X=False, reset=True):
+    def _validate_domains(
+        self, X, y, sample_domain, *, skip_check_X=False, reset=True, is_batch=False
+    ):
         """Check the input of ``fit`` against the contract and the tags."""
         tags = get_tags(self)
         if y is None and tags.target_tags.required:
@@ -338,32 +288,48 @@ class TransferMixin:
             sample_domain,
             numeric_labels=has_numeric_labels(self),
             multi_output=tags.target_tags.multi_output,
+            target_required=not is_batch,
         )
+        self._check_capable(data, is_batch=is_batch)
+        return data
+
+    def _check_capable(self, data, *, is_batch=False):
+        """Refuse rows that ask for more than the tags declare; batches may lack."""
+        tags = get_tags(self)
         transfer = tags.transfer_tags
         check_capabilities(
             data,
             type(self).__name__,
             multi_source=transfer.multi_source,
             multi_target=transfer.multi_target,
-            labels_required=transfer.target_labels == "required",
-            needs_y=tags.target_tags.required,
+            labels_required=transfer.target_labels == "required" and not is_batch,
+            needs_y=tags.target_tags.required and not is_batch,
         )
-        return data
 
     def _validate_X(self, X, tags, *, reset, skip_check=False):
         if skip_check:
-            # the wrapped estimator checks the values; rows must be indexable here
+            # what rows may look like is the business of the wrapped estimator: here
+            # they must be indexable
             X = _as_rows(X)
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            if reset:
+                vars(self).pop("n_features_in_", None)
+                validate_data(self, X, reset=True, skip_check_array=True)
             return X
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr" if tags.input_tags.sparse else False,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan" if tags.input_tags.allow_nan else True,
-        )
+        with _naming_the_step(type(self).__name__):
+            return validate_data(
+                self,
+                X,
+                reset=reset,
+                accept_sparse="csr" if tags.input_tags.sparse else False,
+                dtype=[np.float64, np.float32],
+                ensure_all_finite="allow-nan" if tags.input_tags.allow_nan else True,
+            )
+
+    def _numeric_rows(self, X, **options):
+        """Return rows as numbers for a wrapper that does arithmetic on them."""
+        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
+        with _naming_the_step(type(self).__name__):
+            return check_array(X, input_name="X", **options)
 
 
 class KernelParametersMixin:
@@ -573,6 +539,7 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {"estimator": [HasMethods(["fit", "predict"])]}
+    _routed_methods = ("fit", "predict")
 
     def __init__(self, estimator):
         self.estimator = estimator
@@ -608,8 +575,14 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         """
         data = self._validate_domains(X, y, sample_domain, skip_check_X=True)
         params = self._route("fit", data, fit_params)
-        self.estimator_ = self._fit_estimator(data, params)
+        part, params, kept = self._drop_weightless(data, params)
+        self.estimator_ = self._fit_estimator(part, params)
+        if not kept.all():
+            self._restore_rows(data, kept)
         return self
+
+    def _restore_rows(self, data, kept):
+        """Give fitted attributes, one entry per row, those of dropped rows (a hook)."""
 
     def _fit_estimator(self, data, fit_params):
         """Return the fitted ``estimator_``; ``data`` is a checked ``DomainData``."""
@@ -617,75 +590,110 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
 
     def _route(self, method, data, params):
         """Return the metadata that the wrapped estimator requests."""
+        own = {}
+        if "sample_weight" in params and not hasattr(
+            self.estimator, "get_metadata_routing"
+        ):
+            # a learner that knows no requests cannot ask for its weights
+            check_takes_sample_weight(self.estimator)
+            own["sample_weight"] = params.pop("sample_weight")
         with config_context(enable_metadata_routing=True):
             routed = process_routing(
                 self, method, sample_domain=data.sample_domain, **params
             )
-        return dict(routed["estimator"]["fit"])
+        return {**routed["estimator"][method], **own}
+
+    def _drop_weightless(self, data, params, *, is_batch=False):
+        """Drop rows of weight zero, before anything is counted or dealt to folds."""
+        kept = np.ones(len(data.sample_domain), dtype=bool)
+        if params.get("sample_weight") is None:
+            return data, params, kept
+        weights = check_weights(params["sample_weight"], len(kept))
+        params, kept = {**params, "sample_weight": weights}, weights > 0
+        if kept.all():
+            return data, params, kept
+        part = data.take(kept)
+        if not (part.n_target or is_batch):
+            raise DomainError(
+                "sample_weight is 0 for every target row, and a row of weight 0 is "
+                "left out: give a target row a positive weight."
+            )
+        self._check_capable(part, is_batch=is_batch)
+        return part, slice_params(params, kept), kept
 
     @available_if(_estimator_has("predict"))
-    def predict(self, X):
+    def predict(self, X, **predict_params):
         """Predict target rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Target rows.
+        **predict_params : dict
+            Arguments of the wrapped estimator's ``predict``, such as ``return_std``
+            of a Gaussian process.
 
         Returns
         -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions of the wrapped estimator.
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions of the wrapped estimator; a tuple where ``predict_params``
+            ask for more.
         """
-        return self._delegate("predict", X)
+        return flatten_column(self._delegate("predict", X, predict_params))
 
     @available_if(_estimator_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X, **params):
         """Predict class probabilities of target rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Target rows.
+        **params : dict
+            Arguments of the wrapped estimator's ``predict_proba``.
 
         Returns
         -------
         proba : ndarray of shape (n_samples, n_classes)
             Probabilities in [0, 1], in the order of ``classes_``.
         """
-        return self._delegate("predict_proba", X)
+        return self._delegate("predict_proba", X, params)
 
     @available_if(_estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X, **params):
         """Predict logarithms of class probabilities of target rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Target rows.
+        **params : dict
+            Arguments of the wrapped estimator's ``predict_log_proba``.
 
         Returns
         -------
         log_proba : ndarray of shape (n_samples, n_classes)
             Natural logarithms, in the order of ``classes_``.
         """
-        return self._delegate("predict_log_proba", X)
+        return self._delegate("predict_log_proba", X, params)
 
     @available_if(_estimator_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X, **params):
         """Compute decision values of target rows.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Target rows.
+        **params : dict
+            Arguments of the wrapped estimator's ``decision_function``.
 
         Returns
         -------
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Decision values of the wrapped estimator.
         """
-        return self._delegate("decision_function", X)
+        return self._delegate("decision_function", X, params)
 
     @available_if(_estimator_has("score"))
     def score(self, X, y, sample_weight=None):
@@ -712,18 +720,23 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        return self.estimator_.score(self._for_estimator(_as_rows(X)), y, **weights)
+        X = self._for_estimator(_as_rows(X))
+        if sample_weight is None:
+            return self.estimator_.score(X, y)
+        if "sample_weight" not in signature(self.estimator_.score).parameters:
+            y_pred = predict_learner(self.estimator_, X)
+            return _metric(self)(y, y_pred, sample_weight=sample_weight)
+        return self.estimator_.score(X, y, sample_weight=sample_weight)
 
     @property
     def classes_(self):
         """Classes of the wrapped classifier, shape (n_classes,)."""
         return self.estimator_.classes_
 
-    def _delegate(self, method, X):
+    def _delegate(self, method, X, params):
         check_is_fitted(self)
         X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-        return getattr(self.estimator_, method)(self._for_estimator(X))
+        return getattr(self.estimator_, method)(self._for_estimator(X), **params)
 
     def _for_estimator(self, X):
         """Return target rows with the columns that ``estimator_`` expects (a hook)."""
@@ -737,9 +750,12 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         routing : MetadataRouter
             Routing information of this object and the wrapped estimator.
         """
-        mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping = MethodMapping()
+        for method in self._routed_methods:
+            mapping.add(caller=method, callee=method)
         router = MetadataRouter(owner=self).add_self_request(self)
-        return router.add(estimator=self.estimator, method_mapping=mapping)
+        with config_context(enable_metadata_routing=True):
+            return router.add(estimator=self.estimator, method_mapping=mapping)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -815,7 +831,7 @@ class BlendingMetaEstimator(TransferMetaEstimator):
         sole = self._sole_model()
         if sole is not None:
             X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-            return sole.predict(X)
+            return predict_learner(sole, X)
         blended = self._checked_blend(X)
         return self._columns.decide(blended)
 
@@ -873,6 +889,8 @@ class BlendingMetaEstimator(TransferMetaEstimator):
             values = logit(values) if values.shape[1] == 2 else np.log(values)
         return values[:, 1] if values.shape[1] == 2 else values
 
+    _routed_methods = ("fit",)
+
     def score(self, X, y, sample_weight=None):
         """Score predictions on labeled target rows.
 
@@ -897,8 +915,7 @@ class BlendingMetaEstimator(TransferMetaEstimator):
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
-        metric = accuracy_score if is_classifier(self.estimator) else r2_score
-        return metric(y, self.predict(X), sample_weight=sample_weight)
+        return _metric(self)(y, self.predict(X), sample_weight=sample_weight)
 
     @property
     def classes_(self):
@@ -914,14 +931,48 @@ class BlendingMetaEstimator(TransferMetaEstimator):
         return tags
 
 
+def _metric(wrapper):
+    """Return the metric that scikit-learn scores an estimator of this type by."""
+    return accuracy_score if is_classifier(wrapper.estimator) else r2_score
+
+
 def _as_rows(X):
-    """Make rows indexable; frames stay frames."""
+    """Make rows indexable; arrays of any shape, frames and lists stay what they are."""
     if sparse.issparse(X):
         return X.tocsr()
-    X = X if hasattr(X, "shape") else np.asarray(X)
-    if len(X.shape) != 2:
-        return check_array(X, dtype=None)  # raises scikit-learn's error
-    return X
+    return X if hasattr(X, "shape") or isinstance(X, list | tuple) else np.asarray(X)
+
+
+@contextmanager
+def _naming_the_step(name):
+    """Add to an error about the values of X the step that makes them numbers."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        message = str(error)
+        for sign, step in _STEPS.items():
+            if sign in message:
+                first, *rest = message.splitlines()
+                advice = (
+                    f"{first} {name} does arithmetic on the samples: put a step in "
+                    "front of it that makes them finite numbers, e.g. "
+                    f"make_pipeline({step}, {name}(...))."
+                )
+                raise type(error)("\n".join([advice, *rest])) from error
+        raise
+
+
+#: what scikit-learn says of samples that are no numbers -> a step that helps
+_STEPS = {
+    "contains NaN": "SimpleImputer()",
+    "could not convert string": "OneHotEncoder(handle_unknown='ignore')",
+    "arrays of bytes/strings": "OneHotEncoder(handle_unknown='ignore')",
+    "1D array instead": "a vectorizer such as TfidfVectorizer()",
+    "with dim 3": "FunctionTransformer(flatten)",
+    "with dim 4": "FunctionTransformer(flatten)",
+    "datetime": "ColumnTransformer(...)",
+    "Timestamp": "ColumnTransformer(...)",
+}
 
 
 def slice_params(params, rows):
@@ -932,10 +983,3 @@ def slice_params(params, rows):
         else value
         for name, value in params.items()
     }
-
-
-def fit_or_constant(learner, X, y, **fit_params):
-    """Fit a clone of a learner; a classifier on one class gives a constant model."""
-    if is_classifier(learner) and len(np.unique(y)) == 1:
-        return DummyClassifier(strategy="most_frequent").fit(X, y)
-    return clone(learner).fit(X, y, **fit_params)

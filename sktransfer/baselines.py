@@ -1,5 +1,6 @@
 """Which labeled rows a plain estimator sees: source, target, or both."""
 
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
@@ -7,18 +8,122 @@ from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _num_samples
 
 from sktransfer._domains import canonical_order, take_rows
-from sktransfer.base import (
-    TransferMetaEstimator,
-    fit_with_sample_weight,
-    slice_params,
-)
+from sktransfer._learners import LearnerMethodsMixin, fit_learner, multiply_weights
+from sktransfer.base import TransferMetaEstimator, slice_params
+from sktransfer.exceptions import UnlabeledTargetError
 
 __all__ = ["Pooled", "SourceOnly", "TargetOnly"]
 
 
-class SourceOnly(TransferMetaEstimator):
+def _learns_in_parts(self):
+    self.estimator.partial_fit  # noqa: B018  the learner's own AttributeError is best
+    return True
+
+
+class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
+    """Template: fit a clone of the learner on some labeled rows.
+
+    The hooks are ``_rows(data)``, a mask, and ``_weights(data)``, one weight per row
+    of ``data`` or None.
+    """
+
+    _routed_methods = ("fit", "predict", "partial_fit")
+
+    __metadata_request__partial_fit = {"sample_domain": True, "classes": True}
+
+    def _weights(self, data):
+        return None
+
+    def _check_batches(self):
+        """Refuse parameters that need all rows at once (a hook)."""
+
+    def _fit_estimator(self, data, fit_params):
+        return self._fit_rows(data, self._rows(data), fit_params)
+
+    def _fit_rows(self, data, rows, fit_params):
+        weights = self._weights(data)
+        return fit_learner(
+            self.estimator,
+            take_rows(data.X, rows),
+            data.labels(rows),
+            method_weight=None if weights is None else weights[rows],
+            **slice_params(fit_params, rows),
+        )
+
+    @available_if(_learns_in_parts)
+    def partial_fit(self, X, y, sample_domain=None, classes=None, **fit_params):
+        """Go on fitting the estimator on a batch of source and target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of any domains; a batch may hold source rows alone.
+        y : array-like of shape (n_samples,)
+            Labels, with markers on the unlabeled target rows, which are dropped.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        classes : array-like of shape (n_classes,), default=None
+            All classes; a classifier needs them in the first call.
+        **fit_params : dict
+            Metadata that the estimator requests for ``partial_fit``, one entry per
+            row.
+
+        Returns
+        -------
+        self : object
+            The estimator, a batch further.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If the first batch holds no row to learn from.
+        """
+        first = not hasattr(self, "estimator_")
+        if first:
+            self._validate_params()
+            self._check_batches()
+        is_batch = sample_domain is not None
+        data = self._validate_domains(
+            X, y, sample_domain, skip_check_X=True, reset=first, is_batch=is_batch
+        )
+        params = self._route("partial_fit", data, fit_params)
+        data, params, _ = self._drop_weightless(data, params, is_batch=is_batch)
+        if classes is not None:
+            params["classes"] = classes
+        rows, weights = self._rows(data, is_batch=is_batch), self._weights(data)
+        if not rows.any():
+            if first:
+                raise UnlabeledTargetError(
+                    f"{type(self).__name__} has no row to learn from in the first "
+                    "batch: y and sample_domain leave it none."
+                )
+            return self
+        params = slice_params(params, rows)
+        own = params.pop("sample_weight", None)
+        weight = multiply_weights(None if weights is None else weights[rows], own)
+        if weight is not None:
+            self._check_takes_weights_in_parts()
+            params["sample_weight"] = weight
+        model = clone(self.estimator) if first else self.estimator_
+        X, y = take_rows(data.X, rows), data.labels(rows)
+        self.estimator_ = model.partial_fit(X, y, **params)
+        return self
+
+    def _check_takes_weights_in_parts(self):
+        if "sample_weight" not in signature(self.estimator.partial_fit).parameters:
+            raise TypeError(
+                f"estimator={type(self.estimator).__name__}(...) takes no "
+                "sample_weight in partial_fit, so the weights of the rows would be "
+                "lost. Use a learner that does."
+            )
+
+
+class SourceOnly(_Baseline):
     """Fit an estimator on the source rows and predict the target with it.
 
     Labels of target rows are not used. Without any source row the estimator is
@@ -55,9 +160,9 @@ class SourceOnly(TransferMetaEstimator):
     array([1])
     """
 
-    def _fit_estimator(self, data, fit_params):
-        rows = data.is_source if data.n_source else data.is_labeled_target
-        return _fit_rows(self.estimator, data, rows, fit_params)
+    def _rows(self, data, *, is_batch=False):
+        # a batch without source rows does not tell that there is no source
+        return data.is_source if data.n_source or is_batch else data.is_labeled_target
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -65,7 +170,7 @@ class SourceOnly(TransferMetaEstimator):
         return tags
 
 
-class TargetOnly(TransferMetaEstimator):
+class TargetOnly(_Baseline):
     r"""Fit an estimator on the labeled target rows alone, :math:`\theta(0,T)`.
 
     Source rows and unlabeled target rows are ignored: this is what transfer has to
@@ -102,8 +207,8 @@ class TargetOnly(TransferMetaEstimator):
     array([3.])
     """
 
-    def _fit_estimator(self, data, fit_params):
-        return _fit_rows(self.estimator, data, data.is_labeled_target, fit_params)
+    def _rows(self, data, *, is_batch=False):
+        return data.is_labeled_target
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -111,7 +216,7 @@ class TargetOnly(TransferMetaEstimator):
         return tags
 
 
-class Pooled(TransferMetaEstimator):
+class Pooled(_Baseline):
     r"""Fit an estimator on all labeled rows, source and target together.
 
     It also ends a pipeline of adapting transformers, where it drops the unlabeled
@@ -203,20 +308,35 @@ class Pooled(TransferMetaEstimator):
         self.random_state = random_state
 
     def _fit_estimator(self, data, fit_params):
-        rows = data.labeled
-        if self.source_weight == 0 and data.n_labeled:
-            rows = data.is_labeled_target
-        elif self.max_rows is not None:
+        rows = self._rows(data)
+        if self.max_rows is not None and (self.source_weight or not data.n_labeled):
             rows = self._sample(data)
         self.rows_ = np.flatnonzero(rows)
-        weight = None
-        if self.source_weight not in (0, 1):
-            weight = np.where(data.is_source, self.source_weight, 1.0)[rows]
         self._domain_column = None
         if self.add_domain and (rows & data.is_source).any():
             self._domain_column = _DomainColumn(data.X, data.sources, self.add_domain)
             data = data.with_X(self._domain_column.add(data.X, data.sample_domain))
-        return _fit_rows(self.estimator, data, rows, fit_params, sample_weight=weight)
+        return self._fit_rows(data, rows, fit_params)
+
+    def _rows(self, data, *, is_batch=False):
+        if self.source_weight == 0 and (data.n_labeled or is_batch):
+            return data.is_labeled_target
+        return data.labeled
+
+    def _weights(self, data):
+        if self.source_weight in (0, 1):
+            return None
+        return np.where(data.is_source, self.source_weight, 1.0)
+
+    def _check_batches(self):
+        if self.add_domain or self.max_rows is not None:
+            raise ValueError(
+                "partial_fit sees a batch at a time, so it can neither add_domain nor "
+                "draw max_rows of each source: leave both at their defaults."
+            )
+
+    def _restore_rows(self, data, kept):
+        self.rows_ = np.flatnonzero(kept)[self.rows_]
 
     def _sample(self, data):
         """Mask of the labeled target rows and of at most max_rows of each source."""
@@ -267,7 +387,7 @@ class _DomainColumn:
 
     def add(self, X, sample_domain=None):
         """Return X with its domain; None: target rows."""
-        codes = np.zeros(X.shape[0], dtype=np.int64)  # 0 is the target
+        codes = np.zeros(_num_samples(X), dtype=np.int64)  # 0 is the target
         if sample_domain is not None:
             place = np.searchsorted(self.sources, sample_domain)
             place = np.minimum(place, len(self.sources) - 1)
@@ -280,6 +400,11 @@ class _DomainColumn:
         if sparse.issparse(X):
             return sparse.hstack([X, block.astype(X.dtype)], format="csr")
         X = np.asarray(X)
+        if X.ndim != 2:
+            raise ValueError(
+                f"add_domain adds columns, but X has {X.ndim} dimension(s): put the "
+                "step that makes a table of it before Pooled."
+            )
         dtype = X.dtype if X.dtype.kind in "fO" else np.float64
         return np.hstack([X, block.astype(dtype)])
 
@@ -322,12 +447,3 @@ def _has_other_columns(X):
     if hasattr(X, "with_columns"):  # polars
         return not all(dtype.is_numeric() for dtype in X.schema.values())
     return X.select_dtypes(["number", "bool"]).shape[1] < X.shape[1]
-
-
-def _fit_rows(estimator, data, rows, fit_params, sample_weight=None):
-    """Fit a clone on some labeled rows, with the metadata of those rows."""
-    X, y = take_rows(data.X, rows), data.labels(rows)
-    params = slice_params(fit_params, rows)
-    if sample_weight is None:
-        return clone(estimator).fit(X, y, **params)
-    return fit_with_sample_weight(clone(estimator), X, y, sample_weight, **params)

@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -69,11 +70,25 @@ def test_methods_follow_the_learner(data):
     assert not hasattr(Pooled(Ridge()), "classes_")
 
 
-def test_a_pipeline_that_drops_the_weights_is_refused_with_the_line_to_add(data):
+def test_a_composite_that_drops_the_weights_is_refused_with_the_line_to_add(data):
+    X, y, domain = data
+    classes = np.where(np.isnan(y), -1, y > 0).astype(int)
+    model = Pooled(OneVsRestClassifier(LogisticRegression()), source_weight=0.5)
+    with pytest.raises(TypeError, match=r"LogisticRegression\(...\).set_fit_request"):
+        model.fit(X, classes, sample_domain=domain)
+    inner = make_pipeline(StandardScaler(), KNeighborsClassifier())
+    with pytest.raises(TypeError, match="sample_weight to none of its steps"):
+        Pooled(inner, source_weight=0.5).fit(X, classes, sample_domain=domain)
+
+
+def test_the_last_step_of_a_plain_pipeline_gets_the_weights(data):
     X, y, domain = data
     model = Pooled(make_pipeline(StandardScaler(), Ridge()), source_weight=0.5)
-    with pytest.raises(TypeError, match=r"Ridge\(...\).set_fit_request"):
-        model.fit(X, y, sample_domain=domain)
+    model.fit(X, y, sample_domain=domain)
+    Z = StandardScaler().fit_transform(X[:45])
+    weight = np.r_[np.full(30, 0.5), np.ones(15)]
+    expected = Ridge().fit(Z, y[:45], sample_weight=weight)
+    np.testing.assert_allclose(model.estimator_[-1].coef_, expected.coef_, rtol=1e-10)
 
 
 def test_a_pipeline_that_requests_the_weights_gets_them(data, routing):

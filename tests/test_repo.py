@@ -28,6 +28,7 @@ FAMILIES = {
 ROOT = {
     "_domains",
     "_folds",
+    "_learners",
     "_response",
     "_solvers",
     "_source_models",
@@ -38,15 +39,16 @@ METHODS = {*ROOT, "metrics", "model_selection"}
 #: layer -> the layers that it may import; absent layers may import everything
 ALLOWED = {
     "exceptions": set(),
-    "_response": set(),
+    "_learners": {"exceptions"},
+    "_response": {"_learners"},
     "_solvers": {"exceptions"},
     "_domains": {"exceptions"},
     "_folds": {"_domains", "exceptions"},
-    "_source_models": {"_domains", "_response", "_solvers", "base"},
-    "base": {"_domains", "_response", "_solvers", "exceptions"},
-    "metrics": {"_domains", "_folds", "_solvers", "base", "exceptions"},
+    "_source_models": {"_domains", "_learners", "_response", "_solvers", "base"},
+    "base": {"_domains", "_learners", "_response", "_solvers", "exceptions"},
+    "metrics": {"_domains", "_folds", "_learners", "_solvers", "base", "exceptions"},
     "model_selection": {
-        "_domains", "_folds", "_solvers", "base", "exceptions", "metrics",
+        "_domains", "_folds", "_learners", "_solvers", "base", "exceptions", "metrics",
     },
     "datasets": {"_domains", "_solvers", "exceptions"},
     "utils": {"_domains", "base", "exceptions"},

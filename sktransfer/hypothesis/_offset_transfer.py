@@ -27,13 +27,10 @@ from sklearn.utils.validation import (
 
 from sktransfer._domains import check_scorable, take_rows
 from sktransfer._folds import target_folds
+from sktransfer._learners import fit_learner, fit_or_constant
 from sktransfer._response import align_classes
 from sktransfer._source_models import is_fitted
-from sktransfer.base import (
-    TransferMixin,
-    fit_or_constant,
-    fit_with_sample_weight,
-)
+from sktransfer.base import TransferMixin
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.hypothesis._offset_learners import (
     LEAST_PROBABILITY,
@@ -319,7 +316,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
             y = y / exposure[rows]
         if weights is None or (is_classifier(source) and len(np.unique(y)) == 1):
             return fit_or_constant(source, data.X_source, y)
-        return fit_with_sample_weight(clone(source), data.X_source, y, weights)
+        return fit_learner(source, data.X_source, y, method_weight=weights)
 
     def _set_classes(self, data):
         """Set the classes, and for a log link the floor of the sources' predictions."""

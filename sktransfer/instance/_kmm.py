@@ -5,19 +5,21 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sktransfer._domains import take_rows
+from sktransfer._learners import (
+    LearnerMethodsMixin,
+    check_takes_sample_weight,
+    fit_learner,
+)
 from sktransfer._solvers import kmm as _kmm
 from sktransfer._solvers.kernels import resolve_gamma
 from sktransfer.base import (
     KernelParametersMixin,
     TransferMetaEstimator,
-    check_takes_sample_weight,
-    fit_with_sample_weight,
     slice_params,
 )
 
@@ -162,6 +164,8 @@ def kmm_weights(
             f"X_source has {X_source.shape[1]} features, but X_target has "
             f"{X_target.shape[1]}."
         )
+    if sparse.issparse(X_source) != sparse.issparse(X_target):
+        X_source, X_target = sparse.csr_array(X_source), sparse.csr_array(X_target)
     stack = sparse.vstack if sparse.issparse(X_source) else np.concatenate
     weights, info = _kmm.kmm_weights(
         X_source,
@@ -193,7 +197,7 @@ def _warn_unless_converged(info, tol):
         )
 
 
-class KMM(KernelParametersMixin, TransferMetaEstimator):
+class KMM(KernelParametersMixin, LearnerMethodsMixin, TransferMetaEstimator):
     r"""Fit a learner on source rows weighted by kernel mean matching.
 
     The weights make the mean of the source rows in the kernel's feature space equal
@@ -237,7 +241,9 @@ class KMM(KernelParametersMixin, TransferMetaEstimator):
     Attributes
     ----------
     sample_weight_ : ndarray of shape (n_source,)
-        Weights of the source rows, in input order.
+        Weights of the source rows, in input order, without the user's
+        ``sample_weight``, by which they are multiplied; 0 for a row whose
+        ``sample_weight`` is 0, which is left out.
     estimator_ : estimator
         The fitted learner.
     gamma_ : float or None
@@ -336,29 +342,28 @@ class KMM(KernelParametersMixin, TransferMetaEstimator):
 
     def _fit_estimator(self, data, fit_params):
         check_takes_sample_weight(self.estimator)
-        if "sample_weight" in fit_params:
-            raise ValueError(
-                "KMM sets sample_weight itself: do not pass sample_weight to fit."
-            )
         self._match_means(data)
         rows = data.labeled
         if self.target_weight == 0 and data.n_source:
             rows = data.is_source
         weight = np.full(len(rows), float(self.target_weight) or 1.0)
         weight[data.is_source] = self.sample_weight_
-        return fit_with_sample_weight(
-            clone(self.estimator),
+        return fit_learner(
+            self.estimator,
             take_rows(data.X, rows),
             data.labels(rows),
-            weight[rows],
+            method_weight=weight[rows],
             **slice_params(fit_params, rows),
         )
 
+    def _restore_rows(self, data, kept):
+        weights = np.zeros(data.n_source, dtype=self.sample_weight_.dtype)
+        weights[kept[data.is_source]] = self.sample_weight_
+        self.sample_weight_ = weights
+
     def _match_means(self, data):
         """Compute ``sample_weight_`` and its certificate."""
-        X = check_array(
-            data.X, accept_sparse="csr", dtype=[np.float64, np.float32], input_name="X"
-        )
+        X = self._numeric_rows(data.X)
         options = self._kernel_options(X)
         if not data.n_source:
             self.sample_weight_ = np.empty(0, dtype=X.dtype)
@@ -387,6 +392,7 @@ class KMM(KernelParametersMixin, TransferMetaEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = False
         tags.transfer_tags.uses_unlabeled = True
         if self.target_weight == 0:
             tags.transfer_tags.target_labels = "unused"

@@ -3,11 +3,12 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 
+from sktransfer._learners import fit_learner, predict_learner
 from sktransfer._source_models import (
     check_has_proba,
     fit_domain,
@@ -123,8 +124,8 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
             domain = domain * n_classes + label
         learner = self.domain_estimator
         learner = LogisticRegression(max_iter=1000) if learner is None else learner
-        self.domain_estimator_ = clone(learner).fit(data.X_source, domain)
-        found = self.domain_estimator_.predict(data.X_target) // n_classes
+        self.domain_estimator_ = fit_learner(learner, data.X_source, domain)
+        found = predict_learner(self.domain_estimator_, data.X_target) // n_classes
         counts = np.bincount(found, minlength=len(data.sources))
         self.source_weights_ = counts / counts.sum()
 

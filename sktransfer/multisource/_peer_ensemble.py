@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval
 
 from sktransfer._domains import take_rows
+from sktransfer._learners import predict_learner
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._source_models import (
     ProbaClassifier,
@@ -183,7 +184,7 @@ def peer_matrix(models, domains, data, sharpness):
         X, y = take_rows(data.X, rows), data.labels(rows)
         for j, model in enumerate(models):
             if i != j:
-                error = np.mean(model.predict(X) != y)
+                error = np.mean(predict_learner(model, X) != y)
                 R[i, j] = np.exp(-sharpness * error)
     return R / np.maximum(R.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 

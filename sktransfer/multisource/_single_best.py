@@ -8,13 +8,14 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.utils._param_validation import StrOptions
 
 from sktransfer._domains import take_rows
+from sktransfer._learners import LearnerMethodsMixin
 from sktransfer._source_models import fit_domain, fit_source_models
 from sktransfer.base import TransferMetaEstimator
 
 __all__ = ["SingleBestSource"]
 
 
-class SingleBestSource(TransferMetaEstimator):
+class SingleBestSource(LearnerMethodsMixin, TransferMetaEstimator):
     r"""Choose one source by validation on the target, and fit to it and the target.
 
     The labeled target rows validate a model of every source alone; the learner is

@@ -10,6 +10,7 @@ from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._learners import LearnerMethodsMixin
 from sktransfer.base import (
     TransferMetaEstimator,
     consumes_sample_domain,
@@ -31,7 +32,7 @@ from sktransfer.metrics._rank_sources import (
 __all__ = ["SourceSelector"]
 
 
-class SourceSelector(TransferMetaEstimator):
+class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
     r"""Drop sources by a score and fit any transfer method on the others.
 
     Every source is scored against the target; the wrapped estimator is fitted on the

@@ -15,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sktransfer._domains import check_sample_domain, check_scorable, take_rows
+from sktransfer._learners import predict_learner
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer.base import TransferMetaEstimator
@@ -287,7 +288,7 @@ class UOWQMultiTask(TransferMetaEstimator):
         y_pred : ndarray of shape (n_samples,)
             Predictions of the models of the tasks.
         """
-        return self._by_task(lambda model, rows: model.predict(rows), X, sample_domain)
+        return self._by_task(predict_learner, X, sample_domain)
 
     @available_if(_learner_has("predict_proba"))
     def predict_proba(self, X, sample_domain=None):

@@ -3,16 +3,13 @@
 import warnings
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import is_classifier
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._domains import canonical_order, take_rows
+from sktransfer._learners import check_takes_sample_weight, fit_learner
 from sktransfer._solvers.uowq import solve_uowq
-from sktransfer.base import (
-    check_takes_sample_weight,
-    fit_with_sample_weight,
-    slice_params,
-)
+from sktransfer.base import slice_params
 from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
 
 
@@ -118,16 +115,14 @@ class WeightedLikelihood:
         """Fit the learner to weighted rows, given by a mask."""
         X, y = take_rows(self.X, rows), self.y[rows]
         params = slice_params(self.fit_params, rows)
-        params.pop("sample_weight", None)
-        own = self.weights_of(rows)
-        weight = sample_weight if own is None else sample_weight * own
-        return fit_with_sample_weight(clone(self.estimator), X, y, weight, **params)
+        params["sample_weight"] = self.weights_of(rows)
+        return fit_learner(self.estimator, X, y, method_weight=sample_weight, **params)
 
     def fit_target(self):
         """Fit the learner to the target rows alone."""
         X, y = take_rows(self.X, self.is_target), self.y[self.is_target]
         params = slice_params(self.fit_params, self.is_target)
-        self.target_model = clone(self.estimator).fit(X, y, **params)
+        self.target_model = fit_learner(self.estimator, X, y, **params)
         return self.target_model
 
     def fit_sources(self):
@@ -222,8 +217,12 @@ class WeightedLikelihood:
         parts = []
         for k in np.unique(fold):
             train, test = fold != k, fold == k
-            model, weight = clone(self.estimator), None if own is None else own[train]
-            model.fit(take_rows(X, train), y[train], sample_weight=weight)
+            model = fit_learner(
+                self.estimator,
+                take_rows(X, train),
+                y[train],
+                sample_weight=None if own is None else own[train],
+            )
             parts.append(self.likelihood.scores(model, take_rows(X, test), y[test]))
         return np.vstack(parts)
 

@@ -7,11 +7,12 @@ from scipy.stats import permutation_test
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._folds import deal_rows
+from sktransfer._learners import LearnerMethodsMixin, fit_learner
 from sktransfer._response import CommonColumns
 from sktransfer.base import (
     TransferMetaEstimator,
@@ -32,7 +33,7 @@ _N_FOLDS = 5
 _MOST_KERNEL_ROWS = 1500
 
 
-class ReliableTransfer(TransferMetaEstimator):
+class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
     r"""Pool similar sources, mitigate doubtful ones, leave out harmful ones.
 
     The scheme of Zhang et al. for reliable transfer: the similarity of the domains
@@ -149,7 +150,9 @@ class ReliableTransfer(TransferMetaEstimator):
 
     def _fit_estimator(self, data, fit_params):
         self._check_parameters()
-        numbers = data.with_X(check_array(data.X))
+        numbers = data.with_X(
+            self._numeric_rows(data.X, accept_sparse=False, dtype=np.float64)
+        )
         rng = check_random_state(self.random_state)
         self.similarity_, self.harm_, self.levels_ = {}, {}, {}
         for source in data.sources.tolist():
@@ -218,7 +221,7 @@ class ReliableTransfer(TransferMetaEstimator):
             train[source[test]] = False
             params = slice_params(fit_params, train)
             X_train = take_rows(data.X, train)
-            model = clone(self.estimator).fit(X_train, data.labels(train), **params)
+            model = fit_learner(self.estimator, X_train, data.labels(train), **params)
             X_test = take_rows(data.X, source[test])
             own[test] = _loss(columns, model, X_test, y[test])
             loss = _loss(columns, model, data.X_labeled, data.y_labeled)
@@ -259,7 +262,7 @@ class ReliableTransfer(TransferMetaEstimator):
         if self.decision_ == "target_only":
             rows = data.is_labeled_target
             params = slice_params(fit_params, rows)
-            return clone(self.estimator).fit(data.X_labeled, data.y_labeled, **params)
+            return fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
         used = data.take(rows)
         if self.decision_ == "pool":
             method = Pooled(clone(self.estimator))

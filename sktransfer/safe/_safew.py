@@ -7,6 +7,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import StrOptions
 
+from sktransfer._learners import fit_learner
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import (
@@ -136,7 +137,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         given = given_entries(self.source_models)
         self._check_input(given, data)
         params = slice_params(fit_params, data.is_labeled_target)
-        baseline = clone(self.estimator).fit(data.X_labeled, data.y_labeled, **params)
+        baseline = fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
         if not given:
             models = fit_sources([clone(self.estimator)], data, fit_params)
         else:
@@ -175,7 +176,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         check_source_models(
             given,
             owner=self,
-            n_features=self.n_features_in_,
+            n_features=getattr(self, "n_features_in_", None),
             method="predict_proba" if soft else "predict",
             learners=True,
         )

@@ -15,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._domains import take_rows
 from sktransfer._folds import target_folds
+from sktransfer._learners import fit_learner
 from sktransfer._response import common_columns
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
@@ -386,9 +387,11 @@ def _fit_transfer(estimator, data, fit_params):
 
 def _fit_target(baseline, data, fit_params):
     """Fit theta(0,T); a plain estimator gets the labeled target rows."""
-    plain = not consumes_sample_domain(baseline)
-    rows = data.is_labeled_target if plain else data.is_target
-    return _fit_transfer(baseline, data.take(rows), slice_params(fit_params, rows))
+    if consumes_sample_domain(baseline):
+        rows = data.is_target
+        return _fit_transfer(baseline, data.take(rows), slice_params(fit_params, rows))
+    params = slice_params(fit_params, data.is_labeled_target)
+    return fit_learner(baseline, data.X_labeled, data.y_labeled, **params)
 
 
 def _fit_and_compare(

@@ -1,0 +1,483 @@
+"""The one way to call a learner: weights, classes, predictions and its own methods.
+
+A *learner* is a plain estimator that knows no domains: of scikit-learn, of a gradient
+boosting library, or of the user. All wrappers fit it with :func:`fit_learner` and
+predict with :func:`predict_learner`, so that what one of them takes all of them take.
+"""
+
+from inspect import Parameter, signature
+from numbers import Number
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    MetaEstimatorMixin,
+    clone,
+    is_classifier,
+)
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import (
+    StackingClassifier,
+    StackingRegressor,
+    VotingClassifier,
+    VotingRegressor,
+)
+from sklearn.feature_selection import RFE
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+# composites that hand fit parameters on without scikit-learn's routing
+_VOTERS = (VotingClassifier, VotingRegressor, StackingClassifier, StackingRegressor)
+_WRAPPERS = (GridSearchCV, RandomizedSearchCV, RFE)
+
+
+def fit_learner(
+    learner, X, y, *, method_weight=None, sample_weight=None, routing=None, **params
+):
+    """Fit a clone of a learner.
+
+    Everything whose ``fit(X, y, sample_weight=w)`` works in scikit-learn works here.
+    A classifier that needs the classes 0, ..., K-1 gets them coded and answers with
+    the original ones; all other learners come back plain.
+
+    Parameters
+    ----------
+    learner : estimator
+        Unfitted learner; it is not changed.
+    X : array-like
+        Samples, handed on untouched.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Labels.
+    method_weight : ndarray of shape (n_samples,), default=None
+        Weights that the method sets.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the user. The learner gets the product of both.
+    routing : bool, default=None
+        Whether scikit-learn's metadata routing is on in ``fit``. None: where the
+        learner requests something, else as it is.
+    **params : dict
+        Further metadata, one entry per sample.
+
+    Returns
+    -------
+    model : estimator
+        The fitted clone.
+
+    Raises
+    ------
+    TypeError
+        If there are weights and the learner cannot take them.
+    """
+    weight = multiply_weights(method_weight, sample_weight)
+    if weight is not None:
+        name, routed = _weight_route(learner, params)
+        params = {**params, name: weight}
+        routing = routed if routing is None else routing
+    elif routing is None and params:
+        routing = True
+    config = {} if routing is None else {"enable_metadata_routing": routing}
+
+    def fit(model, labels):
+        with config_context(**config):
+            return model.fit(X, labels, **params)
+
+    try:
+        return fit(clone(learner), y)
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        if _may_need_codes(learner, y):
+            classes, codes = np.unique(y, return_inverse=True)
+            try:
+                model = fit(clone(learner), codes)
+            except Exception:
+                raise error from None
+            return CodedClassifier(learner)._keep(model, classes)
+        if weight is not None and "sample_weight" in str(error):
+            raise TypeError(f"{_no_weights(learner)} It says: {error}") from error
+        raise
+
+
+def fit_or_constant(learner, X, y, **params):
+    """Fit a clone of a learner; a classifier on one class gives a constant model."""
+    if is_classifier(learner) and np.ndim(y) == 1 and len(np.unique(y)) == 1:
+        return DummyClassifier(strategy="most_frequent").fit(X, y)
+    return fit_learner(learner, X, y, **params)
+
+
+def predict_learner(model, X, **params):
+    """Predict with a fitted learner: shape (n_samples,) unless there are two outputs.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted learner.
+    X : array-like
+        Samples.
+    **params : dict
+        Arguments of its ``predict``, such as ``return_std``.
+
+    Returns
+    -------
+    y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs), or tuple
+        The prediction; a tuple where the learner gives more than that.
+    """
+    return flatten_column(model.predict(X, **params))
+
+
+def flatten_column(predicted):
+    """Turn predictions of shape (n_samples, 1) into (n_samples,)."""
+    if isinstance(predicted, tuple):
+        return (flatten_column(predicted[0]), *predicted[1:])
+    if np.ndim(predicted) == 2 and np.shape(predicted)[1] == 1:
+        return np.asarray(predicted).ravel()
+    return predicted
+
+
+def multiply_weights(method_weight, sample_weight):
+    """Return the product of the method's and the user's weights, or None."""
+    if sample_weight is None:
+        return method_weight
+    sample_weight = np.asarray(sample_weight)
+    return sample_weight if method_weight is None else method_weight * sample_weight
+
+
+def check_weights(sample_weight, n_samples):
+    """Return the user's weights as floats of shape (n_samples,).
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,) or float
+        Weights, finite and not negative.
+    n_samples : int
+        Number of samples.
+
+    Returns
+    -------
+    sample_weight : ndarray of shape (n_samples,)
+        Checked weights.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one, or a weight is negative or not finite.
+    """
+    weights = np.asarray(sample_weight)
+    if isinstance(sample_weight, Number) or weights.ndim == 0:
+        weights = np.full(n_samples, weights)
+    if weights.ndim == 2 and weights.shape[1] == 1:
+        weights = weights.ravel()
+    if weights.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}, but X has {n_samples} samples: "
+            "give one weight per sample of every domain."
+        )
+    if weights.dtype.kind != "f":
+        weights = weights.astype(np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError(
+            "sample_weight holds a weight that is negative or not finite; a weight of "
+            "0 leaves a sample out."
+        )
+    return weights
+
+
+def takes_sample_weight(learner):
+    """Tell whether ``fit`` of a learner can take weights, as far as one can see."""
+    return _requests_weight(learner) or _weight_argument(learner) is not None
+
+
+def check_takes_sample_weight(learner):
+    """Raise a TypeError unless ``fit`` of a learner takes ``sample_weight``."""
+    if not takes_sample_weight(learner):
+        raise TypeError(_no_weights(learner))
+
+
+def _weight_route(learner, params):
+    """Return the name of the weights in ``fit``, and if routing must be on or off."""
+    check_takes_sample_weight(learner)
+    if _requests_weight(learner):
+        return "sample_weight", True
+    name = _weight_argument(learner)
+    if not params:
+        return name, False
+    if name != "sample_weight":
+        raise TypeError(_no_weights(learner))
+    return name, True
+
+
+def _requests_weight(learner):
+    """Tell whether a part of a composite learner asks for weights by a request."""
+    with config_context(enable_metadata_routing=True):
+        routing = get_routing_for_object(learner)
+        if not isinstance(routing, MetadataRouter):
+            return False
+        if has_fit_parameter(learner, "sample_weight") and hasattr(
+            learner, "set_fit_request"
+        ):
+            # what counts are its parts: the learner itself takes weights anyway
+            parts = clone(learner).set_fit_request(sample_weight=None)
+            routing = get_routing_for_object(parts)
+        return bool(routing.consumes("fit", ["sample_weight"]))
+
+
+def _weight_argument(learner):
+    """Return the name of the weights in a ``fit`` without routing, or None."""
+    if isinstance(learner, Pipeline):
+        name, last = learner.steps[-1]
+        inner = _weight_argument(last) if hasattr(last, "fit") else None
+        return f"{name}__{inner}" if inner else None
+    if has_fit_parameter(learner, "sample_weight"):
+        return "sample_weight"
+    kinds = {p.kind for p in signature(learner.fit).parameters.values()}
+    if Parameter.VAR_KEYWORD not in kinds:
+        return None
+    if isinstance(learner, _VOTERS):
+        names = {
+            _weight_argument(part) for _, part in learner.estimators if part != "drop"
+        }
+        return "sample_weight" if names == {"sample_weight"} else None
+    if isinstance(learner, TransformedTargetRegressor):
+        inner = learner.regressor
+        return _weight_argument(LinearRegression() if inner is None else inner)
+    if isinstance(learner, _WRAPPERS):
+        return _weight_argument(learner.estimator)
+    # a fit(X, y, **kwargs) of someone else may take them: fit_learner tries
+    return None if _is_scikit_learn(learner) else "sample_weight"
+
+
+def _no_weights(learner):
+    """Return the sentence that says why a learner gets no weights."""
+    name = type(learner).__name__
+    with config_context(enable_metadata_routing=True):
+        router = isinstance(get_routing_for_object(learner), MetadataRouter)
+    if not router:
+        return (
+            f"estimator={name}(...) takes no sample_weight in fit, so the weights of "
+            "the samples would be lost. Use a learner that does."
+        )
+    last = type(_last_step(learner)).__name__
+    return (
+        f"estimator={name}(...) hands sample_weight to none of its steps. After "
+        "sklearn.set_config(enable_metadata_routing=True) write "
+        f"{last}(...).set_fit_request(sample_weight=True), and "
+        "set_fit_request(sample_weight=False) for other steps that could take it."
+    )
+
+
+def _last_step(learner):
+    if isinstance(learner, Pipeline):
+        return _last_step(learner.steps[-1][1])
+    return getattr(learner, "estimator", learner)
+
+
+def _is_scikit_learn(part):
+    return type(part).__module__.partition(".")[0] == "sklearn"
+
+
+def _may_need_codes(learner, y):
+    """Tell whether classes other than 0, ..., K-1 may be why a fit failed."""
+    if not is_classifier(learner) or np.ndim(y) != 1:
+        return False
+    classes = np.unique(y)
+    if classes.dtype.kind in "iu" and np.array_equal(classes, np.arange(len(classes))):
+        return False
+    parts = (
+        learner.get_params(deep=True).values() if hasattr(learner, "get_params") else []
+    )
+    return any(
+        not _is_scikit_learn(part) for part in [learner, *parts] if hasattr(part, "fit")
+    )
+
+
+class CodedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """A classifier that was fitted to the codes 0, ..., K-1 of its classes.
+
+    Parameters
+    ----------
+    estimator : estimator
+        The learner.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Its fit to the codes; what is not found here is asked of it.
+    classes_ : ndarray of shape (n_classes,)
+        The original classes.
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def _keep(self, model, classes):
+        self.estimator_, self.classes_ = model, classes
+        return self
+
+    def fit(self, X, y, **params):
+        """Fit the learner to codes of the classes."""
+        classes, codes = np.unique(y, return_inverse=True)
+        return self._keep(clone(self.estimator).fit(X, codes, **params), classes)
+
+    def predict(self, X, **params):
+        """Predict classes; other answers that ``params`` ask for are handed on."""
+        return self._decode(predict_learner(self.estimator_, X, **params), params)
+
+    @available_if(lambda self: hasattr(self.estimator_, "staged_predict"))
+    def staged_predict(self, X, **params):
+        """Predict classes after every stage."""
+        for predicted in self.estimator_.staged_predict(X, **params):
+            yield self._decode(flatten_column(predicted), params)
+
+    def _decode(self, codes, params):
+        codes = np.asarray(codes)
+        if params and (codes.ndim != 1 or codes.dtype.kind not in "iu"):
+            return codes
+        return self.classes_[codes.astype(np.intp)]
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name in {"estimator", "estimator_", "classes_"}:
+            raise AttributeError(name)
+        return getattr(self.estimator_, name)
+
+    def __sklearn_is_fitted__(self):
+        return "estimator_" in vars(self)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        return tags
+
+
+def _learner_has(method):
+    def check(self):
+        inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
+        getattr(inner, method)  # the learner's own AttributeError is best
+        return True
+
+    return check
+
+
+class LearnerMethodsMixin:
+    """Hand on what the learner in ``estimator_`` does beside predicting.
+
+    It is for wrappers whose predictions are those of one fitted learner.
+    """
+
+    def _ask_learner(self, method, X, **params):
+        check_is_fitted(self)
+        return getattr(self.estimator_, method)(self._for_estimator(X), **params)
+
+    @available_if(_learner_has("staged_predict"))
+    def staged_predict(self, X, **params):
+        """Predict target samples after every stage of the learner.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples.
+        **params : dict
+            Arguments of the learner's method.
+
+        Yields
+        ------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions of the stages.
+        """
+        for predicted in self._ask_learner("staged_predict", X, **params):
+            yield flatten_column(predicted)
+
+    @available_if(_learner_has("staged_predict_proba"))
+    def staged_predict_proba(self, X, **params):
+        """Predict class probabilities after every stage of the learner.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples.
+        **params : dict
+            Arguments of the learner's method.
+
+        Yields
+        ------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in [0, 1], in the order of ``classes_``.
+        """
+        yield from self._ask_learner("staged_predict_proba", X, **params)
+
+    @available_if(_learner_has("staged_decision_function"))
+    def staged_decision_function(self, X, **params):
+        """Compute decision values after every stage of the learner.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples.
+        **params : dict
+            Arguments of the learner's method.
+
+        Yields
+        ------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values of the stages.
+        """
+        yield from self._ask_learner("staged_decision_function", X, **params)
+
+    @available_if(_learner_has("apply"))
+    def apply(self, X, **params):
+        """Return the leaves of the learner's trees that samples end up in.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples.
+        **params : dict
+            Arguments of the learner's method.
+
+        Returns
+        -------
+        leaves : ndarray of shape (n_samples, ...)
+            What the learner's ``apply`` gives.
+        """
+        return self._ask_learner("apply", X, **params)
+
+    @available_if(_learner_has("decision_path"))
+    def decision_path(self, X, **params):
+        """Return the paths of samples through the learner's trees.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples.
+        **params : dict
+            Arguments of the learner's method.
+
+        Returns
+        -------
+        path : sparse matrix or tuple
+            What the learner's ``decision_path`` gives.
+        """
+        return self._ask_learner("decision_path", X, **params)
+
+    @available_if(_learner_has("sample_y"))
+    def sample_y(self, X, **params):
+        """Draw labels of target samples from the learner.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples.
+        **params : dict
+            Arguments of the learner's method, such as ``n_samples``.
+
+        Returns
+        -------
+        y_samples : ndarray of shape (n_samples, ...)
+            What the learner's ``sample_y`` gives.
+        """
+        return self._ask_learner("sample_y", X, **params)
