@@ -12,9 +12,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
+
+from sktransfer._solvers.simplex_qp import solve_simplex_qp
 
 Array = npt.NDArray[Any]
+
+# a scale below this is a point
+_LEAST_SCALE = 1e-12
+# penalty that lets copies of a member share
+_TIE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,9 @@ class BlendInfo:
     dof: int
 
 
-def blend_posterior(residual_0: Array, residual_1: Array) -> BlendInfo:
+def blend_posterior(
+    residual_0: Array, residual_1: Array, inflation: float = 1.0
+) -> BlendInfo:
     r"""Return the posterior of the transfer weight before it is cut to [0, 1].
 
     For Gaussian residuals of unknown variance (prior :math:`1/\sigma^2`) and a
@@ -49,6 +58,8 @@ def blend_posterior(residual_0: Array, residual_1: Array) -> BlendInfo:
     ----------
     residual_0, residual_1 : ndarray of shape (n, k)
         Residuals of the target-only and of the transfer model on the same rows.
+    inflation : float in (0, inf), default=1.0
+        Factor of the scale.
 
     Returns
     -------
@@ -64,26 +75,94 @@ def blend_posterior(residual_0: Array, residual_1: Array) -> BlendInfo:
         return BlendInfo(float("nan"), float("inf"), max(n - 1, 0))
     center = float(np.sum(e * step)) / curvature
     least = float(np.sum((e - center * step) ** 2))
-    scale = float(np.sqrt(least / (curvature * (n - 1))))
+    scale = inflation * float(np.sqrt(least / (curvature * (n - 1))))
     return BlendInfo(center, scale, n - 1)
 
 
-def blend_weight(info: BlendInfo, quantile: float) -> float:
+def atom_probability(center: Array, scale: Array, dof: Array, atom: Array) -> Array:
+    r"""Return the probability that the best weight is 0, given the rows.
+
+    The prior is :math:`p_0 \delta_0 + (1 - p_0)\, U[0, 1]`. Under the uniform part
+    alone the weight has the density :math:`f(w) = t(w) / \int_0^1 t`, t the Student
+    t of :class:`BlendInfo`. As the uniform prior has the density 1, :math:`f(0)` is
+    the Bayes factor for 0 (Savage and Dickey), so
+
+    .. math:: P(w = 0 | y) = \frac{p_0 f(0)}{p_0 f(0) + 1 - p_0} .
+
+    Parameters
+    ----------
+    center, scale, dof : array-like
+        Attributes of :class:`BlendInfo`, of any common shape; an infinite scale is
+        no evidence.
+    atom : array-like
+        Prior probability :math:`p_0` in [0, 1).
+
+    Returns
+    -------
+    probability : ndarray
+        Posterior probability of 0.
+    """
+    log_factor = log_bayes_factor(center, scale, dof)
+    with np.errstate(divide="ignore"):
+        logit = np.log(atom) - np.log1p(-np.asarray(atom, dtype=np.float64))
+    return np.asarray(special.expit(log_factor + logit))
+
+
+def log_bayes_factor(center: Array, scale: Array, dof: Array) -> Array:
+    """Return the log of f(0) of :func:`atom_probability`; 0 without evidence."""
+    center, scale, dof = np.broadcast_arrays(
+        *(np.asarray(a, dtype=np.float64) for a in (center, scale, dof))
+    )
+    known = np.isfinite(scale) & np.isfinite(center)
+    c = np.where(known, center, 0.5)
+    s = np.maximum(np.where(known, scale, 1.0), _LEAST_SCALE)
+    nu = np.where(known, np.maximum(dof, 1.0), 1.0)
+    # by the tail that holds digits: mirror the interval where it lies left of the mode
+    left, right = -c / s, (1.0 - c) / s
+    mirrored = left < 0
+    low = np.where(mirrored, -right, left)
+    high = np.where(mirrored, -left, right)
+    log_low = _log_survival(low, nu)
+    log_high = _log_survival(high, nu)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_mass = log_low + np.log1p(-np.exp(np.minimum(log_high - log_low, 0.0)))
+    log_factor = stats.t.logpdf(left, nu) - np.log(s) - log_mass
+    return np.where(known, log_factor, 0.0)
+
+
+def _log_survival(x: Array, nu: Array) -> Array:
+    """Log of P(t > x); where that underflows, the density over its log-slope."""
+    with np.errstate(divide="ignore"):
+        direct = np.log(stats.t.sf(x, nu))
+    far = np.maximum(np.abs(x), 1.0)
+    tail = stats.t.logpdf(far, nu) + np.log((nu + far**2) / (nu * far))
+    return np.where(np.isneginf(direct), tail, direct)
+
+
+def blend_weight(info: BlendInfo, quantile: float, atom: float = 0.0) -> float:
     """Return a quantile of the posterior of the transfer weight on [0, 1].
 
     Parameters
     ----------
     info : BlendInfo
         Posterior of :func:`blend_posterior`; it is truncated to [0, 1]. Without
-        evidence the prior is left, whose quantile is ``quantile``.
+        evidence the prior is left.
     quantile : float in (0, 1)
         Probability, given the rows, that the best weight is below the returned one.
+    atom : float in [0, 1), default=0.0
+        Prior probability that the best weight is 0; the rest is uniform on [0, 1].
 
     Returns
     -------
     weight : float
         Weight of the transfer model, in [0, 1].
     """
+    zero = float(
+        atom_probability(info.minimizer, info.standard_error, info.dof, atom)
+    )
+    if quantile <= zero:
+        return 0.0
+    quantile = (quantile - zero) / (1.0 - zero)
     if not np.isfinite(info.standard_error):
         return quantile
     return _truncated_t_quantile(
@@ -105,3 +184,276 @@ def _truncated_t_quantile(
         return 0.0
     tail = above_0 - quantile * (above_0 - above_1)
     return float(np.clip(t.isf(tail), 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class AggregationInfo:
+    """How well the weights of an aggregate were solved.
+
+    Attributes
+    ----------
+    objective : float or ndarray
+        Value of the program at the weights.
+    gap : float or ndarray
+        Upper bound of the suboptimality (Frank-Wolfe gap) relative to the scale of
+        the program; 0 for closed forms.
+    converged : bool
+        Whether ``gap`` is within the tolerance.
+    """
+
+    objective: Any
+    gap: Any
+    converged: bool
+
+
+def exponential_weights(
+    losses: Array, n_units: int, temperature: float, prior: Array
+) -> Array:
+    r"""Weigh members by the exponential of their losses.
+
+    .. math:: w_j \propto \pi_j \exp(-S_j / (2 T s^2)), \qquad s^2 = \min_j S_j / n .
+
+    Parameters
+    ----------
+    losses : ndarray of shape (..., n_members)
+        Sums :math:`S_j` of squared residuals over the held-out units.
+    n_units : int
+        Number :math:`n` of units; 0 leaves the prior.
+    temperature : float in [0, inf]
+        T; 0 selects the least loss, infinity leaves the prior.
+    prior : ndarray of shape (n_members,)
+        Positive prior weights; they are normalized.
+
+    Returns
+    -------
+    weights : ndarray of shape (..., n_members)
+        Nonnegative, with sum 1. Members of equal loss share by the prior; where a
+        member has no loss at all, the prior among those without loss is left.
+    """
+    S = np.asarray(losses, dtype=np.float64)
+    log_prior = np.log(_normalized(prior))
+    if n_units == 0 or np.isinf(temperature):
+        return np.broadcast_to(np.exp(log_prior), S.shape).copy()
+    least = S.min(axis=-1, keepdims=True)
+    excess = S - least
+    scale = 2 * temperature * least / n_units
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        exponent = np.where(excess > 0, -excess / scale, 0.0)
+    # rounding must not decide between members of the same loss
+    exponent = np.where(excess <= 1e-12 * least, 0.0, exponent)
+    return _softmax(log_prior + exponent)
+
+
+def select_weights(losses: Array, prior: Array) -> Array:
+    """Give all weight to the least loss; members of equal loss share by the prior.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (..., n_members)
+        Sums of squared residuals over the held-out units.
+    prior : ndarray of shape (n_members,)
+        Positive prior weights.
+
+    Returns
+    -------
+    weights : ndarray of shape (..., n_members)
+        Nonnegative, with sum 1.
+    """
+    return exponential_weights(losses, 1, 0.0, prior)
+
+
+def convex_weights(
+    gram: Array, *, prior: Array, solver: str = "auto"
+) -> tuple[Array, AggregationInfo]:
+    r"""Find the convex combination of members of the least loss.
+
+    .. math:: \min_w \Bigl\|\sum_j w_j r_j\Bigr\|^2
+              \quad\text{s.t.}\quad w \ge 0,\; \sum_j w_j = 1 .
+
+    Where the optimum is not unique (copies of a member), the limit of the optima with
+    a vanishing penalty :math:`\sum_j w_j^2 / \pi_j` is returned, so that copies share.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (n_members, n_members)
+        Inner products of the residuals.
+    prior : ndarray of shape (n_members,)
+        Positive prior weights; they only break ties.
+    solver : {"auto", "cvxpy"}, default="auto"
+        "auto" is an active-set method, "cvxpy" an interior-point one.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_members,)
+        Nonnegative, with sum 1.
+    info : AggregationInfo
+        Objective and gap.
+    """
+    G = np.asarray(gram, dtype=np.float64)
+    pi = _normalized(prior)
+    scale = float(np.max(np.abs(G), initial=0.0)) or 1.0
+    Q = 2 * (G / scale + _TIE * np.diag(1 / pi))
+    w, _ = solve_simplex_qp(Q, solver=solver)
+    gradient = 2 * G @ w
+    gap = float(gradient @ w - gradient.min()) / scale
+    return w, AggregationInfo(float(w @ G @ w), gap, gap <= 1e-6)
+
+
+def q_weights(
+    gram: Array,
+    n_units: int,
+    temperature: float,
+    prior: Array,
+    *,
+    solver: str = "auto",
+    tol: float = 1e-10,
+    max_iter: int = 500,
+) -> tuple[Array, AggregationInfo]:
+    r"""Q-aggregation: between the mean of the losses and the loss of the mean.
+
+    .. math:: \min_w \tfrac12 R(f_w) + \tfrac12 \sum_j w_j R(f_j)
+              + \frac{\beta}{n} \sum_j w_j \log \frac{w_j}{\pi_j}, \qquad
+              \beta = 2 T s^2, \quad s^2 = \min_j R(f_j)
+
+    over the simplex, with :math:`R(f_w) = \|\sum_j w_j r_j\|^2 / n`. The relative
+    entropy stands in place of :math:`\sum_j w_j \log(1/\pi_j)` so that copies of a
+    member that share its prior change nothing.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (..., n_members, n_members)
+        Inner products of the residuals of the members over the held-out units.
+    n_units : int
+        Number n of units; 0 leaves the prior.
+    temperature : float in (0, inf]
+        T; infinity leaves the prior.
+    prior : ndarray of shape (n_members,)
+        Positive prior weights.
+    solver : {"auto", "cvxpy"}, default="auto"
+        "auto" is Newton's method, for all programs of the stack at once; "cvxpy" an
+        interior-point method for a single one.
+    tol : float, default=1e-10
+        Relative gap that counts as solved.
+    max_iter : int, default=500
+        Largest number of Newton steps.
+
+    Returns
+    -------
+    weights : ndarray of shape (..., n_members)
+        Nonnegative, with sum 1.
+    info : AggregationInfo
+        Objective and gap.
+
+    References
+    ----------
+    D. Dai, P. Rigollet, T. Zhang. Deviation optimal learning using greedy
+    Q-aggregation. Annals of Statistics 40 (2012).
+    https://doi.org/10.1214/12-AOS1025
+    """
+    G = np.asarray(gram, dtype=np.float64)
+    pi = _normalized(prior)
+    losses = np.diagonal(G, axis1=-2, axis2=-1)
+    least = losses.min(axis=-1)
+    if n_units == 0 or np.isinf(temperature):
+        w = np.broadcast_to(pi, losses.shape).copy()
+        return w, AggregationInfo(np.zeros(least.shape), np.zeros(least.shape), True)
+    perfect = least <= 0
+    # a program per unit of its scale; without noise there is no entropy to weigh
+    scale = np.maximum(losses.max(axis=-1), np.finfo(float).tiny)
+    A = G / scale[..., None, None]
+    c = losses / scale[..., None] / 2
+    b = np.maximum(2 * temperature * least / scale / n_units, 1e-14)
+    if solver == "cvxpy":
+        w = _q_cvxpy(A, c, float(b), pi)
+    else:
+        w = _q_newton(A, c, b, pi, tol, max_iter)
+    w = np.where(perfect[..., None], select_weights(losses, pi), w)
+    value, gap = _q_certificate(A, c, b, pi, w)
+    gap = np.where(perfect, 0.0, gap)
+    return w, AggregationInfo(value * scale / max(n_units, 1), gap, bool((gap <= max(tol, 1e-7)).all()))
+
+
+def _q_certificate(
+    A: Array, c: Array, b: Array, pi: Array, w: Array
+) -> tuple[Array, Array]:
+    """Return the objective and a bound of the suboptimality (conjugate of entropy).
+
+    At the gradient g of the smooth part, the minimum of ``g'v + b KL(v, pi)`` over
+    the simplex is ``-b log sum(pi exp(-g/b))``; the convex smooth part lies above its
+    tangent, so value minus that minimum bounds the suboptimality.
+    """
+    Aw = np.einsum("...ij,...j->...i", A, w)
+    g = Aw + c
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kl = np.sum(np.where(w > 0, w * np.log(w / pi), 0.0), axis=-1)
+    linear = np.sum(g * w, axis=-1)
+    z = np.log(pi) - g / b[..., None]
+    top = z.max(axis=-1)
+    bound = -b * (top + np.log(np.sum(np.exp(z - top[..., None]), axis=-1)))
+    value = np.sum((Aw / 2 + c) * w, axis=-1) + b * kl
+    return value, np.maximum(linear + b * kl - bound, 0.0)
+
+
+def _q_newton(
+    A: Array, c: Array, b: Array, pi: Array, tol: float, max_iter: int
+) -> Array:
+    """Newton steps on the plane ``sum(w) = 1``, kept inside, with line search."""
+    m = c.shape[-1]
+    w = np.broadcast_to(pi, c.shape).copy()
+    value, gap = _q_certificate(A, c, b, pi, w)
+    for _ in range(max_iter):
+        if (gap <= tol * 1e-2).all():
+            break
+        gradient = np.einsum("...ij,...j->...i", A, w) + c
+        gradient = gradient + b[..., None] * np.log(w / pi)
+        # in the coordinates w_j = w_j exp(d_j): well scaled where weights vanish
+        root = np.sqrt(w)
+        H = root[..., :, None] * A * root[..., None, :]
+        H[..., range(m), range(m)] += b[..., None]
+        system = np.zeros((*c.shape[:-1], m + 1, m + 1))
+        system[..., :m, :m] = H
+        system[..., :m, m] = system[..., m, :m] = root
+        right = np.zeros((*c.shape[:-1], m + 1))
+        right[..., :m] = -root * gradient
+        step = root * np.linalg.solve(system, right[..., None])[..., :m, 0]
+        slope = np.sum(gradient * step, axis=-1)
+        longest = np.min(
+            np.where(step < 0, -w / np.minimum(step, -1e-300), np.inf), axis=-1
+        )
+        t = np.minimum(1.0, 0.99 * longest)
+        for _ in range(40):
+            trial = np.maximum(w + t[..., None] * step, 1e-300)
+            trial = trial / trial.sum(axis=-1, keepdims=True)
+            new_value, new_gap = _q_certificate(A, c, b, pi, trial)
+            worse = new_value > value + 1e-4 * t * slope + 1e-15
+            if not worse.any():
+                break
+            t = np.where(worse, t / 2, t)
+        better = new_gap < gap
+        if not (better | (new_value < value - 1e-16)).any():
+            break
+        w, value, gap = trial, new_value, new_gap
+    return w
+
+
+def _q_cvxpy(A: Array, c: Array, b: float, pi: Array) -> Array:
+    import cvxpy as cp
+
+    w = cp.Variable(len(c), nonneg=True)
+    entropy = cp.sum(cp.rel_entr(w, pi))
+    objective = cp.quad_form(w, cp.psd_wrap(A)) / 2 + c @ w + b * entropy
+    problem = cp.Problem(cp.Minimize(objective), [cp.sum(w) == 1])
+    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11,
+                  tol_feas=1e-11)  # fmt: skip
+    value = np.maximum(np.asarray(w.value, dtype=np.float64), 0.0)
+    return value / value.sum()
+
+
+def _normalized(prior: Array) -> Array:
+    pi = np.asarray(prior, dtype=np.float64)
+    return pi / pi.sum()
+
+
+def _softmax(z: Array) -> Array:
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
