@@ -57,7 +57,13 @@ from sktransfer.multisource import (
     SourceSelector,
     UOWQMultiTask,
 )
-from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
+from sktransfer.safe import (
+    SAFEW,
+    ReliableTransfer,
+    TransferGuard,
+    TransferPortfolioClassifier,
+    TransferPortfolioRegressor,
+)
 
 #: a net for classes, and one for real labels, need few epochs at this rate
 _CLASSES = {"max_epochs": 5, "lr": 0.05, "batch_size": 64, "random_state": 0}
@@ -106,6 +112,18 @@ ESTIMATORS = [
     TransferGuard(Pooled(Ridge()), cv=3, policy="aggregate"),
     TransferGuard(Pooled(Ridge()), cv=3, policy="safew"),
     TransferGuard(Pooled(LinearSVC(dual=False)), cv=3, policy="aggregate"),
+    TransferPortfolioClassifier(cv=2),
+    TransferPortfolioClassifier(
+        members=[
+            ("pooled", Pooled(LogisticRegression())),
+            ("kmm", KMM(LogisticRegression())),
+            ("alone", LogisticRegression()),
+        ],
+        aggregation="q",
+        cv=3,
+    ),
+    TransferPortfolioRegressor(cv=2),
+    TransferPortfolioRegressor(Ridge(), aggregation="convex", cv=3),
     ReliableTransfer(
         LogisticRegression(), alpha=0.5, mitigation=KMM(LogisticRegression())
     ),

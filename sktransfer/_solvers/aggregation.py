@@ -14,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from sktransfer._solvers.simplex_qp import solve_simplex_qp
+from sktransfer._solvers.simplex_qp import Solver, check_solver, solve_simplex_qp
 
 Array = npt.NDArray[Any]
 
 # a scale below this is a point
 _LEAST_SCALE = 1e-12
-# penalty that lets copies of a member share
-_TIE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -157,9 +155,7 @@ def blend_weight(info: BlendInfo, quantile: float, atom: float = 0.0) -> float:
     weight : float
         Weight of the transfer model, in [0, 1].
     """
-    zero = float(
-        atom_probability(info.minimizer, info.standard_error, info.dof, atom)
-    )
+    zero = float(atom_probability(info.minimizer, info.standard_error, info.dof, atom))
     if quantile <= zero:
         return 0.0
     quantile = (quantile - zero) / (1.0 - zero)
@@ -263,24 +259,22 @@ def select_weights(losses: Array, prior: Array) -> Array:
 
 
 def convex_weights(
-    gram: Array, *, prior: Array, solver: str = "auto"
+    gram: Array, *, solver: Solver = "auto"
 ) -> tuple[Array, AggregationInfo]:
     r"""Find the convex combination of members of the least loss.
 
     .. math:: \min_w \Bigl\|\sum_j w_j r_j\Bigr\|^2
               \quad\text{s.t.}\quad w \ge 0,\; \sum_j w_j = 1 .
 
-    Where the optimum is not unique (copies of a member), the limit of the optima with
-    a vanishing penalty :math:`\sum_j w_j^2 / \pi_j` is returned, so that copies share.
+    Where several combinations are optimal (copies of a member), the one of least norm
+    is returned, in which copies share.
 
     Parameters
     ----------
     gram : ndarray of shape (n_members, n_members)
         Inner products of the residuals.
-    prior : ndarray of shape (n_members,)
-        Positive prior weights; they only break ties.
     solver : {"auto", "cvxpy"}, default="auto"
-        "auto" is an active-set method, "cvxpy" an interior-point one.
+        As in :func:`~sktransfer._solvers.simplex_qp.solve_simplex_qp`.
 
     Returns
     -------
@@ -290,13 +284,8 @@ def convex_weights(
         Objective and gap.
     """
     G = np.asarray(gram, dtype=np.float64)
-    pi = _normalized(prior)
-    scale = float(np.max(np.abs(G), initial=0.0)) or 1.0
-    Q = 2 * (G / scale + _TIE * np.diag(1 / pi))
-    w, _ = solve_simplex_qp(Q, solver=solver)
-    gradient = 2 * G @ w
-    gap = float(gradient @ w - gradient.min()) / scale
-    return w, AggregationInfo(float(w @ G @ w), gap, gap <= 1e-6)
+    w, info = solve_simplex_qp(2 * G, solver=solver)
+    return w, AggregationInfo(info.objective, info.kkt_residual, info.converged)
 
 
 def q_weights(
@@ -305,9 +294,9 @@ def q_weights(
     temperature: float,
     prior: Array,
     *,
-    solver: str = "auto",
+    solver: Solver = "auto",
     tol: float = 1e-10,
-    max_iter: int = 500,
+    max_iter: int = 200,
 ) -> tuple[Array, AggregationInfo]:
     r"""Q-aggregation: between the mean of the losses and the loss of the mean.
 
@@ -330,11 +319,11 @@ def q_weights(
     prior : ndarray of shape (n_members,)
         Positive prior weights.
     solver : {"auto", "cvxpy"}, default="auto"
-        "auto" is Newton's method, for all programs of the stack at once; "cvxpy" an
-        interior-point method for a single one.
+        "auto" is Newton's method for all programs of the stack at once, with the
+        interior-point method of "cvxpy" where it is not within ``tol``.
     tol : float, default=1e-10
-        Relative gap that counts as solved.
-    max_iter : int, default=500
+        Gap, relative to the largest loss, that counts as solved.
+    max_iter : int, default=200
         Largest number of Newton steps.
 
     Returns
@@ -350,6 +339,7 @@ def q_weights(
     Q-aggregation. Annals of Statistics 40 (2012).
     https://doi.org/10.1214/12-AOS1025
     """
+    check_solver(solver)
     G = np.asarray(gram, dtype=np.float64)
     pi = _normalized(prior)
     losses = np.diagonal(G, axis1=-2, axis2=-1)
@@ -364,13 +354,18 @@ def q_weights(
     c = losses / scale[..., None] / 2
     b = np.maximum(2 * temperature * least / scale / n_units, 1e-14)
     if solver == "cvxpy":
-        w = _q_cvxpy(A, c, float(b), pi)
+        w = np.full(c.shape, np.nan)
     else:
         w = _q_newton(A, c, b, pi, tol, max_iter)
+    gap = _q_certificate(A, c, b, pi, w)[1]
+    for i in np.argwhere(~(gap <= tol) & ~perfect):
+        at = tuple(i)
+        w[at] = _q_cvxpy(A[at], c[at], float(b[at]), pi)
     w = np.where(perfect[..., None], select_weights(losses, pi), w)
     value, gap = _q_certificate(A, c, b, pi, w)
     gap = np.where(perfect, 0.0, gap)
-    return w, AggregationInfo(value * scale / max(n_units, 1), gap, bool((gap <= max(tol, 1e-7)).all()))
+    solved = bool((gap <= max(tol, 1e-7)).all())
+    return w, AggregationInfo(value * scale / n_units, gap, solved)
 
 
 def _q_certificate(
@@ -397,43 +392,41 @@ def _q_certificate(
 def _q_newton(
     A: Array, c: Array, b: Array, pi: Array, tol: float, max_iter: int
 ) -> Array:
-    """Newton steps on the plane ``sum(w) = 1``, kept inside, with line search."""
-    m = c.shape[-1]
+    """Follow the solutions from a large weight of the entropy down to b."""
     w = np.broadcast_to(pi, c.shape).copy()
-    value, gap = _q_certificate(A, c, b, pi, w)
+    level = 1.0
     for _ in range(max_iter):
-        if (gap <= tol * 1e-2).all():
+        at = np.maximum(b, level)
+        w, decrement = _newton_step(A, c, at, pi, w)
+        if decrement.max(initial=0.0) < 0.1 and level > b.min(initial=1.0):
+            level /= 5.0
+        elif (_q_certificate(A, c, b, pi, w)[1] <= tol * 1e-2).all():
             break
-        gradient = np.einsum("...ij,...j->...i", A, w) + c
-        gradient = gradient + b[..., None] * np.log(w / pi)
-        # in the coordinates w_j = w_j exp(d_j): well scaled where weights vanish
-        root = np.sqrt(w)
-        H = root[..., :, None] * A * root[..., None, :]
-        H[..., range(m), range(m)] += b[..., None]
-        system = np.zeros((*c.shape[:-1], m + 1, m + 1))
-        system[..., :m, :m] = H
-        system[..., :m, m] = system[..., m, :m] = root
-        right = np.zeros((*c.shape[:-1], m + 1))
-        right[..., :m] = -root * gradient
-        step = root * np.linalg.solve(system, right[..., None])[..., :m, 0]
-        slope = np.sum(gradient * step, axis=-1)
-        longest = np.min(
-            np.where(step < 0, -w / np.minimum(step, -1e-300), np.inf), axis=-1
-        )
-        t = np.minimum(1.0, 0.99 * longest)
-        for _ in range(40):
-            trial = np.maximum(w + t[..., None] * step, 1e-300)
-            trial = trial / trial.sum(axis=-1, keepdims=True)
-            new_value, new_gap = _q_certificate(A, c, b, pi, trial)
-            worse = new_value > value + 1e-4 * t * slope + 1e-15
-            if not worse.any():
-                break
-            t = np.where(worse, t / 2, t)
-        better = new_gap < gap
-        if not (better | (new_value < value - 1e-16)).any():
-            break
-        w, value, gap = trial, new_value, new_gap
     return w
+
+
+def _newton_step(
+    A: Array, c: Array, b: Array, pi: Array, w: Array
+) -> tuple[Array, Array]:
+    """One damped Newton step on the plane ``sum(w) = 1``, and its length."""
+    m = c.shape[-1]
+    gradient = np.einsum("...ij,...j->...i", A, w) + c
+    gradient = gradient + b[..., None] * np.log(w / pi)
+    # in the coordinates step = sqrt(w) z: well scaled where weights vanish
+    root = np.sqrt(w)
+    system = np.zeros((*c.shape[:-1], m + 1, m + 1))
+    system[..., :m, :m] = root[..., :, None] * A * root[..., None, :]
+    system[..., range(m), range(m)] += b[..., None]
+    system[..., :m, m] = system[..., m, :m] = root
+    right = np.zeros((*c.shape[:-1], m + 1, 1))
+    right[..., :m, 0] = -root * gradient
+    step = root * np.linalg.solve(system, right)[..., :m, 0]
+    relative = np.max(np.abs(step / w), axis=-1)
+    t = 1.0 / np.maximum(1.0, relative / 0.9)
+    trial = np.maximum(w + t[..., None] * step, 1e-200)
+    # a weight that vanishes is small beside the largest: its length is no matter
+    weighty = np.max(np.where(w > 1e-12, np.abs(step / w), 0.0), axis=-1)
+    return trial / trial.sum(axis=-1, keepdims=True), weighty
 
 
 def _q_cvxpy(A: Array, c: Array, b: float, pi: Array) -> Array:

@@ -1,0 +1,13 @@
+"""Defaults of the guard and the portfolio, in one place."""
+
+#: temperature T of the weights of a portfolio's members
+TEMPERATURE = 4.0
+#: tolerated probability, given the evidence, of transferring too much
+RISK = 0.3
+#: prior probability that the best weight of transfer is 0
+ATOM = 0.42
+#: factor by which the posterior of the weight is widened; ``benchmarks/posterior.py``
+#: measures how much too narrow it is without
+INFLATION = 1.5
+#: a smaller weight of transfer is a refusal, which spares one model in predict
+LEAST_WEIGHT = 0.01

@@ -1,0 +1,1050 @@
+"""Many members, weighed by their errors on held-out target rows, and guarded."""
+
+import time
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.special import logit
+from sklearn.base import (
+    BaseEstimator,
+    ClassifierMixin,
+    RegressorMixin,
+    _fit_context,
+    clone,
+    is_classifier,
+    is_regressor,
+)
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._domains import take_rows
+from sktransfer._solvers.aggregation import (
+    BlendInfo,
+    blend_posterior,
+    blend_weight,
+    convex_weights,
+    exponential_weights,
+    q_weights,
+    select_weights,
+)
+from sktransfer._solvers.simplex_qp import SOLVERS
+from sktransfer.base import (
+    TransferMixin,
+    TransferPredictorMixin,
+    get_transfer_tags,
+    without_sources,
+)
+from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
+from sktransfer.safe._defaults import (
+    ATOM,
+    INFLATION,
+    LEAST_WEIGHT,
+    RISK,
+    TEMPERATURE,
+)
+from sktransfer.safe._portfolio_members import (
+    MAX_ROWS,
+    is_target_only,
+    members_of,
+    target_members,
+    transfer_members,
+)
+from sktransfer.safe._transfer_guard import (
+    _Coding,
+    _fit_target,
+    _fit_transfer,
+    _probability_positive,
+)
+
+__all__ = ["TransferPortfolioClassifier", "TransferPortfolioRegressor"]
+
+# members below this weight are left out of predict
+_NEGLIGIBLE = 1e-4
+# what a member that cannot be fitted raises
+_CANNOT_FIT = (
+    ValueError,
+    TypeError,
+    NotImplementedError,
+    np.linalg.LinAlgError,
+    UserWarning,
+)
+
+
+def _members_have(method):
+    def check(self):
+        if hasattr(self, "_coding"):
+            allowed = {
+                "predict_proba": {"predict_proba"},
+                "decision_function": {"predict_proba", "decision_function"},
+            }[method]
+            if self._coding.method not in allowed:
+                raise AttributeError(f"a member of the portfolio has no {method}")
+            return True
+        models = [] if isinstance(self.members, str) else [m for _, m in self.members]
+        for model in [self.learner, *models]:
+            if model is not None and not hasattr(model, "predict_proba"):
+                getattr(model, method)
+        return True
+
+    return check
+
+
+class _TransferPortfolio(TransferMixin, BaseEstimator):
+    """What both portfolios share."""
+
+    _parameter_constraints: dict = {
+        "learner": [HasMethods(["fit", "predict"]), None],
+        "members": [StrOptions({"auto"}), list, tuple],
+        "aggregation": [StrOptions({"exponential", "q", "convex", "select"})],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "risk": [Interval(Real, 0, 1, closed="neither")],
+        "prior": [dict, None],
+        "atom": [Interval(Real, 0, 1, closed="left")],
+        "inflation": [Interval(Real, 0, None, closed="neither")],
+        "cv": ["cv_object"],
+        "max_rows": [Interval(Integral, 1, None, closed="left"), None],
+        "solver": [StrOptions(SOLVERS)],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        learner=None,
+        *,
+        members="auto",
+        aggregation="exponential",
+        temperature=TEMPERATURE,
+        risk=RISK,
+        prior=None,
+        atom=ATOM,
+        inflation=INFLATION,
+        cv=10,
+        max_rows=MAX_ROWS,
+        solver="auto",
+        n_jobs=None,
+        random_state=0,
+    ):
+        self.learner = learner
+        self.members = members
+        self.aggregation = aggregation
+        self.temperature = temperature
+        self.risk = risk
+        self.prior = prior
+        self.atom = atom
+        self.inflation = inflation
+        self.cv = cv
+        self.max_rows = max_rows
+        self.solver = solver
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y, sample_domain=None):
+        """Fit and weigh the members on source and target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,)
+            Labels; NaN or None for unlabeled target rows.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+
+        Returns
+        -------
+        self : object
+            The fitted portfolio.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract.
+        UnlabeledTargetError
+            If no target row is labeled, or all of them have one class.
+        """
+        self._check_members()
+        data = self._validate_domains(
+            X, y, sample_domain, skip_check_X=self._hands_rows_on(X)
+        )
+        self._check_classes(data)
+        members = self._plan(data)
+        self._fit_members(members, data)
+        self._cross_fit(data)
+        self._weigh(data)
+        return self
+
+    def _hands_rows_on(self, X):
+        """Whether the members check the values: learners of the user, and tables."""
+        if self.learner is not None or not isinstance(self.members, str):
+            return True
+        return hasattr(X, "columns") or getattr(X, "dtype", None) == object
+
+    def _check_members(self):
+        if not isinstance(self.members, str):
+            for entry in self.members:
+                if not (isinstance(entry, tuple) and len(entry) == 2):
+                    raise TypeError(
+                        f"members must be a list of (name, estimator), got {entry!r}."
+                    )
+            names = [name for name, _ in self.members]
+            twice = {name for name in names if names.count(name) > 1}
+            if twice:
+                raise ValueError(f"members holds the name {twice.pop()!r} twice.")
+        right, kind = (
+            (is_classifier, "classifier")
+            if is_classifier(self)
+            else (is_regressor, "regressor")
+        )
+        given = [] if isinstance(self.members, str) else list(self.members)
+        given = [(f"members[{name!r}]", model) for name, model in given]
+        if self.learner is not None:
+            given.append(("learner", self.learner))
+        for name, model in given:
+            if not right(model):
+                raise TypeError(
+                    f"{name}={model!r} must be a {kind} for {type(self).__name__}."
+                )
+
+    def _check_classes(self, data):
+        if not is_classifier(self) or not data.n_source:
+            return
+        known = np.unique(data.y_labeled)
+        if len(known) == 1 and len(np.unique(data.labels(data.labeled))) > 1:
+            raise UnlabeledTargetError(
+                f"The labeled target rows hold one class, {known[0]!r}, so there is no "
+                "classifier to fall back on. Label a row of another class."
+            )
+
+    def _plan(self, data):
+        """Return the members that these rows allow for."""
+        seed = self.random_state if isinstance(self.random_state, Integral) else 0
+        options = {"classification": is_classifier(self), "random_state": seed}
+        if isinstance(self.members, str):
+            members = target_members(self.learner, **options)
+            if data.n_source:
+                members += transfer_members(
+                    self.learner, data, max_rows=self.max_rows, **options
+                )
+        else:
+            members = members_of(self.members, self.learner, data, **options)
+        if data.n_source:
+            return members
+        return [m for m in members if m.target_only or _holds_models(m.estimator)]
+
+    def _fit_members(self, members, data):
+        """Fit every member on all rows; leave out those that cannot be fitted."""
+        results = Parallel(n_jobs=self.n_jobs)(
+            delayed(_try_fit)(member, data) for member in members
+        )
+        self.skipped_ = {}
+        self._members, self.members_, self._seconds = [], {}, {}
+        errors = []
+        for member, (model, seconds, error) in zip(members, results, strict=True):
+            if error is None:
+                self._members.append(member)
+                self.members_[member.name] = model
+                self._seconds[member.name] = seconds
+            else:
+                errors.append(error)
+                self.skipped_[member.name] = f"{type(error).__name__}: {error}"
+        if not any(m.target_only for m in self._members):
+            raise errors[0]
+
+    def _cross_fit(self, data):
+        """Set the residuals of every member on held-out labeled target rows."""
+        self._set_coding(data)
+        folds = target_folds(
+            data, self.cv, stratify=is_classifier(self), random_state=self.random_state
+        )
+        tasks = [(m, fold) for m in self._members for fold in folds]
+        results = Parallel(n_jobs=self.n_jobs)(
+            delayed(_held_out_residuals)(
+                member, self.members_[member.name], data, train, test, self._coding
+            )
+            for member, (train, test) in tasks
+        )
+        residuals = {}
+        for member in list(self._members):
+            mine = [r for (m, _), r in zip(tasks, results, strict=True) if m is member]
+            failed = [error for _, _, error in mine if error is not None]
+            self._seconds[member.name] += sum(seconds for _, seconds, _ in mine)
+            if failed:
+                error = failed[0]
+                self.skipped_[member.name] = (
+                    f"{type(error).__name__} without some of the target rows: {error}"
+                )
+                self._members.remove(member)
+                del self.members_[member.name]
+            elif folds:
+                residuals[member.name] = np.concatenate([r for r, _, _ in mine])
+        if not any(m.target_only for m in self._members):
+            raise ValueError(
+                "No target-only member can be fitted without some of the labeled "
+                f"target rows: {self.skipped_}. Label more rows or lower cv."
+            )
+        labeled = data.is_labeled_target
+        self._evidence = _Evidence(
+            residuals,
+            [test for _, test in folds],
+            [(len(test), int(labeled[train].sum())) for train, test in folds],
+        )
+
+    def _set_coding(self, data):
+        """Decide what is blended: values, probabilities, decision values or votes."""
+        self._coding = _Coding(None, None)
+        if is_classifier(self):
+            models = self.members_.values()
+            known = [np.asarray(model.classes_) for model in models]
+            known.append(np.unique(data.labels(data.labeled)))
+            for method in ("predict_proba", "decision_function", "predict"):
+                if all(hasattr(model, method) for model in models):
+                    break
+            self._coding = _Coding(np.unique(np.concatenate(known)), method)
+
+    def _weigh(self, data):
+        """Set the weights, the gap and the table of members."""
+        target = [m.name for m in self._members if m.target_only]
+        transfer = [m.name for m in self._members if not m.target_only]
+        evidence, rule = self._evidence, self._rule
+        prior = self._check_prior()
+        weights_0 = evidence.weigh(target, prior, rule)
+        out_0 = evidence.out_of_fold(target, prior, rule)
+        self.n_held_out_ = evidence.n_units
+        weight = 0.0
+        self.weight_posterior_ = BlendInfo(np.nan, np.inf, 0)
+        self.ntg_, self.ntg_interval_ = 0.0, np.zeros(2)
+        self.harm_probability_ = 0.5
+        weights_1 = {}
+        if transfer:
+            weights_1 = evidence.weigh(transfer, prior, rule)
+            out_1 = evidence.out_of_fold(transfer, prior, rule)
+            self.weight_posterior_ = blend_posterior(
+                evidence.by_unit(out_0), evidence.by_unit(out_1), self.inflation
+            )
+            weight = blend_weight(self.weight_posterior_, self.risk, self.atom)
+            weight = weight if weight >= LEAST_WEIGHT else 0.0
+            self.ntg_, self.ntg_interval_, gaps = evidence.gap(out_1, out_0)
+            if len(gaps):
+                self.harm_probability_ = _probability_positive(gaps, self.ntg_interval_)
+        blend = {name: (1 - weight) * w for name, w in weights_0.items()}
+        blend |= {name: weight * w for name, w in weights_1.items()}
+        self.weights_ = _without_negligible(
+            {m.name: blend[m.name] for m in self._members}
+        )
+        self.transferred_ = weight > 0
+        self.member_table_ = self._table(out_0)
+        self.target_only_ = self._part(weights_0, transferred=False)
+        self.transfer_ = (
+            self._part(weights_1, transferred=True) if transfer else self.target_only_
+        )
+
+    def _rule(self, residuals, prior):
+        """Return the weights of members by their residuals (member, unit, column)."""
+        n = residuals.shape[1]
+        if not n:
+            return prior / prior.sum()
+        if self.aggregation in ("exponential", "select"):
+            losses = np.sum(residuals**2, axis=(1, 2))
+            if self.aggregation == "select":
+                return select_weights(losses, prior)
+            return exponential_weights(losses, n, self.temperature, prior)
+        gram = np.einsum("inc,jnc->ij", residuals, residuals)
+        if self.aggregation == "convex":
+            return convex_weights(gram, solver=self.solver)[0]
+        return q_weights(gram, n, self.temperature, prior, solver=self.solver)[0]
+
+    def _check_prior(self):
+        prior = {m.name: 1.0 for m in self._members}
+        for name, value in (self.prior or {}).items():
+            if name not in prior and name not in self.skipped_:
+                raise ValueError(
+                    f"prior names {name!r}, which is not a member. Members: "
+                    f"{', '.join([*prior, *self.skipped_])}."
+                )
+            if not isinstance(value, Real) or not 0 < value < np.inf:
+                raise ValueError(
+                    f"prior[{name!r}] must be a positive number, got {value!r}."
+                )
+            prior[name] = float(value)
+        return prior
+
+    def _table(self, out_0):
+        """Return what the held-out rows say about every member."""
+        evidence, columns = self._evidence, {}
+        names = [m.name for m in self._members]
+        gaps = []
+        for name in names:
+            gap, interval, _ = (
+                evidence.gap(evidence.residuals[name], out_0)
+                if evidence.n_units
+                else (np.nan, np.array([-np.inf, np.inf]), None)
+            )
+            gaps.append([gap, *interval])
+        columns["name"] = np.array(names, dtype=object)
+        columns["target_only"] = np.array([m.target_only for m in self._members])
+        columns["loss"] = np.array([evidence.loss(name) for name in names])
+        columns["gap"], columns["gap_lower"], columns["gap_upper"] = np.transpose(gaps)
+        columns["weight"] = np.array([self.weights_[name] for name in names])
+        columns["seconds"] = np.array([self._seconds[name] for name in names])
+        return columns
+
+    def _part(self, weights, *, transferred):
+        """Return a fitted portfolio of some of the members."""
+        part = clone(self)
+        part.__dict__.update(
+            {
+                key: value
+                for key, value in vars(self).items()
+                if key in {"n_features_in_", "feature_names_in_", "_coding"}
+            }
+        )
+        part.weights_ = _without_negligible(weights)
+        part.members_ = {name: self.members_[name] for name in weights}
+        part.transferred_ = transferred
+        return part
+
+    def _blend(self, X):
+        """Return blended predictions, coded, one row per row of X."""
+        check_is_fitted(self)
+        X = self._validate_X(
+            X, get_tags(self), reset=False, skip_check=self._hands_rows_on(X)
+        )
+        return sum(
+            weight * self._coding.respond(self.members_[name], X)
+            for name, weight in self.weights_.items()
+            if weight > 0
+        )
+
+    def without_sources(self):
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
+
+        Returns
+        -------
+        target_only : estimator
+            The portfolio of the target-only members.
+        """
+        copy = clone(self)
+        if isinstance(self.members, str):
+            return copy
+        copy.members = [
+            (name, without_sources(model))
+            for name, model in self.members
+            if is_target_only(model)
+        ]
+        return copy
+
+    def __sklearn_is_fitted__(self):
+        """Tell whether the weights have been found."""
+        return hasattr(self, "weights_")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.classification = isinstance(self, ClassifierMixin)
+        tags.transfer_tags.regression = isinstance(self, RegressorMixin)
+        models = [] if isinstance(self.members, str) else [m for _, m in self.members]
+        if not isinstance(self.members, str) or self.learner is not None:
+            used = models if models else [self.learner]
+            tags.input_tags.sparse = all(get_tags(m).input_tags.sparse for m in used)
+        tags.input_tags.allow_nan = all(
+            get_tags(m).input_tags.allow_nan
+            for m in [*models, self.learner]
+            if m is not None
+        )
+        tags.transfer_tags.uses_unlabeled = any(map(_uses_unlabeled, models))
+        return tags
+
+
+class TransferPortfolioClassifier(
+    TransferPredictorMixin, ClassifierMixin, _TransferPortfolio
+):
+    r"""Weigh classifiers with and without the sources, and transfer as far as labels support.
+
+    Members of classifiers that use the sources in different ways are compared on
+    held-out labeled target rows. The better a member is there, the more weight it
+    gets; the guard of :class:`TransferGuard` then blends the members that saw a
+    source with those that did not. This is the estimator to reach for first, and its
+    table of members answers which way of transfer pays.
+
+    Parameters
+    ----------
+    learner : classifier, default=None
+        Learner of the members that "auto" means. None: a linear model and boosted
+        trees of scikit-learn, after an encoding of text, categories and missing
+        values; X may then be an array or a dataframe of such columns.
+    members : "auto" or list of (str, estimator), default="auto"
+        The members, with names. An estimator of this library (or a pipeline that ends
+        in one) gets sources and target; a plain classifier, or one in
+        :class:`~sktransfer.baselines.TargetOnly`, is a target-only member and gets
+        the labeled target rows. If none is, the target-only members of "auto" are
+        added. "auto": see the table in Notes.
+    aggregation : {"exponential", "q", "convex", "select"}, default="exponential"
+        How members are weighed, see Notes.
+    temperature : float in (0, inf), default=4.0
+        T of "exponential" and "q". Small: the best member gets all; large: the prior
+        is left.
+    risk : float in (0, 1), default=0.3
+        Tolerated probability that the weight of transfer is above the best one, as in
+        :class:`TransferGuard`. Smaller is safer and keeps less of the gain.
+    prior : dict of str to float, default=None
+        Positive prior weights by name of member, relative to 1 of those not named.
+        Copies of a member that share its prior change nothing for "exponential" and
+        "q".
+    atom : float in [0, 1), default=0.42
+        Prior probability that the best weight of transfer is 0, as in
+        :class:`TransferGuard`.
+    inflation : float in (0, inf), default=1.5
+        Factor by which the posterior of that weight is widened, as in
+        :class:`TransferGuard`.
+    cv : int, splitter or iterable, default=10
+        How the labeled target rows are held out, as in
+        :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
+        or fewer an int means leave-one-out.
+    max_rows : int in [1, inf) or None, default=20000
+        Most rows of each source in pooled fits of trees and of a ``learner`` that is
+        not linear; see :class:`~sktransfer.baselines.Pooled`. Used by "auto".
+    solver : {"auto", "cvxpy"}, default="auto"
+        Of the program of "q" and "convex": Newton's method and an active set, or
+        cvxpy.
+    n_jobs : int, default=None
+        Number of fits, of a member on a fold, that run in parallel.
+    random_state : int, RandomState instance or None, default=0
+        Deals the labeled target rows to the folds when ``cv`` is an int; an int also
+        seeds the boosted trees and the samples of ``max_rows`` (otherwise 0 does).
+
+    Attributes
+    ----------
+    members_ : dict of str to estimator
+        The fitted members.
+    weights_ : dict of str to float
+        Their weights in the prediction: nonnegative, with the sum 1. Members of
+        weight 0 are not asked.
+    skipped_ : dict of str to str
+        Members that could not be fitted, each with the error.
+    member_table_ : dict of str to ndarray of shape (n_members,)
+        What the held-out rows say: ``name``, ``target_only``, ``loss`` (the Brier score),
+        ``gap`` (loss less that of ``target_only_``, negative: better), ``gap_lower``
+        and ``gap_upper`` (its 95 % interval), ``weight``, ``seconds`` (of all its
+        fits). ``pandas.DataFrame(portfolio.member_table_)`` shows it.
+    target_only_ : estimator
+        The fitted :math:`\theta(0,T)`: the portfolio of the target-only members.
+    transfer_ : estimator
+        The fitted portfolio of the members that saw a source.
+    transferred_ : bool
+        Whether the sources have a part in the prediction.
+    ntg_ : float
+        Estimated negative transfer gap of ``transfer_`` to ``target_only_``, in the
+        units of ``loss``; positive: the sources hurt. NaN if no row could be held out.
+    ntg_interval_ : ndarray of shape (2,)
+        95 % confidence interval of the gap.
+    harm_probability_ : float
+        Probability of a positive gap.
+    weight_posterior_ : object
+        What the held-out rows say about the best weight of ``transfer_``: see
+        :class:`TransferGuard`.
+    n_held_out_ : int
+        Number of labeled target rows that the evidence comes from.
+    classes_ : ndarray of shape (n_classes,)
+        Classes of source and target.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    TransferGuard : The same for one way of transfer.
+    TransferPortfolioRegressor : The same for real labels.
+
+    Notes
+    -----
+    *Members.* With ``members="auto"`` and K sources:
+
+    ======================  =======================================================
+    name                    what it is
+    ======================  =======================================================
+    target_linear           logistic regression on the labeled target rows
+    target_L                the learner L on the labeled target rows
+    source_L                L on all sources
+    pooled_L                L on sources and target
+    pooled_domain_L         the same, with the domain as a column
+    downweighted_L          L on both, a source row counts 0.1
+    uowq                    :class:`~sktransfer.multisource.UOWQ`, if L is linear
+    source_k_L              L on source k, if 2 <= K <= 4
+    ======================  =======================================================
+
+    ``learner=None`` stands for L = linear and L = trees (only trees for source_k_L):
+    11 members, 11 + K with few sources. A given ``learner`` is L alone, named "learner"; 6 members, or 5 and uowq if it is linear, and K more with few sources. Linear is
+    what has a likelihood in :func:`~sktransfer.multisource.likelihood_of`, also at
+    the end of a pipeline; such a learner is its own linear target-only member. A
+    learner without ``sample_weight`` is not downweighted: the member is then in
+    ``skipped_``.
+
+    *Weights.* Member j leaves the residuals :math:`r_{ij}` on the n held-out
+    rows (classes coded as indicators), :math:`S_j = \sum_i \lVert r_{ij} \rVert^2`. With the prior
+    :math:`\pi` and :math:`s^2 = \min_j S_j / n`,
+
+    - "exponential": :math:`w_j \propto \pi_j \exp(-S_j / (2 T s^2))`;
+    - "q": the minimum over the simplex of :math:`\tfrac12 R(f_w) + \tfrac12 \sum_j
+      w_j R(f_j) + \tfrac{2 T s^2}{n} \sum_j w_j \log(w_j / \pi_j)`, R the mean
+      squared residual;
+    - "convex": the least :math:`R(f_w)` on the simplex;
+    - "select": the least :math:`S_j`.
+
+    The rule is applied twice, among the members that saw a source and among the
+    target-only ones. For fixed members, Gaussian errors of variance
+    :math:`\sigma^2` and :math:`2 T s^2 \ge 4 \sigma^2` the first two have a risk of
+    at most the best member's plus :math:`2 T s^2 \log(1/\pi_j) / n` [1]_ [2]_. Members
+    fitted on the same rows by turns, and :math:`s^2` from these rows, are outside
+    this theorem: there it is a rule that simulations support.
+
+    *Blend.* Both aggregates are compared on the held-out rows, where the weights of
+    each fold are found without it, and blended by the posterior of
+    :class:`TransferGuard` at ``risk``. ``target_only_`` is the standard for "hurt":
+    its members are the best learners of few rows, not only ``learner``.
+
+    *Cost.* Members that use no label of the target are fitted once for all folds.
+
+    *Few labels.* With one labeled row per class, or one in all, no row can be held
+    out: the priors are left. Then members weigh by ``prior`` and transfer by the
+    prior of its weight: ``(risk - atom) / (1 - atom)``, or 0 where ``atom`` is larger.
+
+    References
+    ----------
+    .. [1] G. Leung, A. R. Barron. Information theory and mixing least-squares
+       regressions. IEEE Transactions on Information Theory 52 (2006).
+       https://doi.org/10.1109/TIT.2006.878172
+
+    .. [2] D. Dai, P. Rigollet, T. Zhang. Deviation optimal learning using greedy
+       Q-aggregation. Annals of Statistics 40 (2012).
+       https://doi.org/10.1214/12-AOS1025
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.safe import TransferPortfolioClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(330, 3))
+    >>> domain = np.repeat([1, -1], [300, 30])
+    >>> y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)
+    >>> portfolio = TransferPortfolioClassifier().fit(X, y, sample_domain=domain)
+    >>> portfolio.transferred_, max(portfolio.weights_, key=portfolio.weights_.get)
+    (True, 'x')
+    """
+
+    def predict(self, X):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Classes of the blended prediction.
+        """
+        return self.classes_[self._blend(X).argmax(axis=1)]
+
+    @available_if(_members_have("predict_proba"))
+    def predict_proba(self, X):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Blended probabilities, in the order of ``classes_``.
+        """
+        return self._blend(X)
+
+    @available_if(_members_have("predict_proba"))
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self._blend(X))
+
+    @available_if(_members_have("decision_function"))
+    def decision_function(self, X):
+        """Compute decision values of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Log-odds (two classes) or logarithms of blended probabilities, else
+            blended decision values.
+        """
+        values = self._blend(X)
+        if self._coding.method != "decision_function":
+            least = np.finfo(float).tiny
+            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
+            values = logit(values) if values.shape[1] == 2 else np.log(values)
+        return values[:, 1] if values.shape[1] == 2 else values
+
+    @property
+    def classes_(self):
+        """Classes of source and target, shape (n_classes,)."""
+        check_is_fitted(self)
+        return self._coding.classes
+
+
+class TransferPortfolioRegressor(
+    TransferPredictorMixin, RegressorMixin, _TransferPortfolio
+):
+    r"""Weigh regressors with and without the sources, and transfer as far as labels support.
+
+    Members of regressors that use the sources in different ways are compared on
+    held-out labeled target rows. The better a member is there, the more weight it
+    gets; the guard of :class:`TransferGuard` then blends the members that saw a
+    source with those that did not. This is the estimator to reach for first, and its
+    table of members answers which way of transfer pays.
+
+    Parameters
+    ----------
+    learner : regressor, default=None
+        Learner of the members that "auto" means. None: a linear model and boosted
+        trees of scikit-learn, after an encoding of text, categories and missing
+        values; X may then be an array or a dataframe of such columns.
+    members : "auto" or list of (str, estimator), default="auto"
+        The members, with names. An estimator of this library (or a pipeline that ends
+        in one) gets sources and target; a plain regressor, or one in
+        :class:`~sktransfer.baselines.TargetOnly`, is a target-only member and gets
+        the labeled target rows. If none is, the target-only members of "auto" are
+        added. "auto": see the table in Notes.
+    aggregation : {"exponential", "q", "convex", "select"}, default="exponential"
+        How members are weighed, see Notes.
+    temperature : float in (0, inf), default=4.0
+        T of "exponential" and "q". Small: the best member gets all; large: the prior
+        is left.
+    risk : float in (0, 1), default=0.3
+        Tolerated probability that the weight of transfer is above the best one, as in
+        :class:`TransferGuard`. Smaller is safer and keeps less of the gain.
+    prior : dict of str to float, default=None
+        Positive prior weights by name of member, relative to 1 of those not named.
+        Copies of a member that share its prior change nothing for "exponential" and
+        "q".
+    atom : float in [0, 1), default=0.42
+        Prior probability that the best weight of transfer is 0, as in
+        :class:`TransferGuard`.
+    inflation : float in (0, inf), default=1.5
+        Factor by which the posterior of that weight is widened, as in
+        :class:`TransferGuard`.
+    cv : int, splitter or iterable, default=10
+        How the labeled target rows are held out, as in
+        :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
+        or fewer an int means leave-one-out.
+    max_rows : int in [1, inf) or None, default=20000
+        Most rows of each source in pooled fits of trees and of a ``learner`` that is
+        not linear; see :class:`~sktransfer.baselines.Pooled`. Used by "auto".
+    solver : {"auto", "cvxpy"}, default="auto"
+        Of the program of "q" and "convex": Newton's method and an active set, or
+        cvxpy.
+    n_jobs : int, default=None
+        Number of fits, of a member on a fold, that run in parallel.
+    random_state : int, RandomState instance or None, default=0
+        Deals the labeled target rows to the folds when ``cv`` is an int; an int also
+        seeds the boosted trees and the samples of ``max_rows`` (otherwise 0 does).
+
+    Attributes
+    ----------
+    members_ : dict of str to estimator
+        The fitted members.
+    weights_ : dict of str to float
+        Their weights in the prediction: nonnegative, with the sum 1. Members of
+        weight 0 are not asked.
+    skipped_ : dict of str to str
+        Members that could not be fitted, each with the error.
+    member_table_ : dict of str to ndarray of shape (n_members,)
+        What the held-out rows say: ``name``, ``target_only``, ``loss`` (the mean squared error),
+        ``gap`` (loss less that of ``target_only_``, negative: better), ``gap_lower``
+        and ``gap_upper`` (its 95 % interval), ``weight``, ``seconds`` (of all its
+        fits). ``pandas.DataFrame(portfolio.member_table_)`` shows it.
+    target_only_ : estimator
+        The fitted :math:`\theta(0,T)`: the portfolio of the target-only members.
+    transfer_ : estimator
+        The fitted portfolio of the members that saw a source.
+    transferred_ : bool
+        Whether the sources have a part in the prediction.
+    ntg_ : float
+        Estimated negative transfer gap of ``transfer_`` to ``target_only_``, in the
+        units of ``loss``; positive: the sources hurt. NaN if no row could be held out.
+    ntg_interval_ : ndarray of shape (2,)
+        95 % confidence interval of the gap.
+    harm_probability_ : float
+        Probability of a positive gap.
+    weight_posterior_ : object
+        What the held-out rows say about the best weight of ``transfer_``: see
+        :class:`TransferGuard`.
+    n_held_out_ : int
+        Number of labeled target rows that the evidence comes from.
+    n_features_in_ : int
+        Number of features seen in ``fit``.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.
+
+    See Also
+    --------
+    TransferGuard : The same for one way of transfer.
+    TransferPortfolioClassifier : The same for classes.
+
+    Notes
+    -----
+    *Members.* With ``members="auto"`` and K sources:
+
+    ======================  =======================================================
+    name                    what it is
+    ======================  =======================================================
+    target_linear           ridge regression on the labeled target rows
+    target_L                the learner L on the labeled target rows
+    source_L                L on all sources
+    pooled_L                L on sources and target
+    pooled_domain_L         the same, with the domain as a column
+    downweighted_L          L on both, a source row counts 0.1
+    uowq                    :class:`~sktransfer.multisource.UOWQ`, if L is linear
+    secure_rls              :class:`~sktransfer.hypothesis.SecureRLS`, if L is linear
+    source_k_L              L on source k, if 2 <= K <= 4
+    ======================  =======================================================
+
+    ``learner=None`` stands for L = linear and L = trees (only trees for source_k_L):
+    12 members, 12 + K with few sources. A given ``learner`` is L alone, named "learner"; 6 members, or 5, uowq and secure_rls if it is linear, and K more with few sources. Linear is
+    what has a likelihood in :func:`~sktransfer.multisource.likelihood_of`, also at
+    the end of a pipeline; such a learner is its own linear target-only member. A
+    learner without ``sample_weight`` is not downweighted: the member is then in
+    ``skipped_``.
+
+    *Weights.* Member j leaves the residuals :math:`r_{ij}` on the n held-out
+    rows, :math:`S_j = \sum_i \lVert r_{ij} \rVert^2`. With the prior
+    :math:`\pi` and :math:`s^2 = \min_j S_j / n`,
+
+    - "exponential": :math:`w_j \propto \pi_j \exp(-S_j / (2 T s^2))`;
+    - "q": the minimum over the simplex of :math:`\tfrac12 R(f_w) + \tfrac12 \sum_j
+      w_j R(f_j) + \tfrac{2 T s^2}{n} \sum_j w_j \log(w_j / \pi_j)`, R the mean
+      squared residual;
+    - "convex": the least :math:`R(f_w)` on the simplex;
+    - "select": the least :math:`S_j`.
+
+    The rule is applied twice, among the members that saw a source and among the
+    target-only ones. For fixed members, Gaussian errors of variance
+    :math:`\sigma^2` and :math:`2 T s^2 \ge 4 \sigma^2` the first two have a risk of
+    at most the best member's plus :math:`2 T s^2 \log(1/\pi_j) / n` [1]_ [2]_. Members
+    fitted on the same rows by turns, and :math:`s^2` from these rows, are outside
+    this theorem: there it is a rule that simulations support.
+
+    *Blend.* Both aggregates are compared on the held-out rows, where the weights of
+    each fold are found without it, and blended by the posterior of
+    :class:`TransferGuard` at ``risk``. ``target_only_`` is the standard for "hurt":
+    its members are the best learners of few rows, not only ``learner``.
+
+    *Cost.* Members that use no label of the target are fitted once for all folds.
+
+    *Few labels.* With one labeled row per class, or one in all, no row can be held
+    out: the priors are left. Then members weigh by ``prior`` and transfer by the
+    prior of its weight: ``(risk - atom) / (1 - atom)``, or 0 where ``atom`` is larger.
+
+    References
+    ----------
+    .. [1] G. Leung, A. R. Barron. Information theory and mixing least-squares
+       regressions. IEEE Transactions on Information Theory 52 (2006).
+       https://doi.org/10.1109/TIT.2006.878172
+
+    .. [2] D. Dai, P. Rigollet, T. Zhang. Deviation optimal learning using greedy
+       Q-aggregation. Annals of Statistics 40 (2012).
+       https://doi.org/10.1214/12-AOS1025
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktransfer.safe import TransferPortfolioRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(330, 3))
+    >>> domain = np.repeat([1, -1], [300, 30])
+    >>> y = X[:, 0] + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=330)
+    >>> portfolio = TransferPortfolioRegressor().fit(X, y, sample_domain=domain)
+    >>> portfolio.transferred_, max(portfolio.weights_, key=portfolio.weights_.get)
+    (True, 'x')
+    """
+
+    def predict(self, X):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            Target rows.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            The blended prediction.
+        """
+        return self._blend(X)
+
+
+class _Evidence:
+    """Residuals of members on held-out rows.
+
+    Parameters
+    ----------
+    residuals : dict of str to ndarray of shape (n_tests, n_columns)
+        One entry per member: the rows of all test folds, fold after fold.
+    tests : list of ndarray
+        Rows of every test fold.
+    sizes : list of (int, int)
+        Numbers of test rows and of labeled target rows for training.
+    """
+
+    def __init__(self, residuals, tests, sizes):
+        self.residuals = residuals
+        self.sizes = sizes
+        rows = np.concatenate([np.zeros(0, dtype=np.intp), *tests])
+        self.fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
+        self.units, self.unit = np.unique(rows, return_inverse=True)
+        self.n_units = len(self.units)
+        counts = np.bincount(self.unit, minlength=self.n_units)
+        self.share = 1.0 / counts[self.unit]
+
+    def by_unit(self, residual):
+        """Average the residuals of each unit over the folds that hold it out."""
+        mean = np.zeros((self.n_units, residual.shape[1]))
+        np.add.at(mean, self.unit, self.share[:, None] * residual)
+        return mean
+
+    def _stack(self, names):
+        if not self.n_units:
+            return np.zeros((len(names), 0, 1))
+        return np.stack([self.by_unit(self.residuals[name]) for name in names])
+
+    def weigh(self, names, prior, rule):
+        """Return name -> weight by all held-out rows."""
+        weights = rule(self._stack(names), np.array([prior[name] for name in names]))
+        return dict(zip(names, map(float, weights), strict=True))
+
+    def out_of_fold(self, names, prior, rule):
+        """Return residuals of the blend, with weights that no row of the fold saw."""
+        if not self.n_units:
+            return np.zeros((0, 1))
+        pi = np.array([prior[name] for name in names])
+        means = self._stack(names)
+        stacked = np.stack([self.residuals[name] for name in names])
+        blend = np.empty(stacked.shape[1:])
+        for k in np.unique(self.fold):
+            inside = self.fold == k
+            others = ~np.isin(np.arange(self.n_units), self.unit[inside])
+            weights = rule(means[:, others], pi)
+            blend[inside] = np.tensordot(weights, stacked[:, inside], axes=1)
+        return blend
+
+    def loss(self, name):
+        """Return the mean squared residual of a member; NaN without evidence."""
+        if not self.n_units:
+            return np.nan
+        return float(np.mean(self._losses(self.residuals[name])))
+
+    def _losses(self, residual):
+        loss = np.zeros(self.n_units)
+        np.add.at(loss, self.unit, self.share * np.sum(residual**2, axis=1))
+        return loss
+
+    def gap(self, residual, residual_0):
+        """Return mean gap, its interval and the gaps of the folds."""
+        if not self.n_units:
+            return np.nan, np.array([-np.inf, np.inf]), np.zeros(0)
+        difference = np.sum(residual**2, axis=1) - np.sum(residual_0**2, axis=1)
+        gaps = np.array(
+            [difference[self.fold == k].mean() for k in np.unique(self.fold)]
+        )
+        return (
+            float(gaps.mean()), corrected_resampled_t(gaps, self.sizes, 0.95), gaps
+        )  # fmt: skip
+
+
+def _without_negligible(weights):
+    kept = {name: w if w >= _NEGLIGIBLE else 0.0 for name, w in weights.items()}
+    total = sum(kept.values())
+    return {name: float(w / total) for name, w in kept.items()}
+
+
+def _fit_member(member, data):
+    if member.target_only:
+        return _fit_target(member.estimator, data, {})
+    if member.domain is not None:
+        data = data.take(data.rows_of(member.domain) | data.is_target)
+    return _fit_transfer(member.estimator, data, {})
+
+
+def _try_fit(member, data):
+    """Return (model, seconds, None), or the error of a member that cannot be fitted."""
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings():
+            if member.strict:
+                warnings.simplefilter("error", UserWarning)
+            model = _fit_member(member, data)
+    except _CANNOT_FIT as error:
+        return None, 0.0, error
+    return model, time.perf_counter() - start, None
+
+
+def _held_out_residuals(member, fitted, data, train, test, coding):
+    """Return the residuals of a member on held-out rows, and the seconds of its fit."""
+    model, seconds, error = fitted, 0.0, None
+    if not _ignores_target_labels(member.estimator):
+        model, seconds, error = _try_fit(member, data.take(train))
+    if error is not None:
+        return None, seconds, error
+    X, y = take_rows(data.X, test), data.labels(_mask(test, data))
+    return coding.residual(model, X, y), seconds, None
+
+
+def _mask(rows, data):
+    mask = np.zeros(len(data.sample_domain), dtype=bool)
+    mask[rows] = True
+    return mask
+
+
+def _ignores_target_labels(estimator):
+    """Whether one fit holds for all folds, as none sees a label of the target."""
+    tags = get_tags(estimator)
+    transfer = getattr(tags, "transfer_tags", None)
+    return transfer is not None and transfer.target_labels == "unused"
+
+
+def _uses_unlabeled(estimator):
+    try:
+        return get_transfer_tags(estimator).uses_unlabeled
+    except TypeError:  # a plain learner
+        return False
+
+
+def _holds_models(estimator):
+    """Whether an estimator holds fitted source models, which need no source rows."""
+    return repr(without_sources(estimator)) != repr(estimator)
