@@ -7,7 +7,9 @@ rows, the blend with weight w has the risk
                = R(w^*) + c (w - w^*)^2 .
 """
 
+import warnings
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -77,7 +79,7 @@ def blend_posterior(
     return BlendInfo(center, scale, n - 1)
 
 
-def atom_probability(center: Array, scale: Array, dof: Array, atom: Array) -> Array:
+def atom_probability(center: Any, scale: Any, dof: Any, atom: Any) -> Array:
     r"""Return the probability that the best weight is 0, given the rows.
 
     The prior is :math:`p_0 \delta_0 + (1 - p_0)\, U[0, 1]`. Under the uniform part
@@ -106,7 +108,7 @@ def atom_probability(center: Array, scale: Array, dof: Array, atom: Array) -> Ar
     return np.asarray(special.expit(log_factor + logit))
 
 
-def log_bayes_factor(center: Array, scale: Array, dof: Array) -> Array:
+def log_bayes_factor(center: Any, scale: Any, dof: Any) -> Array:
     """Return the log of f(0) of :func:`atom_probability`; 0 without evidence."""
     center, scale, dof = np.broadcast_arrays(
         *(np.asarray(a, dtype=np.float64) for a in (center, scale, dof))
@@ -125,7 +127,8 @@ def log_bayes_factor(center: Array, scale: Array, dof: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         log_mass = log_low + np.log1p(-np.exp(np.minimum(log_high - log_low, 0.0)))
     log_factor = stats.t.logpdf(left, nu) - np.log(s) - log_mass
-    return np.where(known, log_factor, 0.0)
+    factor: Array = np.where(known, log_factor, 0.0)
+    return factor
 
 
 def _log_survival(x: Array, nu: Array) -> Array:
@@ -134,7 +137,8 @@ def _log_survival(x: Array, nu: Array) -> Array:
         direct = np.log(stats.t.sf(x, nu))
     far = np.maximum(np.abs(x), 1.0)
     tail = stats.t.logpdf(far, nu) + np.log((nu + far**2) / (nu * far))
-    return np.where(np.isneginf(direct), tail, direct)
+    survival: Array = np.where(np.isneginf(direct), tail, direct)
+    return survival
 
 
 def blend_weight(info: BlendInfo, quantile: float, atom: float = 0.0) -> float:
@@ -430,23 +434,38 @@ def _newton_step(
 
 
 def _q_cvxpy(A: Array, c: Array, b: float, pi: Array) -> Array:
-    import cvxpy as cp
-
+    cp: Any = import_module("cvxpy")
     w = cp.Variable(len(c), nonneg=True)
     entropy = cp.sum(cp.rel_entr(w, pi))
     objective = cp.quad_form(w, cp.psd_wrap(A)) / 2 + c @ w + b * entropy
     problem = cp.Problem(cp.Minimize(objective), [cp.sum(w) == 1])
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11,
-                  tol_feas=1e-11)  # fmt: skip
-    value = np.maximum(np.asarray(w.value, dtype=np.float64), 0.0)
-    return value / value.sum()
+    with warnings.catch_warnings():
+        # how accurate it is says the certificate
+        warnings.filterwarnings("ignore", "Solution may be inaccurate")
+        problem.solve(
+            solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11
+        )
+    found = np.maximum(np.asarray(w.value, dtype=np.float64), 1e-200)
+    found = found / found.sum()
+    # an interior-point solver leaves the weights at the root of its tolerance
+    level = np.array(b)
+    gap = _q_certificate(A, c, level, pi, found)[1]
+    for _ in range(20):
+        polished, _ = _newton_step(A, c, level, pi, found)
+        new_gap = _q_certificate(A, c, level, pi, polished)[1]
+        if not new_gap < gap:
+            break
+        found, gap = polished, new_gap
+    return found
 
 
 def _normalized(prior: Array) -> Array:
     pi = np.asarray(prior, dtype=np.float64)
-    return pi / pi.sum()
+    normalized: Array = pi / pi.sum()
+    return normalized
 
 
 def _softmax(z: Array) -> Array:
     e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    weights: Array = e / e.sum(axis=-1, keepdims=True)
+    return weights

@@ -22,6 +22,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
+from sktransfer._folds import target_folds
+from sktransfer._response import common_columns
 from sktransfer._solvers.aggregation import (
     BlendInfo,
     blend_posterior,
@@ -39,7 +41,7 @@ from sktransfer.base import (
     without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._negative_transfer import corrected_resampled_t, target_folds
+from sktransfer.metrics._negative_transfer import corrected_resampled_t
 from sktransfer.safe._defaults import (
     ATOM,
     INFLATION,
@@ -55,7 +57,6 @@ from sktransfer.safe._portfolio_members import (
     transfer_members,
 )
 from sktransfer.safe._transfer_guard import (
-    _Coding,
     _fit_target,
     _fit_transfer,
     _probability_positive,
@@ -77,12 +78,12 @@ _CANNOT_FIT = (
 
 def _members_have(method):
     def check(self):
-        if hasattr(self, "_coding"):
+        if hasattr(self, "_columns"):
             allowed = {
                 "predict_proba": {"predict_proba"},
                 "decision_function": {"predict_proba", "decision_function"},
             }[method]
-            if self._coding.method not in allowed:
+            if self._columns.method not in allowed:
                 raise AttributeError(f"a member of the portfolio has no {method}")
             return True
         models = [] if isinstance(self.members, str) else [m for _, m in self.members]
@@ -260,14 +261,14 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
 
     def _cross_fit(self, data):
         """Set the residuals of every member on held-out labeled target rows."""
-        self._set_coding(data)
+        self._set_columns(data)
         folds = target_folds(
             data, self.cv, stratify=is_classifier(self), random_state=self.random_state
         )
         tasks = [(m, fold) for m in self._members for fold in folds]
         results = Parallel(n_jobs=self.n_jobs)(
             delayed(_held_out_residuals)(
-                member, self.members_[member.name], data, train, test, self._coding
+                member, self.members_[member.name], data, train, test, self._columns
             )
             for member, (train, test) in tasks
         )
@@ -297,17 +298,13 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             [(len(test), int(labeled[train].sum())) for train, test in folds],
         )
 
-    def _set_coding(self, data):
+    def _set_columns(self, data):
         """Decide what is blended: values, probabilities, decision values or votes."""
-        self._coding = _Coding(None, None)
-        if is_classifier(self):
-            models = self.members_.values()
-            known = [np.asarray(model.classes_) for model in models]
-            known.append(np.unique(data.labels(data.labeled)))
-            for method in ("predict_proba", "decision_function", "predict"):
-                if all(hasattr(model, method) for model in models):
-                    break
-            self._coding = _Coding(np.unique(np.concatenate(known)), method)
+        self._columns = common_columns(
+            list(self.members_.values()),
+            data.labels(data.labeled),
+            classify=is_classifier(self),
+        )
 
     def _weigh(self, data):
         """Set the weights, the gap and the table of members."""
@@ -403,7 +400,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             {
                 key: value
                 for key, value in vars(self).items()
-                if key in {"n_features_in_", "feature_names_in_", "_coding"}
+                if key in {"n_features_in_", "feature_names_in_", "_columns"}
             }
         )
         part.weights_ = _without_negligible(weights)
@@ -418,7 +415,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             X, get_tags(self), reset=False, skip_check=self._hands_rows_on(X)
         )
         return sum(
-            weight * self._coding.respond(self.members_[name], X)
+            weight * self._columns.answer(self.members_[name], X)
             for name, weight in self.weights_.items()
             if weight > 0
         )
@@ -498,7 +495,7 @@ class TransferPortfolioClassifier(
         Positive prior weights by name of member, relative to 1 of those not named.
         Copies of a member that share its prior change nothing for "exponential" and
         "q".
-    atom : float in [0, 1), default=0.42
+    atom : float in [0, 1), default=0.45
         Prior probability that the best weight of transfer is 0, as in
         :class:`TransferGuard`.
     inflation : float in (0, inf), default=1.5
@@ -632,12 +629,14 @@ class TransferPortfolioClassifier(
     >>> import numpy as np
     >>> from sktransfer.safe import TransferPortfolioClassifier
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(330, 3))
+    >>> X = rng.normal(size=(830, 3))
     >>> domain = np.repeat([1, -1], [300, 30])
     >>> y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)
-    >>> portfolio = TransferPortfolioClassifier().fit(X, y, sample_domain=domain)
-    >>> portfolio.transferred_, max(portfolio.weights_, key=portfolio.weights_.get)
-    (True, 'x')
+    >>> portfolio = TransferPortfolioClassifier()
+    >>> _ = portfolio.fit(X[:330], y[:330], sample_domain=domain)
+    >>> models = portfolio, portfolio.target_only_
+    >>> [round(model.score(X[330:], y[330:]), 1) for model in models]
+    [0.9, 0.7]
     """
 
     def predict(self, X):
@@ -653,7 +652,8 @@ class TransferPortfolioClassifier(
         y_pred : ndarray of shape (n_samples,)
             Classes of the blended prediction.
         """
-        return self.classes_[self._blend(X).argmax(axis=1)]
+        blended = self._blend(X)
+        return self._columns.decide(blended)
 
     @available_if(_members_have("predict_proba"))
     def predict_proba(self, X):
@@ -704,7 +704,7 @@ class TransferPortfolioClassifier(
             blended decision values.
         """
         values = self._blend(X)
-        if self._coding.method != "decision_function":
+        if self._columns.absent == 0:  # shares of the classes
             least = np.finfo(float).tiny
             values = np.clip(values, least, 1 - np.finfo(float).epsneg)
             values = logit(values) if values.shape[1] == 2 else np.log(values)
@@ -714,7 +714,7 @@ class TransferPortfolioClassifier(
     def classes_(self):
         """Classes of source and target, shape (n_classes,)."""
         check_is_fitted(self)
-        return self._coding.classes
+        return self._columns.classes
 
 
 class TransferPortfolioRegressor(
@@ -752,7 +752,7 @@ class TransferPortfolioRegressor(
         Positive prior weights by name of member, relative to 1 of those not named.
         Copies of a member that share its prior change nothing for "exponential" and
         "q".
-    atom : float in [0, 1), default=0.42
+    atom : float in [0, 1), default=0.45
         Prior probability that the best weight of transfer is 0, as in
         :class:`TransferGuard`.
     inflation : float in (0, inf), default=1.5
@@ -885,12 +885,14 @@ class TransferPortfolioRegressor(
     >>> import numpy as np
     >>> from sktransfer.safe import TransferPortfolioRegressor
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.normal(size=(330, 3))
+    >>> X = rng.normal(size=(830, 3))
     >>> domain = np.repeat([1, -1], [300, 30])
-    >>> y = X[:, 0] + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=330)
-    >>> portfolio = TransferPortfolioRegressor().fit(X, y, sample_domain=domain)
-    >>> portfolio.transferred_, max(portfolio.weights_, key=portfolio.weights_.get)
-    (True, 'x')
+    >>> y = X[:, 0] + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=830)
+    >>> portfolio = TransferPortfolioRegressor()
+    >>> _ = portfolio.fit(X[:330], y[:330], sample_domain=domain)
+    >>> models = portfolio, portfolio.target_only_
+    >>> [round(model.score(X[330:], y[330:]), 1) for model in models]
+    [0.8, 0.5]
     """
 
     def predict(self, X):
@@ -906,7 +908,8 @@ class TransferPortfolioRegressor(
         y_pred : ndarray of shape (n_samples,)
             The blended prediction.
         """
-        return self._blend(X)
+        blended = self._blend(X)
+        return self._columns.decide(blended)
 
 
 class _Evidence:
@@ -1009,12 +1012,14 @@ def _try_fit(member, data):
             if member.strict:
                 warnings.simplefilter("error", UserWarning)
             model = _fit_member(member, data)
+        if is_classifier(member.estimator) and len(model.classes_) == 1:
+            raise ValueError(f"it sees one class only, {model.classes_[0]!r}")
     except _CANNOT_FIT as error:
         return None, 0.0, error
     return model, time.perf_counter() - start, None
 
 
-def _held_out_residuals(member, fitted, data, train, test, coding):
+def _held_out_residuals(member, fitted, data, train, test, columns):
     """Return the residuals of a member on held-out rows, and the seconds of its fit."""
     model, seconds, error = fitted, 0.0, None
     if not _ignores_target_labels(member.estimator):
@@ -1022,7 +1027,7 @@ def _held_out_residuals(member, fitted, data, train, test, coding):
     if error is not None:
         return None, seconds, error
     X, y = take_rows(data.X, test), data.labels(_mask(test, data))
-    return coding.residual(model, X, y), seconds, None
+    return columns.residual(model, X, y), seconds, None
 
 
 def _mask(rows, data):
