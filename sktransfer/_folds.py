@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from sktransfer._domains import DomainData, Rows
+from sktransfer._learners import check_weights
 
 Indices = NDArray[np.intp]
 Folds = list[tuple[Indices, Indices]]
@@ -78,10 +79,9 @@ def target_folds(
         rule.
     """
     units = check_groups(groups, data)
-    weights = check_weights(sample_weight, len(data.sample_domain))
     exists = np.ones(len(data.sample_domain), dtype=bool)
-    if weights is not None:
-        exists = weights > 0
+    if sample_weight is not None:
+        exists = check_weights(sample_weight, len(exists)) > 0
     if cv is None:
         cv = _DEFAULT_FOLDS
     if isinstance(cv, _ListedFolds):
@@ -134,21 +134,6 @@ def takes(splitter: Any, name: str) -> bool:
     """Tell whether ``split`` of a splitter asks for a piece of metadata."""
     routing = get_routing_for_object(splitter)
     return bool(routing.consumes("split", [name]))
-
-
-def check_weights(sample_weight: Any, n_samples: int) -> NDArray[np.float64] | None:
-    """Check weights of rows and return them as floats of shape (n_samples,)."""
-    if sample_weight is None:
-        return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n_samples,):
-        raise ValueError(
-            f"sample_weight has shape {weights.shape}, but X has {n_samples} rows: "
-            f"give one weight per row, shape ({n_samples},)."
-        )
-    if not np.isfinite(weights).all() or weights.min(initial=0.0) < 0:
-        raise ValueError("sample_weight must hold finite numbers of 0 or more.")
-    return weights
 
 
 def check_groups(groups: Any, data: DomainData) -> Indices | None:

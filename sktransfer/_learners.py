@@ -168,22 +168,23 @@ def check_weights(sample_weight, n_samples):
     ValueError
         If the shape is another one, or a weight is negative or not finite.
     """
-    weights = np.asarray(sample_weight)
+    try:
+        weights = np.asarray(sample_weight)
+        weights = weights.astype(weights.dtype if weights.dtype.kind == "f" else float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sample_weight must hold numbers: {error}") from error
     if isinstance(sample_weight, Number) or weights.ndim == 0:
         weights = np.full(n_samples, weights)
     if weights.ndim == 2 and weights.shape[1] == 1:
         weights = weights.ravel()
     if weights.shape != (n_samples,):
         raise ValueError(
-            f"sample_weight has shape {weights.shape}, but X has {n_samples} samples: "
-            "give one weight per sample of every domain."
+            f"sample_weight has shape {weights.shape}, but X has {n_samples} rows: "
+            f"give one weight per row, shape ({n_samples},)."
         )
-    if weights.dtype.kind != "f":
-        weights = weights.astype(np.float64)
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError(
-            "sample_weight holds a weight that is negative or not finite; a weight of "
-            "0 leaves a sample out."
+            "sample_weight must hold finite numbers of 0 or more; 0 leaves a row out."
         )
     return weights
 

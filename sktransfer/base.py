@@ -615,8 +615,8 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         part = data.take(kept)
         if not (part.n_target or is_batch):
             raise DomainError(
-                "sample_weight is 0 for every target row, and a row of weight 0 is "
-                "left out: give a target row a positive weight."
+                f"The target domain {data.targets[0]} has sample_weight 0 in every "
+                "row, and a row of weight 0 is left out: give one a positive weight."
             )
         self._check_capable(part, is_batch=is_batch)
         return part, slice_params(params, kept), kept

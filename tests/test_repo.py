@@ -43,7 +43,7 @@ ALLOWED = {
     "_response": {"_learners"},
     "_solvers": {"exceptions"},
     "_domains": {"exceptions"},
-    "_folds": {"_domains", "exceptions"},
+    "_folds": {"_domains", "_learners", "exceptions"},
     "_source_models": {"_domains", "_learners", "_response", "_solvers", "base"},
     "base": {"_domains", "_learners", "_response", "_solvers", "exceptions"},
     "metrics": {"_domains", "_folds", "_learners", "_solvers", "base", "exceptions"},
