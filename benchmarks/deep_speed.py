@@ -82,13 +82,16 @@ class BareLoop:
     def __init__(self, rows, module, net):
         module = copy.deepcopy(module)
         self.extractor, self.head = module.extractor, module.head
-        self.hidden, self.logit = module.critic.hidden, module.critic.logit
+        self.hidden, self.logit = (
+            module.discriminator.hidden,
+            module.discriminator.logit,
+        )
         self.parameters = list(module.parameters())
         self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3, betas=(0.0, 0.99))
         self.gate, self.batch_size, self.max_epochs = (
             net.gate, net.batch_size, net.max_epochs,
         )  # fmt: skip
-        self.noise = module.critic.noise
+        self.noise = module.discriminator.noise
         self.x, self.sizes, self.epochs = rows.x, rows.sizes, 0
         self.y_source, self.y_labeled = rows.y_source, rows.y_labeled
 

@@ -35,7 +35,7 @@ class DiscriminativeAlignment(Alignment):
     0.5
     """
 
-    needs_critic: ClassVar[bool] = True
+    needs_discriminator: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
 
     def __init__(self, pretraining=0.5):
@@ -77,13 +77,15 @@ class DiscriminativeAlignment(Alignment):
         """Return the loss of target rows that play source rows."""
         if not self.adapting:
             return {}
-        critic, code = freeze(net.critic), net.critic.code
-        if not net.critic.labels:
-            return {"fool": fool(critic(encoded.target))}
-        found = {"fool": fool(critic(encoded.target, code(None, encoded.target)))}
+        discriminator, code = freeze(net.discriminator), net.discriminator.code
+        if not net.discriminator.labels:
+            return {"fool": fool(discriminator(encoded.target))}
+        found = {
+            "fool": fool(discriminator(encoded.target, code(None, encoded.target)))
+        }
         if batch.n_labeled:
             pairs = code(batch.y_labeled, encoded.labeled)
-            found["fool_joint"] = fool(critic(encoded.labeled, pairs))
+            found["fool_joint"] = fool(discriminator(encoded.labeled, pairs))
         return found
 
 
@@ -103,8 +105,14 @@ class ADDA(TransferNetClassifier):
 
     Parameters
     ----------
+    %(module)s
     pretraining : float in [0, 1), default=0.5
         Share of the epochs before the target gets its own extractor.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------

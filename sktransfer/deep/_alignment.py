@@ -65,9 +65,9 @@ class Alignment(nn.Module):
 
     Notes
     -----
-    ``needs_critic`` tells whether the net needs a discriminator of domains; a net with
-    a gate has one in any case. ``adversarial`` tells whether modules work against each
-    other, which asks for an optimizer without momentum.
+    ``needs_discriminator`` tells whether the net needs a discriminator of domains; a
+    net with a gate has one in any case. ``adversarial`` tells whether modules work
+    against each other, which asks for an optimizer without momentum.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class Alignment(nn.Module):
     ['labeled_loss', 'loss', 'mean_loss', 'mu', 'source_loss']
     """
 
-    needs_critic: ClassVar[bool] = False
+    needs_discriminator: ClassVar[bool] = False
     adversarial: ClassVar[bool] = False
 
     def __init__(self) -> None:

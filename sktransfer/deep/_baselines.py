@@ -47,6 +47,15 @@ class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     Target labels are not used. Without any source row it is fitted on the labeled
     target rows.
 
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
+
     See Also
     --------
     TargetOnlyNet : The same net on the labeled target rows.
@@ -68,6 +77,15 @@ class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
     Target labels are not used. Without any source row it is fitted on the labeled
     target rows.
 
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
+
     See Also
     --------
     TargetOnlyNetRegressor : The same net on the labeled target rows.
@@ -88,6 +106,15 @@ class TargetOnlyNet(_TargetRows, TransferNetClassifier):
 
     Source rows and unlabeled target rows are ignored.
 
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
+
     See Also
     --------
     SourceOnlyNet : The same net on the source rows.
@@ -107,6 +134,15 @@ class TargetOnlyNetRegressor(_TargetRows, TransferNetRegressor):
     """Fit the regression net on the labeled target rows alone.
 
     Source rows and unlabeled target rows are ignored.
+
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------

@@ -91,12 +91,18 @@ class DAN(_MeanDiscrepancy, TransferNetClassifier):
 
     Parameters
     ----------
+    %(module)s
     layers : {"both", "features", "output"}, default="both"
         Where the domains are to be alike.
     n_kernels : int in [1, inf), default=5
         Number of Gaussian kernels.
     factor : float in (1, inf), default=2.0
         Ratio of neighboring widths.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------
@@ -131,12 +137,18 @@ class DANRegressor(_MeanDiscrepancy, TransferNetRegressor):
 
     Parameters
     ----------
+    %(module)s
     layers : {"both", "features", "output"}, default="both"
         Where the domains are to be alike.
     n_kernels : int in [1, inf), default=5
         Number of Gaussian kernels.
     factor : float in (1, inf), default=2.0
         Ratio of neighboring widths.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------

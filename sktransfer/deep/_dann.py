@@ -35,7 +35,7 @@ class AdversarialAlignment(Alignment):
     'joint'
     """
 
-    needs_critic: ClassVar[bool] = True
+    needs_discriminator: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
 
     def __init__(self, match="both"):
@@ -90,10 +90,16 @@ class DANN(_Adversarial, TransferNetClassifier):
 
     Parameters
     ----------
+    %(module)s
     match : {"both", "marginal", "joint", "none"}, default="both"
         Which terms of :math:`L_{ADV}` reach the features: those of the features
         alone, those of pairs of features and labels, both or none. Without labels in
         the discriminator there is only the first.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------
@@ -136,10 +142,16 @@ class DANNRegressor(_Adversarial, TransferNetRegressor):
 
     Parameters
     ----------
+    %(module)s
     match : {"both", "marginal", "joint", "none"}, default="both"
         Which terms of the discriminator's loss reach the features: those of the
         features alone, those of pairs of features and labels, both or none. Without
         labels in the discriminator there is only the first.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------

@@ -78,8 +78,14 @@ class DeepCORAL(_Covariances, TransferNetClassifier):
 
     Parameters
     ----------
+    %(module)s
     layers : {"output", "features", "both"}, default="output"
         Where the covariances are to agree.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------
@@ -115,8 +121,14 @@ class DeepCORALRegressor(_Covariances, TransferNetRegressor):
 
     Parameters
     ----------
+    %(module)s
     layers : {"output", "features", "both"}, default="output"
         Where the covariances are to agree.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------

@@ -152,6 +152,7 @@ class GTA(TransferNetClassifier):
 
     Parameters
     ----------
+    %(module)s
     alpha : float in [0, inf), default=0.1
         Weight of the class of rows generated from source features.
     beta : float in [0, inf), default=0.1
@@ -160,6 +161,11 @@ class GTA(TransferNetClassifier):
         Length of the noise z.
     hidden_units : int in [1, inf), default=64
         Width of the layers of generator and judge.
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------

@@ -24,8 +24,8 @@ from torch import nn
 from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._alignment import Alignment, Sizes
-from sktransfer.deep._critic import DomainCritic
 from sktransfer.deep._device import find_device
+from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import MLP
 from sktransfer.deep._parameters import ModuleParametersMixin, inherit_parameters
 from sktransfer.deep._rows import DomainRows
@@ -47,100 +47,9 @@ _ENOUGH_LABELS = 200
 class TransferNet(
     ModuleParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransformer
 ):
-    r"""Template of nets; a named net overrides ``_make_alignment``.
+    """Template of nets; a named net overrides ``_make_alignment``.
 
-    Parameters
-    ----------
-    module : Module, class or callable, default=None
-        Feature extractor: a torch module (it is copied, never trained in place), or a
-        class or function that makes one from the arguments ``module__NAME``; it gets
-        the number of inputs as ``n_features`` if it takes that name. None:
-        :class:`MLP`. It maps rows of shape (n, ...) to features; outputs with more
-        than two axes are flattened.
-    head : Module, class or callable, default=None
-        Maps features to one output per class, or to one output in regression; a class
-        or function is called with the two numbers. None: a linear layer.
-    alignment : Alignment, default=None
-        What brings the domains together; it is copied. None: nothing.
-    gate : bool, default=False
-        Weigh every source row by the density ratio :math:`D / (1 - D)` of a
-        discriminator D of domains. Without labeled target rows D has seen no label of
-        the target, and its ratio for the features alone is taken.
-    label_input : {"auto"} or bool, default="auto"
-        Whether the discriminator sees labels beside features (and thereby matches the
-        joint distribution). "auto": if there is a gate.
-    max_weight : float in (0, inf], default=10.0
-        Bound of the gate's weights in training and in ``sample_weight_``: a few rows
-        of a huge ratio would decide a step alone. ``inf`` is the gate as published.
-    gate_smoothing : float in [0, inf), default=1.0
-        Width of Gaussian noise on the features that the gate's discriminator sees in
-        training, in units of Scott's bandwidth (1992)
-        :math:`\sigma\, n^{-1/(d+4)}`, where :math:`\sigma` are the standard deviations
-        of the d features and n is the number of labeled target rows (of all target
-        rows, where the discriminator sees no label of the target). Without noise it
-        knows few labeled rows by heart and takes every source row for foreign. 0 is
-        the gate as published.
-    mu : float in [0, inf), default=1.0
-        Largest weight of the alignment; it is ramped up from 0 as
-        :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.
-    source_weight : float in [0, inf), default=1.0
-        Weight :math:`\lambda` of the loss of the source rows.
-    max_epochs : int in [1, inf), default=50
-        Number of passes over the larger domain.
-    batch_size : int in [1, inf), default=128
-        Rows of each kind (source, labeled target, all target) in a batch.
-    lr : float in (0, inf), default=1e-3
-        Learning rate.
-    optimizer : class, default=None
-        Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam, with
-        ``betas=(0, 0.99)`` where features and a discriminator work against each other
-        (momentum makes them run in circles), else with torch's own.
-    standardize : bool, default=True
-        Scale every feature (channel for images) to mean 0 and variance 1 over the rows
-        that the net sees.
-    early_stopping : {"auto"} or bool, default="auto"
-        Hold out labeled target rows, stop when their loss no longer falls, and go back
-        to the best epoch. "auto": with 200 labeled target rows or more. Held-out
-        rows stay in the fit as unlabeled target rows.
-    validation_fraction : float in (0, 1), default=0.2
-        Share of the labeled target rows to hold out.
-    n_iter_no_change : int in [1, inf), default=10
-        Epochs without progress before an early stop.
-    callbacks : list, default=None
-        Further callbacks of skorch, such as schedules of the learning rate.
-    device : str, default="auto"
-        Device of torch: "auto" is "cuda" where there is a GPU, else "cpu".
-    dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the net. "auto": that of the rows on the CPU, float32 elsewhere.
-    mixed_precision : bool, default=False
-        Compute steps in bfloat16 where torch deems it safe.
-    compile : bool, default=False
-        Compile the module with ``torch.compile``.
-    warm_start : bool, default=False
-        Go on from the last fit.
-    verbose : int or bool, default=0
-        1: print a line of losses per epoch; 2: and show a progress bar of its steps.
-    random_state : int, RandomState instance or None, default=None
-        Seed of initial weights and batches. An int makes fits on a CPU repeatable,
-        also for rows in another order.
-    **module_params : dict
-        Arguments of module and optimizer: ``module__NAME``, ``optimizer__NAME``.
-
-    Attributes
-    ----------
-    sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.
-    history_ : dict of str to ndarray of shape (n_iter_,)
-        Mean of every loss in each epoch, and the last ``mu``.
-    net_ : NeuralNet
-        The skorch net that trained.
-    n_iter_ : int
-        Number of epochs.
-    n_features_in_ : int
-        Number of features (of channels for images) seen in ``fit``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Names of the features, if all are strings.
+    Its parameters and attributes are described in ``_parameters.py``.
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -435,17 +344,19 @@ class TransferNet(
             gate=self.gate, mu=self.mu, source_weight=self.source_weight,
         )  # fmt: skip
         alignment.build(sizes, module)
-        if self.gate or alignment.needs_critic:
-            module.critic = self._make_critic(alignment.gate_width(sizes), rows)
+        if self.gate or alignment.needs_discriminator:
+            module.discriminator = self._make_discriminator(
+                alignment.gate_width(sizes), rows
+            )
         return module
 
-    def _make_critic(self, width, rows):
+    def _make_discriminator(self, width, rows):
         """Build the discriminator; that of a gate sees features through noise."""
         labels = self.gate if self.label_input == "auto" else self.label_input
         _, n_labeled, n_target = rows.sizes
         n = (n_labeled if labels else 0) or n_target
         scott = n ** (-1 / (width + 4)) if n and self.gate else 0.0
-        return DomainCritic(
+        return DomainDiscriminator(
             width,
             self._n_classes,
             labels=labels,
@@ -501,7 +412,7 @@ class TransferNet(
     def _source_weights(self, rows, order, data):
         """Return the final weights of the source rows in input order."""
         weights = np.ones(len(order))
-        if self.gate and self.module_.critic is not None and rows.sizes[2]:
+        if self.gate and self.module_.discriminator is not None and rows.sizes[2]:
             found = self.module_.weights_of_source(rows, _ROWS_AT_ONCE)
             weights = found.double().cpu().numpy()
         everywhere = np.zeros(len(data.X))
@@ -590,10 +501,14 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     D tells target pairs (features, label) from source pairs, so source rows that do
     not look like the target's count little.
 
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
+    %(attributes)s
 
     See Also
     --------
@@ -705,6 +620,15 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
 
     As :class:`TransferNetClassifier` with the squared error; labels are scaled to
     mean 0 and variance 1 over the rows that the net learns from.
+
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
 
     See Also
     --------

@@ -145,6 +145,7 @@ class OTCEFineTuning(TransferNetClassifier):
 
     Parameters
     ----------
+    %(module)s
     source_epochs : int in [0, inf), default=None
         Epochs on the source rows. 0: ``module`` is an extractor that is trained
         already. None: ``max_epochs``.
@@ -156,6 +157,7 @@ class OTCEFineTuning(TransferNetClassifier):
     keep_head : bool, default=False
         Fine-tune the head of the source net; False, as published, starts from a new
         head.
+    %(parameters)s
 
     Attributes
     ----------
@@ -170,6 +172,7 @@ class OTCEFineTuning(TransferNetClassifier):
         The skorch net of step 2.
     n_iter_ : int
         Number of epochs of step 2.
+    %(attributes)s
 
     See Also
     --------

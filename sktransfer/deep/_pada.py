@@ -58,10 +58,16 @@ class PADA(TransferNetClassifier):
     :math:`\bar p` is the mean predicted probability over the target rows [1]_. The
     gate multiplies these weights [2]_.
 
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
     Attributes
     ----------
     class_weight_ : ndarray of shape (n_classes,)
         Final weights of the classes, in [0, 1].
+    %(attributes)s
 
     See Also
     --------

@@ -2,15 +2,122 @@
 
 import functools
 import inspect
-import re
 from typing import Any
+
+from sklearn.base import ClassifierMixin
 
 __all__ = ["ModuleParametersMixin", "inherit_parameters"]
 
 _PREFIXES = "module__", "optimizer__"
-_SECTION = r"\n\n    {}\n    ---+\n(?P<body>.*?)(?=\n\n    [A-Z][\w ]+\n    ---|\Z)"
-_LATER_SECTION = re.compile(r"\n\n    (?!Parameters)[A-Z][\w ]+\n    ---")
-_ENTRY = re.compile(r"(?m)^    (?=\S)")
+#: text of the parameters that nets inherit, indented for a docstring of a class
+PARAMETERS = {
+    "module": """module : Module, class or callable, default=None
+        Feature extractor: a torch module (it is copied, never trained in place), or a
+        class or function that makes one from the arguments ``module__NAME``; it gets
+        the number of inputs as ``n_features`` if it takes that name. None:
+        :class:`MLP`. It maps rows of shape (n, ...) to features; outputs with more
+        than two axes are flattened.""",
+    "head": """head : Module, class or callable, default=None
+        Maps features to one output per class, or to one output in regression; a class
+        or function is called with the two numbers. None: a linear layer.""",
+    "alignment": """alignment : Alignment, default=None
+        What brings the domains together; it is copied. None: nothing.""",
+    "gate": """gate : bool, default=False
+        Weigh every source row by the density ratio :math:`D / (1 - D)` of a
+        discriminator D of domains. Without labeled target rows D has seen no label of
+        the target, and its ratio for the features alone is taken.""",
+    "label_input": """label_input : {"auto"} or bool, default="auto"
+        Whether the discriminator sees labels beside features (and thereby matches the
+        joint distribution). "auto": if there is a gate.""",
+    "max_weight": """max_weight : float in (0, inf], default=10.0
+        Bound of the gate's weights in training and in ``sample_weight_``: a few rows
+        of a huge ratio would decide a step alone. ``inf`` is the gate as published.""",
+    "gate_smoothing": r"""gate_smoothing : float in [0, inf), default=1.0
+        Width of Gaussian noise on the features that the gate's discriminator sees in
+        training, in units of Scott's bandwidth (1992)
+        :math:`\sigma\, n^{-1/(d+4)}`, where :math:`\sigma` are the standard deviations
+        of the d features and n is the number of labeled target rows (of all target
+        rows, where the discriminator sees no label of the target). Without noise it
+        knows few labeled rows by heart and takes every source row for foreign. 0 is
+        the gate as published.""",
+    "mu": r"""mu : float in [0, inf), default=1.0
+        Largest weight of the alignment; it is ramped up from 0 as
+        :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.""",
+    "source_weight": r"""source_weight : float in [0, inf), default=1.0
+        Weight :math:`\lambda` of the loss of the source rows.""",
+    "max_epochs": """max_epochs : int in [1, inf), default=50
+        Number of passes over the larger domain.""",
+    "batch_size": """batch_size : int in [1, inf), default=128
+        Rows of each kind (source, labeled target, all target) in a batch.""",
+    "lr": """lr : float in (0, inf), default=1e-3
+        Learning rate.""",
+    "optimizer": """optimizer : class, default=None
+        Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam, with
+        ``betas=(0, 0.99)`` where features and a discriminator work against each other
+        (momentum makes them run in circles), else with torch's own.""",
+    "standardize": """standardize : bool, default=True
+        Scale every feature (channel for images) to mean 0 and variance 1 over the rows
+        that the net sees.""",
+    "early_stopping": """early_stopping : {"auto"} or bool, default="auto"
+        Hold out labeled target rows, stop when their loss no longer falls, and go back
+        to the best epoch. "auto": with 200 labeled target rows or more. Held-out
+        rows stay in the fit as unlabeled target rows.""",
+    "validation_fraction": """validation_fraction : float in (0, 1), default=0.2
+        Share of the labeled target rows to hold out.""",
+    "n_iter_no_change": """n_iter_no_change : int in [1, inf), default=10
+        Epochs without progress before an early stop.""",
+    "callbacks": """callbacks : list, default=None
+        Further callbacks of skorch, such as schedules of the learning rate.""",
+    "device": """device : str, default="auto"
+        Device of torch: "auto" is "cuda" where there is a GPU, else "cpu".""",
+    "dtype": """dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision of the net. "auto": that of the rows on the CPU, float32
+        elsewhere.""",
+    "mixed_precision": """mixed_precision : bool, default=False
+        Compute steps in bfloat16 where torch deems it safe.""",
+    "compile": """compile : bool, default=False
+        Compile the module with ``torch.compile``.""",
+    "warm_start": """warm_start : bool, default=False
+        Go on from the last fit.""",
+    "verbose": """verbose : int or bool, default=0
+        1: print a line of losses per epoch; 2: and show a progress bar of its
+        steps.""",
+    "random_state": """random_state : int, RandomState instance or None, default=None
+        Seed of initial weights and batches. An int makes fits on a CPU repeatable,
+        also for rows in another order.""",
+    "module_params": """**module_params : dict
+        Arguments of module and optimizer: ``module__NAME``, ``optimizer__NAME``.""",
+}
+#: text of their attributes; ``classes_`` is a classifier's
+ATTRIBUTES = {
+    "classes_": """classes_ : ndarray of shape (n_classes,)
+        Class labels.""",
+    "sample_weight_": """sample_weight_ : ndarray of shape (n_source,)
+        Weights of the gate after training, in the order of the source rows in the
+        input; ones without a gate.""",
+    "history_": """history_ : dict of str to ndarray of shape (n_iter_,)
+        Mean of every loss in each epoch, and the last ``mu``.""",
+    "net_": """net_ : NeuralNet
+        The skorch net that trained.""",
+    "n_iter_": """n_iter_ : int
+        Number of epochs.""",
+    "n_features_in_": """n_features_in_ : int
+        Number of features (of channels for images) seen in ``fit``.""",
+    "feature_names_in_": """feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if all are strings.""",
+}
+
+_SECTIONS = """
+
+    Parameters
+    ----------
+    %(module)s
+    %(parameters)s
+
+    Attributes
+    ----------
+    %(attributes)s
+    """
 
 
 class ModuleParametersMixin:
@@ -72,9 +179,10 @@ class ModuleParametersMixin:
 def inherit_parameters(*, but=()):
     """Give a net the parameters of its bases: in its signature and its docstring.
 
-    The class takes ``**params`` and hands them on; its docstring describes its own
-    parameters and attributes. Both are completed here, so that ``help`` shows all of
-    them and scikit-learn's introspection finds every parameter.
+    The class takes ``**params`` and hands them on. Its signature gets their names, so
+    that ``help`` and scikit-learn's introspection find them. In its docstring
+    ``%(module)s``, ``%(parameters)s`` and ``%(attributes)s``, each on its own line,
+    stand for the inherited text; what the class describes itself is left out.
 
     Parameters
     ----------
@@ -100,9 +208,7 @@ def inherit_parameters(*, but=()):
 
         __init__.__signature__ = _merged_signature(cls, but)
         cls.__init__ = __init__
-        names = [*__init__.__signature__.parameters, "module_params"]
-        cls.__doc__ = _complete(cls, "Parameters", names)
-        cls.__doc__ = _complete(cls, "Attributes")
+        cls.__doc__ = _filled(cls)
         return cls
 
     return decorate
@@ -115,9 +221,8 @@ def _merged_signature(cls, but):
         if "__init__" not in vars(base) or base is object:
             continue
         own = inspect.signature(vars(base)["__init__"]).parameters
-        rest = [name for name, p in own.items() if p.kind is p.VAR_KEYWORD]
         merged |= {name: p for name, p in own.items() if name not in merged}
-        if not rest:
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
             break
     # prefixed arguments have no names of their own, so the signature leaves them out
     kept = [
@@ -126,33 +231,26 @@ def _merged_signature(cls, but):
     return inspect.Signature(sorted(kept, key=lambda p: p.kind))
 
 
-def _complete(cls, section, names=None):
-    """Return the docstring with a section of all entries of the class and its bases."""
-    entries = {}
-    for base in reversed(cls.__mro__):
-        if base.__module__.startswith("sktransfer"):
-            entries |= _entries(base.__doc__, section)
-    text = "".join(entries[name] for name in names or entries if name in entries)
-    doc = cls.__doc__
-    found = _find(doc, section)
-    if found:
-        return doc[: found.start("body")] + text.rstrip() + doc[found.end("body") :]
-    start = _LATER_SECTION.search(doc).start()
-    head = f"\n\n    {section}\n    {'-' * len(section)}\n"
-    return doc[:start] + head + text.rstrip() + doc[start:]
+def _filled(cls):
+    """Return the docstring with the inherited text, or None under ``python -OO``."""
+    doc = vars(cls).get("__doc__")
+    if doc is None:
+        return None
+    if "    ---" not in doc:
+        doc = doc.rstrip() + _SECTIONS
+    names = [*cls.__init__.__signature__.parameters, "module_params"]
+    parameters = [n for n in names if n in PARAMETERS and n != "module"]
+    classify = issubclass(cls, ClassifierMixin)
+    attributes = [n for n in ATTRIBUTES if classify or n != "classes_"]
+    for mark, inherited in {
+        "%(module)s": _undescribed(["module"], PARAMETERS, doc),
+        "%(parameters)s": _undescribed(parameters, PARAMETERS, doc),
+        "%(attributes)s": _undescribed(attributes, ATTRIBUTES, doc),
+    }.items():
+        doc = doc.replace(mark, inherited)
+    return doc
 
 
-def _find(docstring, section):
-    return re.search(_SECTION.format(section), docstring or "", re.DOTALL)
-
-
-def _entries(docstring, section):
-    """Return the entries of a section by name."""
-    found = _find(docstring, section)
-    if found is None:
-        return {}
-    texts = [text for text in _ENTRY.split(found["body"] + "\n") if text.strip()]
-    return {
-        text.split(":")[0].strip().lstrip("*"): "    " + text.rstrip() + "\n"
-        for text in texts
-    }
+def _undescribed(names, texts, doc):
+    """Join the texts of the names that a docstring does not describe itself."""
+    return "\n    ".join(texts[n] for n in names if f"\n    {n} : " not in doc)

@@ -17,7 +17,7 @@ class TransferModule(nn.Module):
         F and C.
     alignment : Alignment
         A built alignment.
-    critic : DomainCritic or None
+    discriminator : DomainDiscriminator or None
         Discriminator of domains.
     gate : bool
         Weigh source rows by :math:`D / (1 - D)`.
@@ -25,10 +25,12 @@ class TransferModule(nn.Module):
         Largest weight of the alignment; weight :math:`\lambda` of the source rows.
     """
 
-    def __init__(self, extractor, head, alignment, critic, *, gate, mu, source_weight):
+    def __init__(
+        self, extractor, head, alignment, discriminator, *, gate, mu, source_weight
+    ):
         super().__init__()
         self.extractor, self.head = extractor, head
-        self.alignment, self.critic = alignment, critic
+        self.alignment, self.discriminator = alignment, discriminator
         self.gate = gate
         self.largest_mu, self.lambda_ = mu, source_weight
         self.register_buffer("mu", torch.zeros(()), persistent=False)
@@ -48,12 +50,12 @@ class TransferModule(nn.Module):
         if batch.n_source and len(encoded.target):
             aligned = self.alignment.losses(self, batch, encoded)
             own = self.alignment.own_losses(self, batch, encoded)
-            if self.critic is not None:
+            if self.discriminator is not None:
                 logits = self.judge(batch, encoded)
-                own = own | self.critic.losses(logits, weight)
+                own = own | self.discriminator.losses(logits, weight)
                 if self.gate:
                     # of the pairs with their labels, where pairs were judged
-                    ratio = self.critic.ratio(logits[-2])
+                    ratio = self.discriminator.ratio(logits[-2])
                     weight = ratio if weight is None else weight * ratio
         parts = self.label_losses(batch, encoded, criterion, weight)
         learned = dict(parts)
@@ -82,13 +84,13 @@ class TransferModule(nn.Module):
         parts = encoded[:3] if seen is None else batch.split(seen)
         source, labeled, target = parts
         reversal = [self.alignment.reversal(self, t) for t in ("marginal", "joint")]
-        return self.critic.judge(
+        return self.discriminator.judge(
             source, batch.y_source, labeled, batch.y_labeled, target, reversal
         )
 
     def weights_of_source(self, rows, rows_at_once):
         """Return the gate's weight of every source row, in the order of ``rows``."""
-        paired, weights = rows.sizes[1] > 0 and self.critic.labels, []
+        paired, weights = rows.sizes[1] > 0 and self.discriminator.labels, []
         with torch.no_grad():
             for x, y in zip(
                 rows.x_source.split(rows_at_once),
@@ -97,9 +99,11 @@ class TransferModule(nn.Module):
             ):
                 seen = self.alignment.gate_features(self, x)
                 seen = self.extractor(x) if seen is None else seen
-                code = self.critic.code(y if paired else None, seen)
-                logits = self.critic(seen, code if self.critic.labels else None)
-                weights.append(self.critic.ratio(logits))
+                code = self.discriminator.code(y if paired else None, seen)
+                logits = self.discriminator(
+                    seen, code if self.discriminator.labels else None
+                )
+                weights.append(self.discriminator.ratio(logits))
         return torch.cat(weights)
 
     def predict(self, x):

@@ -195,6 +195,7 @@ class UOWQNet(TransferNetClassifier):
 
     Parameters
     ----------
+    %(module)s
     weighting : {"static", "dynamic"}, default="dynamic"
         "static" computes the weights once, at a net fitted to the labeled target rows
         alone; "dynamic" updates them before every epoch, at the current net.
@@ -218,6 +219,7 @@ class UOWQNet(TransferNetClassifier):
         Rank of the adapters.
     adapter_alpha : float in (0, inf), default=8.0
         Scale of the adapters, see :class:`LowRankLinear`.
+    %(parameters)s
 
     Attributes
     ----------
@@ -237,6 +239,7 @@ class UOWQNet(TransferNetClassifier):
         Predicted Kullback-Leibler divergence of the weighted fit at each update.
     sample_weight_ : ndarray of shape (n_source,)
         Weight of each source row, in the order of the source rows in the input.
+    %(attributes)s
 
     See Also
     --------

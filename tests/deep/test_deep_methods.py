@@ -190,7 +190,7 @@ def test_smoothing_is_in_units_of_scotts_bandwidth(toy):
     def noise(**params):
         net = DANN(max_epochs=1, module__hidden_units=(6,), **params)
         net.fit(toy.X, toy.y, sample_domain=toy.domain)
-        return net.module_.critic.noise
+        return net.module_.discriminator.noise
 
     assert noise(gate=True) == pytest.approx(10 ** (-1 / (6 + 4)))
     assert noise(gate=True, gate_smoothing=0.5) == pytest.approx(0.5 * 10**-0.1)

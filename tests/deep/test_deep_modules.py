@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from torch import nn
 
 from sktransfer.deep import MLP
-from sktransfer.deep._critic import DomainCritic
+from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import freeze, reverse_gradient
 from sktransfer.deep._rows import DomainRows
 
@@ -54,11 +54,11 @@ def test_frozen_modules_pass_gradients_but_keep_none():
 
 
 @pytest.mark.parametrize("n_classes", [3, 0])
-def test_critic_codes_labels_and_nil(n_classes):
-    critic = DomainCritic(2, n_classes)
+def test_discriminator_codes_labels_and_nil(n_classes):
+    discriminator = DomainDiscriminator(2, n_classes)
     features = torch.zeros(3, 2)
     y = torch.tensor([2, 0, 1]) if n_classes else torch.tensor([0.5, -1.0, 2.0])
-    code, nil = critic.code(y, features), critic.code(None, features)
+    code, nil = discriminator.code(y, features), discriminator.code(None, features)
     assert (code[:, -1] == 0).all()
     assert (nil[:, -1] == 1).all()
     assert (nil[:, :-1] == 0).all()
@@ -66,77 +66,81 @@ def test_critic_codes_labels_and_nil(n_classes):
     assert_allclose(code[:, :-1].numpy(), expected.numpy())
 
 
-def test_critic_losses_and_ratio_are_their_formulas():
+def test_discriminator_losses_and_ratio_are_their_formulas():
     torch.manual_seed(0)
-    critic = DomainCritic(2, 2).double()
+    discriminator = DomainDiscriminator(2, 2).double()
     source, labeled, target = (torch.randn(n, 2).double() for n in (4, 3, 5))
     y_source, y_labeled = torch.tensor([0, 1, 1, 0]), torch.tensor([1, 0, 1])
     zero = torch.zeros(())
-    logits = critic.judge(source, y_source, labeled, y_labeled, target, (zero, zero))
-    losses = critic.losses(logits)
+    logits = discriminator.judge(
+        source, y_source, labeled, y_labeled, target, (zero, zero)
+    )
+    losses = discriminator.losses(logits)
 
     def D(x, y):
-        return torch.sigmoid(critic(x, critic.code(y, x)))
+        return torch.sigmoid(discriminator(x, discriminator.code(y, x)))
 
     marginal = -D(target, None).log().mean() - (1 - D(source, None)).log().mean()
     pairs = D(source, y_source)
     joint = -D(labeled, y_labeled).log().mean() - (1 - pairs).log().mean()
     assert_allclose(losses["marginal"].item(), marginal.item(), rtol=1e-12)
     assert_allclose(losses["joint"].item(), joint.item(), rtol=1e-12)
-    ratio = critic.ratio(logits[-2])
+    ratio = discriminator.ratio(logits[-2])
     assert not ratio.requires_grad
     assert_allclose(ratio.numpy(), (pairs / (1 - pairs)).detach().numpy(), rtol=1e-10)
 
 
 def test_ratio_is_bounded():
-    critic = DomainCritic(2, 2, max_ratio=3.0)
-    ratio = critic.ratio(torch.tensor([-1.0, 0.0, 5.0]))
+    discriminator = DomainDiscriminator(2, 2, max_ratio=3.0)
+    ratio = discriminator.ratio(torch.tensor([-1.0, 0.0, 5.0]))
     assert_allclose(ratio.numpy(), [np.exp(-1), 1, 3], rtol=1e-6)
 
 
-def test_noise_smooths_what_the_critic_sees_in_training():
+def test_noise_smooths_what_the_discriminator_sees_in_training():
     """It is that many standard deviations of the batch, and only in training."""
     torch.manual_seed(0)
-    critic = DomainCritic(2, 0, labels=False, noise=0.5).double()
-    with torch.no_grad():  # the critic's logit is the first feature
-        critic.hidden.weight.zero_()
-        critic.hidden.weight[0, 0] = 1
-        critic.hidden.bias.fill_(100)
-        critic.logit.weight.zero_()
-        critic.logit.weight[0, 0] = 1
-        critic.logit.bias.fill_(-100)
+    discriminator = DomainDiscriminator(2, 0, labels=False, noise=0.5).double()
+    with torch.no_grad():  # the discriminator's logit is the first feature
+        discriminator.hidden.weight.zero_()
+        discriminator.hidden.weight[0, 0] = 1
+        discriminator.hidden.bias.fill_(100)
+        discriminator.logit.weight.zero_()
+        discriminator.logit.weight[0, 0] = 1
+        discriminator.logit.bias.fill_(-100)
     source, target = torch.randn(4000, 2).double() * 3, torch.randn(4000, 2).double()
     spread = torch.cat([source, target])[:, 0].std(correction=0)
     none, zero = torch.zeros(0, 2).double(), torch.zeros(()).double()
     y = torch.zeros(4000)
 
     def judge():
-        return critic.judge(source, y, none, y[:0], target, (zero, zero))[0]
+        return discriminator.judge(source, y, none, y[:0], target, (zero, zero))[0]
 
     noise = judge().detach() - source[:, 0]
     assert abs(noise.mean()) < 0.05
     assert_allclose(noise.std(), 0.5 * spread, rtol=0.05)
-    critic.eval()
+    discriminator.eval()
     assert_allclose(judge().detach().numpy(), source[:, 0].numpy(), atol=1e-9)
 
 
 def test_ratio_without_pairs_is_that_of_the_features():
-    critic = DomainCritic(2, 2)
+    discriminator = DomainDiscriminator(2, 2)
     source, target, none = torch.randn(4, 2), torch.randn(5, 2), torch.zeros(0, 2)
     y, zero = torch.tensor([0, 1, 1, 0]), torch.zeros(())
-    logits = critic.judge(source, y, none, y[:0], target, (zero, zero))
-    alone = critic(source, critic.code(None, source)).exp()
-    assert_allclose(critic.ratio(logits[-2]).numpy(), alone.detach().numpy(), rtol=1e-5)
+    logits = discriminator.judge(source, y, none, y[:0], target, (zero, zero))
+    alone = discriminator(source, discriminator.code(None, source)).exp()
+    assert_allclose(
+        discriminator.ratio(logits[-2]).numpy(), alone.detach().numpy(), rtol=1e-5
+    )
 
 
 def test_features_get_no_gradient_at_reversal_zero():
-    critic = DomainCritic(2, 2)
+    discriminator = DomainDiscriminator(2, 2)
     features = torch.randn(3, 2, requires_grad=True)
     y, zero = torch.tensor([0, 1, 0]), torch.zeros(())
-    logits = critic.judge(features, y, features, y, features, (zero, zero))
-    sum(critic.losses(logits).values()).backward()
+    logits = discriminator.judge(features, y, features, y, features, (zero, zero))
+    sum(discriminator.losses(logits).values()).backward()
     assert (features.grad == 0).all()
-    assert critic.hidden.weight.grad.abs().sum() > 0
+    assert discriminator.hidden.weight.grad.abs().sum() > 0
 
 
 def test_batches_hold_every_part_and_an_epoch_every_row():

@@ -5,12 +5,12 @@ from torch import nn
 
 from sktransfer.deep._modules import label_code, reverse_gradient
 
-__all__ = ["DomainCritic"]
+__all__ = ["DomainDiscriminator"]
 
 _MAX_PRODUCT = 4096
 
 
-class DomainCritic(nn.Module):
+class DomainDiscriminator(nn.Module):
     r"""Discriminator :math:`D(F(x), y)` of target (1) and source (0) rows.
 
     The label is coded as one-hot classes (or the real label) and a last column "nil",
@@ -68,9 +68,10 @@ class DomainCritic(nn.Module):
     def judge(self, source, y_source, labeled, y_labeled, target, reversal):
         """Judge the rows of a batch, in one pass.
 
-        Rows are judged by their features alone and, where the critic takes labels and
-        there are labeled target rows, as pairs with their labels. ``reversal`` tells
-        for both how strongly the gradient of the features is reversed.
+        Rows are judged by their features alone and, where the discriminator takes
+        labels and there are labeled target rows, as pairs with their labels.
+        ``reversal`` tells for both how strongly the gradient of the features is
+        reversed.
         """
         if self.noise and self.training:
             spread = torch.cat([source, target]).detach().std(0, correction=0)
