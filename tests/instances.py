@@ -49,6 +49,7 @@ from sktransfer.multisource import (
     OTQMS,
     UOWQ,
     DomainRecognitionEnsemble,
+    EmpiricalBayesRidge,
     HEnsemble,
     MMDWeightedEnsemble,
     PeerWeightedEnsemble,
@@ -146,6 +147,10 @@ ESTIMATORS = [
     SingleBestSource(Ridge()),
     SourceSelector(Pooled(LogisticRegression())),
     SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
+    EmpiricalBayesRidge(),
+    EmpiricalBayesRidge(
+        pseudo_sources=0.0, noise="common", borrow_weight=0.5, fit_intercept=False
+    ),
     TransferNetClassifier(**_CLASSES),
     TransferNetRegressor(gate=True, **_REALS),
     SourceOnlyNet(**_CLASSES),

@@ -1,6 +1,7 @@
 """Several sources: which of them count, and how much."""
 
 from sktransfer.multisource._domain_recognition import DomainRecognitionEnsemble
+from sktransfer.multisource._empirical_bayes import EmpiricalBayesRidge
 from sktransfer.multisource._h_ensemble import HEnsemble
 from sktransfer.multisource._likelihood import (
     FisherRoot,
@@ -15,12 +16,14 @@ from sktransfer.multisource._peer_ensemble import PeerWeightedEnsemble
 from sktransfer.multisource._single_best import SingleBestSource
 from sktransfer.multisource._source_free import SourceFreeEnsemble
 from sktransfer.multisource._source_selector import SourceSelector
+from sktransfer.multisource._source_summary import SourceSummary, summarize_source
 from sktransfer.multisource._uowq import UOWQ
 from sktransfer.multisource._uowq_multitask import UOWQMultiTask
 from sktransfer.multisource._uowq_weights import UOWQResult, uowq_weights
 
 __all__ = [
     "DomainRecognitionEnsemble",
+    "EmpiricalBayesRidge",
     "FisherRoot",
     "HEnsemble",
     "Likelihood",
@@ -31,10 +34,12 @@ __all__ = [
     "SingleBestSource",
     "SourceFreeEnsemble",
     "SourceSelector",
+    "SourceSummary",
     "UOWQ",
     "UOWQMultiTask",
     "UOWQResult",
     "likelihood_of",
     "register_likelihood",
+    "summarize_source",
     "uowq_weights",
 ]

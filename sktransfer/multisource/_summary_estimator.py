@@ -1,0 +1,292 @@
+"""Template of estimators whose sources are rows, summaries, or both."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import _check_sample_weight
+
+from sktransfer._domains import take_rows
+from sktransfer._solvers.glm import information_rank
+from sktransfer.base import TransferEstimator
+from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.multisource._source_summary import (
+    SourceSummary,
+    check_summary_names,
+    noise_of_few_rows,
+)
+
+ALPHAS = np.logspace(-4, 4, 17)
+
+
+class SummaryEstimator(TransferEstimator):
+    """Keep ``source_summaries`` and ``sample_weight``; the hook gets both checked.
+
+    The hook is ``_fit_tasks(data, weight, summaries)``: data of the rows with positive
+    weight, their weights, and a list of ``(name, summary)``.
+    """
+
+    _families = ("gaussian",)
+
+    _parameter_constraints: dict = {
+        "source_summaries": [list, tuple, SourceSummary, None],
+        "fit_intercept": ["boolean"],
+    }
+
+    def fit(self, X, y, sample_domain=None, sample_weight=None):
+        """Fit on target rows and sources.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,)
+            Labels, with markers on the unlabeled target rows.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Nonnegative weights; a weight of 2 counts as two rows.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract.
+        """
+        self._sample_weight = sample_weight
+        try:
+            return super().fit(X, y, sample_domain=sample_domain)
+        finally:
+            del self._sample_weight
+
+    def without_sources(self):
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without summaries.
+
+        Returns
+        -------
+        target_only : estimator
+            A copy whose ``source_summaries`` is None.
+        """
+        return clone(self).set_params(source_summaries=None)
+
+    def _fit_domains(self, data):
+        weight = _check_sample_weight(
+            self._sample_weight, data.X, dtype=np.float64, ensure_non_negative=True
+        )
+        if not (weight > 0).all():
+            data, weight = data.take(weight > 0), weight[weight > 0]
+            if not data.n_labeled:
+                raise UnlabeledTargetError(
+                    "sample_weight is 0 on all labeled target rows."
+                )
+        self._fit_tasks(data, weight, self._check_summaries())
+
+    def _check_summaries(self):
+        """Return ``(name, summary)`` of every entry, or one error that names it."""
+        given = self.source_summaries
+        if given is None:
+            return []
+        given = [given] if isinstance(given, SourceSummary) else list(given)
+        names = getattr(self, "feature_names_in_", None)
+        checked = []
+        for i, summary in enumerate(given):
+            name = f"source_summaries[{i}]"
+            if not isinstance(summary, SourceSummary):
+                raise TypeError(
+                    f"{name} must be a SourceSummary, got {type(summary).__name__}: "
+                    "make it with summarize_source(estimator, X, y)."
+                )
+            if summary.n_features != self.n_features_in_:
+                raise ValueError(
+                    f"{name} has {summary.n_features} features, but X has "
+                    f"{self.n_features_in_}."
+                )
+            check_summary_names(summary, names, name)
+            if summary.family not in self._families:
+                raise ValueError(
+                    f"{name} has family={summary.family!r}, but "
+                    f"{type(self).__name__} takes {' or '.join(self._families)}."
+                )
+            if (summary.intercept is not None) != self.fit_intercept:
+                kind = "an intercept" if summary.intercept is not None else "none"
+                raise ValueError(
+                    f"{name} has {kind}, but fit_intercept={self.fit_intercept}: "
+                    "summarize the source with the same kind of model."
+                )
+            checked.append((name, summary))
+        return checked
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.source_free = True
+        return tags
+
+
+@dataclass
+class Task:
+    """Sufficient statistics of one domain in standardized coordinates.
+
+    ``information`` and ``vector`` describe the log-likelihood; ``gram`` is the
+    information times the noise variance (None if that is unknown), the moment of the
+    labels is ``gram @ vector``; ``rss`` is the least sum of squares.
+    """
+
+    name: str
+    information: np.ndarray
+    vector: np.ndarray
+    n: float
+    gram: np.ndarray | None = None
+    noise: float | None = None
+    rss: float = 0.0
+    dof: float = 0.0
+
+    @property
+    def moment(self):
+        """Moment of the labels."""
+        return self.gram @ self.vector
+
+    @property
+    def energy(self):
+        """Sum of the squared labels."""
+        return self.rss + self.vector @ self.gram @ self.vector
+
+
+class Coordinates:
+    """Centered and scaled features, centered labels: results keep no units.
+
+    Center and scale are those of all labeled rows together; of a summary they are
+    read from its information.
+    """
+
+    def __init__(self, data, weight, summaries, *, fit_intercept, shift=True):
+        self.fit_intercept = fit_intercept
+        d = data.X.shape[1]
+        parts = [
+            (float(weight[rows].sum()), *_moments(data, weight, rows))
+            for rows in [*(data.rows_of(k) for k in data.sources), _labeled(data)]
+        ]
+        parts += [_summary_moments(s) for _, s in summaries]
+        total = sum(n for n, _, _ in parts)
+        center = sum(n * mean for n, mean, _ in parts) / total
+        if not fit_intercept:
+            center = np.zeros(d)
+        square = sum(n * (var + (mean - center) ** 2) for n, mean, var in parts) / total
+        self.center = center
+        # of a constant feature only rounding is left: it is not blown up
+        rounding = 10 * np.finfo(float).eps * np.abs(center)
+        self.scale = np.where(square > rounding**2, np.sqrt(square), 1.0)
+        rows = _labeled(data)
+        labels = data.labels(rows)
+        self.shift = 0.0
+        if shift and fit_intercept:
+            self.shift = float(np.average(labels.astype(float), weights=weight[rows]))
+
+    def design(self, X):
+        """Return standardized rows, with a column of ones for the intercept."""
+        rows = (np.asarray(X, dtype=np.float64) - self.center) / self.scale
+        if self.fit_intercept:
+            return np.column_stack([rows, np.ones(len(rows))])
+        return rows
+
+    @property
+    def to_raw(self):
+        """Matrix that maps standardized parameters to raw ones, less the shift."""
+        d = len(self.scale)
+        if not self.fit_intercept:
+            return np.diag(1 / self.scale)
+        matrix = np.diag(np.append(1 / self.scale, 1.0))
+        matrix[d, :d] = -self.center / self.scale
+        return matrix
+
+    def raw(self, theta):
+        """Return raw coefficients and intercept of standardized parameters."""
+        coef = theta[..., : len(self.scale)] / self.scale
+        if not self.fit_intercept:
+            return coef, np.zeros(theta.shape[:-1])
+        return coef, theta[..., -1] + self.shift - coef @ self.center
+
+    def standardized(self, summary):
+        """Return vector and information of a summary in these coordinates."""
+        d, L = len(self.scale), summary.n_logits
+        theta = summary.vector.reshape(L, -1)
+        std = theta * np.append(self.scale, [1.0] * self.fit_intercept)
+        M = self.to_raw
+        if self.fit_intercept:
+            std[:, -1] += theta[:, :d] @ self.center - self.shift
+        M = np.kron(np.eye(L), M)
+        return std.ravel(), M.T @ summary.information @ M
+
+
+def _labeled(data):
+    return data.is_labeled_target
+
+
+def _moments(data, weight, rows):
+    X = np.asarray(take_rows(data.X, rows), dtype=np.float64)
+    mean = np.average(X, axis=0, weights=weight[rows])
+    return mean, np.average((X - mean) ** 2, axis=0, weights=weight[rows])
+
+
+def _summary_moments(summary):
+    """Size, mean and variance of the features as the information weighs the rows."""
+    L = summary.n_logits
+    blocks = summary.information.reshape(L, -1, L, summary.information.shape[0] // L)
+    block = np.einsum("aiaj->ij", blocks)
+    d = summary.n_features
+    if summary.intercept is None:
+        size = np.diagonal(block) * (summary.noise or 1.0) / summary.n
+        return summary.n, np.zeros(d), size
+    mean = block[:d, d] / block[d, d]
+    return (
+        summary.n,
+        mean,
+        np.maximum(np.diagonal(block)[:d] / block[d, d] - mean**2, 0),
+    )
+
+
+def gaussian_tasks(data, weight, summaries, coordinates):
+    """Return the task of the target and those of the sources."""
+    rows = _labeled(data)
+    target = _task_of_rows("target", data, weight, rows, coordinates)
+    sources = [
+        _task_of_rows(str(int(k)), data, weight, data.rows_of(k), coordinates)
+        for k in data.sources
+    ]
+    for name, summary in summaries:
+        vector, information = coordinates.standardized(summary)
+        gram = None if summary.noise is None else information * summary.noise
+        dof = summary.residual_dof if summary.noise is not None else 0.0
+        sources.append(
+            Task(
+                name, information, vector, float(summary.n), gram, summary.noise,
+                (summary.noise or 0.0) * dof, dof,
+            )
+        )  # fmt: skip
+    return target, sources
+
+
+def _task_of_rows(name, data, weight, rows, coordinates):
+    design = coordinates.design(take_rows(data.X, rows))
+    y = data.labels(rows).astype(np.float64) - coordinates.shift
+    w = weight[rows]
+    gram = (design * w[:, None]).T @ design
+    moment = (design * w[:, None]).T @ y
+    root = np.sqrt(w)
+    vector = np.linalg.lstsq(design * root[:, None], y * root, rcond=1e-10)[0]
+    rss = float(w @ (y - design @ vector) ** 2)
+    n = float(w.sum())
+    energy = float(w @ y**2)
+    dof = max(n - information_rank(gram), 0.0)
+    floor = np.finfo(float).eps * energy
+    if dof > 0:
+        noise = max(rss, floor) / dof
+    else:
+        noise = noise_of_few_rows(gram, moment, energy, n, coordinates.fit_intercept)
+    noise = max(noise, floor) or 1.0
+    return Task(name, gram / noise, vector, n, gram, noise, rss, dof)
