@@ -257,8 +257,11 @@ def missing_hook(estimator, hook):
 
 
 def has_numeric_labels(estimator):
-    """Tell regression (True) from classification (False); None for transformers."""
-    return is_regressor(estimator) or (False if is_classifier(estimator) else None)
+    """Tell regression (True) from classification (False); None: it serves both."""
+    if is_regressor(estimator) or is_classifier(estimator):
+        return is_regressor(estimator)
+    tags = get_tags(estimator).transfer_tags
+    return None if tags.regression == tags.classification else tags.regression
 
 
 class TransferMixin:

@@ -41,6 +41,7 @@ from sktransfer.hypothesis import (
     PositiveTransferLogistic,
     PositiveTransferRidge,
     SecureRLS,
+    SourcePredictions,
 )
 from sktransfer.instance import KMM
 from sktransfer.metrics import OTCERegressor
@@ -107,6 +108,8 @@ ESTIMATORS = [
     OffsetTransfer(LogisticRegression(C=0.1), cv=3),
     OffsetTransfer(Ridge(), shrinkage=0.5),
     OffsetTransfer(Ridge(), Ridge(alpha=10.0), cv=3),
+    SourcePredictions(LogisticRegression()),
+    SourcePredictions(Ridge(), passthrough=False, cv=3),
     SAFEW(LogisticRegression()),
     SAFEW(Ridge()),
     TransferGuard(Pooled(LogisticRegression()), cv=3),
@@ -197,6 +200,9 @@ _NO_ITERATION = {
 EXPECTED_FAILURES = {
     (KMM, "classifier"): _NO_ITERATION,
     (KMM, "regressor"): _NO_ITERATION,
+    (SourcePredictions, None): {
+        "check_domain_order": "the columns of the sources come in the order of the ids"
+    },
     (UOWQ, "classifier"): _NO_ITERATION,
     (UOWQMultiTask, "classifier"): _NO_ITERATION,
     (SourceFreeEnsemble, "classifier"): _NO_ITERATION,

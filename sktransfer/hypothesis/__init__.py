@@ -7,6 +7,7 @@ from sktransfer.hypothesis._positive_transfer import (
     PositiveTransferRidge,
 )
 from sktransfer.hypothesis._secure_rls import SecureRLS
+from sktransfer.hypothesis._source_predictions import SourcePredictions
 
 __all__ = [
     "AdaptiveGP",
@@ -14,4 +15,5 @@ __all__ = [
     "PositiveTransferLogistic",
     "PositiveTransferRidge",
     "SecureRLS",
+    "SourcePredictions",
 ]
