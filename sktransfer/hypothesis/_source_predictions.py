@@ -7,20 +7,25 @@ from scipy import sparse
 from sklearn.base import (
     MetaEstimatorMixin,
     _fit_context,
-    clone,
     is_classifier,
     is_regressor,
 )
 from sklearn.utils import check_random_state, get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sktransfer._domains import take_rows
 from sktransfer._folds import deal_rows
 from sktransfer._response import CommonColumns, all_classes
+from sktransfer._source_models import (
+    SourceModelsMixin,
+    check_source_models,
+    fit_domain,
+    given_entries,
+    is_fitted,
+)
 from sktransfer.base import TransferTransformer, fit_or_constant
 from sktransfer.hypothesis._offset_learners import LEAST_PROBABILITY
-from sktransfer.hypothesis._sources import as_list, is_fitted
 
 __all__ = ["SourcePredictions"]
 
@@ -28,7 +33,7 @@ __all__ = ["SourcePredictions"]
 _NEEDED = {"log_odds": "predict_proba", "decision_function": "decision_function"}
 
 
-class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
+class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransformer):
     r"""Add the predictions of source models as columns (stacking).
 
     One model is fitted for each source, or one for all of them. Their predictions
@@ -43,7 +48,7 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
 
     Parameters
     ----------
-    estimator : estimator or list of estimators
+    source_models : estimator or list of them
         Classifiers or regressors. A learner is fitted on the source rows; a model
         that is fitted already is taken as it is.
     pooled : bool, default=False
@@ -122,7 +127,7 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
     """
 
     _parameter_constraints: dict = {
-        "estimator": [HasMethods(["predict"]), list, tuple],
+        **SourceModelsMixin._source_models_constraints,
         "pooled": ["boolean"],
         "response_method": [
             StrOptions(
@@ -136,7 +141,7 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
 
     def __init__(
         self,
-        estimator,
+        source_models,
         *,
         pooled=False,
         response_method="auto",
@@ -144,7 +149,7 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
         cv=5,
         random_state=0,
     ):
-        self.estimator = estimator
+        self.source_models = source_models
         self.pooled = pooled
         self.response_method = response_method
         self.passthrough = passthrough
@@ -153,7 +158,10 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
 
     def _fit_domains(self, data):
         """Fit the models; return the learner and the rows of each, None if given."""
-        entries = as_list(self.estimator)
+        entries = given_entries(self.source_models)
+        check_source_models(
+            entries, owner=self, n_features=self.n_features_in_, learners=True
+        )
         self._check_kinds(entries)
         given = [(i, model) for i, model in enumerate(entries) if is_fitted(model)]
         learners = [
@@ -165,24 +173,18 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
         for i, learner in learners:
             several = f" ({i})" if len(learners) > 1 else ""
             for name, rows in self._source_parts(data):
-                X, y = take_rows(data.X, rows), data.labels(rows)
-                self.models_.append(fit_or_constant(learner, X, y))
+                self.models_.append(fit_domain(learner, data, rows, {}))
                 self.model_names_.append(name + several)
                 origins.append((learner, rows))
         self._set_columns(data)
         return origins
 
     def _check_kinds(self, entries):
-        classify = [is_classifier(model) for model in entries]
-        if not all(
-            c or is_regressor(m) for c, m in zip(classify, entries, strict=True)
-        ):
-            raise TypeError(
-                f"estimator={self.estimator!r} must hold classifiers or regressors."
-            )
+        classify = [_classifies(model) for model in entries]
         if any(classify) and not all(classify):
             raise TypeError(
-                f"estimator={self.estimator!r} mixes classifiers and regressors."
+                f"source_models={self.source_models!r} mixes classifiers and "
+                "regressors."
             )
 
     def _source_parts(self, data):
@@ -196,7 +198,7 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
     def _set_columns(self, data):
         """Decide what the models are asked, and count their columns."""
         self.source_classes_, self._method = None, "predict"
-        if self.models_ and is_classifier(self.models_[0]):
+        if self.models_ and _classifies(self.models_[0]):
             self.source_classes_ = all_classes(self.models_)
             self._method = self.response_method
             if self._method == "auto":
@@ -347,31 +349,11 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
         skip = skip_check or hasattr(X, "columns")
         return super()._validate_X(X, tags, reset=reset, skip_check=skip)
 
-    def without_sources(self):
-        r"""Return the unfitted :math:`\theta(0,T)`: a copy without given models.
-
-        Returns
-        -------
-        target_only : estimator
-            The same algorithm; learners that wait for source rows stay.
-        """
-        learners = [clone(m) for m in as_list(self.estimator) if not is_fitted(m)]
-        single = not isinstance(self.estimator, list | tuple) and learners
-        return clone(self).set_params(estimator=learners[0] if single else learners)
-
-    def __sklearn_clone__(self):
-        # a fitted source model is data: a clone that forgot it would transfer nothing
-        copy = super().__sklearn_clone__()
-        if isinstance(self.estimator, list | tuple):
-            copies = [m if is_fitted(m) else clone(m) for m in self.estimator]
-            copy.estimator = type(self.estimator)(copies)
-        elif is_fitted(self.estimator):
-            copy.estimator = self.estimator
-        return copy
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        entries = as_list(self.estimator)
+        given = self.source_models
+        entries = list(given) if isinstance(given, list | tuple) else [given]
+        entries = [model for model in entries if hasattr(model, "__sklearn_tags__")]
         inner = [get_tags(model).input_tags for model in entries]
         tags.input_tags.sparse = all(t.sparse for t in inner)
         tags.input_tags.allow_nan = all(t.allow_nan for t in inner)
@@ -382,3 +364,10 @@ class SourcePredictions(MetaEstimatorMixin, TransferTransformer):
         tags.transfer_tags.classification = not any(map(is_regressor, entries))
         tags.transfer_tags.regression = not any(map(is_classifier, entries))
         return tags
+
+
+def _classifies(model):
+    """Tell whether a model, which need not be one of scikit-learn, knows classes."""
+    if hasattr(model, "__sklearn_tags__"):
+        return is_classifier(model)
+    return hasattr(model, "classes_")

@@ -279,3 +279,14 @@ def test_whole_numbers_are_no_classes_for_a_regressor(X, domain):
     )
     expected = Ridge().fit(X[30:50], ages[30:50]).predict(X[:30])
     assert_allclose(found[:30, 1], expected)
+
+
+def test_a_given_model_need_not_be_one_of_scikit_learn(X, y, domain):
+    class Foreign:
+        def predict(self, X):
+            return 2 * X[:, 0]
+
+    stacking = clone(SourcePredictions([Foreign(), Ridge()], passthrough=False))
+    found = stacking.fit_transform(X, y, sample_domain=domain)
+    assert_array_equal(found[:, 0], 2 * X[:, 0])
+    assert found.shape == (75, 3)
