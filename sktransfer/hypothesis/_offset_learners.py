@@ -21,6 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_sample_weight
 
+from sktransfer._learners import fit_learner
 from sktransfer._solvers.offset_logistic import solve_offset_logistic
 
 # the offset of a class with this probability or less does not fall any further
@@ -223,12 +224,7 @@ def log_odds(proba, least=LEAST_PROBABILITY):
 
 def fit_plain(learner, link, X, y, sample_weight=None):
     """Fit a clone of a learner without an offset."""
-    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    head, last = _split(clone(learner))
-    if head is None:
-        return Correction(last.fit(X, y, **weights), link)
-    last.fit(head.fit_transform(X, y), y, **weights)
-    return Correction(_join(head, learner, last), link)
+    return Correction(fit_learner(learner, X, y, sample_weight=sample_weight), link)
 
 
 def fit_with_offset(learner, link, X, y, offset, sample_weight=None):

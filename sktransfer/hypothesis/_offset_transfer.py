@@ -19,7 +19,6 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
-    _check_sample_weight,
     _num_samples,
     check_is_fitted,
     column_or_1d,
@@ -27,11 +26,11 @@ from sklearn.utils.validation import (
 
 from sktransfer._domains import check_scorable, take_rows
 from sktransfer._folds import target_folds
-from sktransfer._learners import fit_learner, fit_or_constant
+from sktransfer._learners import check_weights, fit_or_constant
 from sktransfer._response import align_classes
 from sktransfer._source_models import is_fitted
 from sktransfer.base import TransferMixin
-from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.hypothesis._offset_learners import (
     LEAST_PROBABILITY,
     fit_with_offset,
@@ -155,6 +154,8 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
     True
     """
 
+    __metadata_request__fit = {"sample_domain": True, "groups": True}
+
     _parameter_constraints: dict = {
         "source_estimator": [HasMethods(["predict"])],
         "target_estimator": [HasMethods(["fit", "predict"]), None],
@@ -183,7 +184,15 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_domain=None, sample_weight=None, exposure=None):
+    def fit(
+        self,
+        X,
+        y,
+        sample_domain=None,
+        sample_weight=None,
+        exposure=None,
+        groups=None,
+    ):
         """Fit the source model and its correction.
 
         Parameters
@@ -196,9 +205,12 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
             Positive ids for sources, negative for the target. None: every row is a
             labeled target row.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, in both fits and in the choice of c.
+            Weights of the rows, in both fits and in the choice of c. A row of weight 0
+            is left out.
         exposure : array-like of shape (n_samples,), default=None
             Positive exposures of the rows, with a log link alone.
+        groups : array-like of shape (n_samples,), default=None
+            Unit of each row, such as a patient: the choice of c holds units out.
 
         Returns
         -------
@@ -216,14 +228,15 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         self._link = link_of(learner)
         candidates = self._candidates()
         data = self._validate_domains(X, y, sample_domain, skip_check_X=True)
-        weight = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, data.X)
         exposure = self._check_exposure(exposure, _num_samples(data.X))
+        meta = {"groups": groups, "exposure": exposure}
+        if sample_weight is not None:
+            meta["weight"] = check_weights(sample_weight, len(data.labeled))
+        data, meta = _without_weightless(data, meta)
         self._check_classes(data)
-        self.source_model_ = self._fit_source(data, weight, exposure)
+        self.source_model_ = self._fit_source(data, meta)
         self._set_classes(data)
-        rows = _Rows(self, data, weight, exposure)
+        rows = _Rows(self, data, meta)
         if self.source_model_ is None:
             candidates = np.zeros(1)
         self.shrinkage_candidates_ = candidates
@@ -231,7 +244,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         self.shrinkage_ = self._choose(rows, data)
         self._correction, self.target_model_ = None, None
         if data.n_labeled:
-            self._correction = rows.fit(learner, self.shrinkage_)
+            self._correction = rows.fit(learner, self.shrinkage_, rows.offset)
             self.target_model_ = self._correction.model
         return self
 
@@ -301,22 +314,22 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
                 "target labels."
             )
 
-    def _fit_source(self, data, weight, exposure):
+    def _fit_source(self, data, meta):
         """Return the model of the sources, or None if there is no source."""
         source = self.source_estimator
         if is_fitted(source):
             return source
         if not data.n_source:
             return None
-        y, rows = data.y_source, data.is_source
-        weights = None if weight is None else weight[rows]
-        if exposure is not None:
-            power = exposure[rows] ** (2 - self._link.power)
-            weights = power if weights is None else weights * power
-            y = y / exposure[rows]
-        if weights is None or (is_classifier(source) and len(np.unique(y)) == 1):
-            return fit_or_constant(source, data.X_source, y)
-        return fit_learner(source, data.X_source, y, method_weight=weights)
+        y, rows, weights = data.y_source, data.is_source, None
+        if meta.get("exposure") is not None:
+            exposure = meta["exposure"][rows]
+            y, weights = y / exposure, exposure ** (2 - self._link.power)
+        params = {}
+        if meta.get("weight") is not None or weights is not None:
+            own = None if meta.get("weight") is None else meta["weight"][rows]
+            params = {"method_weight": weights, "sample_weight": own}
+        return fit_or_constant(source, data.X_source, y, **params)
 
     def _set_classes(self, data):
         """Set the classes, and for a log link the floor of the sources' predictions."""
@@ -344,23 +357,24 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         folds = target_folds(
             data,
             self.cv,
-            sample_weight=rows.all_weights,
+            groups=rows.meta.get("groups"),
+            sample_weight=rows.meta.get("weight"),
             stratify=is_classifier(self),
             random_state=self.random_state,
         )
         if not folds:
             return float(candidates[-1])
-        losses = [rows.cross_validate(c, folds, self._learner()) for c in candidates]
-        self.shrinkage_losses_ = np.array(losses)
-        return float(candidates[int(np.argmin(losses))])
+        self.shrinkage_losses_ = rows.cross_validate(candidates, folds, self._learner())
+        return float(candidates[int(np.argmin(self.shrinkage_losses_))])
 
-    def _offset(self, X):
-        """Return the source's prediction on the link scale."""
+    def _offset(self, X, model=None):
+        """Return the prediction of a model of the sources on the link scale."""
+        model = self.source_model_ if model is None else model
         if self._link.name == "logit":
-            return self._class_offset(X)
-        if self.source_model_ is None:
+            return self._class_offset(X, model)
+        if model is None:
             return np.zeros((_num_samples(X), *self._output_shape))
-        values = self._shaped(self.source_model_.predict(X))
+        values = self._shaped(model.predict(X))
         if self._link.name == "log":
             values = np.log(np.maximum(values, self._floor))
         return values
@@ -370,14 +384,14 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         values = np.asarray(predicted, dtype=np.float64)
         return values.reshape(len(values), *self._output_shape)
 
-    def _class_offset(self, X):
+    def _class_offset(self, X, model):
         """Return log-odds, or centered logarithms of each class of ``classes_``."""
         logs = np.zeros((_num_samples(X), len(self.classes_)))
-        if self.source_model_ is not None:
-            proba = np.asarray(self.source_model_.predict_proba(X), dtype=np.float64)
+        if model is not None:
+            proba = np.asarray(model.predict_proba(X), dtype=np.float64)
             known = np.log(np.maximum(proba, LEAST_PROBABILITY))
             known -= known.mean(axis=1, keepdims=True)
-            logs = align_classes(known, self.source_model_.classes_, self.classes_, 0.0)
+            logs = align_classes(known, model.classes_, self.classes_, 0.0)
         return logs[:, 1] - logs[:, 0] if len(self.classes_) == 2 else logs
 
     def _predictor(self, X):
@@ -568,70 +582,90 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 class _Rows:
-    """The labeled target rows, each with its offset."""
+    """The labeled target rows, their offsets, and what is held out of them."""
 
-    def __init__(self, owner, data, weight, exposure):
-        self.owner = owner
-        self.place = np.cumsum(data.is_labeled_target) - 1
-        rows = data.is_labeled_target
+    def __init__(self, owner, data, meta):
+        self.owner, self.data, self.meta = owner, data, meta
+        labeled = data.is_labeled_target
+        self.place = np.cumsum(labeled) - 1
         self.X, self.y = data.X_labeled, data.y_labeled
-        self.all_weights = weight
-        self.weight = None if weight is None else weight[rows]
-        self.exposure = None if exposure is None else exposure[rows]
+        weight, exposure = meta.get("weight"), meta.get("exposure")
+        self.weight = None if weight is None else weight[labeled]
+        self.exposure = None if exposure is None else exposure[labeled]
         if len(self.y):
             self.offset = owner._offset(self.X)
 
-    def _total(self, shrinkage):
-        """Return the offset of the target learner, exposures included."""
-        total = shrinkage * self.offset
-        if total.ndim == 2 and self.owner._link.name == "logit":
-            total = total[:, self.owner._seen]
-            if total.shape[1] == 2:
-                total = total[:, 1] - total[:, 0]
+    def fit(self, learner, shrinkage, offset, rows=None):
+        """Return the correction fitted on all or some of the rows."""
+        rows = np.arange(len(self.y)) if rows is None else rows
+        y, total = self.y[rows], shrinkage * offset[rows]
+        if self.owner._link.name == "logit":
+            seen = np.isin(self.owner.classes_, y)
+            if total.ndim == 2:
+                total = total[:, seen]
+                if total.shape[1] == 2:
+                    total = total[:, 1] - total[:, 0]
         if self.exposure is not None:
-            total = total + np.log(self.exposure)
-        return total
-
-    def fit(self, learner, shrinkage, rows=slice(None)):
-        """Return the correction fitted on some of the rows."""
-        X = self.X if isinstance(rows, slice) else take_rows(self.X, rows)
+            total = total + np.log(self.exposure[rows])
         weight = None if self.weight is None else self.weight[rows]
-        total = self._total(shrinkage)[rows]
-        return fit_with_offset(
-            learner, self.owner._link, X, self.y[rows], total, weight
-        )
+        X = take_rows(self.X, rows)
+        return fit_with_offset(learner, self.owner._link, X, y, total, weight)
 
-    def cross_validate(self, shrinkage, folds, learner):
-        """Return the mean out-of-fold loss of one shrinkage factor."""
-        everything = np.arange(len(self.y))
-        losses, weights = [], []
-        for _, test in folds:
-            held_out = self.place[test]
-            train = np.setdiff1d(everything, held_out)
-            correction = self.fit(learner, shrinkage, train)
-            X = take_rows(self.X, held_out)
-            losses.append(self._losses(correction, shrinkage, X, held_out))
-            if self.weight is not None:
-                weights.append(self.weight[held_out])
-        weights = np.concatenate(weights) if weights else None
-        return float(np.average(np.concatenate(losses), weights=weights))
+    def cross_validate(self, candidates, folds, learner):
+        """Return the mean out-of-fold losses of shrinkage factors."""
+        sums = np.zeros((len(candidates), len(self.y)))
+        counts = np.zeros(len(self.y))
+        for train, test in folds:
+            fitted_on = self.place[train[self.data.is_labeled_target[train]]]
+            test = self.place[test]
+            offset = self._offset_of_fold(train)
+            counts[test] += 1
+            for k, shrinkage in enumerate(candidates):
+                correction = self.fit(learner, shrinkage, offset, fitted_on)
+                losses = self._losses(correction, shrinkage, offset, fitted_on, test)
+                sums[k, test] += losses
+        tested = counts > 0
+        weights = None if self.weight is None else self.weight[tested]
+        means = sums[:, tested] / counts[tested]
+        return np.average(means, axis=1, weights=weights)
 
-    def _losses(self, correction, shrinkage, X, rows):
-        y, owner = self.y[rows], self.owner
+    def _offset_of_fold(self, train):
+        """Return the offset of a source model without the units that are held out."""
+        if self.data.is_source[train].sum() == self.data.n_source:
+            return self.offset
+        part = self.data.take(train)
+        meta = {name: value[train] for name, value in self.meta.items()}
+        model = self.owner._fit_source(part, meta)
+        return self.owner._offset(self.X, model) if model else 0.0 * self.offset
+
+    def _losses(self, correction, shrinkage, offset, fitted_on, test):
+        owner, y = self.owner, self.y[test]
+        known, added = shrinkage * offset[test], correction(take_rows(self.X, test))
         if owner._link.name == "logit":
-            added = correction(X)
-            seen = owner._seen
-            total = _add_correction(
-                shrinkage * self.offset[rows], added, seen, shrinkage
-            )
+            seen = np.isin(owner.classes_, self.y[fitted_on])
+            total = _add_correction(known, added, seen, shrinkage)
             return _log_loss(np.searchsorted(owner.classes_, y), total)
-        total = shrinkage * self.offset[rows] + correction(X).reshape(y.shape)
+        total = known + added.reshape(y.shape)
         if owner._link.name == "log":
             if self.exposure is not None:
-                total = total + np.log(self.exposure[rows])
+                total = total + np.log(self.exposure[test])
             return _tweedie_loss(y, total, owner._link.power)
         errors = (y - total) ** 2
         return errors if errors.ndim == 1 else errors.mean(axis=1)
+
+
+def _without_weightless(data, meta):
+    """Leave out the rows of weight 0, and the metadata that are None."""
+    meta = {name: np.asarray(v) for name, v in meta.items() if v is not None}
+    kept = meta["weight"] > 0 if "weight" in meta else np.ones(1, dtype=bool)
+    if kept.all():
+        return data, meta
+    if not data.is_target[kept].any():
+        raise DomainError(
+            "sample_weight is zero for every target row, and a row of weight zero is "
+            "left out: give a target row a positive weight."
+        )
+    return data.take(kept), {name: value[kept] for name, value in meta.items()}
 
 
 def _add_correction(offset, added, seen, shrinkage):

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sktransfer._domains import take_rows
 from sktransfer._folds import deal_rows
+from sktransfer._learners import fit_or_constant
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._source_models import (
     SourceModelsMixin,
@@ -24,7 +25,7 @@ from sktransfer._source_models import (
     given_entries,
     is_fitted,
 )
-from sktransfer.base import TransferTransformer, fit_or_constant
+from sktransfer.base import TransferTransformer
 from sktransfer.hypothesis._offset_learners import LEAST_PROBABILITY
 
 __all__ = ["SourcePredictions"]

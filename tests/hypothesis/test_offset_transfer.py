@@ -521,3 +521,44 @@ def test_linear_regression_beside_a_linear_source_is_least_squares(X, y, domain)
     model.fit(X, y, sample_domain=domain)
     expected = LinearRegression().fit(X[60:], y[60:]).predict(X)
     assert_allclose(model.predict(X), expected, rtol=1e-8)
+
+
+def test_units_are_held_out_whole_and_their_source_rows_with_them(X, y, domain):
+    groups = np.r_[np.arange(60), 100 + np.arange(40) // 4]
+    groups[60:64] = 0  # a unit with a source row and four target rows
+    model = OffsetTransfer(Ridge(), Ridge(3.0), shrinkage=[0.0, 0.7], cv=99)
+    model.fit(X, y, sample_domain=domain, groups=groups)
+    errors = []
+    for unit in np.unique(groups[60:]):
+        source = (domain > 0) & (groups != unit)
+        train = (domain < 0) & (groups != unit)
+        test = (domain < 0) & (groups == unit)
+        part = 0.7 * Ridge().fit(X[source], y[source]).predict(X)
+        rest = Ridge(3.0).fit(X[train], (y - part)[train])
+        errors.extend((y - part - rest.predict(X))[test] ** 2)
+    assert model.shrinkage_losses_[1] == pytest.approx(np.mean(errors))
+
+
+def test_rows_of_weight_0_do_not_exist(X, y, domain):
+    weight = np.ones(100)
+    weight[[3, 65, 66]] = 0
+    kept = weight > 0
+    model = OffsetTransfer(Ridge()).fit(
+        X, y, sample_domain=domain, sample_weight=weight
+    )
+    expected = OffsetTransfer(Ridge()).fit(
+        X[kept], y[kept], sample_domain=domain[kept], sample_weight=weight[kept]
+    )
+    assert_allclose(model.predict(X), expected.predict(X))
+    assert_allclose(model.shrinkage_losses_, expected.shrinkage_losses_)
+    with pytest.raises(ValueError, match="zero for every target row"):
+        model.fit(X, y, sample_domain=domain, sample_weight=domain > 0)
+
+
+def test_folds_that_lack_a_class_are_scored_too(X, rng, domain):
+    y = classes_of(X, rng, 3)
+    train, test = np.flatnonzero(y != 2), np.flatnonzero((y == 2) & (domain < 0))
+    model = OffsetTransfer(LogisticRegression(), cv=[(train, test)])
+    model.fit(X, y, sample_domain=domain)
+    assert model.shrinkage_losses_[0] == np.inf  # the target alone excludes class 2
+    assert np.isfinite(model.shrinkage_losses_[1:]).all()
