@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -50,7 +51,8 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
     source_weights_ : ndarray of shape (n_sources,)
         Weights of the source models; with ``target_weight_`` they sum to 1.
     target_weight_ : float
-        Weight of the model of the target; 0 without labeled target rows.
+        Weight of the model of the target, which grows with its labeled rows; 0
+        without any.
     mmd_ : ndarray of shape (n_sources,)
         Squared MMD of each source to the target.
     classes_ : ndarray of shape (n_classes,)
@@ -69,12 +71,20 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
     -----
     The weight of source :math:`k` and that of the target model are proportional to
 
-    .. math:: \delta_k = \exp(-\mathrm{MMD}_k^2 / \text{scale}), \qquad \delta_0 = 1 .
+    .. math:: \delta_k = \exp(-\mathrm{MMD}_k^2 / \text{scale}), \qquad
+        \delta_0 = \frac{n_0 - 1}{n_0 - 1 + p},
+
+    with :math:`n_0` labeled target rows and :math:`p = (d + 1) \max(C - 1, 1)`, the
+    number of coefficients of a linear model of :math:`d` features and :math:`C`
+    classes. In [1]_ :math:`\delta_0 = 1`, the limit of many rows. The factor is about
+    the share of the error of a fitted model that more rows would not remove; it
+    keeps a model of a few rows from outvoting the sources, and one row, which fits no
+    more than a constant, counts nothing beside a source.
 
     References
     ----------
-    Z. Wang and J. Carbonell, "Towards more reliable transfer learning", ECML-PKDD
-    2018. :doi:`10.1007/978-3-030-10928-8_47`
+    .. [1] Z. Wang and J. Carbonell, "Towards more reliable transfer learning",
+       ECML-PKDD 2018. :doi:`10.1007/978-3-030-10928-8_47`
 
     Examples
     --------
@@ -119,11 +129,23 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
         models = fit_source_models(self.estimator, data, fit_params, self.n_jobs)
         X = self._validate_X(data.X, get_tags(self), reset=False)
         self.mmd_ = source_mmd(data.with_X(X), self.kernel, self.gamma)
-        closeness = proximity(self.mmd_, self.scale)
-        closeness = np.concatenate([closeness, np.ones(len(target))])
-        return self._combine(models + target, closeness, data)
+        closeness = -self.mmd_ / self._scale()
+        share = 1.0
+        if target:
+            if data.n_source:
+                share = target_share(data, X, is_classifier(self.estimator))
+            with np.errstate(divide="ignore"):
+                closeness = np.append(closeness, np.log(share))
+        # a common factor changes no weight, and keeps them all from vanishing
+        closeness = np.exp(closeness - closeness.max())
+        return self._combine(models + target, closeness, share, data)
 
-    def _combine(self, models, closeness, data):
+    def _scale(self):
+        if self.scale != "mean":
+            return self.scale
+        return np.mean(self.mmd_) if self.mmd_.any() else 1.0
+
+    def _combine(self, models, closeness, share, data):
         self._set_weights(closeness / closeness.sum())
         if not len(self.source_ids_):
             return models[0]
@@ -139,6 +161,30 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.uses_unlabeled = True
         return tags
+
+
+def target_share(data, X, classify):
+    """Return how much the model of the labeled target rows counts, in [0, 1).
+
+    Parameters
+    ----------
+    data : DomainData
+        Rows of every domain.
+    X : {ndarray, sparse matrix} of shape (n_samples, n_features)
+        Their numeric features.
+    classify : bool
+        Whether the labels are classes.
+
+    Returns
+    -------
+    share : float
+        (n_0 - 1) / (n_0 - 1 + p), with p the number of coefficients of a linear model.
+    """
+    n_models = 1
+    if classify:
+        n_models = max(len(np.unique(data.labels(data.labeled))) - 1, 1)
+    n_coefficients = (X.shape[1] + 1) * n_models
+    return (data.n_labeled - 1) / (data.n_labeled - 1 + n_coefficients)
 
 
 def source_mmd(data, kernel, gamma):
@@ -170,10 +216,3 @@ def source_mmd(data, kernel, gamma):
         across = np.mean(kernel_row_means(X, target, **options))
         values.append(own + within - 2 * across)
     return np.maximum(np.array(values, dtype=np.float64), 0.0)
-
-
-def proximity(mmd, scale):
-    """Turn squared MMDs into closeness in (0, 1], exp(-mmd / scale)."""
-    if scale == "mean":
-        scale = np.mean(mmd) if mmd.any() else 1.0
-    return np.exp(-mmd / scale)

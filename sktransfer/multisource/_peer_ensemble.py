@@ -56,12 +56,14 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
     source_weights_ : ndarray of shape (n_sources,)
         Weights of the source models; with ``target_weight_`` they sum to 1.
     target_weight_ : float
-        Weight of the model of the target; 0 without labeled target rows.
+        Weight of the model of the target, which grows with its labeled rows; 0
+        without any.
     mmd_ : ndarray of shape (n_sources,)
         Squared MMD of each source to the target.
     peer_matrix_ : ndarray of shape (n_models, n_models)
-        Entry (i, j): how much model i trusts model j; zero diagonal, rows sum to 1.
-        The model of the target is the last one, if there is one.
+        Entry (i, j): how much model i trusts model j; rows sum to 1. The model of
+        the target is the last one, if there is one. The diagonal is zero but for the
+        trust in that model which its few rows do not earn.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     n_features_in_ : int
@@ -86,7 +88,9 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
 
     where :math:`p_k` is the answer of model :math:`k` if it is confident at
     :math:`x`, and otherwise :math:`\sum_m R_{km} h_m(y | x)` with :math:`h_m` the
-    model of source :math:`m`.
+    model of source :math:`m`. Of the trust :math:`R_{k0}` in the model of the target
+    the share :math:`\delta_0 = (n_0 - 1) / (n_0 - 1 + p)` counts, as its closeness
+    does, and the rest stays with model :math:`k`.
 
     References
     ----------
@@ -140,11 +144,16 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
         check_has_proba(self.estimator, type(self).__name__)
         return super()._fit_estimator(data, fit_params)
 
-    def _combine(self, models, closeness, data):
+    def _combine(self, models, closeness, share, data):
         domains = [data.rows_of(source) for source in data.sources]
         if data.n_labeled:
             domains.append(data.is_labeled_target)
-        self.peer_matrix_ = peer_matrix(models, domains, data, self.sharpness)
+        R = peer_matrix(models, domains, data, self.sharpness)
+        if data.n_labeled:
+            kept = (1 - share) * R[:-1, -1]
+            R[:-1, -1] -= kept
+            R[np.arange(len(kept)), np.arange(len(kept))] += kept
+        self.peer_matrix_ = R
         mixed = self.mu * closeness + (1 - self.mu) * closeness @ self.peer_matrix_
         if len(models) == 1:
             mixed = closeness

@@ -149,7 +149,8 @@ def test_mmd_weights_follow_their_formula():
             - 2 * rbf_kernel(S, T, 0.5).mean()
         )
     np.testing.assert_allclose(model.mmd_, mmd, rtol=1e-6)
-    closeness = np.append(np.exp(-np.array(mmd) / 0.2), 1.0)
+    share = 19 / (19 + 3)  # 20 labeled rows, two features and a constant
+    closeness = np.append(np.exp(-np.array(mmd) / 0.2), share)
     expected = closeness / closeness.sum()
     np.testing.assert_allclose(model.source_weights_, expected[:3], rtol=1e-6)
     assert model.target_weight_ == pytest.approx(expected[3])
@@ -166,6 +167,87 @@ def test_mmd_mixture_is_the_weighted_mean():
     ]
     expected = np.tensordot(model.source_weights_, parts, axes=1)
     np.testing.assert_allclose(model.predict_proba(X), expected)
+
+
+@pytest.mark.parametrize("kind", [MMDWeightedEnsemble, PeerWeightedEnsemble])
+@pytest.mark.parametrize("shifts", [(0.0,), (0.0, 0.3)])
+def test_one_labeled_row_does_not_outvote_the_sources(kind, shifts):
+    """Accuracy .92 of the sources, .41 when its model of one class had weight .57."""
+    scores, weights = [], []
+    for seed in range(5):
+        X, y, domain = make_data(seed, n_labeled=0, n_unlabeled=400, shifts=shifts)
+        target = np.flatnonzero(domain < 0)
+        truth = (X[target, 0] > 0).astype(int)
+        y[target[0]] = truth[0]
+        model = kind(LogisticRegression()).fit(X, y, sample_domain=domain)
+        scores.append(np.mean(model.predict(X[target]) == truth))
+        weights.append(model.target_weight_)
+    assert np.mean(scores) > 0.85
+    assert max(weights) == 0
+
+
+@pytest.mark.parametrize("kind", [MMDWeightedEnsemble, PeerWeightedEnsemble])
+def test_the_target_model_counts_more_with_every_row(kind):
+    """From nothing to the weight of the paper, its limit of many rows."""
+    X, y, domain = make_data(n_labeled=3000, n_unlabeled=0)
+    target = np.flatnonzero(domain < 0)
+    labels, weights, sizes = y[target].copy(), [], np.array([1, 2, 5, 20, 100, 3000])
+    for n in sizes:
+        y[target] = np.where(np.arange(len(target)) < n, labels, -1)
+        model = (
+            kind(LogisticRegression(), mu=1.0)
+            if "Peer" in kind.__name__
+            else (kind(LogisticRegression()))
+        )
+        weights.append(model.fit(X, y, sample_domain=domain).target_weight_)
+    assert weights[0] == 0
+    assert (np.diff(weights) > 0).all()
+    closeness = np.exp(-model.mmd_ / model.mmd_.mean()).sum()
+    shares = (sizes - 1) / (sizes - 1 + 3)
+    np.testing.assert_allclose(weights, shares / (shares + closeness))
+    assert weights[-1] == pytest.approx(1 / (1 + closeness), rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", [MMDWeightedEnsemble, PeerWeightedEnsemble])
+@pytest.mark.parametrize("n_labeled", [0, 1, 20])
+def test_weights_of_sources_far_beyond_the_scale_do_not_vanish(kind, n_labeled):
+    X, y, domain = make_data(n_labeled=n_labeled, shifts=(3.0, 4.0))
+    model = kind(LogisticRegression(), scale=1e-6).fit(X, y, sample_domain=domain)
+    assert model.source_weights_.sum() + model.target_weight_ == pytest.approx(1)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_share_of_the_target_model_counts_coefficients():
+    X, y, domain = make_data(n_labeled=8)
+    target = domain < 0
+    three = np.where(target & (y < 0), -1, np.arange(len(y)) % 3)
+    real = np.where(target & (y < 0), np.nan, X[:, 0])
+    for learner, labels, p in (
+        (LogisticRegression(), y, 3),
+        (LogisticRegression(), three, 6),
+        (Ridge(), real, 3),
+    ):
+        model = MMDWeightedEnsemble(learner).fit(X, labels, sample_domain=domain)
+        odds = model.target_weight_ / (1 - model.target_weight_)
+        closeness = np.exp(-model.mmd_ / model.mmd_.mean()).sum()
+        assert odds * closeness == pytest.approx(7 / (7 + p))
+
+
+def test_peers_keep_the_trust_that_the_target_does_not_earn():
+    X, y, domain = make_data(n_labeled=2)
+    model = PeerWeightedEnsemble(LogisticRegression()).fit(X, y, sample_domain=domain)
+    R = model.peer_matrix_
+    np.testing.assert_allclose(R.sum(axis=1), 1)
+    share = 1 / (1 + 3)
+    for k in (0, 1):
+        trust = R[k, 2] / share
+        assert R[k, k] == pytest.approx((1 - share) * trust)
+        errors = [
+            np.mean(m.predict(X[domain == k + 1]) != y[domain == k + 1])
+            for m in (model.estimator_.models[1 - k], model.estimator_.models[2])
+        ]
+        say = np.exp(-5 * np.array(errors))
+        assert trust == pytest.approx(say[1] / say.sum())
 
 
 def test_mmd_regression():
