@@ -18,6 +18,8 @@ Array = npt.NDArray[Any]
 KernelFunction = Callable[..., Any]
 KernelSpec = str | KernelFunction
 
+#: kernels for which a maximum mean discrepancy does not depend on the origin
+ORIGIN_FREE_KERNELS = frozenset({"linear", "rbf", "laplacian"})
 #: kernels whose matrix is positive semidefinite for every parameter value
 PSD_KERNELS = frozenset({"linear", "rbf", "laplacian", "cosine"})
 KERNELS = frozenset({"linear", "rbf", "poly", "sigmoid", "laplacian", "cosine"})
@@ -71,7 +73,7 @@ def median_gamma(
     if kernel == "laplacian":
         distances = manhattan_distances(rows)
     else:
-        distances = euclidean_distances(rows, squared=True)
+        distances = euclidean_distances(common_origin(rows)[0], squared=True)
     pairs = distances[np.triu_indices(rows.shape[0], k=1)]
     scale = float(np.median(pairs))
     # euclidean_distances by dot products leaves rounding where rows coincide
@@ -80,6 +82,49 @@ def median_gamma(
         positive = pairs[pairs > noise]
         scale = float(np.mean(positive)) if positive.size else 0.0
     return 1.0 / scale if scale > 0 else 1.0
+
+
+def common_origin(X: Any, Y: Any = None) -> tuple[Any, Any]:
+    """Move rows to an origin in their midst, which changes no distance.
+
+    Products of rows far from the origin (a year, a price, a time) lose the digits in
+    which the rows differ.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows.
+    Y : {array-like, sparse matrix} of shape (n_other, n_features), default=None
+        Further rows, around whose mean the origin is put then.
+
+    Returns
+    -------
+    X, Y : {ndarray, sparse matrix}
+        The moved rows; of sparse ones the columns without a 0 are moved.
+    """
+    others = X if Y is None else Y
+    if sparse.issparse(X) or sparse.issparse(others):
+        return _move_full_columns(X, Y)
+    X = np.asarray(X)
+    kind = X.dtype if X.dtype.kind == "f" else np.float64
+    center = np.mean(others, axis=0, dtype=np.float64).astype(kind)
+    return X - center, None if Y is None else np.asarray(Y) - center
+
+
+def _move_full_columns(X: Any, Y: Any) -> tuple[Any, Any]:
+    parts = [sparse.csr_array(X)] + ([] if Y is None else [sparse.csr_array(Y)])
+    full = np.ones(parts[0].shape[1], dtype=bool)
+    for part in parts:
+        counts = np.bincount(part.indices, minlength=len(full))
+        full &= counts == part.shape[0]
+    if not full.any():
+        return X, Y
+    center = np.where(full, np.asarray(parts[-1].mean(axis=0)).ravel(), 0.0)
+    moved = []
+    for part in parts:
+        data = part.data - center[part.indices].astype(part.dtype)
+        moved.append(sparse.csr_array((data, part.indices, part.indptr), part.shape))
+    return moved[0], None if Y is None else moved[1]
 
 
 def order_free_sample(X: Any, max_rows: int, random_state: Any) -> npt.NDArray[np.intp]:
@@ -143,9 +188,10 @@ def resolve_gamma(
         if gamma == "median":
             return median_gamma(X, kernel=kernel)
         if gamma == "scale":
-            mean = X.mean()
-            square = X.multiply(X).mean() if sparse.issparse(X) else np.mean(X * X)
-            variance = float(square - mean**2)
+            if sparse.issparse(X):
+                variance = float(X.multiply(X).mean() - X.mean() ** 2)
+            else:
+                variance = float(np.var(X))
             return 1.0 / (int(X.shape[1]) * variance) if variance > 0 else 1.0
         raise ValueError(f"gamma must be 'median', 'scale', None or > 0, got {gamma!r}")
     return float(gamma)
@@ -192,9 +238,11 @@ def kernel_matrix(
             raise ValueError(
                 f"kernel must be one of {sorted(KERNELS)} or a callable, got {kernel!r}"
             )
+        # distances by dot products lose the digits that an offset takes
+        left, right = common_origin(X, Y) if kernel == "rbf" else (X, Y)
         K = pairwise_kernels(
-            X,
-            Y,
+            left,
+            right,
             metric=kernel,
             filter_params=True,
             gamma=gamma,

@@ -141,9 +141,10 @@ def tca_components(
         As in :func:`~sktransfer._solvers.kernels.kernel_matrix`.
     eigen_solver : {"auto", "dense", "lanczos", "nystroem"}, default="auto"
         "dense" forms the symmetric matrix; "lanczos" multiplies with K alone;
-        "nystroem" replaces the kernel by landmark features. "auto" is a d x d problem
-        for a linear kernel with fewer features than rows, dense up to 300 rows,
-        Lanczos where K fits `memory_budget`, Nystroem otherwise.
+        "nystroem" replaces the kernel by landmark features, which for a linear kernel
+        of at most `n_landmarks` features are those of X, so that it is exact. "auto"
+        is a d x d problem for a linear kernel with fewer features than rows, dense up
+        to 300 rows, Lanczos where K fits `memory_budget`, Nystroem otherwise.
     tol : float, default=1e-8
         Eigen-residual that counts as converged (1e-3 at least in float32).
     max_iter : int, default=None
@@ -179,6 +180,8 @@ def tca_components(
     rng = check_random_state(random_state)
     if eigen_solver == "auto":
         eigen_solver = _choose_solver(X, kernel, memory_budget)
+    if eigen_solver == "nystroem" and _few_features(X, kernel, n_landmarks):
+        eigen_solver = "primal"  # the features are a factor of the kernel themselves
     if eigen_solver == "primal":
         return _primal(X, v, n_components, mu, tol)
     if eigen_solver == "nystroem":
@@ -199,13 +202,17 @@ def tca_components(
 
 def _choose_solver(X: Any, kernel: KernelSpec, memory_budget: float) -> str:
     n = int(X.shape[0])
-    if kernel == "linear" and X.shape[1] < n and X.shape[1] <= 3000:
+    if _few_features(X, kernel, 3000):
         return "primal"
     if n <= 300:
         return "dense"
     itemsize = 4 if X.dtype == np.float32 else 8
     fits = itemsize * n * n <= memory_budget * 2**20
     return "lanczos" if fits or kernel == "precomputed" else "nystroem"
+
+
+def _few_features(X: Any, kernel: KernelSpec, at_most: int) -> bool:
+    return kernel == "linear" and int(X.shape[1]) <= min(at_most, X.shape[0] - 1)
 
 
 class _Whitening:

@@ -15,6 +15,8 @@ from sktransfer.base import KernelParametersMixin, TransferTransformer
 
 __all__ = ["TCA"]
 
+_MISSED = 0.1
+
 
 class KernelComponents(
     KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransformer
@@ -46,7 +48,16 @@ class KernelComponents(
             warnings.warn(
                 f"The eigensolver ({info.solver}) stopped with a relative residual of "
                 f"{info.eigen_residual:.1e}, above tol={self.tol:g}. Raise tol, or "
-                "use eigen_solver='dense'.",
+                "center and scale X.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if info.objective_error > _MISSED:
+            warnings.warn(
+                "The components of eigen_solver='nystroem' miss an estimated "
+                f"{info.objective_error:.0%} of the objective with the exact kernel "
+                f"(relative residual {info.exact_residual:.1e}): center and scale X, "
+                "raise n_landmarks, or use another eigen_solver.",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -112,7 +123,8 @@ class TCA(KernelComponents):
         Further arguments of a callable kernel.
     eigen_solver : {"auto", "dense", "lanczos", "nystroem"}, default="auto"
         "dense" and "lanczos" are exact, the latter computes the leading pairs alone;
-        "nystroem" replaces the kernel by `n_landmarks` features. "auto": a problem of
+        "nystroem" replaces the kernel by `n_landmarks` features, of a linear kernel
+        by those of X where they are not more, and is exact then. "auto": a problem of
         n_features x n_features for a linear kernel, dense for few rows, Lanczos where
         the kernel matrix fits `memory_budget`, else "nystroem".
     tol : float in (0, inf), default=1e-8
@@ -153,7 +165,8 @@ class TCA(KernelComponents):
     Warns
     -----
     ConvergenceWarning
-        If the eigen-residual is above `tol`.
+        If the eigen-residual is above `tol`, or the components of "nystroem" miss more
+        than a tenth of the objective.
 
     See Also
     --------

@@ -11,8 +11,12 @@ from sklearn.utils.validation import _num_samples
 _MANY, _FEW_ROWS = 20, 5
 
 
-def check_domain_pair(X_source, X_target, *, min_rows=1):
-    """Return two float64 arrays with the same number of features."""
+def check_domain_pair(X_source, X_target, *, min_rows=1, center=False):
+    """Return two float64 arrays with the same number of features.
+
+    With ``center`` both move to an origin halfway between their means, for measures
+    that do not depend on the origin but lose digits far from it.
+    """
     X_source = check_array(
         X_source, dtype=np.float64, input_name="X_source", ensure_min_samples=min_rows
     )
@@ -24,6 +28,11 @@ def check_domain_pair(X_source, X_target, *, min_rows=1):
             f"X_source has {X_source.shape[1]} features and X_target has "
             f"{X_target.shape[1]}; both domains need the same features."
         )
+    if center:
+        # around a row first, as the mean of large numbers is a rounded one
+        X_source, X_target = X_source - X_target[0], X_target - X_target[0]
+        middle = (X_source.mean(axis=0) + X_target.mean(axis=0)) / 2
+        X_source, X_target = X_source - middle, X_target - middle
     return X_source, X_target
 
 

@@ -6,7 +6,12 @@ import numpy as np
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sktransfer._solvers.kernels import kernel_matrix, resolve_gamma
+from sktransfer._solvers.kernels import (
+    ORIGIN_FREE_KERNELS,
+    common_origin,
+    kernel_matrix,
+    resolve_gamma,
+)
 from sktransfer.metrics._checks import encode_labels
 
 _GAMMA = [StrOptions({"median", "scale"}), Interval(Real, 0, None, closed="neither")]
@@ -88,7 +93,7 @@ def hsic(X, Y, *, kernel="rbf", gamma="median", normalize=False):
     value = float(np.sum(K * L))
     if normalize:
         scale = float(np.linalg.norm(K) * np.linalg.norm(L))
-        if scale <= 1e-12 * len(K):
+        if scale == 0:
             raise ValueError("normalize=True is undefined: X or Y is constant.")
         return max(value, 0.0) / scale
     return max(value, 0.0) / len(K) ** 2
@@ -102,4 +107,10 @@ def _center(K):
 def _centered_kernel(X, name, kernel, gamma):
     X = check_array(X, dtype=np.float64, input_name=name)
     gamma = resolve_gamma(gamma, X, kernel=kernel)
-    return _center(kernel_matrix(X, kernel=kernel, gamma=gamma))
+    if kernel in ORIGIN_FREE_KERNELS:
+        X, _ = common_origin(X)
+    K = kernel_matrix(X, kernel=kernel, gamma=gamma)
+    centered = _center(K)
+    # what is left of a constant is rounding
+    constant = np.linalg.norm(centered) <= 1e-12 * np.linalg.norm(K)
+    return np.zeros_like(K) if constant else centered

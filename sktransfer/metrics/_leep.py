@@ -226,6 +226,7 @@ def n_leep(
             f"n_components={n_components} exceeds the number of rows {len(features)}."
         )
     rng = check_random_state(random_state)
+    features = features - features.mean(axis=0)
     features = _reduce(to_unit_range(features), pca_components, rng)
     scale = np.sqrt(np.mean(features**2))
     if scale == 0:

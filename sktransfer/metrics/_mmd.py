@@ -7,6 +7,7 @@ from sklearn.utils import Bunch, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sktransfer._solvers.kernels import (
+    ORIGIN_FREE_KERNELS,
     kernel_diagonal,
     kernel_matrix,
     kernel_product,
@@ -114,7 +115,9 @@ def mmd(
     [0.0, 0.06, 0.64]
     """
     smallest = {"unbiased": 2, "block": block_size}.get(estimator, 1)
-    X_source, X_target = check_domain_pair(X_source, X_target, min_rows=smallest)
+    X_source, X_target = check_domain_pair(
+        X_source, X_target, min_rows=smallest, center=kernel in ORIGIN_FREE_KERNELS
+    )
     gamma = resolve_gamma(gamma, np.vstack([X_source, X_target]), kernel=kernel)
     options = {"kernel": kernel, "gamma": gamma}
     if estimator == "block":
@@ -285,7 +288,9 @@ def mmd_test(
     True
     """
     smallest = 2 if estimator == "unbiased" else 1
-    X_source, X_target = check_domain_pair(X_source, X_target, min_rows=smallest)
+    X_source, X_target = check_domain_pair(
+        X_source, X_target, min_rows=smallest, center=kernel in ORIGIN_FREE_KERNELS
+    )
     X = np.vstack([X_source, X_target])
     gamma = resolve_gamma(gamma, X, kernel=kernel)
     rng = check_random_state(random_state)

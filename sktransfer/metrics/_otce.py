@@ -134,7 +134,7 @@ def otce_components(
     >>> [round(value, 2) for value in components]
     [1.0, 0.0]
     """
-    source, target = check_domain_pair(features_source, features_target)
+    source, target = check_domain_pair(features_source, features_target, center=True)
     source_classes, codes_source = encode_labels(y_source, len(source), name="y_source")
     target_classes, codes_target = encode_labels(y_target, len(target), name="y_target")
     rng = check_random_state(random_state)

@@ -50,7 +50,9 @@ def rank_of_domain(X_source, X_target, *, n_components=None):
        \mathrm{KL}(S_i \Vert T_i) + \mathrm{KL}(T_i \Vert S_i) \right]
 
     where :math:`S_i, T_i` are Gaussian fits of the source rows projected on
-    :math:`s_i` and the target rows projected on :math:`t_i`.
+    :math:`s_i` and the target rows projected on :math:`t_i`, both measured from the
+    point halfway between the means of the domains, so that the origin of the features
+    does not matter.
 
     References
     ----------
@@ -65,7 +67,7 @@ def rank_of_domain(X_source, X_target, *, n_components=None):
     >>> rank_of_domain(X, X) < 1e-6 < rank_of_domain(X, 1 + X[:, ::-1])
     True
     """
-    X_source, X_target = check_domain_pair(X_source, X_target, min_rows=2)
+    X_source, X_target = check_domain_pair(X_source, X_target, min_rows=2, center=True)
     source = _principal_basis(X_source, "X_source")
     target = _principal_basis(X_target, "X_target")
     rank = min(source.shape[1], target.shape[1])

@@ -70,4 +70,6 @@ def silhouette(features, y, *, metric="euclidean", max_samples=4000, random_stat
         rng = check_random_state(random_state)
         rows = rng.choice(len(features), max_samples, replace=False)
         features, codes = features[rows], codes[rows]
+    if metric != "cosine":  # a distance, which the origin does not change
+        features = features - features.mean(axis=0)
     return float(silhouette_score(features, codes, metric=metric))

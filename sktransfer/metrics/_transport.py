@@ -57,7 +57,7 @@ def wasserstein(X_source, X_target, *, order=1):
     """
     import ot
 
-    X_source, X_target = check_domain_pair(X_source, X_target)
+    X_source, X_target = check_domain_pair(X_source, X_target, center=True)
     if X_source.shape[1] == 1:
         value = ot.wasserstein_1d(X_source[:, 0], X_target[:, 0], p=order)
         return float(value) ** (1 / order)
@@ -124,7 +124,7 @@ def sliced_wasserstein(
     """
     import ot
 
-    X_source, X_target = check_domain_pair(X_source, X_target)
+    X_source, X_target = check_domain_pair(X_source, X_target, center=True)
     rng = check_random_state(random_state)
     if X_source.shape[1] == 1:
         value = ot.wasserstein_1d(X_source[:, 0], X_target[:, 0], p=order)
@@ -202,7 +202,7 @@ def sinkhorn_divergence(
     >>> round(sinkhorn_divergence(X, X + [3.0, 4.0]), 3)
     25.0
     """
-    X_source, X_target = check_domain_pair(X_source, X_target)
+    X_source, X_target = check_domain_pair(X_source, X_target, center=True)
     C = cost_matrix(X_source, X_target, cost)
     epsilon = reg * C.mean()
     if epsilon == 0:

@@ -8,7 +8,13 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sktransfer._domains import take_rows
-from sktransfer._solvers.kernels import PSD_KERNELS, kernel_row_means, resolve_gamma
+from sktransfer._solvers.kernels import (
+    ORIGIN_FREE_KERNELS,
+    PSD_KERNELS,
+    common_origin,
+    kernel_row_means,
+    resolve_gamma,
+)
 from sktransfer._source_models import (
     check_has_proba,
     fit_domain,
@@ -207,11 +213,12 @@ def source_mmd(data, kernel, gamma):
     if not data.n_source:  # neither the width nor the target alone matters
         return np.empty(0)
     options = {"kernel": kernel, "gamma": resolve_gamma(gamma, data.X, kernel=kernel)}
-    target = data.X_target
+    rows = common_origin(data.X)[0] if kernel in ORIGIN_FREE_KERNELS else data.X
+    target = take_rows(rows, data.is_target)
     within = np.mean(kernel_row_means(target, target, **options))
     values = []
     for source in data.sources:
-        X = take_rows(data.X, data.rows_of(source))
+        X = take_rows(rows, data.rows_of(source))
         own = np.mean(kernel_row_means(X, X, **options))
         across = np.mean(kernel_row_means(X, target, **options))
         values.append(own + within - 2 * across)

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy.linalg import eigh, subspace_angles
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.model_selection import GridSearchCV
@@ -184,3 +186,64 @@ def test_feature_names(rows):
     X, domain = rows
     names = TCA(2).fit(X, sample_domain=domain).get_feature_names_out()
     assert names.tolist() == ["tca0", "tca1"]
+
+
+def price_rows(offset, scale, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(200, 5))
+    domain = np.repeat([1, -1], 100)
+    X[domain > 0, 1] += 0.5
+    X[:, 0] = offset + scale * X[:, 0]
+    return X, domain
+
+
+@pytest.mark.parametrize("eigen_solver", ["auto", "nystroem"])
+@pytest.mark.parametrize(("offset", "scale"), [(2020, 5), (5e5, 1e5), (1e8, 1)])
+def test_kind_30_linear_components_of_a_price(eigen_solver, offset, scale):
+    """Against the eigenvalues in 60 digits."""
+    import mpmath as mp
+
+    mp.mp.dps = 60
+    X, domain = price_rows(offset, scale)
+    X, domain = X[80:120, :3], domain[80:120]
+    M, n = mp.matrix(X.tolist()), len(X)
+    v = mp.matrix(np.where(domain > 0, 1 / 20, -1 / 20).tolist())
+    H = mp.eye(n) - mp.ones(n) / n
+    values, Q = mp.eigsy(M.T * M)
+    root = Q * mp.diag([mp.sqrt(value) for value in values]) * Q.T
+    A = root * (M.T * H * M) * root
+    u = root * (M.T * v)
+    inverse = mp.cholesky(u * u.T + mp.eye(3)) ** -1
+    exact = sorted(mp.eigsy(inverse * A * inverse.T, eigvals_only=True), reverse=True)
+    tca = TCA(3, kernel="linear", eigen_solver=eigen_solver)
+    tca.fit(X, sample_domain=domain)
+    assert_allclose(tca.eigenvalues_, [float(e) for e in exact], rtol=1e-4)
+
+
+@pytest.mark.parametrize("eigen_solver", ["dense", "lanczos"])
+def test_kind_30_lost_digits_of_a_price_are_said(eigen_solver):
+    X, domain = price_rows(5e5, 1e5)
+    with pytest.warns(ConvergenceWarning, match="center and scale X"):
+        TCA(3, kernel="linear", eigen_solver=eigen_solver).fit(X, sample_domain=domain)
+
+
+def test_kind_30_landmarks_that_miss_the_objective_are_said():
+    X, domain = price_rows(5e5, 1e5)
+    tca = TCA(3, kernel="linear", eigen_solver="nystroem", n_landmarks=3)
+    with pytest.warns(ConvergenceWarning, match=r"miss an estimated \d+%"):
+        tca.fit(X, sample_domain=domain)
+    assert tca.objective_error_ > 0.1
+
+
+@pytest.mark.parametrize("eigen_solver", ["dense", "lanczos", "nystroem"])
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
+def test_kind_30_kernels_of_distances_do_not_depend_on_the_origin(kernel, eigen_solver):
+    X, domain = price_rows(0, 1)
+    X = np.round(X * 2**20) / 2**20  # exact after the offset
+    plain, moved = (
+        TCA(2, kernel=kernel, eigen_solver=eigen_solver, n_landmarks=150)
+        .fit(rows, sample_domain=domain)
+        .transform(rows)
+        for rows in (X, X + [1e8, 0, 0, 0, 0])
+    )
+    assert_allclose(moved, plain, atol=1e-4 * np.abs(plain).max())

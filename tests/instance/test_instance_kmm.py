@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.stats import spearmanr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -142,3 +143,20 @@ def test_grid_search_over_gamma_in_a_pipeline(regression, rng, routing):
     search.fit(X, y, sample_domain=domain)
     assert search.best_score_ > 0.7
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("solver", ["dense", "low_rank"])
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
+@pytest.mark.parametrize("thin", [False, True])
+def test_kind_30_the_origin_of_a_feature_does_not_matter(solver, kernel, thin):
+    """Offset over spread 1e8, on a grid on which the moved rows are exact."""
+    rng = np.random.default_rng(0)
+    X = np.round(rng.normal(size=(150, 3)) * 2**20) / 2**20
+    moved = X + [1e8, 0, -3e7]
+    as_rows = sparse.csr_matrix if thin else np.asarray
+    kwargs = {"kernel": kernel, "solver": solver, "random_state": 0}
+    plain, found = (
+        kmm_weights(as_rows(rows[:100]), as_rows(rows[100:] + [0.5, 0, 0]), **kwargs)
+        for rows in (X, moved)
+    )
+    np.testing.assert_allclose(found, plain, atol=1e-3 * plain.max())

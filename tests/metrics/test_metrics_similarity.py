@@ -243,7 +243,8 @@ def test_rank_of_domain_in_a_known_geometry():
     X = t * [1.0, 0.0]
     Y = 2 * t * [np.cos(angle), np.sin(angle)] + 0.5
     v, u = np.var(t), 4 * np.var(t)
-    gap = (0.5 * (np.cos(angle) + np.sin(angle))) ** 2
+    # the means are measured from the point between them, (0.25, 0.25)
+    gap = (0.25 + 0.25 * (np.cos(angle) + np.sin(angle))) ** 2
     kl = 0.5 * (v / u + gap / u - 1 + np.log(u / v))
     kl += 0.5 * (u / v + gap / v - 1 + np.log(v / u))
     value = rank_of_domain(X, Y, n_components=1)
