@@ -49,6 +49,7 @@ from sktransfer.multisource import (
     MCW,
     OTQMS,
     UOWQ,
+    AngleTransfer,
     DomainRecognitionEnsemble,
     EmpiricalBayesRidge,
     HEnsemble,
@@ -150,6 +151,8 @@ ESTIMATORS = [
     SingleBestSource(Ridge()),
     SourceSelector(Pooled(LogisticRegression())),
     SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
+    AngleTransfer(),
+    AngleTransfer(alpha=1.0, eta=0.5, fit_intercept=False),
     EmpiricalBayesRidge(),
     EmpiricalBayesRidge(
         pseudo_sources=0.0, noise="common", borrow_weight=0.5, fit_intercept=False

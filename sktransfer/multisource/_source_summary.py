@@ -11,8 +11,9 @@ from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegres
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_X_y
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._learners import check_weights
 from sktransfer._solvers.glm import (
     FAMILIES,
     glm_expansion,
@@ -305,9 +306,9 @@ def summarize_source(estimator, X, y, sample_weight=None):
     rows, labels = check_X_y(
         X, y, dtype=np.float64, y_numeric=not classification, estimator=estimator
     )
-    weight = _check_sample_weight(
-        sample_weight, rows, dtype=np.float64, ensure_non_negative=True
-    )
+    weight = np.ones(len(rows))
+    if sample_weight is not None:
+        weight = check_weights(sample_weight, len(rows)).astype(np.float64)
     kept = weight > 0
     if not kept.any():
         raise ValueError("sample_weight is 0 on every row.")

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import _check_sample_weight
 
 from sktransfer._domains import take_rows
+from sktransfer._learners import check_weights
 from sktransfer._solvers.glm import information_rank
 from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import UnlabeledTargetError
@@ -75,14 +75,14 @@ class SummaryEstimator(TransferEstimator):
         return clone(self).set_params(source_summaries=None)
 
     def _fit_domains(self, data):
-        weight = _check_sample_weight(
-            self._sample_weight, data.X, dtype=np.float64, ensure_non_negative=True
-        )
+        weight = np.ones(len(data.sample_domain))
+        if self._sample_weight is not None:
+            weight = check_weights(self._sample_weight, len(weight)).astype(np.float64)
         if not (weight > 0).all():
             data, weight = data.take(weight > 0), weight[weight > 0]
             if not data.n_labeled:
                 raise UnlabeledTargetError(
-                    "sample_weight is 0 on all labeled target rows."
+                    "sample_weight is zero on all labeled target rows."
                 )
         self._fit_tasks(data, weight, self._check_summaries())
 
