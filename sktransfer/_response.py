@@ -7,6 +7,7 @@ values or votes, one column per class, whatever classes it has seen itself.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import logit
 
 from sktransfer._learners import predict_learner
 
@@ -89,6 +90,14 @@ class CommonColumns:
         if self.classes is not None:
             return self.classes[values.argmax(axis=1)]
         return values if self.n_outputs else values[:, 0]
+
+    def decisions(self, values):
+        """Turn answers into decision values; shares of the classes into log-odds."""
+        if self.absent == 0:
+            least = np.finfo(float).tiny
+            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
+            values = logit(values) if values.shape[1] == 2 else np.log(values)
+        return values[:, 1] if values.shape[1] == 2 else values
 
 
 def common_columns(models, y, *, classify):

@@ -13,7 +13,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
-from scipy.special import logit
 from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
@@ -38,6 +37,7 @@ from sklearn.utils.validation import (
 )
 
 from sktransfer._domains import (
+    DomainData,
     check_capabilities,
     check_domains,
     check_sample_domain,
@@ -53,12 +53,17 @@ from sktransfer._learners import (
     flatten_column,
     predict_learner,
 )
+from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.kernels import KERNELS, resolve_gamma
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, UnlabeledTargetError
 
 __all__ = [
+    "BlendMixin",
     "BlendingMetaEstimator",
+    "DomainData",
     "KernelParametersMixin",
+    "MultiTargetMetaEstimator",
+    "ReweightingMetaEstimator",
     "TransferEstimator",
     "TransferMetaEstimator",
     "TransferMixin",
@@ -520,16 +525,107 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
         return fitted.transform(X, sample_domain=sample_domain)
 
 
-def _estimator_has(method):
+def _answers(method):
     def check(self):
-        inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
-        getattr(inner, method)  # the wrapped estimator's own AttributeError is best
+        self._check_answers(method)
         return True
 
     return check
 
 
-class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
+class _AnswersMixin:
+    """Predictions, probabilities and decision values from one hook, ``_answer``."""
+
+    def _answer(self, method, X, params):
+        """Return what ``method`` answers to target samples ``X``, which are checked."""
+        raise missing_hook(self, "_answer(method, X, params)")
+
+    def _check_answers(self, method):
+        """Raise an AttributeError if there is no answer to ``method``."""
+        raise missing_hook(self, "_check_answers(method)")
+
+    def _delegate(self, method, X, params):
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        return self._answer(method, X, params)
+
+    @available_if(_answers("predict"))
+    def predict(self, X, **predict_params):
+        """Predict target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        **predict_params : dict
+            Arguments of the ``predict`` of the one model that answers, such as
+            ``return_std`` of a Gaussian process.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions; a tuple where ``predict_params`` ask for more.
+        """
+        return flatten_column(self._delegate("predict", X, predict_params))
+
+    @available_if(_answers("predict_proba"))
+    def predict_proba(self, X, **params):
+        """Predict class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        **params : dict
+            Arguments of the ``predict_proba`` of the one model that answers.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in [0, 1], in the order of ``classes_``.
+        """
+        return self._delegate("predict_proba", X, params)
+
+    @available_if(_answers("predict_log_proba"))
+    def predict_log_proba(self, X, **params):
+        """Predict logarithms of class probabilities of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        **params : dict
+            Arguments of the ``predict_log_proba`` of the one model that answers.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``; -inf for 0.
+        """
+        return self._delegate("predict_log_proba", X, params)
+
+    @available_if(_answers("decision_function"))
+    def decision_function(self, X, **params):
+        """Compute decision values of target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        **params : dict
+            Arguments of the ``decision_function`` of the one model that answers.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values; of blended probabilities their log-odds.
+        """
+        return self._delegate("decision_function", X, params)
+
+
+class TransferMetaEstimator(
+    _AnswersMixin, TransferMixin, MetaEstimatorMixin, BaseEstimator
+):
     """Template of wrappers: type, predictions and classes follow ``estimator``.
 
     ``fit`` validates, routes the metadata and calls the hook
@@ -624,81 +720,7 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         self._check_capable(part, is_batch=is_batch)
         return part, slice_params(params, kept), kept
 
-    @available_if(_estimator_has("predict"))
-    def predict(self, X, **predict_params):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        **predict_params : dict
-            Arguments of the wrapped estimator's ``predict``, such as ``return_std``
-            of a Gaussian process.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions of the wrapped estimator; a tuple where ``predict_params``
-            ask for more.
-        """
-        return flatten_column(self._delegate("predict", X, predict_params))
-
-    @available_if(_estimator_has("predict_proba"))
-    def predict_proba(self, X, **params):
-        """Predict class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        **params : dict
-            Arguments of the wrapped estimator's ``predict_proba``.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in [0, 1], in the order of ``classes_``.
-        """
-        return self._delegate("predict_proba", X, params)
-
-    @available_if(_estimator_has("predict_log_proba"))
-    def predict_log_proba(self, X, **params):
-        """Predict logarithms of class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        **params : dict
-            Arguments of the wrapped estimator's ``predict_log_proba``.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms, in the order of ``classes_``.
-        """
-        return self._delegate("predict_log_proba", X, params)
-
-    @available_if(_estimator_has("decision_function"))
-    def decision_function(self, X, **params):
-        """Compute decision values of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        **params : dict
-            Arguments of the wrapped estimator's ``decision_function``.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Decision values of the wrapped estimator.
-        """
-        return self._delegate("decision_function", X, params)
-
-    @available_if(_estimator_has("score"))
+    @available_if(_answers("score"))
     def score(self, X, y, sample_weight=None):
         """Score predictions on labeled target rows.
 
@@ -736,10 +758,12 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         """Classes of the wrapped classifier, shape (n_classes,)."""
         return self.estimator_.classes_
 
-    def _delegate(self, method, X, params):
-        check_is_fitted(self)
-        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+    def _answer(self, method, X, params):
         return getattr(self.estimator_, method)(self._for_estimator(X), **params)
+
+    def _check_answers(self, method):
+        inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
+        getattr(inner, method)  # the wrapped estimator's own AttributeError is best
 
     def _for_estimator(self, X):
         """Return target rows with the columns that ``estimator_`` expects (a hook)."""
@@ -774,15 +798,43 @@ class TransferMetaEstimator(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         return tags
 
 
-def _blend_answers(method):
-    def check(self):
-        self._check_answers(method)
-        return True
+class BlendMixin(_AnswersMixin):
+    """Predict with several fitted models at once.
 
-    return check
+    ``fit`` sets ``_columns``, the columns in which all models answer; the hook
+    ``_blend(X)`` puts their answers together. Predictions, probabilities and decision
+    values follow from it.
+    """
+
+    def _blend(self, X):
+        """Return the blended answers to checked ``X``, in the columns ``_columns``."""
+        raise missing_hook(self, "_blend(X)")
+
+    def _sole_model(self):
+        """Return the one fitted model that the blend consists of, or None."""
+        return None
+
+    def _answer(self, method, X, params):
+        if params:
+            raise TypeError(
+                f"{type(self).__name__}.{method} blends several models and takes no "
+                f"{', '.join(params)}."
+            )
+        sole = self._sole_model()
+        if method == "predict" and sole is not None:
+            return sole.predict(X)
+        values = self._blend(X)
+        if method == "predict":
+            return self._columns.decide(values)
+        if method == "decision_function":
+            return self._columns.decisions(values)
+        if method == "predict_log_proba":
+            with np.errstate(divide="ignore"):
+                return np.log(values)
+        return values
 
 
-class BlendingMetaEstimator(TransferMetaEstimator):
+class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
     """Template of wrappers that predict with several fitted models at once.
 
     ``_fit_estimator`` sets ``_columns``, the columns in which all models answer; the
@@ -795,104 +847,17 @@ class BlendingMetaEstimator(TransferMetaEstimator):
         Classifier or regressor to wrap.
     """
 
-    def _blend(self, X):
-        """Return the blended answers to checked ``X`` in ``_columns``."""
-        raise missing_hook(self, "_blend(X)")
+    _routed_methods = ("fit",)
 
     def _blended_models(self):
         """Return the models whose methods the blend offers, fitted or not yet."""
         return [getattr(self, "estimator_", None) or self.estimator]
 
-    def _sole_model(self):
-        """Return the one fitted model that the blend consists of, or None."""
-        return None
-
     def _check_answers(self, method):
-        """Raise an AttributeError if the blend cannot answer ``method``."""
+        if method == "score":
+            return  # by the metric of the task, whatever the models score by
         for model in self._blended_models():
             getattr(model, method)
-
-    def _checked_blend(self, X):
-        check_is_fitted(self)
-        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-        return self._blend(X)
-
-    def predict(self, X):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            The blended prediction, or the class of the largest blended answer.
-        """
-        check_is_fitted(self)
-        sole = self._sole_model()
-        if sole is not None:
-            X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-            return predict_learner(sole, X)
-        blended = self._checked_blend(X)
-        return self._columns.decide(blended)
-
-    @available_if(_blend_answers("predict_proba"))
-    def predict_proba(self, X):
-        """Predict class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Blended probabilities, in the order of ``classes_``.
-        """
-        return self._checked_blend(X)
-
-    @available_if(_blend_answers("predict_proba"))
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms, in the order of ``classes_``; -inf for 0.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self._checked_blend(X))
-
-    @available_if(_blend_answers("decision_function"))
-    def decision_function(self, X):
-        """Compute decision values of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Blended decision values, or log-odds of blended probabilities.
-        """
-        values = self._checked_blend(X)
-        if self._columns.absent == 0:  # shares of the classes
-            least = np.finfo(float).tiny
-            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
-            values = logit(values) if values.shape[1] == 2 else np.log(values)
-        return values[:, 1] if values.shape[1] == 2 else values
-
-    _routed_methods = ("fit",)
 
     def score(self, X, y, sample_weight=None):
         """Score predictions on labeled target rows.
@@ -931,6 +896,231 @@ class BlendingMetaEstimator(TransferMetaEstimator):
         tags = super().__sklearn_tags__()
         if is_classifier(self.estimator):
             tags.target_tags.multi_output = False
+        return tags
+
+
+class ReweightingMetaEstimator(TransferMetaEstimator):
+    """Template of wrappers that fit a learner on weighted source samples.
+
+    The hook ``_weigh_sources(data)`` returns the weights of the source samples. The
+    learner is fitted on these and on the labeled target samples.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier or regressor whose ``fit`` takes ``sample_weight``.
+    target_weight : float in [0, inf), default=1.0
+        Weight of a labeled target sample.
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        "target_weight": [Interval(Real, 0, None, closed="left")],
+    }
+
+    def __init__(self, estimator, *, target_weight=1.0):
+        super().__init__(estimator)
+        self.target_weight = target_weight
+
+    def _weigh_sources(self, data):
+        """Return nonnegative weights of the source samples, shape (n_source,)."""
+        raise missing_hook(self, "_weigh_sources(data)")
+
+    def _fit_estimator(self, data, fit_params):
+        check_takes_sample_weight(self.estimator)
+        self.sample_weight_ = self._weigh_sources(data)
+        rows = data.labeled
+        if self.target_weight == 0 and data.n_source:
+            rows = data.is_source
+        weight = np.full(len(rows), float(self.target_weight) or 1.0)
+        weight[data.is_source] = self.sample_weight_
+        return fit_learner(
+            self.estimator,
+            take_rows(data.X, rows),
+            data.labels(rows),
+            method_weight=weight[rows],
+            **slice_params(fit_params, rows),
+        )
+
+    def _restore_rows(self, data, kept):
+        weights = np.zeros(data.n_source, dtype=self.sample_weight_.dtype)
+        weights[kept[data.is_source]] = self.sample_weight_
+        self.sample_weight_ = weights
+
+
+class MultiTargetMetaEstimator(TransferMetaEstimator):
+    """Template of wrappers with one model per domain, every domain being a task.
+
+    The hook ``_fit_tasks(data, tasks, fit_params)`` returns a fitted model for each
+    domain id in ``tasks``. Samples that are to be predicted name their task in
+    ``sample_domain``; without it they belong to the first target.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Classifier or regressor; each task gets a model of its kind.
+    """
+
+    __metadata_request__predict = {"sample_domain": True}
+    __metadata_request__predict_proba = {"sample_domain": True}
+    __metadata_request__predict_log_proba = {"sample_domain": True}
+    __metadata_request__decision_function = {"sample_domain": True}
+    __metadata_request__score = {"sample_domain": True}
+
+    def _fit_tasks(self, data, tasks, fit_params):
+        """Return a list of fitted models, one for each domain id in ``tasks``."""
+        raise missing_hook(self, "_fit_tasks(data, tasks, fit_params)")
+
+    def _fit_estimator(self, data, fit_params):
+        self.task_ids_ = np.concatenate([data.targets, data.sources])
+        for task in self.task_ids_:
+            if not data.labeled[data.rows_of(task)].any():
+                raise UnlabeledTargetError(
+                    f"No row of domain {task} is labeled in y, but every domain is a "
+                    f"task of {type(self).__name__}: label some of its rows or leave "
+                    "it out."
+                )
+        self.estimators_ = self._fit_tasks(data, self.task_ids_, fit_params)
+        return self.estimators_[0]
+
+    @property
+    def classes_(self):
+        """Classes of all tasks, shape (n_classes,)."""
+        if not is_classifier(self.estimator):
+            raise AttributeError("A regressor has no classes_.")
+        return all_classes(self.estimators_)
+
+    def predict(self, X, sample_domain=None):
+        """Predict rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions of the models of the tasks.
+        """
+        return self._by_task(predict_learner, X, sample_domain)
+
+    @available_if(_answers("predict_proba"))
+    def predict_proba(self, X, sample_domain=None):
+        """Predict class probabilities of rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        columns = CommonColumns(self.classes_, "predict_proba")
+        return self._by_task(columns.answer, X, sample_domain)
+
+    @available_if(_answers("predict_proba"))
+    def predict_log_proba(self, X, sample_domain=None):
+        """Predict logarithms of class probabilities of rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms in the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X, sample_domain))
+
+    @available_if(_answers("decision_function"))
+    def decision_function(self, X, sample_domain=None):
+        """Compute decision values of rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values; the tasks must have the same classes.
+        """
+        check_is_fitted(self)
+        if any(len(m.classes_) != len(self.classes_) for m in self.estimators_):
+            raise ValueError(
+                "The tasks have different classes, so their decision values have "
+                "different columns; use predict_proba."
+            )
+        return self._by_task(
+            lambda model, rows: model.decision_function(rows), X, sample_domain
+        )
+
+    def score(self, X, y, sample_weight=None, sample_domain=None):
+        """Score predictions of labeled rows of the tasks.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Task of each row. None: the first target.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, R2 for regressors, over all rows together.
+        """
+        check_is_fitted(self)
+        check_scorable(y, getattr(self, "classes_", None))
+        y_pred = self.predict(X, sample_domain)
+        return _metric(self)(y, y_pred, sample_weight=sample_weight)
+
+    def _by_task(self, function, X, sample_domain):
+        """Answer every row by the model of its task, in input order."""
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        if sample_domain is None:
+            return function(self.estimators_[0], X)
+        tasks = check_sample_domain(sample_domain, _num_samples(X))
+        unknown = np.setdiff1d(tasks, self.task_ids_)
+        if len(unknown):
+            raise DomainError(
+                f"sample_domain names the tasks {unknown.tolist()}, which fit did not "
+                f"see; the tasks are {self.task_ids_.tolist()}."
+            )
+        order, parts = [], []
+        for task, model in zip(self.task_ids_, self.estimators_, strict=True):
+            rows = np.flatnonzero(tasks == task)
+            if len(rows):
+                order.append(rows)
+                parts.append(function(model, take_rows(X, rows)))
+        return np.concatenate(parts)[np.argsort(np.concatenate(order))]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.multi_target = True
         return tags
 
 

@@ -6,11 +6,16 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsRegressor
 
 from sktransfer._response import common_columns
 from sktransfer.base import (
     BlendingMetaEstimator,
+    DomainData,
+    MultiTargetMetaEstimator,
+    ReweightingMetaEstimator,
     TransferEstimator,
     TransferMetaEstimator,
     TransferTransformer,
@@ -37,6 +42,14 @@ class ForgottenBlend(BlendingMetaEstimator):
         return self.estimator.fit(data.X_labeled, data.y_labeled)
 
 
+class ForgottenWeights(ReweightingMetaEstimator):
+    pass
+
+
+class ForgottenTasks(MultiTargetMetaEstimator):
+    pass
+
+
 class Halves(BlendingMetaEstimator):
     """The mean of one fit to even and one to odd samples."""
 
@@ -59,6 +72,8 @@ class Halves(BlendingMetaEstimator):
         (ForgottenMap(), r"_transform\(X, source\)"),
         (ForgottenWrapper(LinearRegression()), r"_fit_estimator\(data, fit_params\)"),
         (ForgottenBlend(LinearRegression()), r"_blend\(X\)"),
+        (ForgottenWeights(LinearRegression()), r"_weigh_sources\(data\)"),
+        (ForgottenTasks(LinearRegression()), r"_fit_tasks\(data, tasks, fit_params\)"),
     ],
 )
 def test_a_forgotten_hook_is_named_with_its_contract(estimator, hook):
@@ -90,3 +105,66 @@ def test_one_hook_makes_a_blend():
     assert_allclose(model.predict_log_proba(X), np.log(proba))
     assert_allclose(model.decision_function(X), np.log(proba[:, 1] / proba[:, 0]))
     assert model.score(X, ["a", "a", "b", "b"]) == 1
+    with pytest.raises(TypeError, match="predict blends several models and takes no r"):
+        model.predict(X, return_std=True)
+
+
+class Alternate(ReweightingMetaEstimator):
+    """Every other source sample."""
+
+    def _weigh_sources(self, data):
+        assert isinstance(data, DomainData)
+        return np.arange(data.n_source) % 2.0
+
+
+def test_one_hook_makes_a_reweighting():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2)), rng.normal(size=30)
+    domain = np.repeat([1, -1], [20, 10])
+    model = Alternate(LinearRegression(), target_weight=3.0)
+    model.fit(X, y, sample_domain=domain)
+    weight = np.r_[np.tile([0.0, 1.0], 10), np.full(10, 3.0)]
+    expected = LinearRegression().fit(X, y, sample_weight=weight)
+    assert_allclose(model.predict(X), expected.predict(X))
+    assert_allclose(model.sample_weight_, weight[:20])
+    model.set_params(target_weight=0.0).fit(X, y, sample_domain=domain)
+    expected = LinearRegression().fit(X[1:20:2], y[1:20:2])
+    assert_allclose(model.predict(X), expected.predict(X))
+    alone = Alternate(LinearRegression(), target_weight=0.0).fit(X[20:], y[20:])
+    expected = LinearRegression().fit(X[20:], y[20:])
+    assert_allclose(alone.predict(X), expected.predict(X))
+    with pytest.raises(TypeError, match="takes no sample_weight"):
+        Alternate(KNeighborsRegressor()).fit(X, y, sample_domain=domain)
+
+
+class OneEach(MultiTargetMetaEstimator):
+    """A fit to each domain alone."""
+
+    def _fit_tasks(self, data, tasks, fit_params):
+        parts = [data.rows_of(task) & data.labeled for task in tasks]
+        return [
+            clone(self.estimator).fit(data.X[rows], data.labels(rows)) for rows in parts
+        ]
+
+
+def test_one_hook_makes_a_model_per_task():
+    rng = np.random.default_rng(0)
+    X, task = rng.normal(size=(60, 2)), np.repeat([-1, -2, 5], 20)
+    y = np.where(X[:, 0] > 0, np.where(task == 5, "c", "b"), "a")
+    model = OneEach(LogisticRegression()).fit(X, y, sample_domain=task)
+    assert model.task_ids_.tolist() == [-1, -2, 5]
+    assert model.classes_.tolist() == ["a", "b", "c"]
+    shuffle = rng.permutation(60)
+    proba = model.predict_proba(X[shuffle], sample_domain=task[shuffle])
+    for k in range(60):
+        own = model.estimators_[[-1, -2, 5].index(task[shuffle][k])]
+        columns = [0, 2 if task[shuffle][k] == 5 else 1]
+        assert_allclose(proba[k, columns], own.predict_proba(X[shuffle][k : k + 1])[0])
+    assert model.score(X, y, sample_domain=task) > 0.9
+    assert_allclose(model.predict_proba(X), model.predict_proba(X, sample_domain=-1))
+    with pytest.raises(ValueError, match=r"names the tasks \[7\]"):
+        model.predict(X, sample_domain=7)
+    with pytest.raises(ValueError, match=r"No row of domain -2 .* task of OneEach"):
+        OneEach(LogisticRegression()).fit(
+            X, np.where(task == -2, None, y), sample_domain=task
+        )

@@ -12,15 +12,12 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sktransfer._domains import take_rows
 from sktransfer._learners import (
     LearnerMethodsMixin,
-    check_takes_sample_weight,
-    fit_learner,
 )
 from sktransfer._solvers import kmm as _kmm
 from sktransfer._solvers.kernels import resolve_gamma
 from sktransfer.base import (
     KernelParametersMixin,
-    TransferMetaEstimator,
-    slice_params,
+    ReweightingMetaEstimator,
 )
 
 __all__ = ["KMM", "kmm_weights"]
@@ -197,7 +194,7 @@ def _warn_unless_converged(info, tol):
         )
 
 
-class KMM(KernelParametersMixin, LearnerMethodsMixin, TransferMetaEstimator):
+class KMM(KernelParametersMixin, LearnerMethodsMixin, ReweightingMetaEstimator):
     r"""Fit a learner on source rows weighted by kernel mean matching.
 
     The weights make the mean of the source rows in the kernel's feature space equal
@@ -301,10 +298,9 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, TransferMetaEstimator):
     """
 
     _parameter_constraints: dict = {
-        **TransferMetaEstimator._parameter_constraints,
+        **ReweightingMetaEstimator._parameter_constraints,
         **KernelParametersMixin._kernel_constraints,
         **_SOLVER_CONSTRAINTS,
-        "target_weight": [Interval(Real, 0, None, closed="left")],
     }
 
     def __init__(
@@ -325,7 +321,7 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, TransferMetaEstimator):
         memory_budget=1024.0,
         random_state=0,
     ):
-        super().__init__(estimator)
+        super().__init__(estimator, target_weight=target_weight)
         self.kernel = kernel
         self.gamma = gamma
         self.degree = degree
@@ -333,45 +329,21 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, TransferMetaEstimator):
         self.kernel_params = kernel_params
         self.B = B
         self.eps = eps
-        self.target_weight = target_weight
         self.solver = solver
         self.tol = tol
         self.max_iter = max_iter
         self.memory_budget = memory_budget
         self.random_state = random_state
 
-    def _fit_estimator(self, data, fit_params):
-        check_takes_sample_weight(self.estimator)
-        self._match_means(data)
-        rows = data.labeled
-        if self.target_weight == 0 and data.n_source:
-            rows = data.is_source
-        weight = np.full(len(rows), float(self.target_weight) or 1.0)
-        weight[data.is_source] = self.sample_weight_
-        return fit_learner(
-            self.estimator,
-            take_rows(data.X, rows),
-            data.labels(rows),
-            method_weight=weight[rows],
-            **slice_params(fit_params, rows),
-        )
-
-    def _restore_rows(self, data, kept):
-        weights = np.zeros(data.n_source, dtype=self.sample_weight_.dtype)
-        weights[kept[data.is_source]] = self.sample_weight_
-        self.sample_weight_ = weights
-
-    def _match_means(self, data):
-        """Compute ``sample_weight_`` and its certificate."""
+    def _weigh_sources(self, data):
         X = self._numeric_rows(data.X)
         options = self._kernel_options(X)
         if not data.n_source:
-            self.sample_weight_ = np.empty(0, dtype=X.dtype)
             self.n_iter_, self.residual_ = 0, 0.0
             self.duality_gap_ = 0.0
             self.approximation_error_ = self.approximation_stderr_ = 0.0
-            return
-        self.sample_weight_, info = _kmm.kmm_weights(
+            return np.empty(0, dtype=X.dtype)
+        weights, info = _kmm.kmm_weights(
             take_rows(X, data.is_source),
             take_rows(X, data.is_target),
             **options,
@@ -389,6 +361,7 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, TransferMetaEstimator):
         self.duality_gap_ = info.duality_gap
         self.approximation_error_ = info.approximation_error
         self.approximation_stderr_ = info.approximation_stderr
+        return weights
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,21 +5,12 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils import get_tags
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from sktransfer._domains import check_sample_domain, check_scorable, take_rows
-from sktransfer._learners import predict_learner
-from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import SOLVERS
-from sktransfer.base import TransferMetaEstimator
-from sktransfer.exceptions import DomainError, UnlabeledTargetError
+from sktransfer.base import MultiTargetMetaEstimator
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
@@ -30,15 +21,7 @@ from sktransfer.multisource._weighted_likelihood import (
 __all__ = ["UOWQMultiTask"]
 
 
-def _learner_has(method):
-    def check(self):
-        getattr(self.estimator, method)
-        return True
-
-    return check
-
-
-class UOWQMultiTask(TransferMetaEstimator):
+class UOWQMultiTask(MultiTargetMetaEstimator):
     r"""Fit one model per domain, each helped by weighted rows of the other domains.
 
     Every domain id, positive or negative, is a task. A row that is to be predicted
@@ -128,14 +111,8 @@ class UOWQMultiTask(TransferMetaEstimator):
     array([1., 9.])
     """
 
-    __metadata_request__predict = {"sample_domain": True}
-    __metadata_request__predict_proba = {"sample_domain": True}
-    __metadata_request__predict_log_proba = {"sample_domain": True}
-    __metadata_request__decision_function = {"sample_domain": True}
-    __metadata_request__score = {"sample_domain": True}
-
     _parameter_constraints: dict = {
-        **TransferMetaEstimator._parameter_constraints,
+        **MultiTargetMetaEstimator._parameter_constraints,
         "weighting": [StrOptions({"static", "dynamic"})],
         "noise_correction": ["boolean"],
         "min_gain": [Interval(Real, 0, None, closed="left"), None],
@@ -166,27 +143,15 @@ class UOWQMultiTask(TransferMetaEstimator):
         self.solver = solver
         self.n_jobs = n_jobs
 
-    def _fit_estimator(self, data, fit_params):
-        self.task_ids_ = np.concatenate([data.targets, data.sources])
-        self._check_labeled(data)
+    def _fit_tasks(self, data, tasks, fit_params):
         problems = [
-            likelihood_problem(self, data, fit_params, target=task)
-            for task in self.task_ids_
+            likelihood_problem(self, data, fit_params, target=task) for task in tasks
         ]
         models = self._map(WeightedLikelihood.fit_target, problems)
         self.affinity_, self.n_iter_ = np.eye(len(problems)), 1
         if len(problems) > 1:
             models = self._alternate(problems, models)
-        self.estimators_ = models
-        return models[0]
-
-    def _check_labeled(self, data):
-        for task in self.task_ids_:
-            if not data.labeled[data.rows_of(task)].any():
-                raise UnlabeledTargetError(
-                    f"No row of domain {task} is labeled in y, but every domain is a "
-                    "task of UOWQMultiTask: label some of its rows or leave it out."
-                )
+        return models
 
     def _map(self, function, *arguments):
         return Parallel(n_jobs=self.n_jobs, prefer="threads")(
@@ -265,148 +230,6 @@ class UOWQMultiTask(TransferMetaEstimator):
                 for m in peers
             ]
         )
-
-    @property
-    def classes_(self):
-        """Classes of all tasks, shape (n_classes,)."""
-        if not is_classifier(self.estimator):
-            raise AttributeError("A regressor has no classes_.")
-        return all_classes(self.estimators_)
-
-    def predict(self, X, sample_domain=None):
-        """Predict rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions of the models of the tasks.
-        """
-        return self._by_task(predict_learner, X, sample_domain)
-
-    @available_if(_learner_has("predict_proba"))
-    def predict_proba(self, X, sample_domain=None):
-        """Predict class probabilities of rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of ``classes_``.
-        """
-        check_is_fitted(self)
-        columns = CommonColumns(self.classes_, "predict_proba")
-        return self._by_task(columns.answer, X, sample_domain)
-
-    @available_if(_learner_has("predict_proba"))
-    def predict_log_proba(self, X, sample_domain=None):
-        """Predict logarithms of class probabilities of rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms in the order of ``classes_``.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X, sample_domain))
-
-    @available_if(_learner_has("decision_function"))
-    def decision_function(self, X, sample_domain=None):
-        """Compute decision values of rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Decision values; the tasks must have the same classes.
-        """
-        check_is_fitted(self)
-        if any(len(m.classes_) != len(self.classes_) for m in self.estimators_):
-            raise ValueError(
-                "The tasks have different classes, so their decision values have "
-                "different columns; use predict_proba."
-            )
-        return self._by_task(
-            lambda model, rows: model.decision_function(rows), X, sample_domain
-        )
-
-    def score(self, X, y, sample_weight=None, sample_domain=None):
-        """Score predictions of labeled rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Their labels; a marker of a missing label is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        score : float
-            Accuracy for classifiers, R2 for regressors, over all rows together.
-        """
-        check_is_fitted(self)
-        classifies = is_classifier(self.estimator)
-        check_scorable(y, self.classes_ if classifies else None)
-        metric = accuracy_score if classifies else r2_score
-        found = self.predict(X, sample_domain)
-        return metric(y, found, sample_weight=sample_weight)
-
-    def _by_task(self, function, X, sample_domain):
-        """Answer every row by the model of its task, in input order."""
-        check_is_fitted(self)
-        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-        if sample_domain is None:
-            return function(self.estimators_[0], X)
-        tasks = check_sample_domain(sample_domain, _num_samples(X))
-        unknown = np.setdiff1d(tasks, self.task_ids_)
-        if len(unknown):
-            raise DomainError(
-                f"sample_domain names the tasks {unknown.tolist()}, which fit did not "
-                f"see; the tasks are {self.task_ids_.tolist()}."
-            )
-        order, parts = [], []
-        for task, model in zip(self.task_ids_, self.estimators_, strict=True):
-            rows = np.flatnonzero(tasks == task)
-            if len(rows):
-                order.append(rows)
-                parts.append(function(model, take_rows(X, rows)))
-        return np.concatenate(parts)[np.argsort(np.concatenate(order))]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transfer_tags.target_labels = "required"
-        tags.transfer_tags.multi_target = True
-        return tags
 
 
 def _fit_peers(problem):

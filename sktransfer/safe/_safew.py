@@ -205,9 +205,12 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         return self._columns.blend(self.source_models_, self.weights_, X)
 
     def _check_answers(self, method):
-        if (method == "decision_function") != (self.loss == "hinge"):
-            raise AttributeError(f"{method} is not what loss={self.loss!r} blends")
-        if method != "decision_function" or not is_classifier(self.estimator):
+        votes = is_classifier(self.estimator) and self.loss == "hinge"
+        if method == "decision_function" and not votes:
+            raise AttributeError(f"{method} needs a classifier and loss='hinge'")
+        if method in {"predict_proba", "predict_log_proba"} and votes:
+            raise AttributeError(f"{method} needs loss='squared'")
+        if method != "decision_function":
             super()._check_answers(method)
 
     def __sklearn_tags__(self):
