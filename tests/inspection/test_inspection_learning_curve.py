@@ -106,7 +106,7 @@ def test_error_is_the_negated_or_complemented_score(data):
                     squared.transfer_errors)  # fmt: skip
     r2 = curve(model, data, scoring="r2")
     assert r2.error_name == "1 - r2"
-    assert_array_equal(r2.transfer_errors, curve(model, data).transfer_errors)
+    assert_allclose(r2.transfer_errors, curve(model, data).transfer_errors)
 
 
 @pytest.mark.parametrize(
