@@ -46,6 +46,7 @@ from sktransfer.hypothesis import (
 from sktransfer.instance import KMM
 from sktransfer.metrics import OTCERegressor
 from sktransfer.multisource import (
+    ARMUL,
     MCW,
     OTQMS,
     UOWQ,
@@ -151,6 +152,8 @@ ESTIMATORS = [
     SingleBestSource(Ridge()),
     SourceSelector(Pooled(LogisticRegression())),
     SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
+    ARMUL(),
+    ARMUL(penalty=1.0, alpha=0.1, fit_intercept=False),
     AngleTransfer(),
     AngleTransfer(alpha=1.0, eta=0.5, fit_intercept=False),
     EmpiricalBayesRidge(),

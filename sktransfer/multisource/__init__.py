@@ -1,6 +1,7 @@
 """Several sources: which of them count, and how much."""
 
 from sktransfer.multisource._angle_transfer import AngleTransfer
+from sktransfer.multisource._armul import ARMUL
 from sktransfer.multisource._domain_recognition import DomainRecognitionEnsemble
 from sktransfer.multisource._empirical_bayes import EmpiricalBayesRidge
 from sktransfer.multisource._h_ensemble import HEnsemble
@@ -23,6 +24,7 @@ from sktransfer.multisource._uowq_multitask import UOWQMultiTask
 from sktransfer.multisource._uowq_weights import UOWQResult, uowq_weights
 
 __all__ = [
+    "ARMUL",
     "AngleTransfer",
     "DomainRecognitionEnsemble",
     "EmpiricalBayesRidge",
