@@ -1,0 +1,333 @@
+"""Read a table as people save it, and tell how it was read."""
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_pandas_support
+
+__all__ = ["BadTable", "ReadTable", "read_table"]
+
+_SEPARATORS = (",", ";", "\t", "|")
+#: what stands for a missing value in a column of features, or among numbers
+_MISSING = {"", "?", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat"}
+#: what stands for a missing value among names of classes and domains
+_MISSING_NAME = {"", "?", "nan", "<na>", "#n/a", "nat"}
+_BOMS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\x00\x00": "utf-32",
+    b"\x00\x00\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+_GROUPED = r"[-+]?\d{{1,3}}(?:{sep}\d{{3}})+"
+_PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
+_THOUSANDS_COMMA = re.compile(_GROUPED.format(sep=",") + r"(?:\.\d+)?")
+_THOUSANDS_POINT = re.compile(_GROUPED.format(sep=r"\.") + r"(?:,\d+)?")
+_INFINITE = re.compile(r"[-+]?inf(?:inity)?", re.IGNORECASE)
+
+
+class BadTable(Exception):
+    """A fault of the file that its owner can put right; its text is one line."""
+
+
+@dataclass
+class ReadTable:
+    """A table and how it was read.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Numbers where every value is one, else text; missing values are NaN or None.
+        Its index holds the line of the file that each row begins in.
+    notes : list of str
+        Sentences on how the file was read, for a reader who knows the file.
+    texts : dict of str to list of str
+        The cells of each column as they stand in the file.
+    """
+
+    frame: object
+    notes: list = field(default_factory=list)
+    texts: dict = field(default_factory=dict)
+
+
+def read_table(path, *, names=(), encoding=None, sep=None, decimal=None, na_values=()):
+    """Read a table from a file: text with separators, parquet, or a spreadsheet.
+
+    Parameters
+    ----------
+    path : str
+        A file. Text may be compressed (.gz, .bz2, .xz, .zip).
+    names : list of str, default=()
+        Columns whose values are names, such as labels and domains: ``None`` and
+        ``NA`` may be among them.
+    encoding : str or None, default=None
+        Encoding of the text. None: by a byte order mark, else UTF-8, else
+        Windows-1252.
+    sep : str or None, default=None
+        What separates columns. None: the one of ``, ; | tab`` that splits every line
+        alike.
+    decimal : {".", ","} or None, default=None
+        Decimal point. None: what all numbers of the file agree with.
+    na_values : list of str, default=()
+        Further cells that stand for a missing value.
+
+    Returns
+    -------
+    table : ReadTable
+        The table, with notes on how it was read.
+
+    Raises
+    ------
+    BadTable
+        If the file cannot be read, with the line of the fault.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix in {".parquet", ".pq", ".feather", ".xlsx", ".xls", ".ods"}:
+        return _read_typed(path, suffix)
+    text, notes = _decode(_load(path), path, encoding)
+    sep = sep or _find_separator(text, path)
+    header, lines, rows = _parse(text, sep, path)
+    texts = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+    extra = {value.strip().lower() for value in na_values}
+    comma = _comma_means(texts, sep) if decimal is None else _given(decimal)
+    columns = {}
+    for name, cells in texts.items():
+        columns[name] = _convert(name, cells, lines, name in names, extra, comma, notes)
+    pandas = check_pandas_support("reading a table")
+    frame = pandas.DataFrame(columns, index=lines)
+    shown = {"\t": "tab"}.get(sep, sep)
+    notes.insert(0, f"{len(frame)} rows and {len(header)} columns, separated by {shown!r}.")
+    return ReadTable(frame, notes, texts)
+
+
+def _read_typed(path, suffix):
+    """Read a file that comes with the types of its columns."""
+    pandas = check_pandas_support("reading a table")
+    readers = {".parquet": "read_parquet", ".pq": "read_parquet"}
+    readers |= {".feather": "read_feather"}
+    reader = getattr(pandas, readers.get(suffix, "read_excel"))
+    try:
+        frame = reader(path)
+    except ImportError as error:
+        needed = str(error).splitlines()[0]
+        raise BadTable(
+            f"{path!r} needs a package that is not installed ({needed}); install it, "
+            "or save the table as CSV"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise BadTable(f"{path!r} cannot be read ({error})") from error
+    if frame.empty:
+        raise BadTable(f"{path!r} has no row")
+    frame.columns = [str(name) for name in frame.columns]
+    frame.index = np.arange(2, len(frame) + 2)
+    notes = [f"{len(frame)} rows and {frame.shape[1]} columns, with types of the file."]
+    return ReadTable(frame, notes)
+
+
+def _load(path):
+    pandas = check_pandas_support("reading a table")
+    try:
+        with pandas.io.common.get_handle(
+            path, "rb", compression="infer", is_text=False
+        ) as handles:
+            return handles.handle.read()
+    except (OSError, ValueError, EOFError) as error:
+        raise BadTable(f"{path!r} cannot be read ({error})") from error
+
+
+def _decode(raw, path, encoding):
+    """Return the text of a file and a note if its encoding is a guess."""
+    marked = next((name for mark, name in _BOMS.items() if raw.startswith(mark)), None)
+    try:
+        return raw.decode(encoding or marked or "utf-8"), []
+    except LookupError as error:
+        raise BadTable(f"--encoding {encoding!r} is no encoding of Python") from error
+    except UnicodeDecodeError as error:
+        if encoding or marked:
+            raise BadTable(
+                f"{path!r} is not in the encoding {encoding or marked} ({error.reason} "
+                f"at byte {error.start}); name another by --encoding"
+            ) from error
+    if b"\x00" in raw[:1000]:
+        raise BadTable(
+            f"{path!r} is no text in UTF-8; name its encoding by --encoding, such as "
+            "utf-16"
+        )
+    try:
+        text = raw.decode("cp1252")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return text, [
+        "The file is not in UTF-8; it was read as Windows-1252 (Western European). "
+        "If letters look wrong, name its encoding by --encoding."
+    ]
+
+
+def _find_separator(text, path):
+    """Return the separator that splits the first lines alike, into most columns."""
+    head = "\n".join(text.splitlines()[:200])
+    widths = {}
+    for sep in _SEPARATORS:
+        rows = [row for row in csv.reader(io.StringIO(head), delimiter=sep) if row]
+        if not rows:
+            raise BadTable(f"{path!r} is empty")
+        alike = np.mean([len(row) == len(rows[0]) for row in rows])
+        widths[sep] = len(rows[0]) if alike > 0.9 else 1
+    return max(widths, key=widths.get)
+
+
+def _parse(text, sep, path):
+    """Return the header, and the rows with the line that each begins in."""
+    csv.field_size_limit(10**7)
+    reader = csv.reader(io.StringIO(text), delimiter=sep)
+    header, lines, rows, start = None, [], [], 1
+    try:
+        for row in reader:
+            line, start = start, reader.line_num + 1
+            if not any(cell.strip() for cell in row):
+                continue
+            if header is None:
+                header = [name.strip() for name in row]
+                continue
+            if len(row) != len(header):
+                raise BadTable(
+                    f"{path!r} has {len(row)} cells in line {line}, but its header has "
+                    f"{len(header)}; the separator is {sep!r} (--sep names another)"
+                )
+            lines.append(line)
+            rows.append(row)
+    except csv.Error as error:
+        raise BadTable(f"{path!r}: {error} in line {reader.line_num}") from error
+    if header is None or not rows:
+        raise BadTable(f"{path!r} has a header but no row")
+    if header[0] == "" and "" not in header[1:]:
+        header[0] = "(unnamed)"
+    twice = [name for name in header if header.count(name) > 1]
+    if twice:
+        raise BadTable(f"{path!r} has several columns named {twice[0]!r}; rename one")
+    return header, lines, rows
+
+
+def _given(decimal):
+    if decimal not in {".", ","}:
+        raise BadTable(f"--decimal must be . or , and is {decimal!r}")
+    return "decimal" if decimal == "," else "thousands"
+
+
+def _comma_means(texts, sep):
+    """Return what a comma inside of numbers is: "decimal" or "thousands".
+
+    Cells such as ``0,5`` or ``1.234,5`` and ``1,234.5`` or ``1,234,567`` decide; where
+    every cell looks like ``1,234``, a file with semicolons has decimal commas.
+    """
+    decimal = thousands = 0
+    for cells in texts.values():
+        for cell in cells:
+            text = cell.strip()
+            if "," not in text:
+                continue
+            is_decimal = _DECIMAL_COMMA.fullmatch(text) or (
+                "." in text and _THOUSANDS_POINT.fullmatch(text)
+            )
+            is_thousands = _THOUSANDS_COMMA.fullmatch(text)
+            decimal += bool(is_decimal and not is_thousands)
+            thousands += bool(is_thousands and not is_decimal)
+    if decimal and thousands:
+        raise BadTable(
+            "the file has numbers with decimal commas and with thousands commas; say "
+            "--decimal , or --decimal . or clean the columns"
+        )
+    if decimal or thousands:
+        return "decimal" if decimal else "thousands"
+    return "decimal" if sep == ";" else "thousands"
+
+
+def _number(text, comma):
+    """Return a cell as a float, or None if it is no number."""
+    if _PLAIN.fullmatch(text) and not (
+        comma == "decimal" and _THOUSANDS_POINT.fullmatch(text)
+    ):
+        return float(text)
+    if comma == "decimal":
+        if _DECIMAL_COMMA.fullmatch(text) or _THOUSANDS_POINT.fullmatch(text):
+            return float(text.replace(".", "").replace(",", "."))
+    elif _THOUSANDS_COMMA.fullmatch(text):
+        return float(text.replace(",", ""))
+    return None
+
+
+def _convert(name, cells, lines, is_name, extra, comma, notes):
+    """Return a column of numbers where every cell is one, else of text."""
+    texts = [cell.strip() for cell in cells]
+    lowered = [text.lower() for text in texts]
+    gone = np.array([text in _MISSING or text in extra for text in lowered])
+    for position, text in enumerate(texts):
+        if _INFINITE.fullmatch(text) and not gone[position]:
+            raise BadTable(
+                f"column {name!r} holds {text!r} in line {lines[position]}; correct it, "
+                "or make it a missing value by --na-values"
+            )
+    present = [text for text, out in zip(texts, gone, strict=True) if not out]
+    numbers = [_number(text, comma) for text in present]
+    coded = any(re.match(r"[-+]?0\d", text) for text in present)
+    if present and not coded and None not in numbers:
+        if any("," in text for text in present):
+            what = "decimal" if comma == "decimal" else "thousands"
+            notes.append(f"Commas in column {name!r} were read as {what} commas.")
+        values = np.full(len(texts), np.nan)
+        values[~gone] = numbers
+        _note_missing(name, texts, gone, notes)
+        whole = not gone.any() and (values % 1 == 0).all()
+        plain = all(re.fullmatch(r"[-+]?\d+", text) for text in present)
+        return values.astype(np.int64) if whole and plain else values
+    if is_name:
+        kept = [text in _MISSING_NAME or text in extra for text in lowered]
+        gone = np.array(kept)
+    else:
+        _note_missing(name, texts, gone, notes)
+    values = np.array(texts, dtype=object)
+    values[gone] = None
+    return values
+
+
+def _note_missing(name, texts, gone, notes):
+    """Tell which words, if any, were read as missing values."""
+    words = sorted({text for text, out in zip(texts, gone, strict=True) if out and text})
+    if words:
+        listed = ", ".join(repr(word) for word in words)
+        notes.append(f"{listed} in column {name!r} was read as a missing value.")
+
+
+def stray_text(table, name, na_values=()):
+    """Return ``(line, text)`` of the first text in a column of mostly numbers.
+
+    Parameters
+    ----------
+    table : ReadTable
+        A table.
+    name : str
+        One of its columns.
+    na_values : list of str, default=()
+        Cells that stand for a missing value.
+
+    Returns
+    -------
+    stray : tuple of (int, str) or None
+        None if the column holds numbers alone, or mostly text.
+    """
+    if name not in table.texts or table.frame[name].dtype != object:
+        return None
+    extra = {value.strip().lower() for value in na_values}
+    cells = [
+        (line, cell.strip())
+        for line, cell in zip(table.frame.index, table.texts[name], strict=True)
+        if cell.strip().lower() not in _MISSING | extra
+    ]
+    comma = _comma_means({name: [text for _, text in cells]}, ",")
+    odd = [(line, text) for line, text in cells if _number(text, comma) is None]
+    return odd[0] if odd and len(odd) < len(cells) / 2 else None

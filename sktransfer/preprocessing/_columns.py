@@ -1,0 +1,311 @@
+"""Columns of a table: their values, what they hold, and which may not be learned from.
+
+Values come in one of three forms, whatever library the table is from: floats with NaN,
+``datetime64[us]`` with NaT, or objects that are strings or None.
+"""
+
+import datetime as dt
+import re
+from numbers import Real
+
+import numpy as np
+from sklearn.utils.validation import _num_samples
+
+#: fewer samples than this cannot show that a column is an id or a copy
+LEAST_EVIDENCE = 20
+#: a column of texts with more words than this per sample is free text
+WORDS_OF_A_TEXT = 3
+#: an unbroken range of whole numbers, of which at most half are missing, is an id
+_LARGEST_GAP = 2.0
+
+_LEADING_ZERO = re.compile(r"[-+]?0\d")
+_DATE_FORMATS = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d")
+_START = np.datetime64("1970-01-01", "us")
+_DAY = np.timedelta64(1, "D")
+
+
+def column_names(X):
+    """Return the names of the columns of a table, or ``x0, x1, ...`` of an array."""
+    if hasattr(X, "columns"):
+        return list(X.columns)
+    return [f"x{position}" for position in range(np.shape(X)[1])]
+
+
+def column_of(X, name, position):
+    """Return one column of a table or an array."""
+    return X[name] if hasattr(X, "columns") else np.asarray(X)[:, position]
+
+
+def is_categorical(column):
+    """Tell whether a column is of a categorical type of pandas or polars."""
+    return str(getattr(column, "dtype", "")).split("(")[0].lower() in {
+        "category",
+        "categorical",
+        "enum",
+    }
+
+
+def values_of(column, *, as_text=False):
+    """Return the values of a column as floats, dates, or strings with None.
+
+    Parameters
+    ----------
+    column : array-like of shape (n_samples,)
+        Numbers, truth values, dates, text or a mix, with missing values.
+    as_text : bool, default=False
+        Return strings in any case, as for a column of categories.
+
+    Returns
+    -------
+    values : ndarray of shape (n_samples,)
+        Floats with NaN, ``datetime64[us]`` with NaT, or objects: strings and None.
+        Text in which every value is a number or a date counts as that.
+
+    Raises
+    ------
+    ValueError
+        If the values are complex numbers or nested.
+    """
+    raw = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
+    if as_text or is_categorical(column):
+        return _texts(raw)
+    if raw.dtype.kind in "biuf":
+        return raw.astype(np.float64)
+    if raw.dtype.kind == "M":
+        return raw.astype("datetime64[us]")
+    if raw.dtype.kind == "m":
+        return np.where(np.isnat(raw), np.nan, raw / np.timedelta64(1, "s"))
+    if raw.dtype.kind == "c":
+        raise ValueError("Complex data not supported: a column holds complex numbers.")
+    return _from_objects(raw.astype(object))
+
+
+def _from_objects(raw):
+    missing = missing_in(raw)
+    present = raw[~missing]
+    if all(isinstance(value, Real | np.bool_) for value in present):
+        values = np.full(len(raw), np.nan)
+        values[~missing] = present.astype(np.float64)
+        return values
+    if all(isinstance(value, dt.date | np.datetime64) for value in present):
+        return _fill_dates(missing, [_as_date(value) for value in present])
+    if any(isinstance(v, list | tuple | dict | set | np.ndarray) for v in present):
+        raise ValueError(
+            f"argument must be a string or a number: a column holds {present[0]!r}. "
+            "Spread nested values over columns."
+        )
+    values = _texts(raw)
+    if all(isinstance(value, str) for value in present):
+        for parse in (parse_numbers, parse_dates):
+            parsed = parse(values)
+            if parsed is not None:
+                return parsed
+    return values
+
+
+def missing_in(values):
+    """Mask of the missing values of a column in any form."""
+    values = np.asarray(values)
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype == object:
+        return np.array([_is_missing(value) for value in values], dtype=bool)
+    return np.zeros(len(values), dtype=bool)
+
+
+def _is_missing(value):
+    # pandas.NA cannot be compared, so its type is asked first
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return True
+    return isinstance(value, Real | np.datetime64) and bool(value != value)
+
+
+def _texts(raw):
+    return np.array([_text(value) for value in raw], dtype=object)
+
+
+def _text(value):
+    if _is_missing(value):
+        return None
+    if isinstance(value, Real) and not isinstance(value, bool | np.bool_):
+        return f"{float(value):.17g}"
+    return str(value)
+
+
+def parse_numbers(values):
+    """Return strings as floats, or None if one is no number or has a leading zero."""
+    numbers = np.full(len(values), np.nan)
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        text = value.strip()
+        if _LEADING_ZERO.match(text) or text.lower().lstrip("+-") == "nan":
+            return None
+        try:
+            numbers[row] = float(text)
+        except ValueError:
+            return None
+    return None if np.isnan(numbers).all() else numbers
+
+
+def parse_dates(values):
+    """Return strings as dates, or None if one is in no unambiguous format.
+
+    ISO 8601, ``31.12.2020`` and ``2020/12/31`` are; ``03/04/2020`` is not.
+    """
+    missing = missing_in(values)
+    dates = [_parse_date(value.strip()) for value in values[~missing]]
+    if not dates or any(date is None for date in dates):
+        return None
+    return _fill_dates(missing, dates)
+
+
+def _parse_date(text):
+    if not 8 <= len(text) <= 35 or not text[0].isdigit() or text.isdigit():
+        return None
+    try:
+        return _as_date(dt.datetime.fromisoformat(text))
+    except ValueError:
+        pass
+    for form in _DATE_FORMATS:
+        try:
+            return _as_date(dt.datetime.strptime(text, form))
+        except ValueError:
+            continue
+    return None
+
+
+def _as_date(value):
+    """Return a date as ``datetime64``, in UTC if it names a time zone."""
+    if getattr(value, "tzinfo", None) is not None:
+        value = value.astimezone(dt.UTC).replace(tzinfo=None)
+    return np.datetime64(value, "us")
+
+
+def _fill_dates(missing, dates):
+    values = np.full(len(missing), np.datetime64("NaT", "us"))
+    values[~missing] = np.array(dates, dtype="datetime64[us]")
+    return values
+
+
+def role_of(values, *, categorical=False):
+    """Return what a column holds.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        Values of :func:`values_of`.
+    categorical : bool, default=False
+        Whether the table itself calls the column categorical.
+
+    Returns
+    -------
+    role : {"number", "date", "category", "text", "id"}
+        A running number, or a text of its own in each sample, is an id: whole numbers
+        without a repetition fill half of their range by chance in no measurement.
+    """
+    if values.dtype.kind == "f":
+        return "id" if _is_running(values) else "number"
+    if values.dtype.kind == "M":
+        return "date"
+    present = values[~missing_in(values)]
+    n_values = len(set(present))
+    if not categorical and len(present) and n_values > LEAST_EVIDENCE:
+        words = np.mean([len(value.split()) for value in present])
+        if words > WORDS_OF_A_TEXT and n_values > len(present) / 2:
+            return "text"
+    unique = n_values == len(present) >= LEAST_EVIDENCE
+    return "id" if unique and not categorical else "category"
+
+
+def _is_running(values):
+    present = values[~np.isnan(values)]
+    n = len(present)
+    if n < LEAST_EVIDENCE or not np.isfinite(present).all():
+        return False
+    if (present % 1 != 0).any() or len(np.unique(present)) < n:
+        return False
+    return bool(np.ptp(present) + 1 <= _LARGEST_GAP * n)
+
+
+def is_copy(values, key):
+    """Tell whether a column is another one under other names or in other units.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        Values of :func:`values_of`.
+    key : ndarray of shape (n_samples,)
+        Labels or domain ids, none missing.
+
+    Returns
+    -------
+    copy : bool
+        True if each value belongs to one key and each key to one value, or both are
+        numbers and one is a straight line of the other, in 20 samples or more.
+    """
+    known = ~missing_in(values)
+    if not known.all() or _num_samples(values) < LEAST_EVIDENCE:
+        return False
+    codes = [np.unique(part, return_inverse=True)[1] for part in (_plain(values), key)]
+    n_values, n_keys = (int(part.max()) + 1 for part in codes)
+    if n_keys < 2:
+        return False
+    pairs = len(np.unique(codes[0] * n_keys + codes[1]))
+    if pairs == n_values == n_keys and n_keys < len(key) / 2:
+        return True
+    if values.dtype.kind != "f" or np.asarray(key).dtype.kind not in "iuf":
+        return False
+    return n_keys > 2 and n_values > 2 and _on_a_line(values, key.astype(np.float64))
+
+
+def _plain(values):
+    return values.astype(str) if values.dtype == object else values
+
+
+def _on_a_line(a, b):
+    """Tell whether two columns have a correlation of 1 or -1 up to rounding."""
+    if not np.isfinite(a).all():
+        return False
+    scaled = []
+    for part in (a, b):
+        centered = part - part.mean()
+        size = np.abs(centered).max()
+        if size <= 1e-12 * np.abs(part).max():
+            return False
+        scaled.append(centered / np.linalg.norm(centered / size) / size)
+    return bool(1 - abs(scaled[0] @ scaled[1]) < 1e-9)
+
+
+def days_since_1970(dates):
+    """Return dates as days, and where they are missing (0 days there)."""
+    missing = np.isnat(dates)
+    known = np.where(missing, _START, dates)
+    return (known - _START) / _DAY, missing
+
+
+def years(dates):
+    """Return dates as years since 1970, NaN where missing."""
+    days, missing = days_since_1970(dates)
+    return np.where(missing, np.nan, days / 365.2425)
+
+
+#: name of a cycle -> length in days, and the days from its start to 1970-01-01
+CYCLES = {"year": (365.2425, 0.0), "week": (7.0, 3.0), "day": (1.0, 0.0)}
+
+
+def cycle(dates, name):
+    """Return sine and cosine of the time within a cycle, 0 where missing."""
+    length, start = CYCLES[name]
+    days, missing = days_since_1970(dates)
+    phase = 2 * np.pi * ((days + start) % length) / length
+    both = np.column_stack([np.sin(phase), np.cos(phase)])
+    return np.where(missing[:, None], 0.0, both)
+
+
+def has_time(dates):
+    """Tell whether a date comes with a time of the day."""
+    known = dates[~np.isnat(dates)]
+    return bool((known != known.astype("datetime64[D]")).any())

@@ -1,0 +1,221 @@
+"""Mixed tables become numbers; ids and copies are found; libraries agree."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from scipy import sparse
+from sklearn import config_context
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from sktransfer.baselines import Pooled
+from sktransfer.datasets import mark_unlabeled
+from sktransfer.preprocessing import TableEncoder
+
+N = 60
+DOMAIN = np.repeat([1, 2, -1], 20)
+
+
+def table(rng):
+    """A table as people have them."""
+    return {
+        "age": np.where(np.arange(N) % 7 == 0, np.nan, rng.normal(40, 9, N)).tolist(),
+        "plan": [("free", "paid", None)[k] for k in rng.randint(3, size=N)],
+        "since": [str(dt.date(2020, 1, 1) + dt.timedelta(int(k))) for k in range(N)],
+        "seen": [dt.datetime(2020, 1, 1) + dt.timedelta(hours=7 * k) for k in range(N)],
+        "zip": [f"0{k % 7}123" for k in range(N)],
+        "flag": (rng.uniform(size=N) > 0.5).tolist(),
+        "price": [str(1.5 * k * k) for k in range(N)],
+        "note": [f"patient number {k} feels {k % 3} times better" for k in range(N)],
+    }
+
+
+def test_roles_and_names_of_columns(rng):
+    encoder = TableEncoder().fit(pd.DataFrame(table(rng)))
+    assert encoder.roles_ == {
+        "age": "number",
+        "plan": "category",
+        "since": "date",
+        "seen": "date",
+        "zip": "category",
+        "flag": "number",
+        "price": "number",
+        "note": "text",
+    }
+    names = encoder.get_feature_names_out().tolist()
+    assert {"age_missing", "since_years", "plan_(missing)", "note_text0"} <= {*names}
+    assert "seen_day_sin" in names
+    assert "since_day_sin" not in names  # a date without a time has no time of the day
+    assert encoder.dropped_ == {}
+    assert "zip: category" in encoder.summary()
+
+
+def test_pandas_polars_order_and_further_columns_give_the_same_numbers(rng):
+    data = table(rng)
+    frame = pd.DataFrame(data)
+    encoder = TableEncoder().fit(frame)
+    expected = encoder.transform(frame)
+    assert np.isfinite(expected).all()
+    assert expected.shape == (N, len(encoder.get_feature_names_out()))
+    other = pl.DataFrame(data)
+    np.testing.assert_allclose(TableEncoder().fit_transform(other), expected)
+    np.testing.assert_array_equal(encoder.transform(other), expected)
+    moved = frame[frame.columns[::-1]].assign(more="x")
+    np.testing.assert_array_equal(encoder.transform(moved), expected)
+    named = encoder.set_output(transform="pandas").transform(frame)
+    assert named.columns.tolist() == encoder.get_feature_names_out().tolist()
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_running_ids_are_left_out_with_a_warning(rng, shuffle):
+    frame = pd.DataFrame({"x": rng.normal(size=N), "pid": np.arange(N) + 1000})
+    frame["name"] = [f"P{k}" for k in range(N)]
+    frame = frame.sample(frac=1, random_state=0) if shuffle else frame
+    with pytest.warns(UserWarning, match=r"'pid' .*'name'.*drop_ids=False"):
+        encoder = TableEncoder().fit(frame)
+    assert list(encoder.dropped_) == ["pid", "name"]
+    assert encoder.transform(frame).shape == (N, 1)
+    # a part of the samples, as a fold has, still shows the id
+    with pytest.warns(UserWarning, match="'pid'"):
+        TableEncoder().fit(frame.iloc[rng.permutation(N)[:40]])
+    kept = TableEncoder(drop_ids=False).fit(frame)
+    assert kept.roles_ == {"x": "number", "pid": "number", "name": "category"}
+
+
+def test_whole_numbers_that_repeat_or_are_spread_are_numbers(rng):
+    ages, codes = rng.randint(20, 90, N), rng.permutation(10**6)[:N]
+    encoder = TableEncoder().fit(pd.DataFrame({"age": ages, "code": codes}))
+    assert set(encoder.roles_.values()) == {"number"}
+
+
+@pytest.mark.parametrize("kind", ["classes", "text", "real"])
+def test_copies_of_label_and_domain_are_left_out(rng, kind):
+    real = rng.normal(size=N)
+    y = real if kind == "real" else (real > 0).astype(int)
+    copy = 32 + 1.8 * y if kind == "real" else np.array(["sick", "well"])[y]
+    labels = np.array(["no", "yes"])[y] if kind == "text" else y
+    frame = pd.DataFrame({"x": rng.normal(size=N), "copy": copy})
+    frame["site"] = np.repeat(["US", "FR", "DE"], 20)
+    frame.loc[DOMAIN < 0, "copy"] = copy[0]  # says nothing where labels are missing
+    y = mark_unlabeled(labels, DOMAIN < 0)
+    with pytest.warns(UserWarning, match=r"'copy' .*'site'"):
+        encoder = TableEncoder().fit(frame, y, sample_domain=DOMAIN)
+    assert encoder.roles_["copy"] == "copy of the label"
+    assert encoder.roles_["site"] == "copy of the domain"
+    assert "copy: left out, a copy of the label" in encoder.summary()
+    kept = TableEncoder(drop_copies=False).fit(frame, y, sample_domain=DOMAIN)
+    assert kept.dropped_ == {}
+
+
+def test_labels_are_used_to_find_copies_alone(rng):
+    frame, y = pd.DataFrame(table(rng)), rng.normal(size=N)
+    first = TableEncoder().fit(frame, y, sample_domain=DOMAIN)
+    second = TableEncoder().fit(frame, y[::-1], sample_domain=DOMAIN)
+    np.testing.assert_array_equal(first.transform(frame), second.transform(frame))
+
+
+def test_a_good_feature_is_no_copy(rng):
+    y = rng.normal(size=N)
+    frame = pd.DataFrame({"good": y + 1e-3 * rng.normal(size=N), "x": y**2})
+    assert TableEncoder().fit(frame, y).dropped_ == {}
+
+
+def _by_name(encoder, frame):
+    return dict(
+        zip(encoder.get_feature_names_out(), encoder.transform(frame).T, strict=True)
+    )
+
+
+def test_dates_become_years_and_cycles():
+    days = pd.DataFrame({"day": pd.date_range("1970-01-01", periods=3, freq="365D")})
+    encoder = TableEncoder(scale=False).fit(days)
+    encoded = _by_name(encoder, days)
+    np.testing.assert_allclose(encoded["day_years"], np.arange(3) * 365 / 365.2425)
+    monday = pd.DataFrame({"day": ["2024-01-01", "2024-01-08", None]})
+    encoder = TableEncoder(scale=False).fit(monday)
+    encoded = _by_name(encoder, monday)
+    np.testing.assert_allclose(encoded["day_week_cos"], [1, 1, 0], atol=1e-9)
+    np.testing.assert_allclose(encoded["day_missing"], [0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    ("text", "role"),
+    [
+        ("2020-03-04", "date"),
+        ("2020-03-04T05:06:07", "date"),
+        ("31.12.2020", "date"),
+        ("03/04/2020", "category"),
+        ("20200304", "number"),
+        ("007", "category"),
+        ("1e3", "number"),
+        ("nan", "category"),
+    ],
+)
+def test_what_text_means(text, role):
+    frame = pd.DataFrame({"x": [text, None, text]})
+    assert TableEncoder().fit(frame).roles_ == {"x": role}
+
+
+def test_native_categories_and_missing_numbers_for_trees(rng):
+    frame = pd.DataFrame(table(rng))[["age", "plan", "zip"]]
+    frame.loc[:25, "plan"] = [f"rare{k}" for k in range(26)]
+    encoder = TableEncoder(categories="native", missing="keep", max_categories=4)
+    encoded = encoder.fit_transform(frame)
+    assert encoded["plan"].dtype == "category"
+    assert len(encoded["plan"].cat.categories) == 4
+    assert encoded["age"].isna().sum() == frame["age"].isna().sum()
+    new = encoder.transform(frame.assign(plan="never seen"))
+    assert new["plan"].isna().all() or new["plan"].nunique() == 1
+    y = rng.normal(size=N)
+    trees = HistGradientBoostingRegressor(
+        categorical_features="from_dtype", max_iter=3, min_samples_leaf=5
+    )
+    assert make_pipeline(encoder, trees).fit(frame, y).predict(frame).shape == (N,)
+
+
+def test_a_categorical_column_of_numbers_is_a_category(rng):
+    codes = pd.Series(rng.randint(3, size=N)).astype("category")
+    encoder = TableEncoder().fit(pd.DataFrame({"code": codes}))
+    assert encoder.roles_ == {"code": "category"}
+    assert encoder.get_feature_names_out().tolist() == ["code_0", "code_1", "code_2"]
+
+
+def test_errors_name_the_column(rng):
+    frame = pd.DataFrame({"x": rng.normal(size=N), "day": ["2020-01-01"] * N})
+    encoder = TableEncoder().fit(frame)
+    with pytest.raises(ValueError, match=r"'x' held a number .* 'old'"):
+        encoder.transform(frame.assign(x="old"))
+    with pytest.raises(ValueError, match=r"'day' held a date .* 'soon'"):
+        encoder.transform(frame.assign(day="soon"))
+    with pytest.raises(ValueError, match=r"lacks the columns \['day'\]"):
+        encoder.transform(frame[["x"]])
+    with pytest.raises(ValueError, match=r"'x' of X contains infinity .*row 3"):
+        TableEncoder().fit(frame.assign(x=[0, 0, 0, np.inf] + [0] * (N - 4)))
+    with pytest.raises(ValueError, match="unique column names"):
+        TableEncoder().fit(pd.concat([frame, frame], axis=1))
+    with pytest.raises(ValueError, match="No column of X is left"):
+        TableEncoder().fit(pd.DataFrame({"id": np.arange(N)}))
+    with pytest.raises(TypeError, match="Sparse"):
+        TableEncoder().fit(sparse.eye(3))
+
+
+def test_missing_values_everywhere_at_prediction_time(rng):
+    frame = pd.DataFrame(table(rng))
+    encoder = TableEncoder().fit(frame)
+    empty = pd.DataFrame({name: [None, None] for name in frame})
+    assert np.isfinite(encoder.transform(empty)).all()
+
+
+def test_in_a_pipeline_with_domains(rng):
+    frame, y = pd.DataFrame(table(rng)), rng.randint(2, size=N)
+    frame["x"] = y + 0.1 * rng.normal(size=N)
+    marked = mark_unlabeled(y, np.arange(N) >= 50)
+    with config_context(enable_metadata_routing=True):
+        pipe = make_pipeline(TableEncoder(), Pooled(LogisticRegression()))
+        pipe.fit(frame, marked, sample_domain=DOMAIN)
+    assert pipe.classes_.tolist() == [0, 1]
+    assert pipe.score(frame[50:], y[50:]) > 0.8
