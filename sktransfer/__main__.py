@@ -21,8 +21,6 @@ example:
   python -m sktransfer report patients.csv --domain hospital --target Lyon \\
       --label ill --drop patient_id --out report.html
 """
-_SEPARATORS = (",", ";", "\t", "|")
-_MISSING = ["?"]
 _MOST_LISTED = 12
 
 
@@ -58,7 +56,10 @@ def _make_parser():
     )
     add = report.add_argument
     add(
-        "data", metavar="data.csv", help="file with a header, separated by , ; | or tab"
+        "data",
+        metavar="data.csv",
+        help="text with a header, separated by , ; | or tab (may be gzipped), parquet, "
+        "or a spreadsheet",
     )
     add("--domain", required=True, metavar="COLUMN",
         help="column that names the domain of each row")  # fmt: skip
@@ -67,6 +68,14 @@ def _make_parser():
     add("--label", required=True, metavar="COLUMN", help="column to predict")
     add("--drop", action="append", default=[], metavar="COLUMN",
         help="column to leave out, such as an id; may be given again")  # fmt: skip
+    add("--encoding", metavar="NAME",
+        help="encoding of the text (default: UTF-8 or by its mark, else "
+             "Windows-1252)")  # fmt: skip
+    add("--sep", metavar="CHARACTER", help="what separates columns (default: detected)")
+    add("--decimal", choices=[".", ","],
+        help="decimal point of numbers (default: detected)")  # fmt: skip
+    add("--na-values", action="append", default=[], metavar="TEXT",
+        help="cell that stands for a missing value; may be given again")  # fmt: skip
     tasks = ["auto", "classification", "regression"]
     add("--task", choices=tasks, default="auto",
         help="auto: text and few whole numbers are classes")  # fmt: skip
@@ -108,7 +117,7 @@ def main(argv=None):
         return 2
     said = [report.summary()]
     if report.to_label and report.label_next:
-        lines = ", ".join(str(row + 2) for row in report.label_next)
+        lines = ", ".join(map(str, report.label_next))
         said.append(f"Lines of {args.data} to label next: {lines}")
     said += [f"Written: {path}" for path in written]
     if not args.out:
@@ -136,7 +145,8 @@ def _write(report, args):
 
 def _make_report(args):
     _check_options(args)
-    df = _read(args.data)
+    table = _read(args)
+    df = table.frame
     _check_columns(df, args)
     target = _find_target(df, args)
     df, notes = _leave_out_unlabeled_sources(df.drop(columns=args.drop), args, target)
@@ -144,7 +154,7 @@ def _make_report(args):
     from sktransfer.inspection import transfer_report
 
     try:
-        labels, task = _prepare_labels(df[args.label], args.task)
+        labels, task = _prepare_labels(df[args.label], args, table)
         data = from_frame(
             df.assign(**{args.label: labels}), label=args.label, domain=args.domain,
             target=target,
@@ -158,19 +168,28 @@ def _make_report(args):
         raise _BadInput(_needs_plot(error)) from error
     except (TypeError, ValueError) as error:
         raise _BadInput(f"{args.data}: {error}") from error
-    # positions in the file, from which rows may have been left out
-    rows = df.index[report.label_next].tolist()
-    return replace(report, notes=[*notes, *report.notes], label_next=rows)
+    # lines of the file, from which rows may have been left out
+    lines = df.index[report.label_next].tolist()
+    reading = [*table.notes, *notes, *report.reading]
+    return replace(report, reading=reading, label_next=lines)
 
 
-def _prepare_labels(labels, task):
+def _prepare_labels(labels, args, table):
     """Return labels among which -1 is a value, and the task.
 
     In an array of integers -1 would mark a missing label, which a file leaves empty.
     """
     from sktransfer.inspection._report_models import infer_task
+    from sktransfer.inspection._table_file import stray_text
 
-    present = labels.dropna()
+    present, task = labels.dropna(), args.task
+    stray = stray_text(table, args.label, args.na_values)
+    if stray and task != "classification":
+        raise _BadInput(
+            f"--label {args.label!r} holds numbers, but {stray[1]!r} in line "
+            f"{stray[0]}; correct it, make it a missing value by --na-values "
+            f"{stray[1]!r}, or say --task classification"
+        )
     if task == "auto":
         task = infer_task(present.to_numpy())
     if task == "regression" and present.dtype.kind not in "iuf":
@@ -214,29 +233,25 @@ def _check_options(args):
             raise _BadInput(f"--{option} {path!r} is a folder; name a file")
 
 
-def _read(path):
-    """Read a CSV file, whatever separates its columns."""
+def _read(args):
+    """Read the table of the file."""
+    path = args.data
     try:
-        import pandas as pd
+        from sktransfer.inspection._table_file import BadTable, read_table
     except ImportError as error:
         raise _BadInput(_needs_plot(error)) from error
     if not Path(path).is_file():
         found = "is a folder" if Path(path).is_dir() else "does not exist"
         raise _BadInput(f"data.csv: {path!r} {found}; give the path of a CSV file")
     try:
-        widths = {
-            separator: pd.read_csv(path, sep=separator, nrows=0).shape[1]
-            for separator in _SEPARATORS
-        }
-        separator = max(widths, key=widths.get)
-        df = pd.read_csv(path, sep=separator, na_values=_MISSING, low_memory=False)
-    except (OSError, ValueError) as error:
-        raise _BadInput(
-            f"data.csv: {path!r} cannot be read as a CSV file in UTF-8 ({error})"
-        ) from error
-    if df.empty:
-        raise _BadInput(f"data.csv: {path!r} has a header but no row")
-    return df
+        return read_table(
+            path, names=(args.domain, args.label), encoding=args.encoding,
+            sep=args.sep, decimal=args.decimal, na_values=args.na_values,
+        )  # fmt: skip
+    except BadTable as error:
+        raise _BadInput(f"data.csv: {error}") from error
+    except ImportError as error:
+        raise _BadInput(_needs_plot(error)) from error
 
 
 def _check_columns(df, args):
@@ -263,7 +278,7 @@ def _check_columns(df, args):
         )
     missing = df[args.domain].isna()
     if missing.any():
-        line = int(missing.to_numpy().argmax()) + 2
+        line = df.index[missing.to_numpy().argmax()]
         raise _BadInput(
             f"--domain {args.domain!r} is empty in {int(missing.sum())} rows (first in "
             f"line {line}); fill it in or remove the rows"

@@ -10,6 +10,7 @@ import pytest
 
 import sktransfer
 from sktransfer.__main__ import main
+from sktransfer.inspection._table_file import BadTable, read_table, stray_text
 
 COLUMNS = ["--domain", "site", "--label", "y"]
 
@@ -182,9 +183,12 @@ def test_wrong_tables_get_one_line(data, capsys, change, words):
     ("content", "words"),
     [
         (None, ["does not exist"]),
-        (b"", ["cannot be read"]),
-        (b"\x89PNG\xff\xfe", ["cannot be read", "UTF-8"]),
-        (b"a,b\n1,2\n1,2,3,4\n", ["cannot be read"]),
+        (b"", ["is empty"]),
+        (b"\n \n", ["has a header but no row"]),
+        (b"site,y,x\n", ["has a header but no row"]),
+        (b"\x89PNG\r\n\x1a\n\x00\x00", ["no text in UTF-8"]),
+        (b"a,b\n1,2\n\n1,2,3,4\n", ["4 cells in line 4", "--sep"]),
+        (b"a,a\n1,2\n", ["several columns named 'a'"]),
     ],
 )
 def test_wrong_files_get_one_line(tmp_path, capsys, content, words):
@@ -231,3 +235,94 @@ def test_module_runs_as_a_command(tmp_path):
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
+
+
+def _read(tmp_path, content, **options):
+    path = tmp_path / "file.csv"
+    path.write_bytes(content)
+    return read_table(str(path), names=("site", "y"), **options)
+
+
+def test_kind_41_names_of_classes_and_domains_may_be_none_or_na(tmp_path):
+    table = _read(tmp_path, b"site,y,x\nNA,None,1\nNA,null,NA\nB,,2\n?,nan,3\n")
+    assert table.frame["site"].tolist()[:3] == ["NA", "NA", "B"]
+    assert table.frame["y"].tolist()[:2] == ["None", "null"]
+    assert table.frame["y"].isna().tolist() == [False, False, True, True]
+    assert table.frame["x"].isna().tolist() == [False, True, False, False]
+    assert any("'NA' in column 'x'" in note for note in table.notes)
+    more = _read(tmp_path, b"site,y\nA,low\nA,?\nB,n.d.\n", na_values=["n.d."])
+    assert more.frame["y"].isna().tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "numbers", "word"),
+    [
+        (b"x;y\n0,5;1\n1,25;2\n", [0.5, 1.25], "decimal"),
+        (b"x;y\n1,234;1\n5,678;2\n", [1.234, 5.678], "decimal"),
+        (b"x;y\n1.234,5;1\n2;2\n", [1234.5, 2], "decimal"),
+        (b'x,y\n"1,234",1\n"12,345,678",2\n', [1234, 12345678], "thousands"),
+        (b'x,y\n"1,234.5",1\n-2,2\n', [1234.5, -2], "thousands"),
+        (b'x,y\n"5,123",1\n"6,001",2\n', [5123, 6001], "thousands"),
+        (b"x\ty\n1e3\t1\n.5\t2\n", [1000, 0.5], None),
+        (b"x|y\n+1|1\n-2|2\n", [1, -2], None),
+    ],
+)
+def test_kind_41_decimal_and_thousands_commas(tmp_path, content, numbers, word):
+    table = _read(tmp_path, content)
+    assert table.frame["x"].tolist() == numbers
+    assert word is None or any(f"{word} commas" in note for note in table.notes)
+
+
+def test_kind_41_commas_that_contradict_each_other_are_asked_about(tmp_path):
+    content = b'x,y\n"0,5","1,234,567"\n'
+    with pytest.raises(BadTable, match="--decimal"):
+        _read(tmp_path, content)
+    assert _read(tmp_path, content, decimal=",").frame["x"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_kind_41_encodings(tmp_path, encoding):
+    table = _read(tmp_path, "site,y\nZürich,1\nKöln,2\n".encode(encoding))
+    assert table.frame["site"].tolist() == ["Zürich", "Köln"]
+    assert any("Windows-1252" in n for n in table.notes) == (encoding == "cp1252")
+    with pytest.raises(BadTable, match="--encoding"):
+        _read(tmp_path, "site,y\nZürich,1\n".encode("cp1252"), encoding="utf-8")
+
+
+def test_kind_41_lines_are_those_of_the_file(tmp_path):
+    table = _read(tmp_path, b'site,y\n\nA,1\n\n"A\nB",2\n,\nC,x\n')
+    assert table.frame.index.tolist() == [3, 5, 8]
+    assert stray_text(table, "y") == (8, "x")
+    with pytest.raises(BadTable, match="'inf' in line 3"):
+        _read(tmp_path, b"x,y\n1,2\ninf,3\n")
+
+
+def test_kind_41_codes_with_leading_zeros_stay_text(tmp_path):
+    assert _read(tmp_path, b"zip,y\n01234,1\n98765,2\n").frame["zip"][2] == "01234"
+
+
+def test_kind_41_one_stray_text_among_numeric_labels(data, capsys):
+    def change(df):
+        df["y"] = np.arange(60).astype(str)
+        df.loc[3, "y"] = "n.d."
+        return df
+
+    _failed(
+        capsys, ["report", data(change), "--target", "DE", *COLUMNS],
+        "'n.d.' in line 5", "--na-values",
+    )  # fmt: skip
+
+
+def test_the_report_begins_with_how_the_file_was_read(data, capsys, tmp_path):
+    page = tmp_path / "report.html"
+    options = ["--folds", "2", "--quiet", "--out", str(page)]
+    path = data(lambda df: df.assign(nr=np.arange(60), site2=df["site"]))
+    assert main(["report", path, "--target", "DE", *COLUMNS, *options]) == 0
+    out = capsys.readouterr().out
+    for text in (out, page.read_text()):
+        assert "How the table was read" in text
+        assert "Left out as a copy of the domain: site2" in " ".join(text.split())
+        assert "classification: labels are 2 classes (no, yes)" in " ".join(
+            text.split()
+        )
+    assert "60 rows and 8 columns" in out

@@ -21,6 +21,7 @@ FAMILIES = {
     "feature",
     "hypothesis",
     "multisource",
+    "preprocessing",
     "pseudo_label",
     "deep",
 }

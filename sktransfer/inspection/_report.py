@@ -188,10 +188,13 @@ def transfer_report(
         confidence_level, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max),
     )  # fmt: skip
+    reading = steps.describe_labels(data, task)
     if estimators is None:
-        run.notes += models.column_notes(rows)
+        rows, columns = models.read_columns(rows, data.y, data.sample_domain)
+        reading += columns
+        data = run.data = data.with_X(rows)
         estimators = models.default_estimators(
-            rows, classify=classify, n_sources=len(data.sources), scoring=scoring,
+            classify=classify, n_sources=len(data.sources), scoring=scoring,
             learner=learner, random_state=run.seed,
         )  # fmt: skip
     else:
@@ -222,6 +225,7 @@ def transfer_report(
             recommendation=decision.recommendation,
             evidence=[],
             to_label="",
+            reading=reading,
             notes=run.notes,
             target=run.target,
             task=task,

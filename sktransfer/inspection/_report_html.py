@@ -123,6 +123,7 @@ def render_fragment(report):
     """
     parts = [
         _head(report),
+        _reading(report),
         _should_i(report),
         _from_which(report),
         _with_which(report),
@@ -408,6 +409,11 @@ def _curve(report, curve):
         f"{report.guard['method'].capitalize()} with ever more labeled target rows, "
         "with and without the sources; bars span the middle 80 % of random splits.",
     )
+
+
+def _reading(report):
+    items = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.reading)
+    return f"<h2>How the table was read</h2>\n<ul>{items}</ul>"
 
 
 def _limits(report):

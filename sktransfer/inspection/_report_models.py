@@ -1,14 +1,13 @@
 """What a report compares by default: rows as they come, learners, methods."""
 
+import warnings
+
 import numpy as np
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
-from sklearn.utils import _safe_indexing, check_array
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
 from sklearn.utils._optional_dependencies import check_pandas_support
 
 from sktransfer.base import (
@@ -19,13 +18,15 @@ from sktransfer.base import (
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.instance import KMM
 from sktransfer.multisource import UOWQ, SourceSelector
+from sktransfer.preprocessing import TableEncoder
 from sktransfer.safe import TransferGuard
 
 #: more distinct values of a text column than this are merged into one
 MAX_CATEGORIES = 20
 #: whole numbers with more distinct values than this are quantities, not classes
 MAX_CLASSES = 10
-MISSING = "(missing)"
+#: more columns of a kind than this are not named
+MOST_NAMED = 30
 
 
 def as_rows(X):
@@ -59,89 +60,65 @@ def as_rows(X):
     return X
 
 
-def text_columns(X):
-    """Return the names of the columns of a frame that do not hold numbers."""
-    if not hasattr(X, "columns"):
-        return []
-    types = check_pandas_support("transfer_report").api.types
-    return [
-        name
-        for name in X.columns
-        if types.is_bool_dtype(X[name]) or not types.is_numeric_dtype(X[name])
-    ]
-
-
-def column_notes(X):
-    """Say which columns may not mean what their type says.
+def read_columns(X, y, sample_domain):
+    """Find out what the columns hold, and leave out those not to be learned from.
 
     Parameters
     ----------
     X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
         Rows of :func:`as_rows`.
+    y : ndarray of shape (n_samples,) or None
+        Labels, missing for unlabeled rows.
+    sample_domain : ndarray of shape (n_samples,)
+        Domain ids.
 
     Returns
     -------
-    notes : list of str
-        One sentence per doubtful column.
+    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_kept)
+        The other columns.
+    reading : list of str
+        One sentence per kind of column, with their names.
     """
+    with warnings.catch_warnings():
+        # the sentences below name the columns that are left out
+        warnings.filterwarnings("ignore", message="TableEncoder leaves out")
+        encoder = TableEncoder().fit(X, y, sample_domain=sample_domain)
+    by_kind = {}
+    for name, role in encoder.roles_.items():
+        kind = encoder.dropped_.get(name) or role
+        by_kind.setdefault((name in encoder.dropped_, kind), []).append(str(name))
+    reading = []
+    for (dropped, kind), names in by_kind.items():
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        listed = ", ".join(names[:MOST_NAMED]) + more
+        what = f"Left out as {kind}" if dropped else f"Read as {kind}"
+        reading.append(f"{what}: {listed}.")
+    kept = [k for k, name in enumerate(encoder.roles_) if name not in encoder.dropped_]
+    X = X.iloc[:, kept] if hasattr(X, "columns") else X[:, kept]
+    return X, reading + mixed_columns(X, encoder)
+
+
+def mixed_columns(X, encoder):
+    """Return a sentence per category of which most values are numbers."""
     pandas, notes = check_pandas_support("transfer_report"), []
-    for name in text_columns(X):
+    for name, role in encoder.roles_.items():
+        if role != "category" or name not in getattr(X, "columns", []):
+            continue
         present = X[name].dropna().astype(str)
-        n_values = present.nunique()
         numbers = pandas.to_numeric(present, errors="coerce").notna()
-        if not pandas.api.types.is_bool_dtype(X[name]) and numbers.mean() > 0.5:
-            odd = present[~numbers]
-            what = f"such as {odd.iloc[0]!r}" if len(odd) else "of a text type"
+        if numbers.mean() > 0.5 and not numbers.all():
             notes.append(
-                f"Column {name!r} holds mostly numbers but also text, {what}: it is "
-                "treated as categories. Clean it if it should be a number."
-            )
-        elif n_values > MAX_CATEGORIES and n_values > 0.5 * len(X):
-            notes.append(
-                f"Column {name!r} has {n_values} distinct values in {len(X)} rows, "
-                "like an id or free text: rare values are merged. Leave the column "
-                "out if it says nothing about the label."
+                f"Column {name!r} holds mostly numbers but also text, such as "
+                f"{present[~numbers].iloc[0]!r}: it is treated as categories. Clean it "
+                "if it should be a number."
             )
     return notes
 
 
-def _as_text(X):
-    """Return categories as strings, with a name of its own for a missing one."""
-    present = X.notna()
-    return X.astype(str).astype(object).where(present, MISSING)
-
-
-def make_preprocessor(X):
-    """Return an unfitted transformer of mixed columns to complete, scaled numbers.
-
-    Parameters
-    ----------
-    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
-        Rows of :func:`as_rows`.
-
-    Returns
-    -------
-    preprocessor : transformer
-        Numbers are completed by their median and standardized; every other column
-        is coded by one column per frequent value.
-    """
-    numeric = make_pipeline(
-        SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()
-    )
-    text = text_columns(X)
-    if not text:
-        return numeric
-    categories = make_pipeline(
-        FunctionTransformer(_as_text, feature_names_out="one-to-one"),
-        OneHotEncoder(
-            handle_unknown="infrequent_if_exist",
-            max_categories=MAX_CATEGORIES,
-            sparse_output=False,
-        ),
-    )
-    numbers = [name for name in X.columns if name not in text]
-    return ColumnTransformer(
-        [("numbers", numeric, numbers), ("categories", categories, text)]
+def make_preprocessor():
+    """Return an unfitted transformer of mixed columns to complete, scaled numbers."""
+    return TableEncoder(
+        max_categories=MAX_CATEGORIES, drop_ids=False, drop_copies=False
     )
 
 
@@ -160,8 +137,7 @@ def to_numbers(X, rows):
     features : ndarray of shape (n_rows, n_features_out)
         What :func:`make_preprocessor` makes of them.
     """
-    X = _safe_indexing(X, rows)
-    return check_array(make_preprocessor(X).fit_transform(X), dtype=np.float64)
+    return make_preprocessor().fit_transform(_safe_indexing(X, rows))
 
 
 def infer_task(labels):
@@ -170,7 +146,7 @@ def infer_task(labels):
     Parameters
     ----------
     labels : ndarray of shape (n_labeled,)
-        Labels without markers.
+        Labels, none missing.
 
     Returns
     -------
@@ -184,13 +160,11 @@ def infer_task(labels):
     return "classification" if few or len(values) <= 2 else "regression"
 
 
-def default_estimators(X, *, classify, n_sources, scoring, learner, random_state):
+def default_estimators(*, classify, n_sources, scoring, learner, random_state):
     """Return the methods that a report compares if the user names none.
 
     Parameters
     ----------
-    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
-        Rows of :func:`as_rows`.
     classify : bool
         Whether the labels are classes.
     n_sources : int
@@ -227,7 +201,7 @@ def default_estimators(X, *, classify, n_sources, scoring, learner, random_state
         methods["pooling of the better half"] = SourceSelector(
             Pooled(learner), source_score=score, random_state=random_state
         )
-    preprocessor = make_preprocessor(X)
+    preprocessor = make_preprocessor()
     pipelines = {name: _piped(preprocessor, m) for name, m in methods.items()}
     pipelines["guarded pooling"] = TransferGuard(
         _piped(preprocessor, Pooled(learner)),

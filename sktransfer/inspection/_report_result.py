@@ -25,6 +25,8 @@ class TransferReport:
         Further findings, one sentence each.
     to_label : str
         What to label next; empty if the labels suffice.
+    reading : list of str
+        How the table was read: task, labels, and what each column holds.
     notes : list of str
         What the report left out, assumed, or was warned of.
     target : str
@@ -74,6 +76,7 @@ class TransferReport:
     recommendation: str
     evidence: list[str]
     to_label: str
+    reading: list[str]
     notes: list[str]
     target: str
     task: str

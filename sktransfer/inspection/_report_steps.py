@@ -199,6 +199,23 @@ def sample_rows(run, max_samples):
     return np.sort(np.concatenate(kept))
 
 
+def describe_labels(data, task):
+    """Return sentences on how the labels were read."""
+    if data.y is None or not data.labeled.any():
+        return ["No row is labeled."]
+    labels = data.labels(data.labeled)
+    if task == "regression":
+        what = f"numbers from {labels.min():g} to {labels.max():g}"
+    else:
+        classes = [str(value) for value in np.unique(labels)]
+        more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
+        what = f"{len(classes)} classes ({', '.join(classes[:10])}{more})"
+    return [
+        f"The task is {task}: labels are {what}; {data.n_labeled} of {data.n_target} "
+        "target rows are labeled."
+    ]
+
+
 def describe_domains(run):
     """Return one line per domain: its rows and its labels."""
     data, lines = run.data, []

@@ -354,6 +354,8 @@ def render_text(report):
     """
     lines = [f"Transfer report for target {report.target} ({report.task})", ""]
     lines += _wrapped(report.recommendation, "")
+    lines += ["", "How the table was read"]
+    lines += [line for s in report.reading for line in _wrapped(s, "- ")]
     if len(report.methods):
         lines += [
             "",

@@ -101,7 +101,9 @@ def read_table(path, *, names=(), encoding=None, sep=None, decimal=None, na_valu
     pandas = check_pandas_support("reading a table")
     frame = pandas.DataFrame(columns, index=lines)
     shown = {"\t": "tab"}.get(sep, sep)
-    notes.insert(0, f"{len(frame)} rows and {len(header)} columns, separated by {shown!r}.")
+    notes.insert(
+        0, f"{len(frame)} rows and {len(header)} columns, separated by {shown!r}."
+    )
     return ReadTable(frame, notes, texts)
 
 
@@ -153,7 +155,7 @@ def _decode(raw, path, encoding):
                 f"{path!r} is not in the encoding {encoding or marked} ({error.reason} "
                 f"at byte {error.start}); name another by --encoding"
             ) from error
-    if b"\x00" in raw[:1000]:
+    if set(raw[:1000]) & {*range(9), *range(14, 32)}:  # control characters
         raise BadTable(
             f"{path!r} is no text in UTF-8; name its encoding by --encoding, such as "
             "utf-16"
@@ -269,8 +271,8 @@ def _convert(name, cells, lines, is_name, extra, comma, notes):
     for position, text in enumerate(texts):
         if _INFINITE.fullmatch(text) and not gone[position]:
             raise BadTable(
-                f"column {name!r} holds {text!r} in line {lines[position]}; correct it, "
-                "or make it a missing value by --na-values"
+                f"column {name!r} holds {text!r} in line {lines[position]}; correct "
+                f"it, or make it a missing value by --na-values {text}"
             )
     present = [text for text, out in zip(texts, gone, strict=True) if not out]
     numbers = [_number(text, comma) for text in present]
@@ -297,7 +299,9 @@ def _convert(name, cells, lines, is_name, extra, comma, notes):
 
 def _note_missing(name, texts, gone, notes):
     """Tell which words, if any, were read as missing values."""
-    words = sorted({text for text, out in zip(texts, gone, strict=True) if out and text})
+    words = sorted(
+        {text for text, out in zip(texts, gone, strict=True) if out and text}
+    )
     if words:
         listed = ", ".join(repr(word) for word in words)
         notes.append(f"{listed} in column {name!r} was read as a missing value.")
@@ -320,7 +324,7 @@ def stray_text(table, name, na_values=()):
     stray : tuple of (int, str) or None
         None if the column holds numbers alone, or mostly text.
     """
-    if name not in table.texts or table.frame[name].dtype != object:
+    if name not in table.texts or table.frame[name].dtype.kind in "iuf":
         return None
     extra = {value.strip().lower() for value in na_values}
     cells = [

@@ -384,18 +384,18 @@ def test_preprocessor_takes_every_type_of_column():
         }
     )
     before = df.copy()
-    features = make_preprocessor(df).fit(df).transform(df)
+    features = make_preprocessor().fit(df).transform(df)
     assert np.isfinite(features).all()
     pd.testing.assert_frame_equal(df, before)
-    numbers = make_preprocessor(df[["real"]].to_numpy())
+    numbers = make_preprocessor()
     scaled = numbers.fit_transform(df[["real"]].to_numpy())
-    assert scaled.std() == pytest.approx(1)
+    np.testing.assert_allclose(scaled.std(axis=0), 1)
 
 
 def test_unseen_categories_are_no_error():
     train = pd.DataFrame({"c": ["a", "b"] * 5})
     new = pd.DataFrame({"c": ["z", None]})
-    assert make_preprocessor(train).fit(train).transform(new).shape == (2, 2)
+    assert make_preprocessor().fit(train).transform(new).shape == (2, 2)
 
 
 @pytest.mark.parametrize(
