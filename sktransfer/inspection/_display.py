@@ -82,3 +82,29 @@ def domain_label(domain, domain_names):
     if is_source(np.array(domain)):
         name = f"source {domain}"
     return str((domain_names or {}).get(domain, name))
+
+
+#: a longer name is cut in its middle
+_LONGEST_NAME = 40
+
+
+def plain_text(name):
+    """Return a name as pictures draw it: no formula, one line, not too long.
+
+    Parameters
+    ----------
+    name : object
+        Name of a domain, a class, a method or a model.
+
+    Returns
+    -------
+    text : str
+        The name with dollar signs that do not start a formula, spaces for line
+        breaks, and at most 40 characters.
+    """
+    text = " ".join(str(name).split())
+    if len(text) > _LONGEST_NAME:
+        half = _LONGEST_NAME // 2
+        text = f"{text[:half]}\N{HORIZONTAL ELLIPSIS}{text[1 - half :]}"
+    # a legend leaves out labels that begin with an underscore
+    return ("\N{HAIR SPACE}" * text.startswith("_") + text).replace("$", r"\$")

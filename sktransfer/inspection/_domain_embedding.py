@@ -19,7 +19,13 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.multiclass import type_of_target
 
 from sktransfer._domains import check_domains
-from sktransfer.inspection._display import INK, MARKERS, Display, domain_label
+from sktransfer.inspection._display import (
+    INK,
+    MARKERS,
+    Display,
+    domain_label,
+    plain_text,
+)
 
 __all__ = ["DomainEmbeddingDisplay"]
 
@@ -327,7 +333,7 @@ class DomainEmbeddingDisplay(Display):
         def handle(marker, label, color=INK, fill="none"):
             return Line2D(
                 [], [], linestyle="", marker=_accented(marker, fill), color=color,
-                fillstyle=fill, markerfacecoloralt="white", label=label,
+                fillstyle=fill, markerfacecoloralt="white", label=plain_text(label),
             )  # fmt: skip
 
         markers = self._class_markers()

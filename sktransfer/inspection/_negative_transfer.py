@@ -19,6 +19,7 @@ from sktransfer.inspection._display import (
     Display,
     domain_label,
     named,
+    plain_text,
 )
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.metrics._negative_transfer import corrected_resampled_t
@@ -371,7 +372,7 @@ class NegativeTransferDisplay(Display):
             method = series.index(self.methods[k]) if len(series) > 1 else 0
             at = categories.index(line) + offsets[method]
             self._draw_gap(ax, k, at, MARKERS[method % len(MARKERS)])
-        ax.set_yticks(range(len(categories)), categories)
+        ax.set_yticks(range(len(categories)), map(plain_text, categories))
         ax.set_ylim(len(categories) - 0.4, -0.6)
         note = ""
         if np.isfinite(self.intervals).all(axis=1).any():
@@ -419,7 +420,11 @@ class NegativeTransferDisplay(Display):
             for k in range(len(series))
         ]
         ax.legend(
-            handles, series, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False
+            handles,
+            [plain_text(name) for name in series],
+            loc="upper left",
+            bbox_to_anchor=(1.0, 1.0),
+            frameon=False,
         )
 
 

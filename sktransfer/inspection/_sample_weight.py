@@ -5,7 +5,13 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils._param_validation import Interval, validate_params
 
-from sktransfer.inspection._display import HATCHES, INK, Display, find_attribute
+from sktransfer.inspection._display import (
+    HATCHES,
+    INK,
+    Display,
+    find_attribute,
+    plain_text,
+)
 
 __all__ = ["SampleWeightDisplay"]
 
@@ -149,4 +155,4 @@ class SampleWeightDisplay(Display):
 
 
 def _caption(name, weights):
-    return f"{name}: {len(weights)} rows, mean {weights.mean():.2f}"
+    return f"{plain_text(name)}: {len(weights)} rows, mean {weights.mean():.2f}"

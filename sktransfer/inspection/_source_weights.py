@@ -9,6 +9,7 @@ from sktransfer.inspection._display import (
     domain_label,
     find_attribute,
     named,
+    plain_text,
 )
 
 __all__ = ["SourceWeightsDisplay"]
@@ -145,8 +146,9 @@ class SourceWeightsDisplay(Display):
                 ha="center", va="center",
                 color="white" if _is_dark(shade) and np.isfinite(weight) else INK,
             )  # fmt: skip
-        ax.set_xticks(range(n_sources), self.source_names, rotation=rotation)
-        ax.set_yticks(range(n_targets), self.target_names)
+        names = [plain_text(name) for name in self.source_names]
+        ax.set_xticks(range(n_sources), names, rotation=rotation)
+        ax.set_yticks(range(n_targets), map(plain_text, self.target_names))
         ax.set_xticks(np.arange(n_sources + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(n_targets + 1) - 0.5, minor=True)
         ax.grid(which="minor", color="0.6", linewidth=0.8)

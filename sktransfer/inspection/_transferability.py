@@ -5,7 +5,7 @@ from scipy import stats
 from sklearn.metrics import check_scoring
 from sklearn.utils._param_validation import validate_params
 
-from sktransfer.inspection._display import INK, Display
+from sktransfer.inspection._display import INK, Display, plain_text
 
 __all__ = ["TransferabilityDisplay"]
 
@@ -296,10 +296,11 @@ class TransferabilityDisplay(Display):
         points = ax.transData.transform(np.column_stack([self.scores, self.accuracies]))
         points *= 72 / ax.figure.dpi
         taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+        names = [plain_text(name) for name in self.names]
         for name, (x, y), xy in zip(
-            self.names, points, self.points_.get_xydata(), strict=True
+            names, points, self.points_.get_xydata(), strict=True
         ):
-            width, height = 0.6 * _FONT * len(str(name)), 1.1 * _FONT
+            width, height = 0.6 * _FONT * len(name), 1.1 * _FONT
             boxes = [
                 (left, low, left + width, low + height)
                 for low in (y + 4, y - 4 - height, y - height / 2)

@@ -20,6 +20,7 @@ from sktransfer.inspection import (
     SourceWeightsDisplay,
     TransferabilityDisplay,
 )
+from sktransfer.inspection._display import plain_text
 from sktransfer.instance import KMM
 from sktransfer.multisource import UOWQ
 
@@ -206,3 +207,43 @@ def test_missing_library_is_named(monkeypatch, module, use):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=module):
         use(display)
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"),
+    [
+        ("cost_$^$", r"cost_\$^\$"),
+        ("Store $5", r"Store \$5"),
+        ("$\\foo$", r"\$\foo\$"),
+        ("_hidden", "\N{HAIR SPACE}_hidden"),
+        ("two\nlines", "two lines"),
+        ("a" * 30 + "b" * 50, "a" * 20 + "\N{HORIZONTAL ELLIPSIS}" + "b" * 19),
+        (7, "7"),
+    ],
+)
+def test_kind_42_names_are_drawn_as_they_are(name, drawn):
+    from matplotlib.text import Text
+
+    text = plain_text(name)
+    assert text == drawn
+    rendered, is_formula = Text()._preprocess_math(text)
+    assert not is_formula
+    assert rendered == drawn.replace(r"\$", "$")
+
+
+def test_kind_42_every_picture_takes_any_name():
+    names = ["cost_$^$", "_hidden", "a\nb", "<b>", "50%", "x" * 90]
+    intervals = np.tile([0.0, 0.2], (12, 1))
+    displays = [
+        NegativeTransferDisplay(np.full(6, 0.1), intervals[:6], methods=names),
+        NegativeTransferDisplay(
+            np.full(12, 0.1), intervals, methods=names * 2,
+            groups=["$^$"] * 6 + ["_g"] * 6,
+        ),
+        SourceWeightsDisplay(np.ones((6, 6)), target_names=names, source_names=names),
+        TransferabilityDisplay(
+            np.arange(6.0), np.arange(6.0), names=names, spearman=1.0, kendall=1.0
+        ),
+    ]  # fmt: skip
+    for display in displays:
+        display.plot().figure_.canvas.draw()
