@@ -207,7 +207,9 @@ def take_rows(X: Any, rows: Rows) -> Any:
     return _safe_indexing(X, np.flatnonzero(rows) if rows.dtype == bool else rows)
 
 
-def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
+def canonical_order(
+    X: Any, *keys: Rows, rng: np.random.RandomState | None = None
+) -> NDArray[np.intp]:
     """Return an order of the rows that does not depend on their order in ``X``.
 
     What is drawn from rows in this order, such as folds, batches or permutations, is
@@ -220,13 +222,15 @@ def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
         Rows.
     *keys : ndarray of shape (n_samples,) or (n_samples, n_outputs)
         Labels, masks or the like, which come before the rows in the order.
+    rng : RandomState, default=None
+        Decides on the order of the rows; None: always the same order.
 
     Returns
     -------
     order : ndarray of shape (n_samples,)
         Positions of the rows.
     """
-    rng = np.random.RandomState(0)
+    rng = np.random.RandomState(0) if rng is None else rng
     if sparse.issparse(X):
         projection = X.tocsr() @ rng.normal(size=X.shape[1])
     else:
@@ -234,8 +238,9 @@ def canonical_order(X: Any, *keys: Rows) -> NDArray[np.intp]:
         weights = rng.normal(size=rows.shape[1])
         # a sum per row, not a matrix product: its rounding may depend on the position
         projection = np.einsum("ij,j->i", rows, weights)
-        if np.isnan(projection).any():
-            known = np.where(np.isnan(rows), 0.0, rows)
+        if not np.isfinite(projection).all():
+            largest = 1 + 2 * np.abs(rows[np.isfinite(rows)]).max(initial=0.0)
+            known = np.nan_to_num(rows, nan=0.0, posinf=largest, neginf=-largest)
             projection = np.einsum("ij,j->i", known, weights)
     first = [key if key.ndim == 1 else key[:, 0] for key in map(np.asarray, keys)]
     codes = [np.unique(key, return_inverse=True)[1] for key in first]

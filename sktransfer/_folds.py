@@ -6,16 +6,14 @@ everything that holds rows out asks it.
 
 from numbers import Integral
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from sklearn.model_selection import PredefinedSplit, check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from sktransfer._domains import DomainData, Rows
+from sktransfer._domains import DomainData, Rows, canonical_order
 from sktransfer._learners import check_weights
 
 Indices = NDArray[np.intp]
@@ -338,9 +336,8 @@ def deal_rows(
     exceed the size of a class and yet half of its rows at least stay for training.
     A class with a single row is never held out.
     """
-    key = _row_key(X, rng)
+    order = canonical_order(X, y, rng=rng)
     labels, counts = np.unique(_first(y), return_inverse=True, return_counts=True)[1:]
-    order = np.lexsort((key, labels))
     if stratify:
         order = order[counts[labels[order]] > 1]
         n_folds = min(n_folds, len(order))
@@ -394,18 +391,3 @@ def deal_units(
 
 def _first(y: Rows) -> Rows:
     return y if y.ndim == 1 else y[:, 0]
-
-
-def _row_key(X: Any, rng: np.random.RandomState) -> Rows:
-    """Return a random number per row that depends on the row's content alone."""
-    if sparse.issparse(X):
-        return np.asarray(X @ rng.normal(size=X.shape[1]))
-    try:
-        rows = np.nan_to_num(np.asarray(X, dtype=np.float64))
-    except (TypeError, ValueError):  # text, dates, categories, ragged rows
-        cells = X.to_numpy() if hasattr(X, "to_numpy") else X
-        seed = rng.randint(np.iinfo(np.int32).max)
-        texts = (f"{seed}{row}" for row in getattr(cells, "tolist", lambda: cells)())
-        return np.array([crc32(text.encode()) for text in texts])
-    rows = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
-    return np.asarray(rows @ rng.normal(size=rows.shape[1]))

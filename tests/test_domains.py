@@ -235,6 +235,25 @@ def test_canonical_order_forgets_the_order(rng, kind):
     assert (y[first] == np.sort(y)).all()
 
 
+def test_canonical_order_takes_infinite_and_missing_values(rng):
+    X = rng.normal(size=(30, 4))
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[rng.random(X.shape) < 0.2] = np.inf
+    X[rng.random(X.shape) < 0.2] = -np.inf
+    shuffle = rng.permutation(30)
+    np.testing.assert_array_equal(
+        X[canonical_order(X)], X[shuffle][canonical_order(X[shuffle])]
+    )
+
+
+def test_canonical_order_is_drawn_by_a_generator_of_the_caller(rng):
+    X = rng.normal(size=(30, 4))
+    orders = [canonical_order(X, rng=np.random.RandomState(k)) for k in (0, 0, 1)]
+    np.testing.assert_array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(orders[0], canonical_order(X))
+    assert (orders[0] != orders[2]).any()
+
+
 def test_canonical_order_takes_images_and_several_labels(rng):
     X, y = rng.normal(size=(9, 1, 2, 2)), rng.normal(size=(9, 2))
     shuffle = rng.permutation(9)
