@@ -7,8 +7,10 @@ predict with :func:`predict_learner`, so that what one of them takes all of them
 
 from inspect import Parameter, signature
 from numbers import Number
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
@@ -148,7 +150,7 @@ def multiply_weights(method_weight, sample_weight):
     return sample_weight if method_weight is None else method_weight * sample_weight
 
 
-def check_weights(sample_weight, n_samples):
+def check_weights(sample_weight: Any, n_samples: int) -> NDArray[Any]:
     """Return the user's weights as floats of shape (n_samples,).
 
     Parameters
