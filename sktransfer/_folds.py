@@ -79,7 +79,8 @@ def target_folds(
     units = check_groups(groups, data)
     exists = np.ones(len(data.sample_domain), dtype=bool)
     if sample_weight is not None:
-        exists = check_weights(sample_weight, len(exists)) > 0
+        weights: Rows = check_weights(sample_weight, len(exists))  # type: ignore[no-untyped-call]
+        exists = weights > 0
     if cv is None:
         cv = _DEFAULT_FOLDS
     if isinstance(cv, _ListedFolds):

@@ -64,6 +64,7 @@ __all__ = [
     "KernelParametersMixin",
     "MultiTargetMetaEstimator",
     "ReweightingMetaEstimator",
+    "TakesGroupsMixin",
     "TransferEstimator",
     "TransferMetaEstimator",
     "TransferMixin",
@@ -318,7 +319,7 @@ class TransferMixin:
         if skip_check:
             # what rows may look like is the business of the wrapped estimator: here
             # they must be indexable
-            X = _as_rows(X)
+            X = as_rows(X)
             if reset:
                 vars(self).pop("n_features_in_", None)
                 validate_data(self, X, reset=True, skip_check_array=True)
@@ -745,7 +746,7 @@ class TransferMetaEstimator(
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
-        X = self._for_estimator(_as_rows(X))
+        X = self._for_estimator(as_rows(X))
         if sample_weight is None:
             return self.estimator_.score(X, y)
         if "sample_weight" not in signature(self.estimator_.score).parameters:
@@ -796,6 +797,71 @@ class TransferMetaEstimator(
         tags.transfer_tags.classification = is_classifier(self.estimator)
         tags.transfer_tags.regression = is_regressor(self.estimator)
         return tags
+
+
+class TakesGroupsMixin:
+    """Mixin of wrappers that hold rows out: ``groups`` in ``fit`` keep units together.
+
+    ``_fit_estimator`` gets them as an entry of ``fit_params``, and rows of weight 0
+    too, as explicit folds count all rows; both are the business of
+    :func:`~sktransfer._folds.target_folds`.
+    """
+
+    __metadata_request__fit = {"sample_domain": True, "groups": True}
+
+    def fit(self, X, y, sample_domain=None, groups=None, **fit_params):
+        """Fit the wrapped estimator on source and target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,)
+            Labels. Those of unlabeled target rows are missing: NaN among numbers,
+            None among objects; see :func:`~sktransfer.datasets.mark_unlabeled`.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        groups : array-like of shape (n_samples,), default=None
+            Unit of each row, such as the patient, where units have several rows: a
+            unit is never fitted on and tested at once. Rows of a source, or without a
+            label, may have none (None or NaN).
+        **fit_params : dict
+            Metadata that the wrapped estimator requests, one entry per row; it gets
+            the entries of the rows that it is fitted on. Held-out rows count by their
+            ``sample_weight``.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract or ask for more than the tags
+            declare.
+        """
+        if groups is not None:
+            fit_params["groups"] = groups
+        return super().fit(X, y, sample_domain=sample_domain, **fit_params)
+
+    def _route(self, method, data, params):
+        routed = super()._route(method, data, params)
+        own = {name: params[name] for name in ("groups",) if name in params}
+        return {**routed, **own}
+
+    def _drop_weightless(self, data, params, *, is_batch=False):
+        kept = np.ones(len(data.sample_domain), dtype=bool)
+        if params.get("sample_weight") is not None:
+            weights = check_weights(params["sample_weight"], len(kept))
+            params = {**params, "sample_weight": weights}
+        return data, params, kept
+
+    def _existing(self, data, params):
+        """Return the rows of positive weight and their metadata."""
+        part, params, _ = super()._drop_weightless(data, params)
+        return part, params
 
 
 class BlendMixin(_AnswersMixin):
@@ -1129,7 +1195,7 @@ def _metric(wrapper):
     return accuracy_score if is_classifier(wrapper.estimator) else r2_score
 
 
-def _as_rows(X):
+def as_rows(X):
     """Make rows indexable; arrays of any shape, frames and lists stay what they are."""
     if sparse.issparse(X):
         return X.tocsr()

@@ -47,7 +47,10 @@ ALLOWED = {
     "_folds": {"_domains", "_learners", "exceptions"},
     "_source_models": {"_domains", "_learners", "_response", "_solvers", "base"},
     "base": {"_domains", "_learners", "_response", "_solvers", "exceptions"},
-    "metrics": {"_domains", "_folds", "_learners", "_solvers", "base", "exceptions"},
+    "metrics": {
+        "_domains", "_folds", "_learners", "_response", "_solvers", "base",
+        "exceptions",
+    },
     "model_selection": {
         "_domains", "_folds", "_learners", "_solvers", "base", "exceptions", "metrics",
     },

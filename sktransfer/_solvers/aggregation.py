@@ -44,7 +44,10 @@ class BlendInfo:
 
 
 def blend_posterior(
-    residual_0: Array, residual_1: Array, inflation: float = 1.0
+    residual_0: Array,
+    residual_1: Array,
+    inflation: float = 1.0,
+    n_units: int | None = None,
 ) -> BlendInfo:
     r"""Return the posterior of the transfer weight before it is cut to [0, 1].
 
@@ -57,9 +60,12 @@ def blend_posterior(
     Parameters
     ----------
     residual_0, residual_1 : ndarray of shape (n, k)
-        Residuals of the target-only and of the transfer model on the same rows.
+        Residuals of the target-only and of the transfer model on the same rows,
+        multiplied by the square root of the weight where rows have weights.
     inflation : float in (0, inf), default=1.0
         Factor of the scale.
+    n_units : int, default=None
+        Number of independent rows that they stand for, if it is not n.
 
     Returns
     -------
@@ -69,7 +75,7 @@ def blend_posterior(
     """
     e = np.asarray(residual_0, dtype=np.float64)
     step = e - np.asarray(residual_1, dtype=np.float64)
-    n = len(e)
+    n = len(e) if n_units is None else n_units
     curvature = float(np.sum(step**2))
     if n < 2 or curvature <= np.finfo(float).eps * float(np.sum(e**2)):
         return BlendInfo(float("nan"), float("inf"), max(n - 1, 0))

@@ -1,5 +1,6 @@
 """The negative transfer gap per method, fold or source."""
 
+from collections.abc import Iterator
 from numbers import Real
 
 import numpy as np
@@ -12,7 +13,8 @@ from sklearn.utils._param_validation import (
 )
 
 from sktransfer._domains import check_domains, check_scorable
-from sktransfer.base import slice_params
+from sktransfer._folds import take_folds
+from sktransfer.base import as_rows, slice_params
 from sktransfer.inspection._display import (
     INK,
     MARKERS,
@@ -22,7 +24,11 @@ from sktransfer.inspection._display import (
     plain_text,
 )
 from sktransfer.metrics import cross_val_ntg
-from sktransfer.metrics._negative_transfer import corrected_resampled_t
+from sktransfer.metrics._negative_transfer import (
+    corrected_resampled_t,
+    labeled_folds,
+    with_groups,
+)
 
 __all__ = ["NegativeTransferDisplay"]
 
@@ -126,6 +132,7 @@ class NegativeTransferDisplay(Display):
         scoring=None,
         confidence_level=0.95,
         domain_names=None,
+        groups=None,
         params=None,
         n_jobs=None,
         random_state=None,
@@ -155,6 +162,8 @@ class NegativeTransferDisplay(Display):
             Coverage of the intervals.
         domain_names : dict of int to str, default=None
             Names of the domain ids.
+        groups : array-like of shape (n_samples,), default=None
+            Unit of each row, as in :func:`~sktransfer.metrics.cross_val_ntg`.
         params : dict, default=None
             Metadata for ``fit``, one entry per row.
         n_jobs : int, default=None
@@ -170,24 +179,33 @@ class NegativeTransferDisplay(Display):
             The display, drawn.
         """
         options = {
-            "cv": cv,
             "scoring": scoring,
             "confidence_level": confidence_level,
             "n_jobs": n_jobs,
-            "random_state": random_state,
         }
+        params = with_groups(params, groups)
+        if isinstance(cv, Iterator):
+            cv = list(cv)  # a generator, which every estimator needs
         entries = []
         for name, model in named(estimator).items():
             data = check_domains(
-                X, y, sample_domain, numeric_labels=not is_classifier(model)
-            )
+                as_rows(X), y, sample_domain, multi_output=True,
+                numeric_labels=not is_classifier(model),
+            )  # fmt: skip
+            folds = labeled_folds(
+                data, cv, params=params, stratify=is_classifier(model),
+                random_state=random_state,
+            )  # fmt: skip
             for group, rows in _parts(data, by, domain_names):
                 part = data.take(rows)
                 result = cross_val_ntg(
                     model, part.X, part.y, sample_domain=part.sample_domain,
-                    params=slice_params(params or {}, rows), **options,
+                    cv=take_folds(folds, rows), params=slice_params(params, rows),
+                    **options,
                 )  # fmt: skip
-                entries += _entries(name, group, result.gaps, result.interval, by)
+                entries += _entries(
+                    name, group, result.gaps, result.interval, by, result.ntg
+                )
         unit = scoring if isinstance(scoring, str) else "score"
         unit = unit.removeprefix("neg_").replace("_", " ")
         return cls._from_entries(entries, by, unit).plot(ax=ax)
@@ -437,14 +455,15 @@ def _parts(data, by, domain_names):
         yield domain_label(source, domain_names), data.rows_of(source) | data.is_target
 
 
-def _entries(name, group, gaps, interval, by):
+def _entries(name, group, gaps, interval, by, ntg=None):
     """Return ``(method, group, gap, interval)`` of a method or of each fold."""
     if by == "fold":
         return [
             (name, f"fold {k}", gap, (np.nan, np.nan))
             for k, gap in enumerate(gaps, start=1)
         ]
-    return [(name, group, float(np.mean(gaps)), tuple(interval))]
+    ntg = float(np.mean(gaps)) if ntg is None else ntg
+    return [(name, group, ntg, tuple(interval))]
 
 
 def _read_gaps(cv_results, column):

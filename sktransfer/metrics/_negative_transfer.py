@@ -1,11 +1,11 @@
 r"""The negative transfer gap: what the sources cost on the target."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import stats
-from sklearn.base import clone, is_classifier
-from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.base import is_classifier
+from sklearn.metrics import get_scorer_names
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import (
@@ -14,13 +14,17 @@ from sklearn.utils._param_validation import (
     StrOptions,
     validate_params,
 )
-from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from sktransfer._domains import check_domains, check_scorable, take_rows
+from sktransfer._domains import check_domains, check_scorable
 from sktransfer._folds import target_folds
-from sktransfer.base import fit_on_domains, slice_params, without_sources
+from sktransfer._learners import check_weights
+from sktransfer.base import as_rows
 from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics._evidence import FoldEvidence, fold_evidence
+from sktransfer.metrics._held_out import score_pair, settle_scores
+from sktransfer.metrics._pair import check_pair, cross_fit
 
 __all__ = ["cross_val_ntg", "make_ntg_scorer", "negative_transfer_gap"]
 
@@ -34,10 +38,13 @@ _SCORING = [StrOptions(set(get_scorer_names())), callable, None]
         "X": ["array-like", "sparse matrix"],
         "y": ["array-like"],
         "scoring": _SCORING,
+        "sample_weight": ["array-like", None],
     },
     prefer_skip_nested_validation=True,
 )
-def negative_transfer_gap(transfer, target_only, X, y, *, scoring=None):
+def negative_transfer_gap(
+    transfer, target_only, X, y, *, scoring=None, sample_weight=None
+):
     r"""Compute the negative transfer gap of two fitted estimators on target rows.
 
     Parameters
@@ -48,11 +55,15 @@ def negative_transfer_gap(transfer, target_only, X, y, *, scoring=None):
         The same algorithm fitted without the sources, :math:`\theta(0,T)`.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Target rows that neither was fitted on.
-    y : array-like of shape (n_samples,)
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Their labels; a marker of a missing label is an error, because the gap on an
         unlabeled target is not defined.
     scoring : str, callable or None, default=None
-        Scorer, higher is better. None: the ``score`` method of the estimators.
+        Scorer, higher is better. None: the ``score`` method of the estimators. Log
+        loss, Brier score and top-k accuracy are taken over all classes that one of
+        the estimators knows.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows in the scores.
 
     Returns
     -------
@@ -92,9 +103,12 @@ def negative_transfer_gap(transfer, target_only, X, y, *, scoring=None):
     1.0
     """
     check_scorable(y, getattr(target_only, "classes_", None))
-    score = check_scoring(transfer, scoring=scoring)
-    score_0 = check_scoring(target_only, scoring=scoring)
-    return float(score_0(target_only, X, y) - score(transfer, X, y))
+    weight = sample_weight
+    if weight is not None:
+        weight = check_weights(weight, _num_samples(X))
+    pair = target_only, transfer
+    scores = score_pair(pair, X, np.asarray(y), weight, scoring=scoring)
+    return scores[0].value - scores[1].value
 
 
 @validate_params(
@@ -107,6 +121,7 @@ def negative_transfer_gap(transfer, target_only, X, y, *, scoring=None):
         "scoring": _SCORING,
         "target_estimator": [HasMethods(["fit", "predict"]), None],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+        "groups": ["array-like", None],
         "params": [dict, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -123,6 +138,7 @@ def cross_val_ntg(
     scoring=None,
     target_estimator=None,
     confidence_level=0.95,
+    groups=None,
     params=None,
     n_jobs=None,
     random_state=None,
@@ -137,9 +153,10 @@ def cross_val_ntg(
     ----------
     estimator : estimator
         An estimator of this library, or a pipeline that ends in one. It is cloned.
-    X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows of every domain, in any order.
-    y : array-like of shape (n_samples,)
+    X : {array-like, sparse matrix, dataframe} of shape (n_samples, ...)
+        Rows of every domain, in any order: whatever the estimator takes, be it
+        numbers, a frame, texts or arrays of more dimensions.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         Labels, with markers on the unlabeled target rows.
     sample_domain : array-like of shape (n_samples,)
         Positive ids for sources, negative for the target.
@@ -148,16 +165,22 @@ def cross_val_ntg(
         label so that each fold has rows of all classes (or small and large values);
         the order of the rows does not matter. A class with a single labeled row is
         never held out. A splitter that takes ``sample_domain``, or an iterable of
-        ``(train, test)`` indices, splits all rows; any other splitter of
-        scikit-learn is applied to the labeled target rows.
+        ``(train, test)`` indices or masks, splits all rows; any other splitter of
+        scikit-learn is applied to the labeled target rows. See Notes.
     scoring : str, callable or None, default=None
         Scorer, higher is better. None: the ``score`` method of the estimator.
     target_estimator : estimator, default=None
-        What to compare with, if not ``estimator`` without its sources.
+        What to compare with, if not ``estimator`` without its sources. A plain
+        estimator is fitted on the labeled target rows.
     confidence_level : float in (0, 1), default=0.95
         Coverage of the interval.
+    groups : array-like of shape (n_samples,), default=None
+        Unit of each row, such as the patient, where units have several rows. The
+        folds of an int keep units together; so must any other ``cv``.
     params : dict, default=None
-        Metadata for ``fit``, one entry per row.
+        Metadata for ``fit``, one entry per row. Its ``"sample_weight"`` counts in the
+        scores, too, and rows of weight 0 are left out; its ``"groups"`` are those
+        above, and reach the fits of estimators that request them.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=None
@@ -176,6 +199,8 @@ def cross_val_ntg(
             Gap of every fold.
         transfer_scores, target_only_scores : ndarray of shape (n_splits,)
             Scores of :math:`\theta(S,T)` and :math:`\theta(0,T)`.
+        n_held_out : int
+            Number of distinct units (rows, or groups) that the folds test.
 
     Raises
     ------
@@ -183,6 +208,10 @@ def cross_val_ntg(
         If the rows break the domain contract.
     UnlabeledTargetError
         If the labeled target rows are too few to hold some out.
+    ValueError
+        If ``cv`` tests no labeled target row in a fold, or has a row or a unit on
+        both sides; if ``groups`` do not fit the rows; or if ``scoring`` is not
+        defined.
 
     See Also
     --------
@@ -190,16 +219,36 @@ def cross_val_ntg(
 
     Notes
     -----
-    The interval is the corrected resampled t of Nadeau and Bengio: with the mean
+    *Folds.* The same rule holds for every ``cv``. Source and unlabeled rows that an
+    explicit fold tests are left out of its test part; a fold without any labeled
+    target row to test, or with a row on both sides, is an error. Labeled target rows
+    that a splitter puts on neither side are on neither side. With ``groups``, a value
+    is one unit in whatever domain: source and unlabeled rows of a tested unit leave
+    the training part, and a labeled target row of a tested unit in it is an error.
+    A unit that alone has a class is never held out by an int. Rows other than
+    labeled target rows may have no unit (None or NaN).
+
+    *Scores.* Log loss, Brier score and top-k accuracy are taken over all classes of
+    the fit, although a fold may lack some. Where a score is not defined on a fold,
+    such as the area under a curve without a class or R2 of one row, the out-of-fold
+    answers of all folds are scored together, and the scores of the folds are jackknife
+    values: :math:`s + (J - 1)(\bar s_{(\cdot)} - s_{(-j)})`, where :math:`s_{(-j)}` is
+    the score without fold j. Their mean is the pooled score s.
+
+    *Interval.* It is the corrected resampled t of Nadeau and Bengio: with the mean
     :math:`\bar g` and variance :math:`s^2` of :math:`J` gaps, and test folds that are
     :math:`\rho` times as large as the labeled target part of their training folds,
 
-    .. math:: \bar g \pm t_{J-1} \sqrt{(1/J + \rho) s^2}.
+    .. math:: \bar g \pm t_{\nu} \sqrt{(1/J + \rho) s^2}, \quad
+              \nu = \min(J, n) - 1.
 
-    The term :math:`\rho` stands for the overlap of the training folds. A bootstrap of
-    the test rows would hold the fitted models fixed and so leave out the variance
-    that dominates with few labels, and it needs scores that are means over rows;
-    this interval takes any score.
+    The term :math:`\rho` stands for the overlap of the training folds, and n is the
+    number of distinct units that are tested, so that repeated folds are no new
+    evidence. With ``sample_weight`` the mean and the variance weigh a fold by the mean
+    weight of its test rows, and :math:`1/J` is the sum of the squared shares. A
+    bootstrap of the test rows would hold the fitted models fixed and so leave out the
+    variance that dominates with few labels, and it needs scores that are means over
+    rows; this interval takes any score.
 
     The training folds are smaller than the data, which weakens
     :math:`\theta(0,T)` more than :math:`\theta(S,T)`: with very few labels the
@@ -224,43 +273,81 @@ def cross_val_ntg(
     >>> bool(result.interval[0] > 0)
     True
     """
+    baseline = check_pair(estimator, target_estimator)
+    classify = is_classifier(estimator)
     data = check_domains(
-        X, y, sample_domain, numeric_labels=not is_classifier(estimator)
+        as_rows(X), y, sample_domain, numeric_labels=not classify, multi_output=True
     )
-    baseline = without_sources(
-        estimator if target_estimator is None else target_estimator
+    params = with_groups(params, groups)
+    folds = labeled_folds(
+        data, cv, params=params, stratify=classify, random_state=random_state
     )
-    folds = target_folds(
-        data, cv, stratify=is_classifier(estimator), random_state=random_state
+    if "sample_weight" in params:
+        weight = check_weights(params["sample_weight"], len(data.sample_domain))
+        params["sample_weight"] = weight
+    measure = partial(score_pair, scoring=scoring)
+    scores = cross_fit(
+        estimator, baseline, data, folds, measure, params=params, n_jobs=n_jobs
     )
-    if not folds:
-        raise UnlabeledTargetError(
-            "The gap needs labeled target rows to hold out, but y labels "
-            f"{data.n_labeled} row(s), or one row per class. Label more target rows."
-        )
-    scores = Parallel(n_jobs=n_jobs)(
-        delayed(_score_fold)(
-            estimator, baseline, data, train, test, scoring, params or {}
-        )
-        for train, test in folds
-    )
-    transfer, target_only = np.transpose(scores)
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            f"scoring={scoring!r} is not finite on a fold with "
-            f"{min(len(test) for _, test in folds)} labeled target rows. Lower cv, or "
-            "use a score that is defined on so few rows."
-        )
+    target_only, transfer = settle_scores(scores, scoring)
     gaps = target_only - transfer
-    sizes = [(len(test), data.is_labeled_target[train].sum()) for train, test in folds]
-    interval = corrected_resampled_t(gaps, sizes, confidence_level)
+    evidence = fold_evidence(
+        data, folds, params.get("groups"), params.get("sample_weight")
+    )
     return Bunch(
-        ntg=float(gaps.mean()),
-        interval=interval,
+        ntg=evidence.mean(gaps),
+        interval=evidence.interval(gaps, confidence_level),
         gaps=gaps,
         transfer_scores=transfer,
         target_only_scores=target_only,
+        n_held_out=evidence.n_units,
     )
+
+
+def labeled_folds(data, cv, *, params, stratify, random_state):
+    """Return folds by the units and weights among the metadata, or raise.
+
+    Parameters
+    ----------
+    data : DomainData
+        Checked rows.
+    cv : int, splitter or iterable
+        As in :func:`cross_val_ntg`.
+    params : dict
+        Metadata, one entry per row; "groups" and "sample_weight" count.
+    stratify : bool
+        Spread the rows of each class over the folds of an int.
+    random_state : int, RandomState instance or None
+        Deals the rows to the folds of an int.
+
+    Returns
+    -------
+    folds : list of (train, test)
+        At least one fold.
+    """
+    folds = target_folds(
+        data, cv, groups=params.get("groups"),
+        sample_weight=params.get("sample_weight"), stratify=stratify,
+        random_state=random_state,
+    )  # fmt: skip
+    if not folds:
+        units = ", or groups one unit" if params.get("groups") is not None else ""
+        raise UnlabeledTargetError(
+            "The gap needs labeled target rows to hold out, but y labels "
+            f"{data.n_labeled} row(s), or one row per class{units}. Label more target "
+            "rows."
+        )
+    return folds
+
+
+def with_groups(params, groups):
+    """Return the metadata with the groups among them."""
+    params = {k: v for k, v in (params or {}).items() if v is not None}
+    if groups is None:
+        return params
+    if "groups" in params:
+        raise ValueError("groups and params['groups'] are both given; give one.")
+    return {**params, "groups": groups}
 
 
 def corrected_resampled_t(gaps, sizes, confidence_level):
@@ -280,32 +367,10 @@ def corrected_resampled_t(gaps, sizes, confidence_level):
     interval : ndarray of shape (2,)
         Lower and upper limit.
     """
-    n_splits = len(gaps)
-    if n_splits < 2:
-        return np.array([-np.inf, np.inf])
     ratio = np.mean([n_test / max(n_train, 1) for n_test, n_train in sizes])
-    scale = np.sqrt((1 / n_splits + ratio) * np.var(gaps, ddof=1))
-    t = stats.t.ppf((1 + confidence_level) / 2, n_splits - 1)
-    return gaps.mean() + np.array([-1.0, 1.0]) * t * scale
-
-
-def _score_fold(estimator, baseline, data, train, test, scoring, params):
-    """Return the scores of theta(S,T) and theta(0,T) on one fold."""
-    rows, X_test = data.take(train), take_rows(data.X, test)
-    y_test = data.labels(test)
-    in_fold = np.zeros(len(data.sample_domain), dtype=bool)
-    in_fold[train] = True
-    params = slice_params(params, in_fold)
-    transfer = fit_on_domains(clone(estimator), rows, **params)
-    target_only = fit_on_domains(
-        clone(baseline),
-        rows.without_sources(),
-        **slice_params(params, rows.is_target),
-    )
-    return [
-        check_scoring(fitted, scoring=scoring)(fitted, X_test, y_test)
-        for fitted in (transfer, target_only)
-    ]
+    n_splits = len(gaps)
+    evidence = FoldEvidence(np.full(n_splits, 1 / n_splits), float(ratio), n_splits)
+    return evidence.interval(gaps, confidence_level)
 
 
 @validate_params({"scoring": _SCORING}, prefer_skip_nested_validation=True)
@@ -323,8 +388,9 @@ def make_ntg_scorer(scoring=None):
     Returns
     -------
     scorer : callable
-        ``scorer(estimator, X, y)`` returns :math:`-\mathrm{NTG}` on the target rows
-        ``X``: positive where transfer helps, so higher is better.
+        ``scorer(estimator, X, y, sample_weight=None)`` returns
+        :math:`-\mathrm{NTG}` on the target rows ``X``: positive where transfer helps,
+        so higher is better. It requests ``sample_weight`` if it is routed.
 
     See Also
     --------
@@ -370,11 +436,19 @@ class _NTGScorer:
     def __hash__(self):
         return hash((type(self), self.scoring))
 
-    def __call__(self, estimator, X, y):
+    def get_metadata_routing(self):
+        """Request the weights of the scored rows."""
+        request = MetadataRequest(owner=self)
+        request.score.add_request(param="sample_weight", alias=True)
+        return request
+
+    def __call__(self, estimator, X, y, sample_weight=None):
         guard, X = _find_guard(estimator, X)
         check_scorable(y, getattr(guard, "classes_", None))
         pair = (guard.transfer_, guard.target_only_)
-        return -negative_transfer_gap(*pair, X, y, scoring=self.scoring)
+        return -negative_transfer_gap(
+            *pair, X, y, scoring=self.scoring, sample_weight=sample_weight
+        )
 
 
 def _find_guard(estimator, X):

@@ -41,7 +41,8 @@ from sktransfer.base import (
     without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._negative_transfer import corrected_resampled_t
+from sktransfer.metrics._evidence import FoldEvidence
+from sktransfer.metrics._pair import fit_target_only, fit_transfer
 from sktransfer.safe._defaults import (
     ATOM,
     INFLATION,
@@ -55,11 +56,6 @@ from sktransfer.safe._portfolio_members import (
     members_of,
     target_members,
     transfer_members,
-)
-from sktransfer.safe._transfer_guard import (
-    _fit_target,
-    _fit_transfer,
-    _probability_positive,
 )
 
 __all__ = ["TransferPortfolioClassifier", "TransferPortfolioRegressor"]
@@ -330,7 +326,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             weight = weight if weight >= LEAST_WEIGHT else 0.0
             self.ntg_, self.ntg_interval_, gaps = evidence.gap(out_1, out_0)
             if len(gaps):
-                self.harm_probability_ = _probability_positive(gaps, self.ntg_interval_)
+                self.harm_probability_ = evidence.folds.probability_positive(gaps)
         blend = {name: (1 - weight) * w for name, w in weights_0.items()}
         blend |= {name: weight * w for name, w in weights_1.items()}
         self.weights_ = _without_negligible(
@@ -927,13 +923,17 @@ class _Evidence:
 
     def __init__(self, residuals, tests, sizes):
         self.residuals = residuals
-        self.sizes = sizes
         rows = np.concatenate([np.zeros(0, dtype=np.intp), *tests])
         self.fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
         self.units, self.unit = np.unique(rows, return_inverse=True)
         self.n_units = len(self.units)
         counts = np.bincount(self.unit, minlength=self.n_units)
         self.share = 1.0 / counts[self.unit]
+        n_folds = max(len(sizes), 1)
+        ratios = [n_test / max(n_train, 1) for n_test, n_train in sizes]
+        self.folds = FoldEvidence(
+            np.full(n_folds, 1 / n_folds), float(np.mean(ratios or [0])), self.n_units
+        )
 
     def by_unit(self, residual):
         """Average the residuals of each unit over the folds that hold it out."""
@@ -985,9 +985,7 @@ class _Evidence:
         gaps = np.array(
             [difference[self.fold == k].mean() for k in np.unique(self.fold)]
         )
-        return (
-            float(gaps.mean()), corrected_resampled_t(gaps, self.sizes, 0.95), gaps
-        )  # fmt: skip
+        return self.folds.mean(gaps), self.folds.interval(gaps, 0.95), gaps
 
 
 def _without_negligible(weights):
@@ -998,10 +996,10 @@ def _without_negligible(weights):
 
 def _fit_member(member, data):
     if member.target_only:
-        return _fit_target(member.estimator, data, {})
+        return fit_target_only(member.estimator, data, {})
     if member.domain is not None:
         data = data.take(data.rows_of(member.domain) | data.is_target)
-    return _fit_transfer(member.estimator, data, {})
+    return fit_transfer(member.estimator, data, {})
 
 
 def _try_fit(member, data):

@@ -1,34 +1,33 @@
 """Transfer only as far as the target's labels support it."""
 
+from collections.abc import Iterator
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import stats
-from sklearn import config_context
-from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.metrics import (
-    check_scoring,
-    get_scorer_names,
-)
+from sklearn.base import is_classifier, is_regressor
+from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.parallel import Parallel, delayed
 
-from sktransfer._domains import take_rows
-from sktransfer._folds import target_folds
-from sktransfer._learners import fit_learner
+from sktransfer._folds import check_groups, target_folds
 from sktransfer._response import common_columns
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 from sktransfer.base import (
     BlendingMetaEstimator,
-    consumes_sample_domain,
-    fit_on_domains,
+    TakesGroupsMixin,
     get_transfer_tags,
     slice_params,
-    without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._negative_transfer import corrected_resampled_t
+from sktransfer.metrics._evidence import fold_evidence, row_evidence
+from sktransfer.metrics._held_out import score_pair, settle_scores
+from sktransfer.metrics._pair import (
+    check_pair,
+    cross_fit,
+    fit_target_only,
+    fit_transfer,
+)
 
 __all__ = ["TransferGuard"]
 
@@ -36,7 +35,7 @@ __all__ = ["TransferGuard"]
 _LEAST_WEIGHT = 0.01
 
 
-class TransferGuard(BlendingMetaEstimator):
+class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     r"""Use, blend or refuse transfer, by evidence from the labeled target rows.
 
     The guard fits :math:`\theta(S,T)` and :math:`\theta(0,T)`, compares them on
@@ -99,7 +98,8 @@ class TransferGuard(BlendingMetaEstimator):
         ``target_only_``, ``transfer_`` and, for "safew" with several sources, the
         fits with one source each.
     n_held_out_ : int
-        Number of labeled target rows that the evidence comes from.
+        Number of distinct labeled target rows, or of groups of them, that the
+        evidence comes from.
     estimator_ : estimator
         The same as ``transfer_``.
     classes_ : ndarray of shape (n_classes,)
@@ -121,8 +121,11 @@ class TransferGuard(BlendingMetaEstimator):
 
     .. math:: R(w) = \frac1n \sum_i \lVert y_i - (1-w) f_0(x_i) - w f_1(x_i) \rVert^2,
 
-    with classes coded as indicators. Given the n rows, under a uniform prior on
-    [0, 1] and Gaussian errors of unknown variance, the best weight has the density
+    with classes coded as indicators. A row counts once, however often folds test it:
+    its squared residuals are averaged. With ``groups`` those of a group are averaged,
+    too, and i counts groups; with ``sample_weight`` the mean is weighted. Given the n
+    rows, under a uniform prior on [0, 1] and Gaussian errors of unknown variance, the
+    best weight has the density
 
     .. math:: p(w) \propto R(w)^{-n/2},
 
@@ -214,12 +217,18 @@ class TransferGuard(BlendingMetaEstimator):
         self.random_state = random_state
 
     def _fit_estimator(self, data, fit_params):
-        self._check_estimators()
-        self._check_classes(data)
+        if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
+            raise TypeError(
+                f"estimator={self.estimator!r} is neither a classifier nor a regressor."
+            )
+        baseline = check_pair(self.estimator, self.target_estimator)
         # every inner fit gets the domains of its own rows
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
-        self.target_only_ = _fit_target(self._baseline(), data, fit_params)
-        if self._nothing_to_transfer(data):
+        existing, params = self._existing(data, fit_params)
+        self._check_classes(existing)
+        check_groups(fit_params.get("groups"), data)
+        self.target_only_ = fit_target_only(baseline, existing, params)
+        if self._nothing_to_transfer(existing):
             self.transfer_ = self.target_only_
             self.models_ = [self.target_only_]
             self.ntg_, self.ntg_interval_ = 0.0, np.zeros(2)
@@ -228,32 +237,16 @@ class TransferGuard(BlendingMetaEstimator):
             self.n_held_out_ = 0
             weights = np.ones(1)
         else:
-            self.transfer_ = _fit_transfer(self.estimator, data, fit_params)
+            folds = self._hold_out(data, fit_params)
+            self.transfer_ = fit_transfer(self.estimator, existing, params)
             self.models_ = [self.target_only_, self.transfer_]
-            self._set_columns(data)
-            weights = self._weigh(data, fit_params)
-        self._set_columns(data)
+            self._set_columns(existing)
+            self._weigh_evidence(baseline, data, folds, fit_params)
+            weights = self._choose_weights(existing, params)
+        self._set_columns(existing)
         self.weights_ = weights
         self.transferred_ = bool(weights[1:].any())
         return self.transfer_
-
-    def _check_estimators(self):
-        if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
-            raise TypeError(
-                f"estimator={self.estimator!r} is neither a classifier nor a regressor."
-            )
-        if not consumes_sample_domain(self.estimator):
-            get_transfer_tags(self.estimator)
-            raise TypeError(
-                f"The last step of estimator={self.estimator!r} does not take "
-                "sample_domain; wrap it, e.g. in Pooled of sktransfer.baselines."
-            )
-        other = self.target_estimator
-        if other is not None and is_classifier(other) != is_classifier(self.estimator):
-            raise TypeError(
-                f"target_estimator={other!r} and estimator={self.estimator!r} must "
-                "both be classifiers or both be regressors."
-            )
 
     def _check_classes(self, data):
         if not is_classifier(self.estimator) or not data.n_source:
@@ -266,10 +259,6 @@ class TransferGuard(BlendingMetaEstimator):
                 "estimator without the guard."
             )
 
-    def _baseline(self):
-        other = self.target_estimator
-        return without_sources(self.estimator if other is None else other)
-
     def _nothing_to_transfer(self, data):
         source_free = get_transfer_tags(self.estimator).source_free
         return not data.n_source and not source_free and self.target_estimator is None
@@ -280,17 +269,20 @@ class TransferGuard(BlendingMetaEstimator):
             self.models_, data.y_labeled, classify=is_classifier(self.estimator)
         )
 
-    def _weigh(self, data, fit_params):
-        """Return the weights of the models, and set what they come from."""
-        folds = target_folds(
+    def _hold_out(self, data, fit_params):
+        if isinstance(self.cv, Iterator):
+            self.cv = list(self.cv)  # a generator, which the next fit needs again
+        return target_folds(
             data,
             self.cv,
+            groups=fit_params.get("groups"),
+            sample_weight=fit_params.get("sample_weight"),
             stratify=is_classifier(self.estimator),
             random_state=self.random_state,
         )
-        self.n_held_out_ = len(np.unique(np.concatenate([[], *(t for _, t in folds)])))
-        residuals = self._cross_fit(data, folds, fit_params)
-        self.weight_posterior_ = blend_posterior(*residuals)
+
+    def _choose_weights(self, data, fit_params):
+        """Return the weights of the models."""
         if self.policy == "safew":
             return self._project(data, fit_params)
         if self.policy == "select":
@@ -300,40 +292,44 @@ class TransferGuard(BlendingMetaEstimator):
         weight = weight if weight >= _LEAST_WEIGHT else 0.0
         return np.array([1 - weight, weight])
 
-    def _cross_fit(self, data, folds, fit_params):
-        """Estimate the gap; return the out-of-fold residuals of both models."""
+    def _weigh_evidence(self, baseline, data, folds, fit_params):
+        """Set what the held-out rows say about the gap and about the weight."""
         if not folds:
             self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
             self.harm_probability_ = 0.5
-            return np.zeros((2, 0, 1))
-        results = Parallel(n_jobs=self.n_jobs)(
-            delayed(_fit_and_compare)(
-                self.estimator, self._baseline(), data, train, test, self._columns,
-                self.scoring, fit_params,
-            )
-            for train, test in folds
-        )  # fmt: skip
-        residuals, gaps = zip(*results, strict=True)
-        gaps = np.array(gaps)
-        if not np.isfinite(gaps).all():
-            raise ValueError(
-                f"scoring={self.scoring!r} is not finite on a fold of the labeled "
-                "target rows. Pass a smaller cv as TargetKFold(...) of "
-                "sktransfer.model_selection, or another score."
-            )
-        labeled = data.is_labeled_target
-        sizes = [(len(test), labeled[train].sum()) for train, test in folds]
-        self.ntg_ = float(gaps.mean())
-        self.ntg_interval_ = corrected_resampled_t(gaps, sizes, 0.95)
-        self.harm_probability_ = _probability_positive(gaps, self.ntg_interval_)
-        return np.concatenate(residuals, axis=1)
+            self.weight_posterior_ = BlendInfo(np.nan, np.inf, 0)
+            self.n_held_out_ = 0
+            return
+        results = cross_fit(
+            self.estimator,
+            baseline,
+            data,
+            folds,
+            partial(_compare, columns=self._columns, scoring=self.scoring),
+            params=fit_params,
+            n_jobs=self.n_jobs,
+        )
+        residuals, scores = zip(*results, strict=True)
+        if self.scoring is None:
+            gaps = np.array([after - before for before, after in scores])
+        else:
+            target_only, transfer = settle_scores(scores, self.scoring)
+            gaps = target_only - transfer
+        units = {name: fit_params.get(name) for name in ("groups", "sample_weight")}
+        evidence = fold_evidence(data, folds, **units)
+        self.ntg_ = evidence.mean(gaps)
+        self.ntg_interval_ = evidence.interval(gaps, 0.95)
+        self.harm_probability_ = evidence.probability_positive(gaps)
+        weights, self.n_held_out_ = row_evidence(data, folds, **units)
+        rows = np.concatenate(residuals, axis=1) * np.sqrt(weights)[:, None]
+        self.weight_posterior_ = blend_posterior(*rows, n_units=self.n_held_out_)
 
     def _project(self, data, fit_params):
         if len(data.sources) > 1:
             for source in data.sources:
                 rows = data.rows_of(source) | data.is_target
                 part, params = data.take(rows), slice_params(fit_params, rows)
-                self.models_.append(_fit_transfer(self.estimator, part, params))
+                self.models_.append(fit_transfer(self.estimator, part, params))
         self._set_columns(data)
         rows = data.X_target
         answers = self._columns.answers(self.models_, rows)
@@ -377,54 +373,10 @@ def _guarded_tags(guard):
     return tags
 
 
-def _fit_transfer(estimator, data, fit_params):
-    if data.n_source or not data.labeled.all():
-        return fit_on_domains(clone(estimator), data, **fit_params)
-    # labels at face value: -1 may be a class here
-    with config_context(enable_metadata_routing=True):
-        return clone(estimator).fit(data.X, data.labels(data.labeled), **fit_params)
-
-
-def _fit_target(baseline, data, fit_params):
-    """Fit theta(0,T); a plain estimator gets the labeled target rows."""
-    if consumes_sample_domain(baseline):
-        rows = data.is_target
-        return _fit_transfer(baseline, data.take(rows), slice_params(fit_params, rows))
-    params = slice_params(fit_params, data.is_labeled_target)
-    return fit_learner(baseline, data.X_labeled, data.y_labeled, **params)
-
-
-def _fit_and_compare(
-    estimator, baseline, data, train, test, columns, scoring, fit_params
-):
-    """Return residuals of both models on the held-out rows, and the gap there."""
-    rows, params = data.take(train), slice_params(fit_params, _mask(train, data))
-    X, y = take_rows(data.X, test), data.labels(test)
-    pair = (
-        _fit_target(baseline, rows, params),
-        _fit_transfer(estimator, rows, params),
-    )
+def _compare(pair, X, y, sample_weight, *, columns, scoring):
+    """Return residuals of both models on held-out rows, and their losses or scores."""
     residuals = np.stack([columns.residual(model, X, y) for model in pair])
-    if scoring is None:
-        losses = np.mean(np.sum(residuals**2, axis=2), axis=1)
-        return residuals, losses[1] - losses[0]
-    scores = [check_scoring(model, scoring=scoring)(model, X, y) for model in pair]
-    return residuals, scores[0] - scores[1]
-
-
-def _mask(rows, data):
-    mask = np.zeros(len(data.sample_domain), dtype=bool)
-    mask[rows] = True
-    return mask
-
-
-def _probability_positive(gaps, interval):
-    """Return the probability of a positive gap, by the t that made its interval."""
-    half_width = (interval[1] - interval[0]) / 2
-    if not np.isfinite(half_width):
-        return 0.5
-    mean, dof = gaps.mean(), len(gaps) - 1
-    if half_width == 0:
-        return float(mean > 0) if mean else 0.5
-    scale = half_width / stats.t.ppf(0.975, dof)
-    return float(stats.t.cdf(mean / scale, dof))
+    if scoring is not None:
+        return residuals, score_pair(pair, X, y, sample_weight, scoring=scoring)
+    losses = np.sum(residuals**2, axis=2)
+    return residuals, np.average(losses, axis=1, weights=sample_weight)

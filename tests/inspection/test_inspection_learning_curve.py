@@ -73,14 +73,14 @@ def test_labels_of_a_fit_are_nested_and_never_tested_on(data):
     LOG.clear()
     display = curve(Pooled(RecordingRegressor()), data, n_labels=[4, 10, 30])
     assert display.transfer_errors.shape == (3, 3)
-    alone = LOG[1::2]  # theta(S,T) and theta(0,T) in turn
+    alone = LOG[::2]  # theta(0,T) and theta(S,T) in turn
     for k in range(3):
         (small, test), (middle, test_2), (large, test_3) = alone[k::3]
         assert test == test_2 == test_3
         assert len(small) == 4 and len(middle) == 10 and len(large) == 30
         assert small < middle < large
         assert not large & test
-    for (with_sources, _), (without, _) in zip(LOG[::2], alone, strict=True):
+    for (with_sources, _), (without, _) in zip(LOG[1::2], alone, strict=True):
         assert with_sources > without
         assert len(with_sources) == len(without) + 60
 

@@ -6,7 +6,7 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RepeatedKFold
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
@@ -16,9 +16,13 @@ from sklearn.svm import LinearSVC
 
 from sktransfer._solvers.aggregation import blend_posterior, blend_weight
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
-from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.metrics import make_ntg_scorer
-from sktransfer.model_selection import StratifiedTargetKFold
+from sktransfer.model_selection import (
+    GroupTargetKFold,
+    StratifiedTargetKFold,
+    TargetKFold,
+)
 from sktransfer.safe import TransferGuard
 
 
@@ -254,14 +258,15 @@ def test_scoring_sets_the_unit_of_the_gap():
     assert guard.ntg_ > 1  # R2 falls from about 1 to below 0
 
 
-def test_scoring_not_finite_on_a_fold_is_an_error():
-    X, y, domain, _, _ = regression()
-    guard = TransferGuard(Pooled(Ridge()), scoring="r2")
-    with (
-        pytest.warns(sklearn.exceptions.UndefinedMetricWarning),
-        pytest.raises(ValueError, match="scoring='r2' is not finite"),
-    ):
-        guard.fit(X, y, sample_domain=domain)
+def test_kind_12_scores_that_single_rows_do_not_define_are_pooled():
+    X, y, domain, _, _ = regression(sign=-1.0)
+    guard = TransferGuard(Pooled(Ridge()), scoring="r2")  # leave-one-out
+    guard.fit(X, y, sample_domain=domain)
+    assert guard.ntg_ > 1 and np.isfinite(guard.ntg_interval_).all()
+    X, y, domain, _, _ = classification()
+    for scoring in ("neg_log_loss", "neg_brier_score", "roc_auc_ovr"):
+        guard = TransferGuard(Pooled(LogisticRegression()), scoring=scoring)
+        assert np.isfinite(guard.fit(X, y, sample_domain=domain).ntg_interval_).all()
 
 
 def test_nests_in_a_grid_search_with_the_ntg_scorer():
@@ -319,3 +324,219 @@ def test_no_labeled_target_row_is_an_error():
     y = np.where(domain < 0, np.nan, y)
     with pytest.raises(UnlabeledTargetError, match="labeled target rows"):
         TransferGuard(SourceOnly(Ridge())).fit(X, y, sample_domain=domain)
+
+
+# -- kind 33: evidence counts units -------------------------------------------
+
+
+def evidence_of(guard):
+    posterior = guard.weight_posterior_
+    return [
+        guard.n_held_out_, guard.ntg_, *guard.ntg_interval_, guard.harm_probability_,
+        posterior.minimizer, posterior.standard_error, posterior.dof, *guard.weights_,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", ["select", "aggregate"])
+def test_kind_33_the_same_folds_again_are_no_new_evidence(policy):
+    X, y, domain, _, _ = regression(noise=2.0, n_target=20)
+    rows = np.flatnonzero(domain < 0)
+    folds = [(np.setdiff1d(np.arange(len(y)), rows[k::5]), rows[k::5])
+             for k in range(5)]  # fmt: skip
+    posteriors = []
+    for repeats in (1, 40):
+        guard = TransferGuard(Pooled(Ridge()), policy=policy, cv=folds * repeats)
+        guard.fit(X, y, sample_domain=domain)
+        posteriors.append(guard.weight_posterior_)
+        assert guard.n_held_out_ == 20 and guard.weight_posterior_.dof == 19
+    assert_allclose(posteriors[0].minimizer, posteriors[1].minimizer)
+    assert_allclose(posteriors[0].standard_error, posteriors[1].standard_error)
+
+
+def test_kind_33_repeated_folds_do_not_narrow_the_posterior():
+    widths = []
+    for seed in range(5):
+        X, y, domain, _, _ = regression(seed, noise=2.0, n_target=20)
+        widths.append([])
+        for repeats in (1, 20):
+            cv = RepeatedKFold(n_splits=10, n_repeats=repeats, random_state=0)
+            guard = TransferGuard(Pooled(Ridge()), policy="aggregate", cv=cv)
+            guard.fit(X, y, sample_domain=domain)
+            assert guard.weight_posterior_.dof == 19 and guard.n_held_out_ == 20
+            widths[-1].append(guard.weight_posterior_.standard_error)
+    ratio = np.divide(*np.mean(widths, axis=0)[::-1])
+    assert 0.9 < ratio < 1.1
+
+
+def test_kind_33_posterior_of_overlapping_splits_by_hand():
+    X, y, domain, _, _ = regression(noise=2.0, n_target=9)
+    rows, everything = np.flatnonzero(domain < 0), np.arange(len(y))
+    tests = [rows[:4], rows[2:6], rows[6:8]]  # two rows twice, one never
+    folds = [(np.setdiff1d(everything, test), test) for test in tests]
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = Pooled(Ridge().set_fit_request(sample_weight=True))
+    guard = TransferGuard(model, cv=folds, policy="aggregate")
+    guard.fit(X, y, sample_domain=domain, sample_weight=weight)
+    terms = np.zeros((3, len(y), 2))  # squares, products, steps: sum and count
+    for train, test in folds:
+        target = train[domain[train] < 0]
+        e = [
+            y[test] - Ridge().fit(X[r], y[r], sample_weight=weight[r]).predict(X[test])
+            for r in (target, train)
+        ]
+        step = e[0] - e[1]
+        for k, term in enumerate((e[0] ** 2, e[0] * step, step**2)):
+            terms[k, test, 0] += term
+            terms[k, test, 1] += 1
+    seen = rows[:8]
+    square, product, curvature = (
+        np.sum(weight[seen] * terms[k, seen, 0] / terms[k, seen, 1]) for k in range(3)
+    )
+    center = product / curvature
+    scale = np.sqrt((square - product * center) / (curvature * 7))
+    posterior = guard.weight_posterior_
+    assert guard.n_held_out_ == 8 and posterior.dof == 7
+    assert_allclose([posterior.minimizer, posterior.standard_error], [center, scale])
+
+
+def weighted_guard(**params):
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = Pooled(Ridge().set_fit_request(sample_weight=True))
+    return TransferGuard(model, **params)
+
+
+@pytest.mark.parametrize("policy", ["select", "aggregate", "safew"])
+@pytest.mark.parametrize("cv", [3, KFold(3), TargetKFold(3), "explicit"], ids=str)
+def test_kind_33_weight_zero_is_a_removed_row(policy, cv):
+    X, y, domain, X_test, _ = regression(noise=2.0, n_target=30, n_sources=2)
+    weight = np.random.default_rng(3).integers(0, 3, len(y)).astype(float)
+    kept, inner, everything = weight > 0, cv, np.arange(len(y))
+    if isinstance(cv, str):
+        rows = np.flatnonzero(domain < 0)
+        cv = [(np.setdiff1d(everything, rows[k::3]), rows[k::3]) for k in range(3)]
+        inner = [(np.isin(everything, a)[kept], np.isin(everything, b)[kept])
+                 for a, b in cv]  # fmt: skip
+    one = weighted_guard(policy=policy, cv=cv)
+    one.fit(X, y, sample_domain=domain, sample_weight=weight)
+    two = weighted_guard(policy=policy, cv=inner)
+    two.fit(X[kept], y[kept], sample_domain=domain[kept], sample_weight=weight[kept])
+    assert_allclose(evidence_of(one), evidence_of(two))
+    assert_allclose(one.predict(X_test), two.predict(X_test))
+
+
+def test_kind_33_weights_count_and_their_unit_does_not():
+    X, y, domain, _, _ = regression(noise=2.0, n_target=30)
+    weight = np.random.default_rng(3).uniform(0.1, 3, len(y))
+    fits = {
+        name: weighted_guard(policy="aggregate").fit(
+            X, y, sample_domain=domain, sample_weight=w
+        )
+        for name, w in {"w": weight, "5": 5 * weight, "1": np.ones(len(y))}.items()
+    }
+    plain = TransferGuard(Pooled(Ridge()), policy="aggregate")
+    plain.fit(X, y, sample_domain=domain)
+    assert_allclose(evidence_of(fits["1"]), evidence_of(plain))
+    assert abs(fits["w"].ntg_ - plain.ntg_) > 1e-3
+    # only the penalty of Ridge sees the unit
+    assert_allclose(evidence_of(fits["5"]), evidence_of(fits["w"]), rtol=0.2)
+
+
+def test_all_weights_of_the_target_zero_is_an_error():
+    X, y, domain, _, _ = regression()
+    with pytest.raises(DomainError, match="domain -1 has sample_weight 0"):
+        weighted_guard().fit(
+            X, y, sample_domain=domain, sample_weight=(domain > 0).astype(float)
+        )
+
+
+# -- kind 03: groups -----------------------------------------------------------
+
+
+def repeated_measures(seed=0, n_patients=10, per=4):
+    rng = np.random.default_rng(seed)
+    X, y, domain, _, _ = regression(seed, noise=1.0, n_target=n_patients)
+    rows = np.r_[np.flatnonzero(domain > 0),
+                 np.repeat(np.flatnonzero(domain < 0), per)]  # fmt: skip
+    X = X[rows] + 1e-3 * rng.normal(size=(len(rows), X.shape[1]))
+    groups = np.array([f"patient {r}" for r in rows])
+    return X, y[rows], domain[rows], groups
+
+
+@pytest.mark.parametrize("cv", [10, 5, GroupKFold(5), GroupTargetKFold(5)], ids=str)
+def test_kind_03_groups_are_the_units_of_the_evidence(cv):
+    X, y, domain, groups = repeated_measures()
+    guard = TransferGuard(Pooled(Ridge()), policy="aggregate", cv=cv)
+    guard.fit(X, y, sample_domain=domain, groups=groups)
+    assert guard.n_held_out_ == 10 and guard.weight_posterior_.dof == 9
+    loose = TransferGuard(Pooled(Ridge()), policy="aggregate")
+    loose.fit(X, y, sample_domain=domain)
+    assert loose.n_held_out_ == 40
+    assert loose.ntg_ > guard.ntg_  # copies of a test row flatter the target alone
+    listed = TransferGuard(Pooled(Ridge()), policy="aggregate", cv=cv)
+    listed.fit(X, y, sample_domain=domain, groups=groups.tolist())
+    assert_allclose(evidence_of(listed), evidence_of(guard))
+
+
+def test_kind_03_one_row_per_group_is_no_group():
+    X, y, domain, _, _ = regression(noise=2.0, n_target=9)
+    guard = TransferGuard(Pooled(Ridge()), policy="aggregate")
+    plain = evidence_of(guard.fit(X, y, sample_domain=domain))
+    own = evidence_of(
+        guard.fit(X, y, sample_domain=domain, groups=np.arange(len(y))[::-1])
+    )
+    assert_allclose(own, plain)
+
+
+def test_kind_03_bad_groups_are_named_before_any_fit():
+    X, y, domain, groups = repeated_measures()
+    guard = TransferGuard(Pooled(Ridge()))
+    with pytest.raises(ValueError, match="groups has shape"):
+        guard.fit(X, y, sample_domain=domain, groups=groups[1:])
+    with pytest.raises(ValueError, match="groups has shape"):
+        guard.fit(X[domain < 0], y[domain < 0], groups=groups)
+    with pytest.raises(ValueError, match="units in groups"):
+        TransferGuard(Pooled(Ridge()), cv=KFold(3)).fit(
+            X, y, sample_domain=domain, groups=groups
+        )
+
+
+def test_kind_03_groups_are_routed_through_a_search_and_a_pipeline():
+    X, y, domain, groups = repeated_measures()
+    guard = TransferGuard(Pooled(Ridge()), cv=3)
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(
+            make_pipeline(StandardScaler(), guard),
+            {"transferguard__risk": [0.2, 0.3]},
+            cv=GroupTargetKFold(2),
+        ).fit(X, y, sample_domain=domain, groups=groups)
+    assert search.best_estimator_[-1].n_held_out_ == 10
+
+
+# -- kind 04: explicit folds ---------------------------------------------------
+
+
+def test_kind_04_explicit_folds_hold_out_labeled_target_rows():
+    X, y, domain, _, _ = regression(sign=-1.0, n_target=30)
+    y = np.where(np.arange(len(y)) >= len(y) - 10, np.nan, y)
+    everything = np.random.default_rng(0).permutation(len(y))
+    folds = [(np.setdiff1d(everything, everything[k::3]), everything[k::3])
+             for k in range(3)]  # fmt: skip
+    labeled = (domain < 0) & ~np.isnan(y)
+    good = [(train, test[labeled[test]]) for train, test in folds]
+    fits = [
+        TransferGuard(Pooled(Ridge()), cv=cv).fit(X, y, sample_domain=domain)
+        for cv in (folds, good)
+    ]
+    assert fits[0].n_held_out_ == 20
+    assert_allclose(evidence_of(fits[0]), evidence_of(fits[1]))
+
+
+def test_kind_04_a_generator_can_be_used_twice():
+    X, y, domain, _, _ = regression(noise=2.0)
+    rows = np.flatnonzero(domain < 0)
+    pairs = ((np.setdiff1d(np.arange(len(y)), rows[k::3]), rows[k::3])
+             for k in range(3))  # fmt: skip
+    guard = TransferGuard(Pooled(Ridge()), cv=pairs)
+    first = evidence_of(guard.fit(X, y, sample_domain=domain))
+    assert_allclose(evidence_of(guard.fit(X, y, sample_domain=domain)), first)

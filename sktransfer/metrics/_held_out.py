@@ -1,0 +1,296 @@
+"""Scores of held-out rows: over all classes of the fit, or pooled over the folds."""
+
+import warnings
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import numpy as np
+from sklearn import config_context, get_config
+from sklearn.base import is_classifier, is_regressor
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import (
+    brier_score_loss,
+    check_scoring,
+    d2_brier_score,
+    d2_log_loss_score,
+    log_loss,
+    r2_score,
+    top_k_accuracy_score,
+)
+from sklearn.utils import get_tags
+
+from sktransfer._response import align_classes, all_classes
+
+#: scores of probabilities that need to know the classes that a fold lacks
+_OVER_CLASSES = (
+    brier_score_loss,
+    d2_brier_score,
+    d2_log_loss_score,
+    log_loss,
+    top_k_accuracy_score,
+)
+#: those that get one column of two, that of the last class
+_ONE_COLUMN = (brier_score_loss, d2_brier_score)
+_ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+
+@dataclass
+class HeldOutScore:
+    """Score of one model on the held-out rows of one fold.
+
+    Parameters
+    ----------
+    value : float
+        The score; NaN where it is not defined on these rows alone.
+    answers : dict of str to ndarray
+        What the model answered, by the name of the method; empty if the scorer does
+        not say what it asks.
+    classes : ndarray or None
+        Classes of the columns of the answers.
+    tags : object
+        Tags of the model.
+    y, sample_weight : ndarray
+        Labels and weights of the rows; weights may be None.
+    """
+
+    value: float
+    answers: dict[str, Any]
+    classes: Any
+    tags: Any
+    y: Any
+    sample_weight: Any
+
+
+def score_pair(pair, X, y, sample_weight=None, *, scoring):
+    """Score both models on held-out rows, over all classes that one of them knows.
+
+    Parameters
+    ----------
+    pair : tuple of estimator
+        Fitted models.
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        Rows that neither was fitted on.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Their labels.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Their weights.
+    scoring : str, callable or None
+        Scorer, higher is better.
+
+    Returns
+    -------
+    scores : list of HeldOutScore
+        One per model.
+    """
+    classes = None
+    if all(map(is_classifier, pair)) and np.ndim(y) == 1:
+        classes = all_classes(pair, y)
+    return [_score(model, X, y, sample_weight, scoring, classes) for model in pair]
+
+
+def settle_scores(scores, scoring):
+    r"""Return the score of every fold, pooled where a fold alone does not define it.
+
+    Parameters
+    ----------
+    scores : list of list of HeldOutScore
+        For every fold the scores of the same models.
+    scoring : str, callable or None
+        Scorer, higher is better.
+
+    Returns
+    -------
+    values : ndarray of shape (n_models, n_splits)
+        Scores of the folds. If one is not defined, jackknife values of the score
+        :math:`s` of the answers of all J folds together,
+
+        .. math:: s + (J - 1) (\bar s_{(\\cdot)} - s_{(-j)}),
+
+        with :math:`s_{(-j)}` without fold j and :math:`\bar s_{(\\cdot)}` their mean.
+        Their mean is :math:`s`.
+    """
+    values = np.array([[score.value for score in fold] for fold in scores]).T
+    if np.isfinite(values).all():
+        return values
+    if not all(score.answers for fold in scores for score in fold):
+        least = min(len(fold[0].y) for fold in scores)
+        raise ValueError(
+            f"scoring={scoring!r} is not finite on a fold with {least} labeled target "
+            "rows, and as what it asks of a model is not known, the folds cannot be "
+            "pooled. Lower cv, or use a score that is defined on so few rows."
+        )
+    models = zip(*scores, strict=True)
+    return np.array([_jackknife(folds, scoring) for folds in models])
+
+
+def _jackknife(folds, scoring):
+    n_folds = len(folds)
+    whole = _pooled(folds, scoring)
+    if n_folds == 1:
+        return np.array([whole])
+    without = np.array(
+        [_pooled(folds[:j] + folds[j + 1 :], scoring) for j in range(n_folds)]
+    )
+    return whole + (n_folds - 1) * (without.mean() - without)
+
+
+def _pooled(folds, scoring):
+    """Return the score of the answers of several folds together."""
+    model = _OutOfFold(folds)
+    y = np.concatenate([fold.y for fold in folds])
+    weight = None
+    if folds[0].sample_weight is not None:
+        weight = np.concatenate([fold.sample_weight for fold in folds])
+    rows = np.empty((len(y), 0))
+    reason = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        try:
+            value = _call(model, rows, y, weight, scoring, model.classes)
+        except ValueError as error:
+            value, reason = np.nan, f" ({error})"
+    if not np.isfinite(value):
+        raise ValueError(
+            f"scoring={scoring!r} is not defined on the held-out labeled target rows, "
+            f"even with the folds taken together{reason}. Label more target rows, or "
+            "use another score."
+        )
+    return value
+
+
+def _score(model, X, y, sample_weight, scoring, classes):
+    known = hasattr(check_scoring(model, scoring=scoring), "_score_func")
+    asked = _Asked(model, classes) if known else model
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            value = _call(asked, X, y, sample_weight, scoring, classes)
+        except ValueError:
+            if not (known and asked.answers):
+                raise
+            value = np.nan
+    undefined = not np.isfinite(value)
+    for warning in caught:
+        if not (undefined and issubclass(warning.category, UndefinedMetricWarning)):
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    answers = asked.answers if known else {}
+    if scoring is None and undefined and is_regressor(model):
+        answers = {"predict": np.asarray(model.predict(X))}
+    return HeldOutScore(
+        value, answers if undefined or known else {}, classes, get_tags(model), y,
+        sample_weight,
+    )  # fmt: skip
+
+
+def _call(model, X, y, sample_weight, scoring, classes):
+    """Call a scorer with the weights, and with the classes that it may need."""
+    scorer = check_scoring(model, scoring=scoring)
+    score_func = getattr(scorer, "_score_func", None)
+    extra = {}
+    if sample_weight is not None:
+        takes = model.score if scoring is None else score_func or scorer
+        if "sample_weight" not in signature(takes).parameters:
+            raise TypeError(
+                f"scoring={scoring!r} takes no sample_weight, so the weights of the "
+                "rows would be lost. Use a scorer that does."
+            )
+        extra["sample_weight"] = sample_weight
+    if classes is not None and score_func in _OVER_CLASSES:
+        known = {"labels": classes}
+        if score_func in _ONE_COLUMN and len(classes) == 2:
+            known["pos_label"] = classes[1]
+        extra |= {k: v for k, v in known.items() if k not in scorer._kwargs}
+    routing = get_config()["enable_metadata_routing"]
+    if "labels" in extra:
+        routing = True  # without it a scorer takes no further argument
+    elif scoring is None and extra:
+        routing = False  # with it the score of a pipeline wants a request of weights
+    with config_context(enable_metadata_routing=routing):
+        return float(scorer(model, X, y, **extra))
+
+
+class _Asked:
+    """A fitted model that keeps what it is asked, in columns of all classes."""
+
+    def __init__(self, model, classes):
+        self.model = model
+        self.classes = classes
+        self.answers = {}
+
+    def __getattr__(self, name):
+        value = getattr(self.__dict__["model"], name)
+        if name == "classes_" and self.classes is not None:
+            return self.classes
+        return self._asking(name) if name in _ANSWERS else value
+
+    def __sklearn_tags__(self):
+        return get_tags(self.model)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def _asking(self, name):
+        def ask(X):
+            values = getattr(self.model, name)(X)
+            if self.classes is not None and name != "predict":
+                values = _in_columns(values, name, self.model.classes_, self.classes)
+            self.answers[name] = values
+            return values
+
+        ask.__name__ = name
+        return ask
+
+
+class _OutOfFold:
+    """The out-of-fold answers of one model, as an estimator that a scorer can ask."""
+
+    def __init__(self, folds):
+        self.tags = folds[0].tags
+        self.classes = None
+        if folds[0].classes is not None:
+            self.classes = np.unique(np.concatenate([fold.classes for fold in folds]))
+            self.classes_ = self.classes
+        for name in folds[0].answers:
+            parts = [
+                fold.answers[name]
+                if name == "predict" or self.classes is None
+                else _in_columns(fold.answers[name], name, fold.classes, self.classes)
+                for fold in folds
+            ]
+            setattr(self, name, _answering(name, np.concatenate(parts)))
+
+    def __sklearn_tags__(self):
+        return self.tags
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def fit(self, X, y):
+        """Refuse to be fitted: scorers only ask whether there is a ``fit``."""
+        raise NotImplementedError("out-of-fold answers are not fitted")
+
+    def score(self, X, y, sample_weight=None):
+        """Return R2; it is asked only where no fold defines the own score."""
+        return r2_score(y, self.predict(X), sample_weight=sample_weight)
+
+
+def _answering(name, values):
+    def answer(X):
+        return values
+
+    answer.__name__ = name
+    return answer
+
+
+def _in_columns(values, name, known, classes):
+    """Return answers of a classifier in the columns of ``classes``."""
+    values = np.asarray(values)
+    if np.array_equal(known, classes):
+        return values
+    if values.ndim == 1:
+        values = np.column_stack([-values, values])
+    absent = {"predict_proba": 0.0, "predict_log_proba": -np.inf}
+    return align_classes(values, known, classes, absent.get(name, values.min() - 1.0))

@@ -1,0 +1,161 @@
+r"""The pair :math:`\theta(S,T)` and :math:`\theta(0,T)`, fitted once or out of fold.
+
+Whoever compares an estimator with itself without the sources asks here.
+"""
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import clone, is_classifier
+from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.parallel import Parallel, delayed
+
+from sktransfer._domains import labels_checked_before, take_rows
+from sktransfer._learners import fit_learner
+from sktransfer.base import (
+    consumes_sample_domain,
+    fit_on_domains,
+    get_transfer_tags,
+    slice_params,
+    without_sources,
+)
+
+
+def check_pair(estimator, target_estimator=None):
+    """Check what is to be compared and return the unfitted theta(0,T).
+
+    Parameters
+    ----------
+    estimator : estimator
+        It must know domains.
+    target_estimator : estimator, default=None
+        What to compare with; None: ``estimator`` without its sources.
+
+    Returns
+    -------
+    baseline : estimator
+        An unfitted copy that knows no source model.
+    """
+    check_knows_domains(estimator)
+    other = target_estimator
+    if other is not None and is_classifier(other) != is_classifier(estimator):
+        raise TypeError(
+            f"target_estimator={other!r} and estimator={estimator!r} must both be "
+            "classifiers or both be regressors."
+        )
+    return without_sources(estimator if other is None else other)
+
+
+def check_knows_domains(estimator):
+    """Refuse an estimator to which ``sample_domain`` would be lost."""
+    if not consumes_sample_domain(estimator):
+        get_transfer_tags(estimator)
+        raise TypeError(
+            f"The last step of estimator={estimator!r} does not take sample_domain; "
+            "wrap it, e.g. in Pooled of sktransfer.baselines."
+        )
+
+
+def fit_transfer(estimator, data, params):
+    r"""Fit a clone on all rows: :math:`\theta(S,T)`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It knows domains.
+    data : DomainData
+        Rows of sources and target.
+    params : dict
+        Metadata for ``fit``, one entry per row. ``groups`` are handed on only to an
+        estimator that requests them.
+
+    Returns
+    -------
+    estimator : estimator
+        The fitted clone.
+    """
+    params = _handed_on(estimator, params)
+    if data.n_source or not data.labeled.all():
+        return fit_on_domains(clone(estimator), data, **params)
+    # labels at face value: -1 may be a class here
+    with config_context(enable_metadata_routing=True), labels_checked_before():
+        return clone(estimator).fit(data.X, data.labels(data.labeled), **params)
+
+
+def fit_target_only(baseline, data, params):
+    r"""Fit a clone without the source rows: :math:`\theta(0,T)`.
+
+    Parameters
+    ----------
+    baseline : estimator
+        What :func:`check_pair` returns. One that knows no domains gets the labeled
+        target rows, any other all target rows.
+    data : DomainData
+        Rows of sources and target.
+    params : dict
+        Metadata for ``fit``, one entry per row.
+
+    Returns
+    -------
+    estimator : estimator
+        The fitted clone.
+    """
+    if consumes_sample_domain(baseline):
+        rows = data.is_target
+        return fit_transfer(baseline, data.take(rows), slice_params(params, rows))
+    params = slice_params(_handed_on(baseline, params), data.is_labeled_target)
+    return fit_learner(baseline, data.X_labeled, data.y_labeled, **params)
+
+
+def cross_fit(estimator, baseline, data, folds, measure, *, params, n_jobs=None):
+    """Fit the pair on the training part of every fold and measure it on the test part.
+
+    Parameters
+    ----------
+    estimator, baseline : estimator
+        The pair, unfitted.
+    data : DomainData
+        Rows of sources and target.
+    folds : list of (train, test)
+        Of :func:`~sktransfer._folds.target_folds`.
+    measure : callable
+        ``measure((target_only, transfer), X, y, sample_weight)`` of the test rows.
+    params : dict
+        Metadata for ``fit``, one entry per row; ``sample_weight`` is handed to
+        `measure`, too.
+    n_jobs : int, default=None
+        Number of folds that are fitted in parallel.
+
+    Returns
+    -------
+    results : list
+        What `measure` returns, fold by fold.
+    """
+    return Parallel(n_jobs=n_jobs)(
+        delayed(_fit_and_measure)(estimator, baseline, data, *fold, measure, params)
+        for fold in folds
+    )
+
+
+def _fit_and_measure(estimator, baseline, data, train, test, measure, params):
+    mask = np.zeros(len(data.sample_domain), dtype=bool)
+    mask[train] = True
+    rows, handed = data.take(train), slice_params(params, mask)
+    pair = (
+        fit_target_only(baseline, rows, handed),
+        fit_transfer(estimator, rows, handed),
+    )
+    weight = params.get("sample_weight")
+    weight = None if weight is None else np.asarray(weight, dtype=np.float64)[test]
+    mask[:] = False
+    mask[test] = True
+    return measure(pair, take_rows(data.X, test), data.labels(mask), weight)
+
+
+def _handed_on(estimator, params):
+    """Leave out groups that the estimator does not request."""
+    if "groups" not in params:
+        return params
+    with config_context(enable_metadata_routing=True):
+        if get_routing_for_object(estimator).consumes("fit", ["groups"]):
+            return params
+    return {name: value for name, value in params.items() if name != "groups"}
