@@ -5,6 +5,7 @@ from string import ascii_letters
 
 import numpy as np
 from sklearn import config_context
+from sklearn.base import is_regressor
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.pipeline import Pipeline
@@ -16,7 +17,6 @@ from sklearn.utils._param_validation import (
     validate_params,
 )
 from sklearn.utils.metadata_routing import get_routing_for_object
-from sklearn.utils.multiclass import type_of_target
 
 from sktransfer._domains import check_domains
 from sktransfer.inspection._display import (
@@ -26,6 +26,7 @@ from sktransfer.inspection._display import (
     domain_label,
     plain_text,
 )
+from sktransfer.metrics._checks import infer_task
 
 __all__ = ["DomainEmbeddingDisplay"]
 
@@ -145,8 +146,8 @@ class DomainEmbeddingDisplay(Display):
         X : array-like of shape (n_samples, n_features)
             Rows of every domain, in any order.
         y : array-like of shape (n_samples,), default=None
-            Classes, with markers on the unlabeled target rows. None, or continuous:
-            no classes are marked.
+            Classes, with markers on the unlabeled target rows. None, continuous, or
+            of an estimator that ends in a regressor: no classes are marked.
         sample_domain : array-like of shape (n_samples,)
             Positive ids for sources, negative for the target.
         method : {"pca", "tsne"}, default="pca"
@@ -167,6 +168,8 @@ class DomainEmbeddingDisplay(Display):
         display : DomainEmbeddingDisplay
             The display, drawn.
         """
+        if is_regressor(estimator):
+            y = None  # its labels are values, however few they are
         if isinstance(estimator, Pipeline) and not hasattr(estimator, "transform"):
             estimator = estimator[:-1]
         if not hasattr(estimator, "transform"):
@@ -394,10 +397,13 @@ def _plane(X, method, seed):
 
 
 def _classes(data):
-    if data.y is None or type_of_target(data.y[data.labeled]).startswith("continuous"):
+    if data.y is None or not data.labeled.any():
+        return None
+    labels = data.labels(data.labeled)
+    ask = "y as text to mark classes, or y=None to mark none"
+    if infer_task(labels, argument=ask) == "regression":
         return None
     classes = np.full(len(data.y), None, dtype=object)
-    labels = data.labels(data.labeled)
     if labels.dtype.kind == "f":  # integer classes, some of them missing
         labels = labels.astype(np.int64)
     classes[data.labeled] = labels.tolist()

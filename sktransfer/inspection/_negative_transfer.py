@@ -24,6 +24,7 @@ from sktransfer.inspection._display import (
     plain_text,
 )
 from sktransfer.metrics import cross_val_ntg
+from sktransfer.metrics._checks import infer_task
 from sktransfer.metrics._negative_transfer import (
     corrected_resampled_t,
     labeled_folds,
@@ -318,8 +319,10 @@ class NegativeTransferDisplay(Display):
         y_pred_target_only : array-like of shape (n_samples,)
             Predictions of the same rows by the fit without the sources.
         loss : {"zero_one", "squared", "absolute"} or callable, default=None
-            Loss of each row, ``loss(y, y_pred)``. None: "squared" for floats, else
-            "zero_one".
+            Loss of each row, ``loss(y, y_pred)``. None: "squared" if `y` or a
+            prediction has a fractional part, or `y` whole floats of which most are
+            distinct; "zero_one" for text, truth values and few integers. Numbers
+            that may be classes or values are an error.
         confidence_level : float in (0, 1), default=0.95
             Coverage of the intervals, see Notes.
         ax : matplotlib Axes, default=None
@@ -338,7 +341,8 @@ class NegativeTransferDisplay(Display):
         check_scorable(y)
         y, base = np.asarray(y), np.asarray(y_pred_target_only)
         if loss is None:
-            loss = "squared" if y.dtype.kind == "f" else "zero_one"
+            predictions = y_pred.values() if isinstance(y_pred, dict) else [y_pred]
+            loss = _infer_loss(y, [base, *predictions])
         unit = loss if isinstance(loss, str) else getattr(loss, "__name__", "loss")
         row_loss = _LOSSES[loss] if isinstance(loss, str) else loss
         several = y_pred if isinstance(y_pred, dict) else {"transfer": y_pred}
@@ -511,3 +515,19 @@ def _candidate_names(cv_results, n_candidates):
         name or "transfer" if n_candidates == 1 else name or f"candidate {k}"
         for k, name in enumerate(names)
     ]
+
+
+def _infer_loss(y, predictions):
+    """Return the loss that labels and predictions ask for, or ask the user."""
+    ask = "loss='zero_one' for classes, or loss='squared' or 'absolute' for values"
+    if y.dtype.kind not in "iuf":
+        return "zero_one"
+    numbers = [np.asarray(p) for p in (y, *predictions)]
+    numbers = [p for p in numbers if p.dtype.kind in "iuf" and np.isfinite(p).all()]
+    if any((p != np.round(p)).any() for p in numbers):
+        return "squared"
+    if infer_task(y, argument=ask) == "regression":
+        return "squared"
+    if y.dtype.kind == "f":
+        raise ValueError(f"y holds few whole numbers, as floats: give {ask}.")
+    return "zero_one"

@@ -179,7 +179,9 @@ def transfer_report(
     check_matplotlib_support("transfer_report")
     rows = models.as_rows(X)
     given = X if estimators is not None and hasattr(X, "shape") else rows
-    data, task = _check(given, y, sample_domain, task)
+    asked = [learner] * (learner is not None)
+    asked = asked if estimators is None else [*estimators.values()]
+    data, task = _check(given, y, sample_domain, task, asked)
     classify = task == "classification"
     if scoring is None:
         scoring = "accuracy" if classify else "neg_root_mean_squared_error"
@@ -242,7 +244,7 @@ def transfer_report(
     )
 
 
-def _check(X, y, sample_domain, task):
+def _check(X, y, sample_domain, task, estimators):
     """Return the checked rows and the task."""
     if task == "regression":
         y = _numbers(y)
@@ -256,7 +258,7 @@ def _check(X, y, sample_domain, task):
     if not data.labeled.any():
         return data, "classification" if task == "auto" else task
     if task == "auto":
-        task = models.infer_task(data.labels(data.labeled))
+        task = models.infer_task(data.labels(data.labeled), estimators)
         data = check_domains(X, y, sample_domain, numeric_labels=task == "regression")
     if task == "classification" and data.labels(data.labeled).dtype.kind == "f":
         raise ValueError(

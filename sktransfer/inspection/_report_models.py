@@ -140,23 +140,32 @@ def to_numbers(X, rows):
     return make_preprocessor().fit_transform(_safe_indexing(X, rows))
 
 
-def infer_task(labels):
+def infer_task(labels, estimators=()):
     """Tell classes from quantities.
 
     Parameters
     ----------
     labels : ndarray of shape (n_labeled,)
         Labels, none missing.
+    estimators : list of estimator, default=()
+        What the user gave: of whole numbers their type decides if all agree.
 
     Returns
     -------
     task : {"classification", "regression"}
-        Text, truth values, two numbers, or few whole numbers are classes.
+        Text and truth values are classes. Else the type of the estimators decides;
+        without any, two numbers or few whole numbers are classes.
     """
     if labels.dtype.kind not in "iuf":
         return "classification"
     values = np.unique(labels)
-    few = len(values) <= MAX_CLASSES and (values == np.round(values)).all()
+    whole = (values == np.round(values)).all()
+    if whole and len(estimators):
+        if all(is_regressor(estimator) for estimator in estimators):
+            return "regression"
+        if all(is_classifier(estimator) for estimator in estimators):
+            return "classification"
+    few = len(values) <= MAX_CLASSES and whole
     return "classification" if few or len(values) <= 2 else "regression"
 
 

@@ -16,6 +16,7 @@ from sktransfer._domains import check_domains
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics._azab import azab_weights
 from sktransfer.metrics._bregman import bregman
+from sktransfer.metrics._checks import infer_task
 from sktransfer.metrics._domain_classifier import proxy_a_distance
 from sktransfer.metrics._feature_correlation import feature_correlation
 from sktransfer.metrics._gaussian import coral_distance, gaussian_kl
@@ -94,6 +95,7 @@ _DEFAULT = ("mmd", "coral_distance", "proxy_a_distance", "wasserstein", "gaussia
         "y": ["array-like", None],
         "sample_domain": ["array-like"],
         "measures": [StrOptions({"all"}), list, tuple, None],
+        "task": [StrOptions({"auto", "classification", "regression"})],
         "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
@@ -108,6 +110,7 @@ def compare_domains(
     sample_domain,
     *,
     measures=None,
+    task="auto",
     n_bootstrap=20,
     confidence_level=0.95,
     max_samples=500,
@@ -134,6 +137,9 @@ def compare_domains(
         labeled, "label_informed_divergence", "q_statistic" (of logistic regressions
         of the source and, out of fold, of the target) and "azab_weights". "all": all
         that the labels at hand allow.
+    task : {"auto", "classification", "regression"}, default="auto"
+        Whether `y` holds classes, which the measures of labels compare. "auto" tells
+        it by the labels where they leave no doubt, else it is an error that asks.
     n_bootstrap : int, default=20
         Number of bootstrap samples of the rows of each domain for the standard
         errors; 0: none.
@@ -184,7 +190,7 @@ def compare_domains(
             f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "
             "targets; at least one source and exactly one target are needed."
         )
-    names = _names(measures, data)
+    names = _names(measures, data, task)
     rng = check_random_state(random_state)
     domains = _domains(data, max_samples, rng)
     seeds = rng.randint(np.iinfo(np.int32).max, size=n_bootstrap + 1)
@@ -198,12 +204,20 @@ def compare_domains(
     return _table(names, data.sources, values, notes, confidence_level)
 
 
-def _names(measures, data):
+def _names(measures, data, task):
     if measures is None:
         return list(_DEFAULT)
-    allowed = set(MEASURES)
+    allowed, lack = set(MEASURES), "needs labels that y does not give"
+    of_labels = SOURCE_LABELS | TARGET_LABELS
+    asked = of_labels if isinstance(measures, str) else of_labels & set(measures)
+    if data.y is not None and asked and task == "auto":
+        ask = "task='classification' or task='regression'"
+        task = infer_task(data.labels(data.labeled), argument=ask)
     if data.y is None:
-        allowed -= SOURCE_LABELS | TARGET_LABELS
+        allowed -= of_labels
+    elif task == "regression":
+        allowed -= of_labels
+        lack = "compares classes, but y holds values"
     elif not data.n_labeled:
         allowed -= TARGET_LABELS
     if isinstance(measures, str):
@@ -215,7 +229,7 @@ def _names(measures, data):
         )
     lacking = [name for name in measures if name not in allowed]
     if lacking:
-        raise ValueError(f"measures={lacking[0]!r} needs labels that y does not give.")
+        raise ValueError(f"measures={lacking[0]!r} {lack}.")
     return list(measures)
 
 

@@ -465,6 +465,7 @@ def _similarity(score, data, options):
         sample.y if score.needs_source_labels else None,
         sample.sample_domain,
         measures=[score.measure],
+        task="classification",
         n_bootstrap=options.n_bootstrap,
         confidence_level=options.confidence_level,
         max_samples=None,

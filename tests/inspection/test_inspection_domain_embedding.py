@@ -5,7 +5,7 @@ import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -95,7 +95,25 @@ def test_sample_keeps_rows_aligned(data):
     assert_array_equal(frame.after_2, X[rows, 1] + 1)
     assert_array_equal(frame.is_target, data.sample_domain[rows] < 0)
     for label, expected in zip(frame["class"], data.y[rows], strict=True):
-        assert expected == (-1 if label is None or label != label else label)
+        missing = label is None or label != label
+        assert np.isnan(expected) if missing else expected == label
+
+
+def test_kind_40_whole_numbers_are_no_classes_in_the_picture():
+    rng = np.random.RandomState(0)
+    X, domain = rng.normal(size=(60, 2)), np.repeat([1, -1], 30)
+    ages, ratings = rng.randint(20, 80, 60).astype(float), np.arange(60) % 5 + 1
+    from_rows = DomainEmbeddingDisplay.from_rows
+    assert from_rows(X, y=ages, sample_domain=domain).classes is None
+    with pytest.raises(ValueError, match="may be classes or values: give y as text"):
+        from_rows(X, y=ages.astype(int), sample_domain=domain)
+    assert set(from_rows(X, y=ratings, sample_domain=domain).classes) == set(ratings)
+    for learner, classes in ((Ridge(), False), (LogisticRegression(), True)):
+        model = make_pipeline(StandardScaler(), learner).fit(X, ratings)
+        display = DomainEmbeddingDisplay.from_estimator(
+            model, X, ratings, sample_domain=domain
+        )
+        assert (display.classes is not None) == classes
 
 
 def test_continuous_labels_are_no_classes(data, rng):

@@ -151,6 +151,23 @@ def test_results_without_the_scorer_are_refused():
         )
 
 
+def test_kind_40_loss_of_whole_numbers_is_not_guessed():
+    make = NegativeTransferDisplay.from_predictions
+    ratings = np.array([1, 2, 3, 1, 2, 3, 1, 2])
+    predictions = ratings + np.array([0.5, 0, 0, 0, 0, 0, 0, 0])
+    display = make(ratings, predictions, ratings)
+    assert display.ntg[0] == pytest.approx(0.25 / 8)
+    other = np.roll(ratings, 1)
+    assert make(ratings, other, ratings).ntg[0] == 1
+    assert make(ratings.astype(str), other.astype(str), ratings.astype(str)).ntg == [1]
+    with pytest.raises(ValueError, match="loss='zero_one' for classes, or loss='sq"):
+        make(ratings.astype(float), other, ratings)
+    counts = np.arange(30)
+    with pytest.raises(ValueError, match="30 distinct whole numbers"):
+        make(counts, counts[::-1], counts)
+    assert make(counts, counts + 2, counts, loss="squared").ntg[0] == 4
+
+
 def test_gap_from_predictions():
     y = np.array([0.0, 1.0, 2.0, 3.0])
     base, transfer = y + [1, -1, 1, -1], y + [2, 1, 0, 3]

@@ -414,6 +414,18 @@ def test_task_is_inferred(labels, task):
     assert infer_task(np.asarray(labels)) == task
 
 
+def test_kind_40_the_estimators_type_decides_what_whole_numbers_are():
+    ratings, text = np.arange(20) % 5 + 1, np.array(["a", "b"] * 10)
+    ages = np.arange(40)
+    assert infer_task(ratings) == "classification"
+    assert infer_task(ratings, [Ridge()]) == "regression"
+    assert infer_task(ratings, [LogisticRegression()]) == "classification"
+    assert infer_task(ages, [Pooled(LogisticRegression())]) == "classification"
+    assert infer_task(ratings, [Ridge(), LogisticRegression()]) == "classification"
+    assert infer_task(ages + 0.5, [LogisticRegression()]) == "regression"
+    assert infer_task(text, [Ridge()]) == "classification"
+
+
 @pytest.mark.parametrize(
     ("scoring", "best", "name"),
     [

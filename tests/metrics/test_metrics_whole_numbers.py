@@ -130,3 +130,29 @@ def test_kind_40_a_search_over_regressors():
     ).fit(X, y)
     first, second = (s.cv_results_["mean_test_score"] for s in (search, again))
     assert first == pytest.approx(second, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_kind_40_compare_domains_does_not_compare_ages_as_classes(dtype):
+    y, domain = AGES.astype(dtype), np.repeat([1, -1], 30)
+    options = {"n_bootstrap": 0, "random_state": 0}
+
+    def measures(y, **more):
+        table = metrics.compare_domains(NOISE, y, domain, **options | more)
+        return set(table["measure"])
+
+    of_labels = {
+        "domain_transferability_estimation", "label_informed_divergence",
+        "q_statistic", "azab_weights",
+    }  # fmt: skip
+    assert not of_labels & measures(y, measures="all", task="regression")
+    assert of_labels <= measures(RATINGS, measures="all")
+    assert not of_labels & measures(RATINGS, measures="all", task="regression")
+    with pytest.raises(ValueError, match="compares classes, but y holds values"):
+        measures(y, measures=["q_statistic"], task="regression")
+    if dtype is int:
+        with pytest.raises(ValueError, match="task='classification' or task='regr"):
+            measures(y, measures="all")
+    else:
+        assert not of_labels & measures(y, measures="all")
+    assert "mmd" in measures(y)
