@@ -123,6 +123,7 @@ HEADER = [
     "classification",
     "regression",
     "sparse rows",
+    "scale-free",
 ]
 
 
@@ -167,6 +168,7 @@ def _capabilities(instances):
         yes("source_free"),
         *tasks,
         "yes" if any(sparse) else "no",
+        yes("scale_free"),
     ]
 
 

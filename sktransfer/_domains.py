@@ -213,8 +213,9 @@ def canonical_order(
     """Return an order of the rows that does not depend on their order in ``X``.
 
     What is drawn from rows in this order, such as folds, batches or permutations, is
-    the same in whatever order the rows come. NaN counts as 0; text and other objects
-    count by the sorted order of their values in the column.
+    the same in whatever order the rows come and in whatever units their columns are.
+    NaN comes before the other values of its column; text and other objects count by
+    the sorted order of their values in the column.
 
     Parameters
     ----------
@@ -232,19 +233,37 @@ def canonical_order(
     """
     rng = np.random.RandomState(0) if rng is None else rng
     if sparse.issparse(X):
-        projection = X.tocsr() @ rng.normal(size=X.shape[1])
+        rows = X.tocsr()
+        _, spread = _low_and_spread(rows)
+        projection = rows @ (rng.normal(size=rows.shape[1]) / spread)
     else:
         rows = _as_numbers(X)
-        weights = rng.normal(size=rows.shape[1])
+        known = np.isfinite(rows)
+        low, spread = _low_and_spread(np.where(known, rows, np.nan))
+        with np.errstate(invalid="ignore"):
+            rows = (rows - low) / spread
+        if not known.all():
+            rows = np.nan_to_num(rows, nan=-1.0, posinf=3.0, neginf=-3.0)
         # a sum per row, not a matrix product: its rounding may depend on the position
-        projection = np.einsum("ij,j->i", rows, weights)
-        if not np.isfinite(projection).all():
-            largest = 1 + 2 * np.abs(rows[np.isfinite(rows)]).max(initial=0.0)
-            known = np.nan_to_num(rows, nan=0.0, posinf=largest, neginf=-largest)
-            projection = np.einsum("ij,j->i", known, weights)
+        projection = np.einsum("ij,j->i", rows, rng.normal(size=rows.shape[1]))
     first = [key if key.ndim == 1 else key[:, 0] for key in map(np.asarray, keys)]
     codes = [np.unique(key, return_inverse=True)[1] for key in first]
     return np.lexsort((projection, *codes[::-1]))
+
+
+def _low_and_spread(rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return least value and range of each column, so that no unit has a say."""
+    if not rows.shape[0]:
+        return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
+    if sparse.issparse(rows):
+        ends = [np.asarray(f(axis=0).todense()).ravel() for f in (rows.min, rows.max)]
+    else:
+        ends = [f.reduce(rows, axis=0, initial=np.nan) for f in (np.fmin, np.fmax)]
+    low, high = (np.asarray(end, dtype=np.float64) for end in ends)
+    with np.errstate(invalid="ignore"):
+        spread = high - low
+    known = np.isfinite(spread) & (spread > 0)
+    return np.where(np.isfinite(low), low, 0.0), np.where(known, spread, 1.0)
 
 
 def _as_numbers(X: Any) -> NDArray[np.float64]:

@@ -23,8 +23,28 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.linear_model import (
+    GammaRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    TweedieRegressor,
+)
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.tree import BaseDecisionTree
 from sklearn.utils import Tags, check_array, get_tags
 from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
@@ -75,9 +95,29 @@ __all__ = [
     "fit_learner",
     "fit_on_domains",
     "get_transfer_tags",
+    "is_scale_free",
     "predict_learner",
     "without_sources",
 ]
+
+
+#: learners that ignore the features, or whose thresholds move with them
+_UNIT_FREE_LEARNERS = (
+    BaseDecisionTree,
+    DummyClassifier,
+    DummyRegressor,
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+_GLMS = (GammaRegressor, PoissonRegressor, TweedieRegressor)
+_SCALERS = (MinMaxScaler, RobustScaler, StandardScaler)
+_SCALING = ("with_mean", "with_std", "with_centering", "with_scaling")
 
 
 @dataclass(slots=True)
@@ -96,6 +136,10 @@ class TransferTags:
         Whether unlabeled target rows change the fit.
     source_free : bool, default=False
         Whether fitted source models can take the place of source rows.
+    scale_free : bool, default=False
+        Whether predictions do not depend on the units and offsets of the features, as
+        without a penalty, a kernel and distances. Wrappers that only choose rows
+        follow their learner, see :func:`is_scale_free`.
     classification, regression : bool, default=True
         The tasks that are supported.
     """
@@ -105,6 +149,7 @@ class TransferTags:
     target_labels: Literal["unused", "optional", "required"] = "optional"
     uses_unlabeled: bool = False
     source_free: bool = False
+    scale_free: bool = False
     classification: bool = True
     regression: bool = True
 
@@ -141,7 +186,9 @@ def get_transfer_tags(estimator):
     'required'
     """
     if isinstance(estimator, Pipeline):
-        return get_transfer_tags(estimator.steps[-1][1])
+        tags = get_transfer_tags(estimator.steps[-1][1])
+        tags.scale_free = is_scale_free(estimator)
+        return tags
     tags = get_tags(estimator)
     if not isinstance(tags, _TagsWithTransfer):
         raise TypeError(
@@ -149,6 +196,52 @@ def get_transfer_tags(estimator):
             f"Pooled({type(estimator).__name__}(...)) of sktransfer.baselines."
         )
     return tags.transfer_tags
+
+
+def is_scale_free(estimator):
+    """Tell whether the units of the features leave an estimator's predictions alone.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted. Trees and forests of scikit-learn are scale-free, linear models with
+        an intercept and without a penalty (iterative ones with the solver
+        "newton-cholesky", whose steps are), pipelines that begin with a scaler, and
+        estimators of this library that say so in their tags.
+
+    Returns
+    -------
+    scale_free : bool
+        False where it is not known.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression, Ridge
+    >>> from sktransfer.base import is_scale_free
+    >>> is_scale_free(LinearRegression()), is_scale_free(Ridge())
+    (True, False)
+    """
+    if isinstance(estimator, Pipeline):
+        steps = [step for _, step in estimator.steps if hasattr(step, "fit")]
+        first = isinstance(steps[0], _SCALERS) and all(
+            getattr(steps[0], name, True) for name in _SCALING
+        )
+        return first or (len(steps) == 1 and is_scale_free(steps[0]))
+    tags = get_tags(estimator)
+    if isinstance(tags, _TagsWithTransfer):
+        return tags.transfer_tags.scale_free
+    if isinstance(estimator, _UNIT_FREE_LEARNERS):
+        return True
+    if isinstance(estimator, LinearRegression):
+        return bool(estimator.fit_intercept)
+    if isinstance(estimator, LogisticRegression):
+        unpenalized = np.isinf(estimator.C) or estimator.penalty is None
+    elif isinstance(estimator, _GLMS):
+        unpenalized = estimator.alpha == 0
+    else:
+        return False
+    exact = estimator.solver == "newton-cholesky"
+    return bool(unpenalized and exact and estimator.fit_intercept)
 
 
 def consumes_sample_domain(estimator):

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _num_samples
 
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._learners import LearnerMethodsMixin, fit_learner, multiply_weights
-from sktransfer.base import TransferMetaEstimator, slice_params
+from sktransfer.base import TransferMetaEstimator, is_scale_free, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
 
 __all__ = ["Pooled", "SourceOnly", "TargetOnly"]
@@ -34,6 +34,11 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
     _routed_methods = ("fit", "predict", "partial_fit")
 
     __metadata_request__partial_fit = {"sample_domain": True, "classes": True}
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.scale_free = is_scale_free(self.estimator)
+        return tags
 
     def _weights(self, data):
         return None

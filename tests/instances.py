@@ -11,6 +11,7 @@ from sklearn.linear_model import (
     Ridge,
 )
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import get_tags
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
@@ -83,6 +84,8 @@ ESTIMATORS = [
     TargetOnly(LogisticRegression()),
     TargetOnly(Ridge()),
     Pooled(LogisticRegression()),
+    Pooled(LinearRegression()),
+    TargetOnly(DecisionTreeClassifier(random_state=0)),
     Pooled(Ridge(), source_weight=0.5),
     Pooled(Ridge(), add_domain=True, max_rows=8),
     Pooled(LogisticRegression(), add_domain="one-hot", max_rows=8),
@@ -137,10 +140,12 @@ ESTIMATORS = [
     ReliableTransfer(Ridge(), alpha=0.5, mitigation=KMM(Ridge())),
     UOWQ(LogisticRegression()),
     UOWQ(Ridge(), weighting="static"),
+    UOWQ(LinearRegression()),
     UOWQMultiTask(LogisticRegression()),
     UOWQMultiTask(LinearRegression()),
     OTQMS(LogisticRegression(), random_state=0),
     OTQMS(Ridge(), random_state=0),
+    OTQMS(LinearRegression(), random_state=0),
     MMDWeightedEnsemble(LogisticRegression()),
     MMDWeightedEnsemble(Ridge()),
     PeerWeightedEnsemble(LogisticRegression()),

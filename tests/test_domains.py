@@ -436,3 +436,13 @@ def test_kind_14_no_number_comes_from_rows_without_labels(rng):
         )
     assert np.isnan(scores["train_score"]).all()
     assert (scores["test_score"] > 0.7).all()
+
+
+@pytest.mark.parametrize("thin", [False, True])
+def test_kind_30_the_order_does_not_depend_on_units(thin):
+    rng = np.random.default_rng(0)
+    X = np.round(rng.normal(size=(60, 3)), 3)
+    as_rows = sparse.csr_matrix if thin else np.asarray
+    moved = X * [1.0, 1e5, 1.0] + ([0, 0, 0] if thin else [2020.0, 2e5, 0.0])
+    expected = canonical_order(as_rows(X))
+    np.testing.assert_array_equal(canonical_order(as_rows(moved)), expected)

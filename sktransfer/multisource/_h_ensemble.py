@@ -18,7 +18,7 @@ from sktransfer._source_models import (
     fit_domain,
     models_or_rows,
 )
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, is_scale_free
 
 __all__ = ["HEnsemble"]
 
@@ -155,6 +155,7 @@ class HEnsemble(SourceModelsMixin, TransferMetaEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.scale_free = is_scale_free(self.estimator)
         tags.transfer_tags.source_free = True
         tags.transfer_tags.regression = False
         return tags

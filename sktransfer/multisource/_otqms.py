@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sktransfer._domains import canonical_order
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._solvers.uowq import optimal_quantities
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, is_scale_free
 from sktransfer.multisource._weighted_likelihood import likelihood_problem
 
 __all__ = ["OTQMS"]
@@ -163,6 +163,7 @@ class OTQMS(TransferMetaEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.scale_free = is_scale_free(self.estimator)
         return tags
 
 

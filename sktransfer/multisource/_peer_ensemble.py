@@ -188,13 +188,13 @@ def peer_matrix(models, domains, data, sharpness):
     R : ndarray of shape (n_models, n_models)
         Trust of row model in column model; a single model has none.
     """
-    R = np.zeros((len(models), len(models)))
-    for i, rows in enumerate(domains):
-        X, y = take_rows(data.X, rows), data.labels(rows)
-        for j, model in enumerate(models):
-            if i != j:
-                error = np.mean(predict_learner(model, X) != y)
-                R[i, j] = np.exp(-sharpness * error)
+    labeled = np.any(domains, axis=0)
+    X, y = take_rows(data.X, labeled), data.labels(labeled)
+    # one prediction per model, on the rows of all domains at once
+    wrong = np.stack([predict_learner(model, X) != y for model in models])
+    share = np.stack([rows[labeled] / rows.sum() for rows in domains])
+    R = np.exp(-sharpness * (share @ wrong.T))
+    np.fill_diagonal(R, 0.0)
     return R / np.maximum(R.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 
 

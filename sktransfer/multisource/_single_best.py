@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._learners import LearnerMethodsMixin
 from sktransfer._source_models import fit_domain, fit_source_models
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, is_scale_free
 
 __all__ = ["SingleBestSource"]
 
@@ -113,4 +113,5 @@ class SingleBestSource(LearnerMethodsMixin, TransferMetaEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.scale_free = is_scale_free(self.estimator)
         return tags

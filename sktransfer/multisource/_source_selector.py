@@ -246,6 +246,7 @@ class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
         tags.transfer_tags = inner
         inner.multi_source = inner.multi_source or self.n_sources == 1
         inner.multi_target = False
+        inner.scale_free = inner.scale_free and self.source_score == "ntg"
         if not (callable(self.source_score) or self.source_score in SOURCE_SCORES):
             return tags  # fit refuses it by name
         score = resolve_score(self.source_score)

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import SourceModelsMixin, given_models
-from sktransfer.base import TransferMetaEstimator
+from sktransfer.base import TransferMetaEstimator, is_scale_free
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._likelihood import likelihood_of
 from sktransfer.multisource._weighted_likelihood import Relaxation, likelihood_problem
@@ -321,6 +321,9 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.scale_free = self.source_models is None and is_scale_free(
+            self.estimator
+        )
         tags.transfer_tags.source_free = True
         return tags
 

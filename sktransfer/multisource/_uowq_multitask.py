@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._solvers.simplex_qp import SOLVERS
-from sktransfer.base import MultiTargetMetaEstimator
+from sktransfer.base import MultiTargetMetaEstimator, is_scale_free
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
@@ -230,6 +230,11 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
                 for m in peers
             ]
         )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.scale_free = is_scale_free(self.estimator)
+        return tags
 
 
 def _fit_peers(problem):

@@ -274,6 +274,8 @@ def _checks_of(estimator):
         check_undeclared_targets,
         check_pipeline_routing,
     ]
+    if get_transfer_tags(estimator).scale_free:
+        checks.append(check_scale_free)
     if is_classifier(estimator):
         checks += [check_string_labels, check_face_value_labels]
     if hasattr(estimator, "score"):
@@ -513,6 +515,26 @@ def check_sparse(estimator, make_data):
     rows = replace(problem, X=X, X_test=sparse.csr_array(problem.X_test))
     outputs = _outputs(_fit(estimator, rows), rows)
     _assert_same(outputs, expected, "sparse X differs from dense X", rtol=1e-3)
+
+
+def check_scale_free(estimator, make_data):
+    """Where the tag says so, a feature in other units gives the same predictions."""
+    problem = make_data(estimator)
+    expected = _outputs(_fit(estimator, problem), problem)
+    n_features = problem.X.shape[1]
+    for columns in ([0], [n_features - 1], list(range(n_features))):
+        moved = np.isin(np.arange(n_features), columns)
+        scale, offset = np.where(moved, 1e5, 1.0), np.where(moved, 2e5, 0.0)
+        rows = replace(
+            problem,
+            X=offset + scale * problem.X,
+            X_test=offset + scale * problem.X_test,
+        )
+        _assert_same(
+            _outputs(_fit(estimator, rows), rows),
+            expected,
+            f"the predictions depend on the units of the features {columns}",
+        )
 
 
 def check_float32(estimator, make_data):

@@ -5,6 +5,7 @@ import pytest
 from scipy.linalg import cholesky
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
 
 from sktransfer.base import (
     TransferMixin,
@@ -316,6 +317,8 @@ BROKEN = [
         "check_sparse",
         _pooled(fit=_fit_then(_refuse_sparse), __sklearn_tags__=_claim_sparse),
     ),
+    ("check_scale_free", _with_tag(Pooled, Ridge(), scale_free=True)),
+    ("check_scale_free", _with_tag(Pooled, KNeighborsRegressor(3), scale_free=True)),
     ("check_float32", _Float64()),
     ("check_markers_agree", _pooled(fit=_fit_then(_flip_objects))),
     ("check_marker_among_sources", _pooled(fit=_fit_then(_fill_sources))),
