@@ -30,6 +30,7 @@ ROOT = {
     "_domains",
     "_folds",
     "_learners",
+    "_linear",
     "_response",
     "_solvers",
     "_source_models",
@@ -45,6 +46,7 @@ ALLOWED = {
     "_solvers": {"exceptions"},
     "_domains": {"exceptions"},
     "_folds": {"_domains", "_learners", "exceptions"},
+    "_linear": {"base"},
     "_source_models": {"_domains", "_learners", "_response", "_solvers", "base"},
     "base": {"_domains", "_learners", "_response", "_solvers", "exceptions"},
     "metrics": {

@@ -47,14 +47,7 @@ class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     Target labels are not used. Without any source row it is fitted on the labeled
     target rows.
 
-    Parameters
-    ----------
-    %(module)s
-    %(parameters)s
-
-    Attributes
-    ----------
-    %(attributes)s
+    %(sections)s
 
     See Also
     --------
@@ -77,14 +70,7 @@ class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
     Target labels are not used. Without any source row it is fitted on the labeled
     target rows.
 
-    Parameters
-    ----------
-    %(module)s
-    %(parameters)s
-
-    Attributes
-    ----------
-    %(attributes)s
+    %(sections)s
 
     See Also
     --------
@@ -106,14 +92,7 @@ class TargetOnlyNet(_TargetRows, TransferNetClassifier):
 
     Source rows and unlabeled target rows are ignored.
 
-    Parameters
-    ----------
-    %(module)s
-    %(parameters)s
-
-    Attributes
-    ----------
-    %(attributes)s
+    %(sections)s
 
     See Also
     --------
@@ -135,14 +114,7 @@ class TargetOnlyNetRegressor(_TargetRows, TransferNetRegressor):
 
     Source rows and unlabeled target rows are ignored.
 
-    Parameters
-    ----------
-    %(module)s
-    %(parameters)s
-
-    Attributes
-    ----------
-    %(attributes)s
+    %(sections)s
 
     See Also
     --------

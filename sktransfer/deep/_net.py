@@ -501,14 +501,7 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     D tells target pairs (features, label) from source pairs, so source rows that do
     not look like the target's count little.
 
-    Parameters
-    ----------
-    %(module)s
-    %(parameters)s
-
-    Attributes
-    ----------
-    %(attributes)s
+    %(sections)s
 
     See Also
     --------
@@ -621,14 +614,7 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
     As :class:`TransferNetClassifier` with the squared error; labels are scaled to
     mean 0 and variance 1 over the rows that the net learns from.
 
-    Parameters
-    ----------
-    %(module)s
-    %(parameters)s
-
-    Attributes
-    ----------
-    %(attributes)s
+    %(sections)s
 
     See Also
     --------

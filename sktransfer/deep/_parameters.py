@@ -107,17 +107,14 @@ ATTRIBUTES = {
         Names of the features, if all are strings.""",
 }
 
-_SECTIONS = """
-
-    Parameters
+_SECTIONS = """Parameters
     ----------
     %(module)s
     %(parameters)s
 
     Attributes
     ----------
-    %(attributes)s
-    """
+    %(attributes)s"""
 
 
 class ModuleParametersMixin:
@@ -183,6 +180,7 @@ def inherit_parameters(*, but=()):
     that ``help`` and scikit-learn's introspection find them. In its docstring
     ``%(module)s``, ``%(parameters)s`` and ``%(attributes)s``, each on its own line,
     stand for the inherited text; what the class describes itself is left out.
+    ``%(sections)s`` stands for both sections of a class that describes nothing itself.
 
     Parameters
     ----------
@@ -236,8 +234,9 @@ def _filled(cls):
     doc = vars(cls).get("__doc__")
     if doc is None:
         return None
-    if "    ---" not in doc:
-        doc = doc.rstrip() + _SECTIONS
+    if "    ---" not in doc and "%(sections)s" not in doc:
+        doc = f"{doc.rstrip()}\n\n    %(sections)s\n    "
+    doc = doc.replace("%(sections)s", _SECTIONS)
     names = [*cls.__init__.__signature__.parameters, "module_params"]
     parameters = [n for n in names if n in PARAMETERS and n != "module"]
     classify = issubclass(cls, ClassifierMixin)

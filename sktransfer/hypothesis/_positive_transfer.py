@@ -4,15 +4,14 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from scipy import special
-from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
+from sktransfer._linear import LinearClassifierMixin, LinearRegressorMixin
 from sktransfer._solvers.gaussian_prior import choose_prior, logistic_path, ridge_path
-from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import DomainError
 
 
@@ -66,7 +65,7 @@ class _PositiveTransfer(TransferEstimator):
         return tags
 
 
-class PositiveTransferRidge(TransferPredictorMixin, RegressorMixin, _PositiveTransfer):
+class PositiveTransferRidge(LinearRegressorMixin, _PositiveTransfer):
     r"""Ridge regression with a Gaussian prior from the coefficients of the sources.
 
     The strength of the prior and the sources that form it are chosen by the exact
@@ -205,30 +204,8 @@ class PositiveTransferRidge(TransferPredictorMixin, RegressorMixin, _PositiveTra
         self.coef_ = coef.astype(data.X.dtype, copy=False)
         self.intercept_ = float(shift)
 
-    def predict(self, X):
-        """Predict target rows.
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions.
-        """
-        return self._validate_rows(X) @ self.coef_ + self.intercept_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transfer_tags.classification = False
-        return tags
-
-
-class PositiveTransferLogistic(
-    TransferPredictorMixin, ClassifierMixin, _PositiveTransfer
-):
+class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
     r"""Logistic regression with a Gaussian prior from the sources' coefficients.
 
     The strength of the prior and the sources that form it are chosen by the
@@ -399,81 +376,6 @@ class PositiveTransferLogistic(
         infos += [fit[2] for fit in fits]
         self.n_iter_ = max(info["n_iter"] for info in infos)
         _warn_unless_solved(infos, self.tol)
-
-    def decision_function(self, X):
-        """Compute the logits of target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Logits; of two classes those of the second.
-        """
-        logits = self._validate_rows(X) @ self.coef_.T + self.intercept_
-        return logits[:, 0] if logits.shape[1] == 1 else logits
-
-    def predict(self, X):
-        """Predict classes of target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            The most probable classes.
-        """
-        logits = self.decision_function(X)
-        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
-        return self.classes_[best.astype(np.intp)]
-
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms, in the order of ``classes_``.
-        """
-        logits = self.decision_function(X)
-        return special.log_softmax(_as_softmax(logits), axis=1)
-
-    def predict_proba(self, X):
-        """Predict class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return special.softmax(_as_softmax(self.decision_function(X)), axis=1)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transfer_tags.regression = False
-        return tags
-
-
-def _as_softmax(logits):
-    if logits.ndim == 2:
-        return logits
-    return np.column_stack([np.zeros_like(logits), logits])
 
 
 def _check_source_classes(data, classes):

@@ -4,11 +4,10 @@ from numbers import Real
 
 import numpy as np
 from scipy import linalg, optimize
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.random_effects import evidence_ridge
-from sktransfer.base import TransferPredictorMixin
 from sktransfer.multisource._summary_estimator import (
     ALPHAS,
     Coordinates,
@@ -19,7 +18,7 @@ from sktransfer.multisource._summary_estimator import (
 __all__ = ["AngleTransfer"]
 
 
-class AngleTransfer(TransferPredictorMixin, RegressorMixin, SummaryEstimator):
+class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
     r"""Ridge regression drawn in the direction of the sources' coefficients.
 
     Only the direction of the sources' coefficients has to be right: how far the target
@@ -177,26 +176,6 @@ class AngleTransfer(TransferPredictorMixin, RegressorMixin, SummaryEstimator):
                 f"{n_sources} sources, not all 0; got {self.source_weights!r}."
             )
         return given / given.sum()
-
-    def predict(self, X):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions.
-        """
-        return self._validate_rows(X) @ self.coef_ + self.intercept_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transfer_tags.classification = False
-        return tags
 
 
 def _source_vector(task, d):

@@ -4,13 +4,12 @@ import warnings
 from numbers import Real
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sktransfer._folds import target_folds
+from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.armul import solve_armul
-from sktransfer.base import TransferPredictorMixin
 from sktransfer.multisource._summary_estimator import (
     Coordinates,
     SummaryEstimator,
@@ -23,7 +22,7 @@ __all__ = ["ARMUL"]
 _CONSTANTS = np.array([np.inf, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.0])
 
 
-class ARMUL(TransferPredictorMixin, RegressorMixin, SummaryEstimator):
+class ARMUL(LinearRegressorMixin, SummaryEstimator):
     r"""Least squares on all domains at once, each at the common center or away from it.
 
     Every domain, the target among them, has coefficients of its own, and pays for
@@ -213,26 +212,6 @@ class ARMUL(TransferPredictorMixin, RegressorMixin, SummaryEstimator):
         errors /= total
         self.cv_errors_ = dict(zip(_CONSTANTS.tolist(), errors.tolist(), strict=True))
         return float(_CONSTANTS[int(np.argmin(errors))])
-
-    def predict(self, X):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions.
-        """
-        return self._validate_rows(X) @ self.coef_ + self.intercept_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transfer_tags.classification = False
-        return tags
 
 
 def _mask(rows, n):

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.random_effects import (
     Evidence,
     evidence_ridge,
@@ -17,7 +17,6 @@ from sktransfer._solvers.random_effects import (
     random_effects_mean,
     sam_weight,
 )
-from sktransfer.base import TransferPredictorMixin
 from sktransfer.multisource._summary_estimator import (
     ALPHAS,
     Coordinates,
@@ -31,7 +30,7 @@ __all__ = ["EmpiricalBayesRidge"]
 FACTORS = np.logspace(-4, 4, 17)
 
 
-class EmpiricalBayesRidge(TransferPredictorMixin, RegressorMixin, SummaryEstimator):
+class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
     r"""Ridge regression toward the coefficients of the sources, as far as these vary.
 
     Every source is one draw of coefficients. Their mean is where the target is
@@ -284,26 +283,6 @@ class EmpiricalBayesRidge(TransferPredictorMixin, RegressorMixin, SummaryEstimat
         covariance = w * np.linalg.pinv(informed.precision, hermitian=True)
         covariance += (1 - w) * np.linalg.inv(vague.precision)
         return theta, covariance + w * (1 - w) * np.outer(gap, gap)
-
-    def predict(self, X):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions.
-        """
-        return self._validate_rows(X) @ self.coef_ + self.intercept_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transfer_tags.classification = False
-        return tags
 
 
 class _Effects(NamedTuple):

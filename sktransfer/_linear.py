@@ -1,0 +1,111 @@
+"""Predictions of linear models from ``coef_`` and ``intercept_``."""
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin, RegressorMixin
+
+from sktransfer.base import TransferPredictorMixin
+
+__all__ = ["LinearClassifierMixin", "LinearRegressorMixin"]
+
+
+class LinearRegressorMixin(TransferPredictorMixin, RegressorMixin):
+    """Predict by ``coef_`` of shape (n_features,) and ``intercept_``."""
+
+    def predict(self, X):
+        """Predict target samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions.
+        """
+        return self._validate_rows(X) @ self.coef_ + self.intercept_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.classification = False
+        return tags
+
+
+class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
+    """Predict by the logits of ``coef_``, one row if there are two classes."""
+
+    def decision_function(self, X):
+        """Compute the logits of target samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Logits; of two classes those of the second.
+        """
+        logits = self._validate_rows(X) @ self.coef_.T + self.intercept_
+        return logits[:, 0] if logits.shape[1] == 1 else logits
+
+    def predict(self, X):
+        """Predict classes of target samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            The most probable classes.
+        """
+        logits = self.decision_function(X)
+        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
+        return self.classes_[best.astype(np.intp)]
+
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities of target samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms, in the order of ``classes_``.
+        """
+        return log_softmax(self._logits_of_all(X), axis=1)
+
+    def predict_proba(self, X):
+        """Predict class probabilities of target samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        return softmax(self._logits_of_all(X), axis=1)
+
+    def _logits_of_all(self, X):
+        logits = self.decision_function(X)
+        if logits.ndim == 2:
+            return logits
+        return np.column_stack([np.zeros_like(logits), logits])
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.regression = False
+        return tags
