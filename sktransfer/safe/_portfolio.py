@@ -182,7 +182,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         """Whether the members check the values: learners of the user, and tables."""
         if self.learner is not None or not isinstance(self.members, str):
             return True
-        return hasattr(X, "columns") or getattr(X, "dtype", None) == object
+        return hasattr(X, "columns") or np.asarray(X).dtype.kind == "O"
 
     def _check_members(self):
         if not isinstance(self.members, str):
@@ -459,10 +459,10 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
 class TransferPortfolioClassifier(
     TransferPredictorMixin, ClassifierMixin, _TransferPortfolio
 ):
-    r"""Weigh classifiers with and without the sources, and transfer as far as labels support.
+    r"""Portfolio of classifiers with and without sources, weighed on held-out rows.
 
-    Members of classifiers that use the sources in different ways are compared on
-    held-out labeled target rows. The better a member is there, the more weight it
+    Members that use the sources in different ways are compared on held-out labeled
+    target rows. The better a member is there, the more weight it
     gets; the guard of :class:`TransferGuard` then blends the members that saw a
     source with those that did not. This is the estimator to reach for first, and its
     table of members answers which way of transfer pays.
@@ -523,10 +523,10 @@ class TransferPortfolioClassifier(
     skipped_ : dict of str to str
         Members that could not be fitted, each with the error.
     member_table_ : dict of str to ndarray of shape (n_members,)
-        What the held-out rows say: ``name``, ``target_only``, ``loss`` (the Brier score),
-        ``gap`` (loss less that of ``target_only_``, negative: better), ``gap_lower``
-        and ``gap_upper`` (its 95 % interval), ``weight``, ``seconds`` (of all its
-        fits). ``pandas.DataFrame(portfolio.member_table_)`` shows it.
+        What the held-out rows say: ``name``, ``target_only``, ``loss``
+        (the Brier score), ``gap`` (loss less that of ``target_only_``,
+        negative: better), ``gap_lower`` and ``gap_upper`` (its 95 % interval),
+        ``weight``, ``seconds`` (of all its fits). It makes a ``pandas.DataFrame``.
     target_only_ : estimator
         The fitted :math:`\theta(0,T)`: the portfolio of the target-only members.
     transfer_ : estimator
@@ -575,15 +575,17 @@ class TransferPortfolioClassifier(
     ======================  =======================================================
 
     ``learner=None`` stands for L = linear and L = trees (only trees for source_k_L):
-    11 members, 11 + K with few sources. A given ``learner`` is L alone, named "learner"; 6 members, or 5 and uowq if it is linear, and K more with few sources. Linear is
-    what has a likelihood in :func:`~sktransfer.multisource.likelihood_of`, also at
-    the end of a pipeline; such a learner is its own linear target-only member. A
-    learner without ``sample_weight`` is not downweighted: the member is then in
-    ``skipped_``.
+    11 members, 11 + K with few sources. A given ``learner`` is L alone, named
+    "learner": 6 members, or 5 and uowq if it is linear, and K more with few sources.
+    Linear is what has a likelihood in
+    :func:`~sktransfer.multisource.likelihood_of`, also at the end of a pipeline; such
+    a learner is its own linear target-only member. A learner without
+    ``sample_weight`` is not downweighted: the member is then in ``skipped_``.
 
     *Weights.* Member j leaves the residuals :math:`r_{ij}` on the n held-out
-    rows (classes coded as indicators), :math:`S_j = \sum_i \lVert r_{ij} \rVert^2`. With the prior
-    :math:`\pi` and :math:`s^2 = \min_j S_j / n`,
+    rows (classes coded as indicators),
+    :math:`S_j = \sum_i \lVert r_{ij} \rVert^2`. With the
+    prior :math:`\pi` and :math:`s^2 = \min_j S_j / n`,
 
     - "exponential": :math:`w_j \propto \pi_j \exp(-S_j / (2 T s^2))`;
     - "q": the minimum over the simplex of :math:`\tfrac12 R(f_w) + \tfrac12 \sum_j
@@ -716,10 +718,10 @@ class TransferPortfolioClassifier(
 class TransferPortfolioRegressor(
     TransferPredictorMixin, RegressorMixin, _TransferPortfolio
 ):
-    r"""Weigh regressors with and without the sources, and transfer as far as labels support.
+    r"""Portfolio of regressors with and without sources, weighed on held-out rows.
 
-    Members of regressors that use the sources in different ways are compared on
-    held-out labeled target rows. The better a member is there, the more weight it
+    Members that use the sources in different ways are compared on held-out labeled
+    target rows. The better a member is there, the more weight it
     gets; the guard of :class:`TransferGuard` then blends the members that saw a
     source with those that did not. This is the estimator to reach for first, and its
     table of members answers which way of transfer pays.
@@ -780,10 +782,10 @@ class TransferPortfolioRegressor(
     skipped_ : dict of str to str
         Members that could not be fitted, each with the error.
     member_table_ : dict of str to ndarray of shape (n_members,)
-        What the held-out rows say: ``name``, ``target_only``, ``loss`` (the mean squared error),
-        ``gap`` (loss less that of ``target_only_``, negative: better), ``gap_lower``
-        and ``gap_upper`` (its 95 % interval), ``weight``, ``seconds`` (of all its
-        fits). ``pandas.DataFrame(portfolio.member_table_)`` shows it.
+        What the held-out rows say: ``name``, ``target_only``, ``loss``
+        (the mean squared error), ``gap`` (loss less that of ``target_only_``,
+        negative: better), ``gap_lower`` and ``gap_upper`` (its 95 % interval),
+        ``weight``, ``seconds`` (of all its fits). It makes a ``pandas.DataFrame``.
     target_only_ : estimator
         The fitted :math:`\theta(0,T)`: the portfolio of the target-only members.
     transfer_ : estimator
@@ -831,11 +833,12 @@ class TransferPortfolioRegressor(
     ======================  =======================================================
 
     ``learner=None`` stands for L = linear and L = trees (only trees for source_k_L):
-    12 members, 12 + K with few sources. A given ``learner`` is L alone, named "learner"; 6 members, or 5, uowq and secure_rls if it is linear, and K more with few sources. Linear is
-    what has a likelihood in :func:`~sktransfer.multisource.likelihood_of`, also at
-    the end of a pipeline; such a learner is its own linear target-only member. A
-    learner without ``sample_weight`` is not downweighted: the member is then in
-    ``skipped_``.
+    12 members, 12 + K with few sources. A given ``learner`` is L alone, named
+    "learner": 6 members, or 5, uowq and secure_rls if it is linear, and K more with
+    few sources. Linear is what has a likelihood in
+    :func:`~sktransfer.multisource.likelihood_of`, also at the end of a pipeline; such
+    a learner is its own linear target-only member. A learner without
+    ``sample_weight`` is not downweighted: the member is then in ``skipped_``.
 
     *Weights.* Member j leaves the residuals :math:`r_{ij}` on the n held-out
     rows, :math:`S_j = \sum_i \lVert r_{ij} \rVert^2`. With the prior

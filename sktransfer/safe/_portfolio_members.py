@@ -254,8 +254,8 @@ class AfterTransform(TransferMetaEstimator):
         mapped = data.with_X(self.transformer_.transform(data.X))
         return fit_on_domains(clone(self.estimator), mapped)
 
-    def _delegate(self, method, X):
-        return getattr(self.estimator_, method)(self.transformer_.transform(X))
+    def _for_estimator(self, X):
+        return self.transformer_.transform(X)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -327,6 +327,12 @@ class EncodedTable(TransformerMixin, BaseEstimator):
             numbers[known, j] = values[known].astype(np.float64)
         for j, column in enumerate(np.flatnonzero(~self.numeric_)):
             values = _column(X, column)
+            for value in values:
+                if isinstance(value, dict | list | tuple | set | np.ndarray):
+                    raise TypeError(
+                        "argument must be a string or a real number, not "
+                        f"{type(value).__name__!r} (column {_name(X, column)!r} of X)"
+                    )
             text[:, j] = np.where(_missing(values), None, values.astype(str))
         return numbers, text
 

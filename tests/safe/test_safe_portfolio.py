@@ -1,0 +1,489 @@
+"""Portfolios: members, weights, the guard's blend, few labels, tables, cost."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeRegressor
+
+from sktransfer._solvers.aggregation import (
+    blend_posterior,
+    blend_weight,
+    exponential_weights,
+)
+from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
+from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.hypothesis import SecureRLS
+from sktransfer.metrics import cross_val_ntg, make_ntg_scorer
+from sktransfer.model_selection import StratifiedTargetKFold, TargetKFold
+from sktransfer.safe import (
+    TransferGuard,
+    TransferPortfolioClassifier,
+    TransferPortfolioRegressor,
+)
+
+
+def regression(seed=0, n_source=60, n_target=12, sign=1.0, noise=0.3, n_sources=1):
+    rng = np.random.default_rng(seed)
+    n = n_source + n_target + 200
+    X = rng.normal(size=(n, 6))
+    domain = np.repeat([1, -1], [n_source, n_target + 200])
+    domain[:n_source] = 1 + np.arange(n_source) % n_sources
+    y = X.sum(axis=1) * np.where(domain > 0, sign, 1.0) + noise * rng.normal(size=n)
+    train = np.arange(n) < n_source + n_target
+    return X[train], y[train], domain[train], X[~train], y[~train]
+
+
+def classification(seed=0, n_source=60, per_class=4, n_classes=3, n_sources=1):
+    rng = np.random.default_rng(seed)
+    sizes = [n_source, per_class * n_classes, 150]
+    y = np.concatenate([np.arange(size) % n_classes for size in sizes])
+    X = rng.normal(size=(len(y), 5)) + 1.5 * np.eye(n_classes, 5)[y]
+    domain = np.repeat([1, -1, -1], sizes)
+    domain[:n_source] = 1 + (np.arange(n_source) // n_classes) % n_sources
+    train = np.arange(len(y)) < sum(sizes[:2])
+    return X[train], y[train], domain[train], X[~train], y[~train]
+
+
+def ridges(*sources):
+    """Cheap members: ridge with and without the sources."""
+    return [
+        ("alone", Ridge()),
+        ("pooled", Pooled(Ridge())),
+        ("source", SourceOnly(Ridge())),
+        *sources,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("portfolio", "data", "counts"),
+    [
+        (TransferPortfolioClassifier(), classification(n_classes=2), (2, 9)),
+        (TransferPortfolioClassifier(), classification(n_sources=3), (2, 12)),
+        (TransferPortfolioRegressor(), regression(), (2, 10)),
+        (TransferPortfolioRegressor(), regression(n_sources=6), (2, 10)),
+        (TransferPortfolioRegressor(Ridge()), regression(n_sources=2), (1, 8)),
+        (
+            TransferPortfolioClassifier(GaussianNB()),
+            classification(n_sources=4),
+            (2, 8),
+        ),
+    ],
+    ids=["binary", "classes-3-sources", "real", "real-6-sources", "ridge", "bayes"],
+)
+def test_members_of_six_kinds_of_task(portfolio, data, counts):
+    X, y, domain, *_ = data
+    portfolio = clone(portfolio).set_params(cv=2)
+    portfolio.fit(X, y, sample_domain=domain)
+    assert portfolio.skipped_ == {}
+    alone = portfolio.member_table_["target_only"]
+    assert (alone.sum(), (~alone).sum()) == counts
+    assert list(portfolio.members_) == list(portfolio.weights_)
+    assert_allclose(sum(portfolio.weights_.values()), 1)
+
+
+def test_reversed_source_is_refused_and_related_source_is_used():
+    X, y, domain, X_test, y_test = regression(sign=-1.0, n_target=40)
+    portfolio = TransferPortfolioRegressor(members=ridges())
+    portfolio.fit(X, y, sample_domain=domain)
+    assert portfolio.ntg_ > 0 and not portfolio.transferred_
+    assert portfolio.harm_probability_ > 0.9
+    assert portfolio.weights_ == {"alone": 1.0, "pooled": 0.0, "source": 0.0}
+    expected = portfolio.target_only_.predict(X_test)
+    assert_allclose(portfolio.predict(X_test), expected)
+
+    X, y, domain, X_test, y_test = regression()
+    portfolio.fit(X, y, sample_domain=domain)
+    assert portfolio.ntg_ < 0 and portfolio.transferred_
+    assert portfolio.score(X_test, y_test) > portfolio.target_only_.score(X_test, y_test)
+
+
+def test_weights_are_the_stated_rule_on_leave_one_out():
+    X, y, domain, _, _ = regression(noise=1.5, n_target=9)
+    portfolio = TransferPortfolioRegressor(members=ridges(), atom=0.1, risk=0.4)
+    portfolio.fit(X, y, sample_domain=domain)
+    source, target = np.flatnonzero(domain > 0), np.flatnonzero(domain < 0)
+    residuals = np.zeros((3, len(target)))
+    for i, row in enumerate(target):
+        rest = np.setdiff1d(target, row)
+        for k, rows in enumerate((rest, np.r_[source, rest], source)):
+            model = Ridge().fit(X[rows], y[rows])
+            residuals[k, i] = (y[row] - model.predict(X[[row]]))[0]
+
+    def weigh(rows):
+        losses = np.sum(residuals[1:, rows] ** 2, axis=1)
+        return exponential_weights(losses, len(rows), 4.0, np.ones(2))
+
+    everyone = np.arange(len(target))
+    # the weights of a row's blend do not see the row
+    blended = np.array(
+        [weigh(np.delete(everyone, i)) @ residuals[1:, i] for i in everyone]
+    )
+    info = blend_posterior(residuals[0][:, None], blended[:, None], inflation=1.5)
+    weight = blend_weight(info, 0.4, 0.1)
+    assert 0 < weight < 1
+    expected = [1 - weight, *(weight * weigh(everyone))]
+    assert_allclose(list(portfolio.weights_.values()), expected)
+    assert portfolio.n_held_out_ == 9
+    gap = np.mean(blended**2) - np.mean(residuals[0] ** 2)
+    assert_allclose(portfolio.ntg_, gap)
+    assert_allclose(portfolio.member_table_["loss"], np.mean(residuals**2, axis=1))
+
+
+def test_less_risk_or_more_atom_gives_less_transfer():
+    X, y, domain, _, _ = regression(noise=2.0, n_target=9)
+
+    def transferred(**params):
+        portfolio = TransferPortfolioRegressor(members=ridges(), **params)
+        return 1 - portfolio.fit(X, y, sample_domain=domain).weights_["alone"]
+
+    by_risk = [transferred(risk=risk, atom=0.0) for risk in (0.05, 0.2, 0.4, 0.6)]
+    by_atom = [transferred(risk=0.6, atom=atom) for atom in (0.5, 0.2, 0.0)]
+    assert np.all(np.diff(by_risk) > 0) and np.all(np.diff(by_atom) > 0)
+
+
+@pytest.mark.parametrize("aggregation", ["exponential", "q", "convex", "select"])
+def test_order_and_copies_of_members_change_nothing(aggregation):
+    X, y, domain, X_test, _ = regression(noise=1.5, n_target=15)
+    portfolio = TransferPortfolioRegressor(
+        members=ridges(), aggregation=aggregation, atom=0.0
+    )
+    first = portfolio.fit(X, y, sample_domain=domain).predict(X_test)
+    assert portfolio.transferred_
+    reordered = clone(portfolio).set_params(members=ridges()[::-1])
+    second = reordered.fit(X, y, sample_domain=domain).predict(X_test)
+    assert_allclose(first, second, atol=1e-6)
+    copied = clone(portfolio).set_params(
+        members=ridges(("copy", Pooled(Ridge()))), prior={"copy": 0.5, "pooled": 0.5}
+    )
+    third = copied.fit(X, y, sample_domain=domain).predict(X_test)
+    assert_allclose(first, third, atol=1e-5)
+
+
+@pytest.mark.parametrize("aggregation", ["q", "convex"])
+def test_solvers_agree(aggregation):
+    X, y, domain, _, _ = regression(noise=1.5, n_target=15)
+    weights = [
+        list(
+            TransferPortfolioRegressor(
+                members=ridges(), aggregation=aggregation, solver=solver, cv=3
+            )
+            .fit(X, y, sample_domain=domain)
+            .weights_.values()
+        )
+        for solver in ("auto", "cvxpy")
+    ]
+    assert_allclose(*weights, atol=1e-8)
+
+
+def test_small_temperature_selects_and_large_leaves_the_prior():
+    X, y, domain, _, _ = regression(noise=1.5, n_target=15)
+    portfolio = TransferPortfolioRegressor(members=ridges(), atom=0.0, risk=0.5)
+    weights = {}
+    for temperature in (1e-6, 1e9):
+        portfolio.set_params(temperature=temperature, prior={"source": 3.0})
+        weights[temperature] = portfolio.fit(X, y, sample_domain=domain).weights_
+    table = portfolio.member_table_
+    best = table["name"][1:][table["loss"][1:].argmin()]
+    other = {"pooled": "source", "source": "pooled"}[best]
+    assert weights[1e-6][best] > 0 and weights[1e-6][other] == 0
+    assert_allclose(weights[1e9]["source"], 3 * weights[1e9]["pooled"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("learner", [None, LogisticRegression(C=0.1)])
+def test_target_only_is_the_portfolio_fitted_on_target_rows(learner):
+    X, y, domain, X_test, _ = classification()
+    portfolio = TransferPortfolioClassifier(learner, cv=3)
+    portfolio.fit(X, y, sample_domain=domain)
+    rows = domain < 0
+    alone = clone(portfolio).fit(X[rows], y[rows])
+    assert not alone.transferred_ and alone.ntg_ == 0
+    expected = alone.predict_proba(X_test)
+    assert_allclose(portfolio.target_only_.predict_proba(X_test), expected)
+    assert alone.target_only_.weights_ == alone.weights_
+    again = portfolio.without_sources().fit(X[rows], y[rows])
+    assert_allclose(again.predict_proba(X_test), expected)
+    sole = [n for n, w in portfolio.target_only_.weights_.items() if w]
+    assert all(name.startswith("target_") for name in sole)
+
+
+@pytest.mark.parametrize("labels", ["one per class", "one row"])
+def test_one_label_per_class_leaves_the_priors(labels):
+    if labels == "one row":
+        X, y, domain, X_test, _ = regression(n_target=1)
+        portfolio = TransferPortfolioRegressor(atom=0.2, risk=0.4)
+        n_target = 2
+    else:
+        X, y, domain, X_test, _ = classification(per_class=1)
+        portfolio = TransferPortfolioClassifier(atom=0.2, risk=0.4)
+        n_target = 2
+    portfolio.fit(X, y, sample_domain=domain)
+    assert portfolio.n_held_out_ == 0 and np.isnan(portfolio.ntg_)
+    assert_array_equal(portfolio.ntg_interval_, [-np.inf, np.inf])
+    alone = portfolio.member_table_["target_only"]
+    weights = portfolio.member_table_["weight"]
+    assert alone.sum() == n_target
+    assert_allclose(weights[~alone].sum(), (0.4 - 0.2) / 0.8)
+    assert_allclose(weights[alone], 0.75 / n_target)
+    assert np.isfinite(portfolio.predict(X_test)).all()
+    # an atom above the tolerated risk refuses without evidence
+    assert not portfolio.set_params(atom=0.5).fit(X, y, sample_domain=domain).transferred_
+
+
+def test_target_of_one_class_is_refused_by_name():
+    X, y, domain, *_ = classification()
+    rows = (domain > 0) | (y == 1)
+    with pytest.raises(UnlabeledTargetError, match="one class, 1"):
+        TransferPortfolioClassifier().fit(X[rows], y[rows], sample_domain=domain[rows])
+
+
+def test_members_that_cannot_be_fitted_are_named():
+    X, y, domain, X_test, _ = classification(n_classes=2, n_sources=2)
+    source_1 = domain == 1
+    y = np.where(source_1, 0, y)  # one class
+    portfolio = TransferPortfolioClassifier(KNeighborsClassifier(3), cv=3)
+    portfolio.fit(X, y, sample_domain=domain)
+    assert set(portfolio.skipped_) == {"downweighted_learner", "source_1_learner"}
+    assert "sample_weight" in portfolio.skipped_["downweighted_learner"]
+    assert "one class only" in portfolio.skipped_["source_1_learner"]
+    assert "pooled_learner" in portfolio.weights_
+    assert len(portfolio.predict(X_test)) == len(X_test)
+
+
+def test_members_of_weight_0_are_not_asked():
+    X, y, domain, X_test, _ = regression(sign=-1.0, n_target=40)
+    portfolio = TransferPortfolioRegressor(members=ridges())
+    portfolio.fit(X, y, sample_domain=domain)
+    unused = [name for name, weight in portfolio.weights_.items() if not weight]
+    assert unused
+    for name in unused:
+        del portfolio.members_[name]
+    portfolio.predict(X_test)
+
+
+def test_given_members_without_a_target_only_one_get_the_default_ones():
+    X, y, domain, *_ = regression()
+    portfolio = TransferPortfolioRegressor(members=[("pooled", Pooled(Ridge()))], cv=3)
+    portfolio.fit(X, y, sample_domain=domain)
+    assert list(portfolio.weights_) == ["target_linear", "target_trees", "pooled"]
+    given = TransferPortfolioRegressor(
+        members=[("own", TargetOnly(Ridge())), ("pooled", Pooled(Ridge()))], cv=3
+    )
+    given.fit(X, y, sample_domain=domain)
+    assert list(given.weights_) == ["own", "pooled"]
+
+
+def test_fitted_source_models_are_members_without_source_rows():
+    X, y, domain, X_test, y_test = regression()
+    source, target = domain > 0, domain < 0
+    model = FrozenEstimator(Ridge().fit(X[source], y[source]))
+    portfolio = TransferPortfolioRegressor(
+        members=[("alone", Ridge()), ("secure", SecureRLS(model))]
+    )
+    portfolio.fit(X[target], y[target])
+    assert portfolio.transferred_ and portfolio.weights_["secure"] > 0.5
+    alone = portfolio.without_sources().fit(X[target], y[target])
+    assert list(alone.weights_) == ["alone"]
+    assert portfolio.score(X_test, y_test) > alone.score(X_test, y_test)
+
+
+class Voter(ClassifierMixin, BaseEstimator):
+    """A classifier that has nothing but ``predict``."""
+
+    def fit(self, X, y):
+        self.model_ = GaussianNB().fit(X, y)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+
+@pytest.mark.parametrize(
+    ("learner", "methods"),
+    [
+        (GaussianNB(), {"predict_proba", "decision_function"}),
+        (LinearSVC(dual=False), {"decision_function"}),
+        (Voter(), set()),
+    ],
+)
+def test_what_is_blended(learner, methods):
+    X, y, domain, X_test, _ = classification(per_class=6)
+    members = [("alone", learner), ("pooled", Pooled(learner))]
+    portfolio = TransferPortfolioClassifier(members=members, cv=3, atom=0.0)
+    every = {"predict_proba", "decision_function"}
+    assert {m for m in every if hasattr(portfolio, m)} == methods
+    portfolio.fit(X, y, sample_domain=domain)
+    assert {m for m in every if hasattr(portfolio, m)} == methods
+    w = portfolio.weights_["pooled"]
+    assert 0 < w < 1
+    for method in methods & {"predict_proba"} or methods:
+        parts = [
+            getattr(portfolio.members_[name], method)(X_test)
+            for name in ("alone", "pooled")
+        ]
+        blend = (1 - w) * parts[0] + w * parts[1]
+        assert_allclose(getattr(portfolio, method)(X_test), blend)
+        predicted = portfolio.classes_[blend.argmax(axis=1)]
+        assert_array_equal(portfolio.predict(X_test), predicted)
+
+
+def table(n=160, seed=0):
+    rng = np.random.default_rng(seed)
+    color = rng.choice(["red", "green", "blue"], size=n)
+    size = rng.normal(size=n)
+    y = (color == "red") * 2.0 + size + 0.1 * rng.normal(size=n)
+    frame = pd.DataFrame(
+        {
+            "color": color,
+            "size": size,
+            "flag": rng.random(n) < 0.5,
+            "level": pd.Categorical(rng.integers(0, 3, size=n)),
+            "count": pd.array(rng.integers(0, 9, size=n), dtype="Int64"),
+        }
+    )
+    frame.loc[::7, "size"] = np.nan
+    frame.loc[::11, "color"] = None
+    frame.loc[::13, "count"] = pd.NA
+    return frame, y, np.repeat([1, -1], [n - 40, 40])
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "objects"])
+def test_default_learners_take_mixed_tables(kind):
+    frame, y, domain = table()
+    X = frame
+    if kind == "polars":
+        X = pl.from_pandas(frame.assign(level=frame["level"].astype(str)))
+    if kind == "objects":
+        X = frame.astype(object).to_numpy()
+    portfolio = TransferPortfolioRegressor(cv=3).fit(X, y, sample_domain=domain)
+    assert portfolio.skipped_ == {}
+    assert portfolio.score(X[120:], y[120:]) > 0.6
+    c = np.where(y > 1, "high", "low")
+    classifier = TransferPortfolioClassifier(cv=3).fit(X, c, sample_domain=domain)
+    assert set(classifier.classes_) == {"high", "low"}
+    # values that were never seen, and rows of missing values
+    if kind == "pandas":
+        new = frame[:2].copy()
+        new["color"] = ["violet", None]
+        new["size"] = np.nan
+        assert np.isfinite(portfolio.predict(new)).all()
+
+
+def test_what_the_default_learners_do_not_encode_is_refused_by_name():
+    frame, y, domain = table()
+    dates = frame.assign(day=pd.Timestamp("2020-01-01"))
+    with pytest.raises(ValueError, match="'day'.*dates"):
+        TransferPortfolioRegressor().fit(dates, y, sample_domain=domain)
+    nested = frame.astype(object).to_numpy()
+    nested[3, 0] = {"a": 1}
+    with pytest.raises(TypeError, match="argument must be a string or a real number"):
+        TransferPortfolioRegressor().fit(nested, y, sample_domain=domain)
+
+
+def test_wrong_arguments_name_themselves():
+    X, y, domain, *_ = regression()
+
+    def fit(**params):
+        TransferPortfolioRegressor(**params).fit(X, y, sample_domain=domain)
+
+    with pytest.raises(TypeError, match=r"learner=.*must be a regressor"):
+        fit(learner=LogisticRegression())
+    with pytest.raises(TypeError, match=r"members\['a'\]=.*must be a regressor"):
+        fit(members=[("a", Pooled(LogisticRegression()))])
+    with pytest.raises(TypeError, match=r"list of \(name, estimator\)"):
+        fit(members=[Ridge()])
+    with pytest.raises(ValueError, match="name 'a' twice"):
+        fit(members=[("a", Ridge()), ("a", Ridge())])
+    with pytest.raises(ValueError, match="prior names 'b'"):
+        fit(members=ridges(), prior={"b": 1.0})
+    with pytest.raises(ValueError, match=r"prior\['alone'\] must be a positive"):
+        fit(members=ridges(), prior={"alone": 0.0})
+
+
+def test_nests_in_a_grid_search_and_its_pair_is_scored(routing):
+    X, y, domain, *_ = classification(per_class=8)
+    members = [("alone", GaussianNB()), ("pooled", Pooled(GaussianNB()))]
+    search = GridSearchCV(
+        TransferPortfolioClassifier(members=members, cv=3),
+        {"temperature": [0.5, 4.0], "aggregation": ["exponential", "select"]},
+        scoring={"accuracy": "accuracy", "ntg": make_ntg_scorer("accuracy")},
+        refit="accuracy",
+        cv=StratifiedTargetKFold(2),
+        error_score="raise",
+    )
+    search.fit(X, y, sample_domain=domain)
+    assert np.isfinite(search.cv_results_["mean_test_ntg"]).all()
+    result = cross_val_ntg(
+        TransferPortfolioRegressor(members=ridges(), cv=3),
+        *regression()[:2],
+        sample_domain=regression()[2],
+        cv=3,
+    )
+    assert result.ntg < 0
+
+
+@pytest.mark.parametrize("cv", [TargetKFold(3), 3])
+def test_seeds_and_splitters(cv):
+    X, y, domain, X_test, _ = regression()
+    portfolio = TransferPortfolioRegressor(members=ridges(), cv=cv)
+    first = portfolio.fit(X, y, sample_domain=domain).predict(X_test)
+    second = clone(portfolio).set_params(n_jobs=2).fit(X, y, sample_domain=domain)
+    assert_allclose(first, second.predict(X_test))
+
+
+class Counting(DecisionTreeRegressor):
+    """Counts its fits."""
+
+    fits = 0
+
+    def fit(self, X, y):
+        type(self).fits += 1
+        return super().fit(X, y)
+
+
+def test_members_that_use_no_target_label_are_fitted_once():
+    X, y, domain, *_ = regression()
+    members = [("alone", Ridge()), ("source", SourceOnly(Counting()))]
+    Counting.fits = 0
+    TransferPortfolioRegressor(members=members).fit(X, y, sample_domain=domain)
+    assert Counting.fits == 1
+    members = [("alone", Ridge()), ("pooled", Pooled(Counting()))]
+    Counting.fits = 0
+    TransferPortfolioRegressor(members=members).fit(X, y, sample_domain=domain)
+    assert Counting.fits == 11
+
+
+def test_one_member_is_the_guard():
+    X, y, domain, X_test, _ = regression(noise=2.0, n_target=9)
+    portfolio = TransferPortfolioRegressor(
+        members=[("alone", Ridge()), ("pooled", Pooled(Ridge()))], atom=0.0, inflation=1.0
+    ).fit(X, y, sample_domain=domain)
+    guard = TransferGuard(Pooled(Ridge()), policy="aggregate", atom=0.0, inflation=1.0)
+    guard.fit(X, y, sample_domain=domain)
+    assert 0 < guard.weights_[1] < 1
+    assert_allclose(portfolio.predict(X_test), guard.predict(X_test))
+    assert_allclose(portfolio.ntg_, guard.ntg_)
+
+
+@pytest.mark.slow
+def test_cost_of_a_hundred_thousand_source_rows():
+    rng = np.random.default_rng(0)
+    n = 100_000
+    X = rng.normal(size=(n + 30, 20))
+    y = X[:, 0] + np.abs(X[:, 1]) + rng.normal(size=n + 30)
+    domain = np.repeat([1, -1], [n, 30])
+    start = time.process_time()
+    portfolio = TransferPortfolioRegressor().fit(X, y, sample_domain=domain)
+    assert len(portfolio.weights_) >= 8
+    assert time.process_time() - start < 60
