@@ -46,8 +46,8 @@ class BlendInfo:
 def blend_posterior(
     residual_0: Array,
     residual_1: Array,
-    inflation: float = 1.0,
     n_units: int | None = None,
+    inflation: float = 1.0,
 ) -> BlendInfo:
     r"""Return the posterior of the transfer weight before it is cut to [0, 1].
 
@@ -62,10 +62,10 @@ def blend_posterior(
     residual_0, residual_1 : ndarray of shape (n, k)
         Residuals of the target-only and of the transfer model on the same rows,
         multiplied by the square root of the weight where rows have weights.
-    inflation : float in (0, inf), default=1.0
-        Factor of the scale.
     n_units : int, default=None
         Number of independent rows that they stand for, if it is not n.
+    inflation : float in (0, inf), default=1.0
+        Factor of the scale.
 
     Returns
     -------

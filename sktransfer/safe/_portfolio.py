@@ -52,6 +52,7 @@ from sktransfer.safe._defaults import (
 )
 from sktransfer.safe._portfolio_members import (
     MAX_ROWS,
+    check_table,
     is_target_only,
     members_of,
     target_members,
@@ -216,8 +217,8 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         known = np.unique(data.y_labeled)
         if len(known) == 1 and len(np.unique(data.labels(data.labeled))) > 1:
             raise UnlabeledTargetError(
-                f"The labeled target rows hold one class, {known[0]!r}, so there is no "
-                "classifier to fall back on. Label a row of another class."
+                f"The labeled target rows hold one class, {known.tolist()[0]!r}, so "
+                "there is no classifier to fall back on. Label a row of another class."
             )
 
     def _plan(self, data):
@@ -225,7 +226,9 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
         options = {"classification": is_classifier(self), "random_state": seed}
         if isinstance(self.members, str):
-            members = target_members(self.learner, **options)
+            if self.learner is None and self._hands_rows_on(data.X):
+                check_table(data.X)
+            members = target_members(self.learner, data, **options)
             if data.n_source:
                 members += transfer_members(
                     self.learner, data, max_rows=self.max_rows, **options

@@ -68,13 +68,15 @@ def is_target_only(estimator):
     return isinstance(last, TargetOnly) or not consumes_sample_domain(estimator)
 
 
-def target_members(learner, *, classification, random_state):
+def target_members(learner, data, *, classification, random_state):
     """Return the target-only members: a linear model and the learner.
 
     Parameters
     ----------
     learner : estimator or None
         The learner of the portfolio; None for boosted trees.
+    data : DomainData
+        Rows of every domain.
     classification : bool
         The task.
     random_state : int
@@ -87,7 +89,9 @@ def target_members(learner, *, classification, random_state):
     """
     return [
         Member(f"target_{label}", TargetOnly(clone(model)), True)
-        for label, model in _learners(learner, classification, random_state).items()
+        for label, model in _learners(
+            learner, data.X, classification, random_state
+        ).items()
     ]
 
 
@@ -113,7 +117,7 @@ def transfer_members(learner, data, *, classification, max_rows, random_state):
         In the order of the table in the portfolio's docstring.
     """
     members = []
-    learners = _learners(learner, classification, random_state)
+    learners = _learners(learner, data.X, classification, random_state)
     if learner is not None and len(learners) > 1:
         del learners["linear"]  # that is for the target alone
     for label, model in learners.items():
@@ -147,11 +151,11 @@ def transfer_members(learner, data, *, classification, max_rows, random_state):
 
 def _linear_members(model, classification, default):
     """Return the members for learners with a likelihood or a linear correction."""
-    if default:
-        model = LogisticRegression(max_iter=1000) if classification else Ridge()
-    steps, last = [EncodedTable()] if default else [], model
+    steps, last = [], model
     if isinstance(model, Pipeline):
         steps, last = [step for _, step in model.steps[:-1]], model[-1]
+    if default and not classification:
+        last = Ridge()  # RidgeCV has no likelihood
     members = []
     if _has_likelihood(last):
         uowq = _after(steps, UOWQ(clone(last)))
@@ -168,11 +172,12 @@ def _after(steps, estimator):
     return AfterTransform(estimator, make_pipeline(*map(clone, steps)))
 
 
-def _learners(learner, classification, random_state):
+def _learners(learner, X, classification, random_state):
     """Return label -> learner: linear first, then the learner or boosted trees."""
-    learners = {"linear": default_linear(classification)}
+    numeric = numeric_columns(X)
+    learners = {"linear": default_linear(classification, numeric)}
     if learner is None:
-        learners["trees"] = default_trees(classification, random_state)
+        learners["trees"] = default_trees(classification, numeric, random_state)
     elif _is_linear(learner):
         return {"learner": learner}
     else:
@@ -180,27 +185,29 @@ def _learners(learner, classification, random_state):
     return learners
 
 
-def default_linear(classification):
+def default_linear(classification, numeric):
     """Return the linear learner: encoded and standardized columns, an L2 penalty."""
     if classification:
-        return _encoded(LogisticRegression(max_iter=1000), scale=True)
-    return _encoded(_FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11)), scale=True)
+        return _encoded(LogisticRegression(max_iter=1000), numeric, scale=True)
+    learner = _FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11))
+    return _encoded(learner, numeric, scale=True)
 
 
-def default_trees(classification, random_state):
+def default_trees(classification, numeric, random_state):
     """Return the tree learner: boosted trees of scikit-learn on encoded columns."""
     trees = (
         HistGradientBoostingClassifier
         if classification
         else HistGradientBoostingRegressor
     )
-    return _encoded(trees(early_stopping=False, random_state=random_state), scale=False)
+    learner = trees(early_stopping=False, random_state=random_state)
+    return _encoded(learner, numeric, scale=False)
 
 
-def _encoded(learner, scale):
+def _encoded(learner, numeric, scale):
     with config_context(enable_metadata_routing=True):
         learner.set_fit_request(sample_weight=True)
-    return make_pipeline(EncodedTable(scale=scale), learner)
+    return make_pipeline(EncodedTable(numeric, scale=scale), learner)
 
 
 def _is_linear(learner):
@@ -272,11 +279,15 @@ class EncodedTable(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
+    numeric : ndarray of bool of shape (n_columns,), default=None
+        Which of the first columns hold numbers; None: told from their values. A part
+        of a table may have no value in a column, so the whole table should tell.
     scale : bool, default=True
         Whether numbers are standardized and filled; False for trees.
     """
 
-    def __init__(self, scale=True):
+    def __init__(self, numeric=None, *, scale=True):
+        self.numeric = numeric
         self.scale = scale
 
     def fit(self, X, y=None):
@@ -286,7 +297,9 @@ class EncodedTable(TransformerMixin, BaseEstimator):
         if self.sparse_:
             self.numbers_ = StandardScaler(with_mean=False).fit(X)
             return self
-        self.numeric_ = _numeric_columns(X)
+        self.numeric_ = numeric_columns(X)
+        if self.numeric is not None:
+            self.numeric_[: len(self.numeric)] = self.numeric
         numbers, text = self._blocks(X)
         self.numbers_ = self.values_ = None
         if self.scale and numbers.shape[1]:
@@ -327,17 +340,14 @@ class EncodedTable(TransformerMixin, BaseEstimator):
             numbers[known, j] = values[known].astype(np.float64)
         for j, column in enumerate(np.flatnonzero(~self.numeric_)):
             values = _column(X, column)
-            for value in values:
-                if isinstance(value, dict | list | tuple | set | np.ndarray):
-                    raise TypeError(
-                        "argument must be a string or a real number, not "
-                        f"{type(value).__name__!r} (column {_name(X, column)!r} of X)"
-                    )
             text[:, j] = np.where(_missing(values), None, values.astype(str))
         return numbers, text
 
 
-def _numeric_columns(X):
+def numeric_columns(X):
+    """Return which columns of an array or a dataframe hold numbers or booleans."""
+    if sparse.issparse(X):
+        return np.ones(X.shape[1], dtype=bool)
     if not hasattr(X, "columns") and X.dtype.kind in "fiub":
         return np.ones(X.shape[1], dtype=bool)
     numeric = np.zeros(X.shape[1], dtype=bool)
@@ -358,6 +368,22 @@ def _numeric_columns(X):
             isinstance(v, int | float | np.number | np.bool_) for v in known
         )
     return numeric
+
+
+def check_table(X):
+    """Refuse what the default learners cannot encode, before any of them is fitted."""
+    numeric = numeric_columns(X)
+    for j in np.flatnonzero(~numeric):
+        for value in _column(X, j):
+            if isinstance(value, dict | list | tuple | set | np.ndarray):
+                raise TypeError(
+                    "argument must be a string or a real number, not "
+                    f"{type(value).__name__!r} (column {_name(X, j)!r} of X)"
+                )
+    for j in np.flatnonzero(numeric):
+        values = _column(X, j)
+        if np.isinf(values[~_missing(values)].astype(np.float64)).any():
+            raise ValueError(f"Input X contains infinity (column {_name(X, j)!r}).")
 
 
 def _column(X, j):
@@ -385,7 +411,7 @@ def members_of(estimators, learner, data, *, classification, random_state):
     members = [Member(name, est, is_target_only(est)) for name, est in estimators]
     if not any(m.target_only for m in members):
         defaults = target_members(
-            learner, classification=classification, random_state=random_state
+            learner, data, classification=classification, random_state=random_state
         )
         members = defaults + members
     return members

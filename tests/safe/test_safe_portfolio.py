@@ -14,7 +14,6 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeRegressor
 
 from sktransfer._solvers.aggregation import (
     blend_posterior,
@@ -105,7 +104,9 @@ def test_reversed_source_is_refused_and_related_source_is_used():
     X, y, domain, X_test, y_test = regression()
     portfolio.fit(X, y, sample_domain=domain)
     assert portfolio.ntg_ < 0 and portfolio.transferred_
-    assert portfolio.score(X_test, y_test) > portfolio.target_only_.score(X_test, y_test)
+    assert portfolio.score(X_test, y_test) > portfolio.target_only_.score(
+        X_test, y_test
+    )
 
 
 def test_weights_are_the_stated_rule_on_leave_one_out():
@@ -237,7 +238,9 @@ def test_one_label_per_class_leaves_the_priors(labels):
     assert_allclose(weights[alone], 0.75 / n_target)
     assert np.isfinite(portfolio.predict(X_test)).all()
     # an atom above the tolerated risk refuses without evidence
-    assert not portfolio.set_params(atom=0.5).fit(X, y, sample_domain=domain).transferred_
+    assert (
+        not portfolio.set_params(atom=0.5).fit(X, y, sample_domain=domain).transferred_
+    )
 
 
 def test_target_of_one_class_is_refused_by_name():
@@ -363,7 +366,7 @@ def test_default_learners_take_mixed_tables(kind):
     frame, y, domain = table()
     X = frame
     if kind == "polars":
-        X = pl.from_pandas(frame.assign(level=frame["level"].astype(str)))
+        X = pl.DataFrame({name: frame[name].tolist() for name in frame}, strict=False)
     if kind == "objects":
         X = frame.astype(object).to_numpy()
     portfolio = TransferPortfolioRegressor(cv=3).fit(X, y, sample_domain=domain)
@@ -383,12 +386,20 @@ def test_default_learners_take_mixed_tables(kind):
 def test_what_the_default_learners_do_not_encode_is_refused_by_name():
     frame, y, domain = table()
     dates = frame.assign(day=pd.Timestamp("2020-01-01"))
-    with pytest.raises(ValueError, match="'day'.*dates"):
+    with pytest.raises(ValueError, match=r"'day'.*dates"):
         TransferPortfolioRegressor().fit(dates, y, sample_domain=domain)
     nested = frame.astype(object).to_numpy()
     nested[3, 0] = {"a": 1}
     with pytest.raises(TypeError, match="argument must be a string or a real number"):
         TransferPortfolioRegressor().fit(nested, y, sample_domain=domain)
+
+
+def test_a_column_without_values_in_the_target_keeps_its_kind():
+    frame, y, domain = table()
+    frame.loc[domain < 0, "color"] = None
+    portfolio = TransferPortfolioRegressor(cv=3).fit(frame, y, sample_domain=domain)
+    new = frame[:5].assign(color="red")
+    assert portfolio.skipped_ == {} and np.isfinite(portfolio.predict(new)).all()
 
 
 def test_wrong_arguments_name_themselves():
@@ -442,7 +453,7 @@ def test_seeds_and_splitters(cv):
     assert_allclose(first, second.predict(X_test))
 
 
-class Counting(DecisionTreeRegressor):
+class Counting(Ridge):
     """Counts its fits."""
 
     fits = 0
@@ -467,7 +478,9 @@ def test_members_that_use_no_target_label_are_fitted_once():
 def test_one_member_is_the_guard():
     X, y, domain, X_test, _ = regression(noise=2.0, n_target=9)
     portfolio = TransferPortfolioRegressor(
-        members=[("alone", Ridge()), ("pooled", Pooled(Ridge()))], atom=0.0, inflation=1.0
+        members=[("alone", Ridge()), ("pooled", Pooled(Ridge()))],
+        atom=0.0,
+        inflation=1.0,
     ).fit(X, y, sample_domain=domain)
     guard = TransferGuard(Pooled(Ridge()), policy="aggregate", atom=0.0, inflation=1.0)
     guard.fit(X, y, sample_domain=domain)

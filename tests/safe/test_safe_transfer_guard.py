@@ -84,7 +84,9 @@ def test_no_source_is_theta_0_T():
 
 def test_weight_is_the_posterior_quantile_of_leave_one_out():
     X, y, domain, _, _ = regression(noise=2.0, n_target=9)
-    guard = TransferGuard(Pooled(Ridge()), policy="aggregate", risk=0.25)
+    guard = TransferGuard(
+        Pooled(Ridge()), policy="aggregate", risk=0.25, atom=0.1, inflation=1.2
+    )
     guard.fit(X, y, sample_domain=domain)
     source, target = domain > 0, np.flatnonzero(domain < 0)
     residuals = np.zeros((2, len(target), 1))
@@ -94,7 +96,8 @@ def test_weight_is_the_posterior_quantile_of_leave_one_out():
         for k, rows in enumerate((rest, both)):
             model = Ridge().fit(X[rows], y[rows])
             residuals[k, i] = y[row] - model.predict(X[[row]])
-    weight = blend_weight(blend_posterior(*residuals), 0.25)
+    posterior = blend_posterior(*residuals, inflation=1.2)
+    weight = blend_weight(posterior, 0.25, 0.1)
     assert 0 < weight < 1
     assert_allclose(guard.weights_, [1 - weight, weight])
     assert guard.n_held_out_ == 9
@@ -105,7 +108,7 @@ def test_weight_is_the_posterior_quantile_of_leave_one_out():
 def test_less_risk_gives_less_transfer():
     X, y, domain, _, _ = regression(noise=2.0, n_target=9)
     weights = [
-        TransferGuard(Pooled(Ridge()), policy="aggregate", risk=risk)
+        TransferGuard(Pooled(Ridge()), policy="aggregate", risk=risk, atom=0.0)
         .fit(X, y, sample_domain=domain)
         .weights_[1]
         for risk in (0.05, 0.2, 0.4, 0.6)
@@ -184,10 +187,20 @@ def test_class_without_target_label_is_known_from_the_source():
     assert set(guard.predict(X_test)) <= set(guard.classes_)
 
 
-@pytest.mark.parametrize(("policy", "weight"), [("select", 0.0), ("aggregate", 0.3)])
-def test_one_label_per_class_leaves_the_prior(policy, weight):
+@pytest.mark.parametrize(
+    ("policy", "atom", "weight"),
+    [
+        ("select", 0.0, 0.0),
+        ("aggregate", 0.0, 0.3),
+        ("aggregate", 0.2, 0.125),
+        ("aggregate", 0.4, 0.0),
+    ],
+)
+def test_one_label_per_class_leaves_the_prior(policy, atom, weight):
     X, y, domain, X_test, _ = classification(per_class=1)
-    guard = TransferGuard(Pooled(LogisticRegression()), policy=policy, risk=0.3)
+    guard = TransferGuard(
+        Pooled(LogisticRegression()), policy=policy, risk=0.3, atom=atom
+    )
     guard.fit(X, y, sample_domain=domain)
     assert np.isnan(guard.ntg_) and guard.n_held_out_ == 0
     assert_array_equal(guard.ntg_interval_, [-np.inf, np.inf])
