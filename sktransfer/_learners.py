@@ -28,16 +28,22 @@ from sklearn.ensemble import (
     VotingRegressor,
 )
 from sklearn.feature_selection import RFE
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metadata_routing import MetadataRouter, get_routing_for_object
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.metadata_routing import (
+    MetadataRequest,
+    MetadataRouter,
+    get_routing_for_object,
+)
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 # composites that hand fit parameters on without scikit-learn's routing
 _VOTERS = (VotingClassifier, VotingRegressor, StackingClassifier, StackingRegressor)
+_STACKS = (StackingClassifier, StackingRegressor)
 _WRAPPERS = (GridSearchCV, RandomizedSearchCV, RFE)
 
 
@@ -64,7 +70,7 @@ def fit_learner(
         Weights of the user. The learner gets the product of both.
     routing : bool, default=None
         Whether scikit-learn's metadata routing is on in ``fit``. None: where the
-        learner requests something, else as it is.
+        learner requests what it gets.
     **params : dict
         Further metadata, one entry per sample.
 
@@ -83,12 +89,12 @@ def fit_learner(
         name, routed = _weight_route(learner, params)
         params = {**params, name: weight}
         routing = routed if routing is None else routing
-    elif routing is None and params:
-        routing = True
-    config = {} if routing is None else {"enable_metadata_routing": routing}
+    elif routing is None:
+        # without metadata nothing is to be routed, and some learners know no routing
+        routing = bool(params)
 
     def fit(model, labels):
-        with config_context(**config):
+        with config_context(enable_metadata_routing=routing):
             return model.fit(X, labels, **params)
 
     try:
@@ -202,6 +208,61 @@ def check_takes_sample_weight(learner):
         raise TypeError(_no_weights(learner))
 
 
+def routing_of(learner):
+    """Return the metadata requests of a learner; one without routing has none."""
+    with config_context(enable_metadata_routing=True):
+        try:
+            return get_routing_for_object(learner)
+        except NotImplementedError:  # AdaBoost and its kin know no routing
+            return MetadataRequest(owner=learner)
+
+
+def knows_requests(learner):
+    """Tell whether a learner can request its metadata."""
+    if not hasattr(learner, "get_metadata_routing"):
+        return False
+    with config_context(enable_metadata_routing=True):
+        try:
+            learner.get_metadata_routing()
+        except NotImplementedError:
+            return False
+    return True
+
+
+def check_method(learner, method):
+    """Raise the learner's own AttributeError unless it has, or will have, a method."""
+    if isinstance(learner, Pipeline):
+        last = learner.steps[-1][1]
+        if isinstance(last, _STACKS):
+            check_method(last, method)
+            return True
+    if isinstance(learner, _STACKS) and learner.final_estimator is None:
+        # a stack has the methods of its final learner, of which it shows none before
+        # fit where that is the default
+        default = LogisticRegression if is_classifier(learner) else RidgeCV
+        learner = getattr(learner, "final_estimator_", None) or default()
+    getattr(learner, method)
+    return True
+
+
+def has_method(learner, method):
+    """Tell whether a learner has, or will have, a method."""
+    try:
+        return check_method(learner, method)
+    except AttributeError:
+        return False
+
+
+class HasLearnerMethods(HasMethods):
+    """Constraint of a parameter: a learner that has methods, or will have them."""
+
+    def is_satisfied_by(self, val):
+        """Tell whether ``val`` is such a learner."""
+        return not isinstance(val, type) and all(
+            has_method(val, method) for method in self.methods
+        )
+
+
 def _weight_route(learner, params):
     """Return the name of the weights in ``fit``, and if routing must be on or off."""
     check_takes_sample_weight(learner)
@@ -217,10 +278,10 @@ def _weight_route(learner, params):
 
 def _requests_weight(learner):
     """Tell whether a part of a composite learner asks for weights by a request."""
+    routing = routing_of(learner)
+    if not isinstance(routing, MetadataRouter):
+        return False
     with config_context(enable_metadata_routing=True):
-        routing = get_routing_for_object(learner)
-        if not isinstance(routing, MetadataRouter):
-            return False
         if has_fit_parameter(learner, "sample_weight") and hasattr(
             learner, "set_fit_request"
         ):
@@ -258,9 +319,7 @@ def _weight_argument(learner):
 def _no_weights(learner):
     """Return the sentence that says why a learner gets no weights."""
     name = type(learner).__name__
-    with config_context(enable_metadata_routing=True):
-        router = isinstance(get_routing_for_object(learner), MetadataRouter)
-    if not router:
+    if not isinstance(routing_of(learner), MetadataRouter):
         return (
             f"estimator={name}(...) takes no sample_weight in fit, so the weights of "
             "the samples would be lost. Use a learner that does."
@@ -360,8 +419,7 @@ class CodedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 def _learner_has(method):
     def check(self):
         inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
-        getattr(inner, method)  # the learner's own AttributeError is best
-        return True
+        return check_method(inner, method)
 
     return check
 

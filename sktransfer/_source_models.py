@@ -21,7 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import source_id, take_rows
-from sktransfer._learners import fit_or_constant, predict_learner
+from sktransfer._learners import fit_or_constant, has_method, predict_learner
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import simplex_least_squares
 from sktransfer.base import slice_params
@@ -283,7 +283,7 @@ def check_has_proba(estimator, name):
             f"{name} is for classification, but estimator="
             f"{type(estimator).__name__}(...) is a regressor."
         )
-    if not hasattr(estimator, "predict_proba"):
+    if not has_method(estimator, "predict_proba"):
         raise TypeError(
             f"estimator={type(estimator).__name__}(...) has no predict_proba, which "
             f"{name} combines. Use a learner that has, or CalibratedClassifierCV."

@@ -47,8 +47,8 @@ from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import Tags, check_array, get_tags
 from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metadata_routing import get_routing_for_object, process_routing
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import (
     _num_samples,
@@ -67,11 +67,15 @@ from sktransfer._domains import (
     take_rows,
 )
 from sktransfer._learners import (
+    HasLearnerMethods,
+    check_method,
     check_takes_sample_weight,
     check_weights,
     fit_learner,
     flatten_column,
+    knows_requests,
     predict_learner,
+    routing_of,
 )
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.kernels import KERNELS, resolve_gamma
@@ -264,9 +268,7 @@ def consumes_sample_domain(estimator):
     >>> consumes_sample_domain(Ridge())
     False
     """
-    with config_context(enable_metadata_routing=True):
-        routing = get_routing_for_object(estimator)
-        return bool(routing.consumes("fit", ["sample_domain"]))
+    return bool(routing_of(estimator).consumes("fit", ["sample_domain"]))
 
 
 def fit_on_domains(estimator, data, **fit_params):
@@ -731,7 +733,9 @@ class TransferMetaEstimator(
         Classifier or regressor to wrap.
     """
 
-    _parameter_constraints: dict = {"estimator": [HasMethods(["fit", "predict"])]}
+    _parameter_constraints: dict = {
+        "estimator": [HasLearnerMethods(["fit", "predict"])]
+    }
     _routed_methods = ("fit", "predict")
 
     def __init__(self, estimator):
@@ -784,9 +788,7 @@ class TransferMetaEstimator(
     def _route(self, method, data, params):
         """Return the metadata that the wrapped estimator requests."""
         own = {}
-        if "sample_weight" in params and not hasattr(
-            self.estimator, "get_metadata_routing"
-        ):
+        if "sample_weight" in params and not knows_requests(self.estimator):
             # a learner that knows no requests cannot ask for its weights
             check_takes_sample_weight(self.estimator)
             own["sample_weight"] = params.pop("sample_weight")
@@ -857,7 +859,7 @@ class TransferMetaEstimator(
 
     def _check_answers(self, method):
         inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
-        getattr(inner, method)  # the wrapped estimator's own AttributeError is best
+        check_method(inner, method)
 
     def _for_estimator(self, X):
         """Return target rows with the columns that ``estimator_`` expects (a hook)."""
@@ -875,8 +877,8 @@ class TransferMetaEstimator(
         for method in self._routed_methods:
             mapping.add(caller=method, callee=method)
         router = MetadataRouter(owner=self).add_self_request(self)
-        with config_context(enable_metadata_routing=True):
-            return router.add(estimator=self.estimator, method_mapping=mapping)
+        learner = routing_of(self.estimator)
+        return router.add(estimator=learner, method_mapping=mapping)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -1016,7 +1018,7 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
         if method == "score":
             return  # by the metric of the task, whatever the models score by
         for model in self._blended_models():
-            getattr(model, method)
+            check_method(model, method)
 
     def score(self, X, y, sample_weight=None):
         """Score predictions on labeled target rows.

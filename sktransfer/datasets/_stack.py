@@ -27,7 +27,8 @@ def stack_domains(sources, target=None, unlabeled=None):
         Labeled target rows; None where no target row has a label.
     unlabeled : {array-like, sparse matrix, dataframe} or None, default=None
         Target rows without a label, of shape (n_unlabeled, n_features). Images and
-        other arrays with more axes work alike, here and in the pairs.
+        other arrays with more axes work alike, here and in the pairs, and so do lists
+        of texts.
 
     Returns
     -------
@@ -36,7 +37,9 @@ def stack_domains(sources, target=None, unlabeled=None):
 
         X : {ndarray, sparse array, dataframe} of shape (n_samples, n_features)
             The sources in the given order, then labeled, then unlabeled target rows.
-            Frames (pandas or polars) stay frames and sparse matrices stay sparse.
+            Frames (pandas or polars) stay frames; a column of categories has those of
+            all domains. If one domain is sparse, all rows are. Texts are an array of
+            objects of shape (n_samples,).
         y : ndarray of shape (n_samples,)
             Labels. Those of unlabeled rows are missing: NaN among numbers, so that
             integer classes become floats, and None among text.
@@ -139,13 +142,22 @@ def _as_block(X):
     if is_frame(X) or sparse.issparse(X):
         return X
     return check_array(
-        X,
+        _as_array(X),
         dtype=None,
+        ensure_2d=False,
         ensure_all_finite=False,
         ensure_min_samples=0,
         allow_nd=True,
         input_name="X",
     )
+
+
+def _as_array(X):
+    """Make an array of lists; numbers beside text stay numbers."""
+    if hasattr(X, "shape"):
+        return X
+    array = np.asarray(X)
+    return np.asarray(X, dtype=object) if array.dtype.kind in "US" else array
 
 
 def _concatenate(blocks, names):
@@ -158,15 +170,13 @@ def _concatenate(blocks, names):
                 "dataframes of one library, or none."
             )
         return _concatenate_frames(blocks, names)
-    widths = [block.shape[1] for block in blocks]
-    for name, width in zip(names, widths, strict=True):
-        if width != widths[0]:
-            raise DomainError(
-                f"Domain {name!r} has {width} columns in X, but {names[0]!r} has "
-                f"{widths[0]}."
-            )
     shapes = [block.shape[1:] for block in blocks]
     for name, shape in zip(names, shapes, strict=True):
+        if len(shape) == len(shapes[0]) == 1 and shape != shapes[0]:
+            raise DomainError(
+                f"Domain {name!r} has {shape[0]} columns in X, but {names[0]!r} has "
+                f"{shapes[0][0]}."
+            )
         if shape != shapes[0]:
             raise DomainError(
                 f"Domain {name!r} has rows of shape {shape} in X, but {names[0]!r} of "
@@ -189,5 +199,28 @@ def _concatenate_frames(blocks, names):
     library = import_module(type(blocks[0]).__module__.partition(".")[0])
     ordered = [block[columns] for block in blocks]
     if hasattr(blocks[0], "iloc"):
-        return library.concat(ordered, ignore_index=True)
+        return library.concat(_with_common_categories(ordered), ignore_index=True)
     return library.concat(ordered, how="vertical_relaxed")
+
+
+def _with_common_categories(frames):
+    """Give categorical columns of pandas frames the categories of all frames."""
+    import pandas as pd
+
+    frames = [frame.copy() for frame in frames]
+    for column in frames[0].columns:
+        dtypes = [frame[column].dtype for frame in frames]
+        if not all(isinstance(dtype, pd.CategoricalDtype) for dtype in dtypes):
+            continue
+        first, *others = (dtype.categories for dtype in dtypes)
+        if any(dtype != dtypes[0] for dtype in dtypes):
+            if any(dtype.ordered for dtype in dtypes):
+                raise DomainError(
+                    f"The ordered categories of column {column!r} of X differ between "
+                    "domains: give all domains the same."
+                )
+            for other in others:
+                first = first.union(other, sort=False)
+            for frame in frames:
+                frame[column] = frame[column].cat.set_categories(first)
+    return frames

@@ -19,7 +19,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from sktransfer._domains import check_domains, check_scorable
 from sktransfer._folds import target_folds
-from sktransfer._learners import check_weights
+from sktransfer._learners import HasLearnerMethods, check_weights
 from sktransfer.base import as_rows
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics._evidence import FoldEvidence, fold_evidence
@@ -113,13 +113,13 @@ def negative_transfer_gap(
 
 @validate_params(
     {
-        "estimator": [HasMethods(["fit", "predict"])],
+        "estimator": [HasLearnerMethods(["fit", "predict"])],
         "X": ["array-like", "sparse matrix"],
         "y": ["array-like"],
         "sample_domain": ["array-like", Integral],
         "cv": ["cv_object"],
         "scoring": _SCORING,
-        "target_estimator": [HasMethods(["fit", "predict"]), None],
+        "target_estimator": [HasLearnerMethods(["fit", "predict"]), None],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "groups": ["array-like", None],
         "params": [dict, None],

@@ -6,9 +6,8 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods
 
-from sktransfer._learners import fit_learner, predict_learner
+from sktransfer._learners import HasLearnerMethods, fit_learner, predict_learner
 from sktransfer._source_models import (
     check_has_proba,
     fit_domain,
@@ -90,7 +89,7 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
 
     _parameter_constraints: dict = {
         **TransferMetaEstimator._parameter_constraints,
-        "domain_estimator": [HasMethods(["fit", "predict"]), None],
+        "domain_estimator": [HasLearnerMethods(["fit", "predict"]), None],
         "joint": ["boolean"],
         "n_jobs": [Integral, None],
     }

@@ -508,7 +508,8 @@ def _logistic_penalty(model):
     C = float(np.mean(model.C_ if hasattr(model, "C_") else model.C))
     if getattr(model, "penalty", "deprecated") is None or np.isinf(C):
         return 0.0
-    l1_ratio = model.l1_ratio or 0.0
+    chosen = getattr(model, "l1_ratio_", None)  # by LogisticRegressionCV
+    l1_ratio = (model.l1_ratio or 0.0) if chosen is None else float(np.mean(chosen))
     if getattr(model, "penalty", "deprecated") == "l1":
         l1_ratio = 1.0
     return (1 - l1_ratio) / C

@@ -8,11 +8,16 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import Interval
 
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._folds import deal_rows
-from sktransfer._learners import LearnerMethodsMixin, fit_learner
+from sktransfer._learners import (
+    HasLearnerMethods,
+    LearnerMethodsMixin,
+    fit_learner,
+    has_method,
+)
 from sktransfer._response import CommonColumns
 from sktransfer.base import (
     TransferMetaEstimator,
@@ -127,7 +132,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
     _parameter_constraints: dict = {
         **TransferMetaEstimator._parameter_constraints,
-        "mitigation": [HasMethods(["fit", "predict"]), None],
+        "mitigation": [HasLearnerMethods(["fit", "predict"]), None],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "n_permutations": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -235,7 +240,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         """Return the columns of the loss: values, else probabilities or votes."""
         if not is_classifier(self.estimator):
             return CommonColumns()
-        soft = hasattr(self.estimator, "predict_proba")
+        soft = has_method(self.estimator, "predict_proba")
         classes = np.unique(data.labels(data.labeled))
         return CommonColumns(classes, "predict_proba" if soft else "predict")
 

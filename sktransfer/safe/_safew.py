@@ -7,7 +7,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import StrOptions
 
-from sktransfer._learners import fit_learner
+from sktransfer._learners import fit_learner, has_method
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import (
@@ -167,7 +167,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
                 f"{self.estimator!r} is none: use loss='squared'."
             )
         soft = classify and self.loss == "squared"
-        if soft and not hasattr(self.estimator, "predict_proba"):
+        if soft and not has_method(self.estimator, "predict_proba"):
             raise TypeError(
                 f"estimator={self.estimator!r} has no predict_proba, which "
                 "loss='squared' needs: use loss='hinge' or a classifier with "

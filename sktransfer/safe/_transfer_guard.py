@@ -7,9 +7,10 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from sktransfer._folds import check_groups, target_folds
+from sktransfer._learners import HasLearnerMethods, check_method
 from sktransfer._response import common_columns
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
@@ -209,7 +210,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
 
     _parameter_constraints: dict = {
         **BlendingMetaEstimator._parameter_constraints,
-        "target_estimator": [HasMethods(["fit", "predict"]), None],
+        "target_estimator": [HasLearnerMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "policy": [StrOptions({"select", "aggregate", "safew"})],
@@ -385,7 +386,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         if method != "decision_function":
             return super()._check_answers(method)
         # log-odds stand in where only the fallback lacks decision values
-        return getattr(getattr(self, "transfer_", None) or self.estimator, method)
+        return check_method(getattr(self, "transfer_", None) or self.estimator, method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
