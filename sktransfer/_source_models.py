@@ -1,6 +1,7 @@
 """Source models: given fitted or fitted on source rows, and mixtures of them."""
 
 import warnings
+from numbers import Integral
 from typing import ClassVar
 
 import numpy as np
@@ -24,9 +25,10 @@ from sktransfer._domains import source_id, take_rows
 from sktransfer._learners import fit_or_constant, has_method, predict_learner
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import simplex_least_squares
-from sktransfer.base import slice_params
+from sktransfer.base import TransferMetaEstimator, missing_hook, slice_params
 
 __all__ = [
+    "SourceModelCombiner",
     "SourceModelsMixin",
     "check_has_proba",
     "check_source_models",
@@ -274,6 +276,45 @@ def given_models(estimator, data, *, method="predict"):
     n_features = getattr(estimator, "n_features_in_", None)
     check_source_models(models, owner=estimator, n_features=n_features, method=method)
     return [_unfrozen(model) for model in models]
+
+
+class SourceModelCombiner(SourceModelsMixin, TransferMetaEstimator):
+    """Template of classifiers that combine source models, given or fitted here.
+
+    The hook ``_combine_models(models, data)`` sets ``source_weights_`` and returns the
+    fitted ``estimator_``. Without sources that is the fit on the labeled target rows.
+    """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        **SourceModelsMixin._source_models_constraints,
+        "n_jobs": [Integral, None],
+    }
+
+    def __init__(self, estimator, *, source_models=None, n_jobs=None):
+        super().__init__(estimator)
+        self.source_models = source_models
+        self.n_jobs = n_jobs
+
+    def _combine_models(self, models, data):
+        """Return the fitted combination of at least one model."""
+        raise missing_hook(self, "_combine_models(models, data)")
+
+    def _fit_estimator(self, data, fit_params):
+        check_has_proba(self.estimator, type(self).__name__)
+        models, self.source_ids_ = models_or_rows(
+            self, data, fit_params, method="predict_proba"
+        )
+        self.source_weights_ = np.ones(len(models))
+        if not models:
+            return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
+        return self._combine_models(models, data)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.source_free = True
+        tags.transfer_tags.regression = False
+        return tags
 
 
 def check_has_proba(estimator, name):

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from instances import ESTIMATORS
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -13,8 +14,9 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sktransfer._source_models import SourceModelsMixin
 from sktransfer.base import get_transfer_tags, without_sources
-from sktransfer.hypothesis import SecureRLS
+from sktransfer.hypothesis import SecureRLS, SourcePredictions
 from sktransfer.multisource import MCW, UOWQ, HEnsemble, SourceFreeEnsemble
 from sktransfer.safe import SAFEW, TransferGuard
 
@@ -59,6 +61,16 @@ LEARNERS_TOO = {"SecureRLS", "SAFEW regression", "SAFEW", "SAFEW hinge"}
 
 def labels_for(model):
     return REAL if model is REGRESSOR else CLASS
+
+
+def test_there_is_one_spelling_and_one_room():
+    known = {type(make(None)) for make, _ in CASES.values()} | {SourcePredictions}
+    for estimator in ESTIMATORS:
+        params = estimator.get_params(deep=False)
+        takes = "source_models" in params
+        assert takes == isinstance(estimator, SourceModelsMixin)
+        assert not takes or type(estimator) in known
+        assert not {"source", "sources", "models"} & set(params)
 
 
 @pytest.mark.parametrize("frozen", [False, True], ids=["bare", "frozen"])

@@ -13,17 +13,14 @@ from sklearn.utils._param_validation import Interval
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._source_models import (
     ProbaClassifier,
-    SourceModelsMixin,
-    check_has_proba,
-    fit_domain,
-    models_or_rows,
+    SourceModelCombiner,
 )
-from sktransfer.base import TransferMetaEstimator, is_scale_free
+from sktransfer.base import is_scale_free
 
 __all__ = ["HEnsemble"]
 
 
-class HEnsemble(SourceModelsMixin, TransferMetaEstimator):
+class HEnsemble(SourceModelCombiner):
     r"""Mix the outputs of source models for the largest H-score, and classify on top.
 
     The class probabilities of every source model are features of the labeled target
@@ -103,11 +100,9 @@ class HEnsemble(SourceModelsMixin, TransferMetaEstimator):
     """
 
     _parameter_constraints: dict = {
-        **TransferMetaEstimator._parameter_constraints,
-        **SourceModelsMixin._source_models_constraints,
+        **SourceModelCombiner._parameter_constraints,
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "n_jobs": [Integral, None],
     }
 
     def __init__(
@@ -119,21 +114,15 @@ class HEnsemble(SourceModelsMixin, TransferMetaEstimator):
         max_iter=200,
         n_jobs=None,
     ):
-        super().__init__(estimator)
-        self.source_models = source_models
+        super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.shrinkage = shrinkage
         self.max_iter = max_iter
-        self.n_jobs = n_jobs
 
     def _fit_estimator(self, data, fit_params):
-        check_has_proba(self.estimator, type(self).__name__)
-        models, self.source_ids_ = models_or_rows(
-            self, data, fit_params, method="predict_proba"
-        )
-        self.source_weights_ = np.ones(len(models))
         self.h_score_, self.n_iter_ = np.nan, 1
-        if not models:
-            return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
+        return super()._fit_estimator(data, fit_params)
+
+    def _combine_models(self, models, data):
         columns = CommonColumns(all_classes(models), "predict_proba")
         F = columns.answers(models, data.X_labeled)
         classes, label = np.unique(data.y_labeled, return_inverse=True)
@@ -156,8 +145,6 @@ class HEnsemble(SourceModelsMixin, TransferMetaEstimator):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)
-        tags.transfer_tags.source_free = True
-        tags.transfer_tags.regression = False
         return tags
 
 

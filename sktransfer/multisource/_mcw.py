@@ -1,24 +1,18 @@
 """MCW: every output of every source model weighted by its maximal correlation."""
 
-from numbers import Integral
-
 import numpy as np
 
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._source_models import (
     ProbaClassifier,
-    SourceModelsMixin,
-    check_has_proba,
-    fit_domain,
-    models_or_rows,
+    SourceModelCombiner,
 )
-from sktransfer.base import TransferMetaEstimator
 from sktransfer.multisource._h_ensemble import clipped_proba
 
 __all__ = ["MCW"]
 
 
-class MCW(SourceModelsMixin, TransferMetaEstimator):
+class MCW(SourceModelCombiner):
     r"""Classify by the outputs of source models, each weighted by its correlation.
 
     Maximal correlation weighting: every class probability of every source model is
@@ -91,26 +85,11 @@ class MCW(SourceModelsMixin, TransferMetaEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
-        **TransferMetaEstimator._parameter_constraints,
-        **SourceModelsMixin._source_models_constraints,
-        "n_jobs": [Integral, None],
-    }
-
-    def __init__(self, estimator, *, source_models=None, n_jobs=None):
-        super().__init__(estimator)
-        self.source_models = source_models
-        self.n_jobs = n_jobs
-
     def _fit_estimator(self, data, fit_params):
-        check_has_proba(self.estimator, type(self).__name__)
-        models, self.source_ids_ = models_or_rows(
-            self, data, fit_params, method="predict_proba"
-        )
-        self.correlations_ = np.zeros((len(models), 0))
-        self.source_weights_ = np.ones(len(models))
-        if not models:
-            return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
+        self.correlations_ = np.zeros((0, 0))
+        return super()._fit_estimator(data, fit_params)
+
+    def _combine_models(self, models, data):
         classes, label = np.unique(data.y_labeled, return_inverse=True)
         columns = CommonColumns(all_classes(models), "predict_proba")
         classifier = CorrelationClassifier(models, columns, classes)
@@ -124,8 +103,6 @@ class MCW(SourceModelsMixin, TransferMetaEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
-        tags.transfer_tags.source_free = True
-        tags.transfer_tags.regression = False
         return tags
 
 

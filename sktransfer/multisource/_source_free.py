@@ -14,20 +14,16 @@ from sklearn.utils.extmath import safe_sparse_dot
 
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._source_models import (
-    SourceModelsMixin,
-    check_has_proba,
-    fit_domain,
+    SourceModelCombiner,
     mixture,
-    models_or_rows,
 )
-from sktransfer.base import TransferMetaEstimator
 
 __all__ = ["SourceFreeEnsemble"]
 
 _TINY = 1e-12
 
 
-class SourceFreeEnsemble(SourceModelsMixin, TransferMetaEstimator):
+class SourceFreeEnsemble(SourceModelCombiner):
     r"""Mix source models so that their mixture is sure of rows and balanced over them.
 
     No source row is needed: fitted models suffice, and unlabeled target rows decide
@@ -118,13 +114,11 @@ class SourceFreeEnsemble(SourceModelsMixin, TransferMetaEstimator):
     """
 
     _parameter_constraints: dict = {
-        **TransferMetaEstimator._parameter_constraints,
-        **SourceModelsMixin._source_models_constraints,
+        **SourceModelCombiner._parameter_constraints,
         "pseudo_label_weight": [Interval(Real, 0, None, closed="left")],
         "n_pseudo_rounds": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="neither")],
-        "n_jobs": [Integral, None],
     }
 
     def __init__(
@@ -138,27 +132,17 @@ class SourceFreeEnsemble(SourceModelsMixin, TransferMetaEstimator):
         tol=1e-8,
         n_jobs=None,
     ):
-        super().__init__(estimator)
-        self.source_models = source_models
+        super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.pseudo_label_weight = pseudo_label_weight
         self.n_pseudo_rounds = n_pseudo_rounds
         self.max_iter = max_iter
         self.tol = tol
-        self.n_jobs = n_jobs
 
     def _fit_estimator(self, data, fit_params):
-        check_has_proba(self.estimator, type(self).__name__)
-        models, self.source_ids_ = models_or_rows(
-            self, data, fit_params, method="predict_proba"
-        )
-        self.source_weights_ = np.ones(len(models))
         self.loss_, self.n_iter_ = np.nan, 1
-        if not models:
-            return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
-        self._optimize(models, data)
-        return mixture(self.estimator, models, self.source_weights_)
+        return super()._fit_estimator(data, fit_params)
 
-    def _optimize(self, models, data):
+    def _combine_models(self, models, data):
         classes = all_classes(models)
         columns = CommonColumns(classes, "predict_proba")
         P = np.maximum(columns.answers(models, data.X_target), _TINY)
@@ -186,6 +170,7 @@ class SourceFreeEnsemble(SourceModelsMixin, TransferMetaEstimator):
             )
         self.source_weights_ = weights
         self.loss_, self.n_iter_ = info["loss"], info["n_iter"]
+        return mixture(self.estimator, models, weights)
 
     def _known_labels(self, data, classes):
         """Positions among the target rows that have a label, and their columns."""
@@ -202,8 +187,6 @@ class SourceFreeEnsemble(SourceModelsMixin, TransferMetaEstimator):
         # with source models the target needs no label at all
         tags.target_tags.required &= self.source_models is None
         tags.transfer_tags.uses_unlabeled = True
-        tags.transfer_tags.source_free = True
-        tags.transfer_tags.regression = False
         if not self.pseudo_label_weight:
             tags.transfer_tags.target_labels = "unused"
         return tags
