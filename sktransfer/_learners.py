@@ -48,7 +48,15 @@ _WRAPPERS = (GridSearchCV, RandomizedSearchCV, RFE)
 
 
 def fit_learner(
-    learner, X, y, *, method_weight=None, sample_weight=None, routing=None, **params
+    learner,
+    X,
+    y,
+    *,
+    method_weight=None,
+    sample_weight=None,
+    routing=None,
+    samples="the samples that it is fitted on",
+    **params,
 ):
     """Fit a clone of a learner.
 
@@ -71,6 +79,8 @@ def fit_learner(
     routing : bool, default=None
         Whether scikit-learn's metadata routing is on in ``fit``. None: where the
         learner requests what it gets.
+    samples : str, default="the samples that it is fitted on"
+        What the message calls the samples where they hold one class only.
     **params : dict
         Further metadata, one entry per sample.
 
@@ -83,6 +93,8 @@ def fit_learner(
     ------
     TypeError
         If there are weights and the learner cannot take them.
+    ValueError
+        If the samples hold one class and the learner needs more.
     """
     weight = multiply_weights(method_weight, sample_weight)
     if weight is not None:
@@ -105,11 +117,50 @@ def fit_learner(
             try:
                 model = fit(clone(learner), codes)
             except Exception:
+                _check_several_classes(learner, y, samples, error)
                 raise error from None
             return CodedClassifier(learner)._keep(model, classes)
         if weight is not None and "sample_weight" in str(error):
             raise TypeError(f"{_no_weights(learner)} It says: {error}") from error
+        _check_several_classes(learner, y, samples, error)
         raise
+
+
+def _check_several_classes(learner, y, samples, error):
+    """Say which samples hold one class, if that is why a learner failed."""
+    if not is_classifier(learner) or np.ndim(y) != 1 or len(np.unique(y)) != 1:
+        return
+    raise ValueError(
+        f"estimator={learner!r} cannot be fitted: {samples} hold one class, "
+        f"{np.unique(y).tolist()[0]!r}. Label samples of another class, or use a "
+        f"learner that takes one class. It says: {error}"
+    ) from error
+
+
+def name_samples(data, rows):
+    """Name the domains of some rows for a message.
+
+    Parameters
+    ----------
+    data : DomainData
+        Rows of sources and target.
+    rows : ndarray of bool of shape (n_samples,)
+        Some of them.
+
+    Returns
+    -------
+    name : str
+        "the samples of source 2", "the labeled target samples", or both.
+    """
+    sources = np.unique(data.sample_domain[rows & data.is_source]).tolist()
+    parts = []
+    if sources:
+        several = "sources" if len(sources) > 1 else "source"
+        shown = ", ".join(map(str, sources[:5])) + ", ..." * (len(sources) > 5)
+        parts.append(f"the samples of {several} {shown}")
+    if (rows & data.is_target).any():
+        parts.append("the labeled target samples")
+    return " and ".join(parts)
 
 
 def fit_or_constant(learner, X, y, **params):

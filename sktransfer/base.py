@@ -74,6 +74,7 @@ from sktransfer._learners import (
     fit_learner,
     flatten_column,
     knows_requests,
+    name_samples,
     predict_learner,
     routing_of,
 )
@@ -1100,6 +1101,7 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
             take_rows(data.X, rows),
             data.labels(rows),
             method_weight=weight[rows],
+            samples=name_samples(data, rows),
             **slice_params(fit_params, rows),
         )
 

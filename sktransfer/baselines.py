@@ -12,7 +12,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples
 
 from sktransfer._domains import canonical_order, take_rows
-from sktransfer._learners import LearnerMethodsMixin, fit_learner, multiply_weights
+from sktransfer._learners import (
+    LearnerMethodsMixin,
+    fit_learner,
+    multiply_weights,
+    name_samples,
+)
 from sktransfer.base import TransferMetaEstimator, is_scale_free, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
 
@@ -56,6 +61,7 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
             take_rows(data.X, rows),
             data.labels(rows),
             method_weight=None if weights is None else weights[rows],
+            samples=name_samples(data, rows),
             **slice_params(fit_params, rows),
         )
 

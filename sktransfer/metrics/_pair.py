@@ -10,7 +10,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._domains import labels_checked_before, take_rows
-from sktransfer._learners import fit_learner
+from sktransfer._learners import fit_learner, name_samples
 from sktransfer.base import (
     consumes_sample_domain,
     fit_on_domains,
@@ -102,8 +102,12 @@ def fit_target_only(baseline, data, params):
     if consumes_sample_domain(baseline):
         rows = data.is_target
         return fit_transfer(baseline, data.take(rows), slice_params(params, rows))
-    params = slice_params(_handed_on(baseline, params), data.is_labeled_target)
-    return fit_learner(baseline, data.X_labeled, data.y_labeled, **params)
+    rows = data.is_labeled_target
+    params = slice_params(_handed_on(baseline, params), rows)
+    samples = name_samples(data, rows)
+    return fit_learner(
+        baseline, data.X_labeled, data.y_labeled, samples=samples, **params
+    )
 
 
 def cross_fit(estimator, baseline, data, folds, measure, *, params, n_jobs=None):

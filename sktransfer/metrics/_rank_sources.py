@@ -24,6 +24,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import check_domains, source_id, take_rows
+from sktransfer._learners import name_samples
 from sktransfer.base import consumes_sample_domain, slice_params, without_sources
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics._compare_domains import (
@@ -446,10 +447,20 @@ def _fit_models(estimator, data, options, params):
 
 
 def _fit_alone(estimator, data, rows, params):
-    with config_context(enable_metadata_routing=True):
-        return estimator.fit(
-            take_rows(data.X, rows), data.labels(rows), **slice_params(params, rows)
-        )
+    y = data.labels(rows)
+    try:
+        with config_context(enable_metadata_routing=True):
+            return estimator.fit(
+                take_rows(data.X, rows), y, **slice_params(params, rows)
+            )
+    except ValueError as error:
+        if is_regressor(estimator) or len(np.unique(y)) > 1:
+            raise
+        raise ValueError(
+            f"No model of {name_samples(data, rows)} can be fitted and scored, as they "
+            f"hold one class, {np.unique(y).tolist()[0]!r}: leave that source out. "
+            f"{error}"
+        ) from error
 
 
 def _similarity(score, data, options):

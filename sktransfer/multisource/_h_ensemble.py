@@ -125,7 +125,7 @@ class HEnsemble(SourceModelCombiner):
     def _combine_models(self, models, data):
         columns = CommonColumns(all_classes(models), "predict_proba")
         F = columns.answers(models, data.X_labeled)
-        classes, label = np.unique(data.y_labeled, return_inverse=True)
+        classes, label = target_classes(data, type(self).__name__)
         self.source_weights_, info = maximize_h_score(
             F, label, self.shrinkage, max_iter=self.max_iter
         )
@@ -146,6 +146,17 @@ class HEnsemble(SourceModelCombiner):
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)
         return tags
+
+
+def target_classes(data, name):
+    """Return the classes of the labeled target rows, at least two, and the codes."""
+    classes, label = np.unique(data.y_labeled, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"{name} learns the classes from the labeled target samples, but they hold "
+            f"one class, {classes.tolist()[0]!r}: label samples of at least two."
+        )
+    return classes, label
 
 
 def h_score_of_mixture(weights, F, label, shrinkage):

@@ -7,7 +7,7 @@ from sktransfer._source_models import (
     ProbaClassifier,
     SourceModelCombiner,
 )
-from sktransfer.multisource._h_ensemble import clipped_proba
+from sktransfer.multisource._h_ensemble import clipped_proba, target_classes
 
 __all__ = ["MCW"]
 
@@ -90,7 +90,7 @@ class MCW(SourceModelCombiner):
         return super()._fit_estimator(data, fit_params)
 
     def _combine_models(self, models, data):
-        classes, label = np.unique(data.y_labeled, return_inverse=True)
+        classes, label = target_classes(data, type(self).__name__)
         columns = CommonColumns(all_classes(models), "predict_proba")
         classifier = CorrelationClassifier(models, columns, classes)
         sigma = classifier.fit_rows(data.X_labeled, label)

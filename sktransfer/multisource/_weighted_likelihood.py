@@ -122,6 +122,7 @@ class WeightedLikelihood:
         """Fit the learner to the target rows alone."""
         X, y = take_rows(self.X, self.is_target), self.y[self.is_target]
         params = slice_params(self.fit_params, self.is_target)
+        params["samples"] = "the labeled target samples"
         self.target_model = fit_learner(self.estimator, X, y, **params)
         return self.target_model
 
@@ -222,6 +223,7 @@ class WeightedLikelihood:
                 take_rows(X, train),
                 y[train],
                 sample_weight=None if own is None else own[train],
+                samples="the labeled target samples outside of a fold",
             )
             parts.append(self.likelihood.scores(model, take_rows(X, test), y[test]))
         return np.vstack(parts)

@@ -17,6 +17,7 @@ from sktransfer._learners import (
     LearnerMethodsMixin,
     fit_learner,
     has_method,
+    name_samples,
 )
 from sktransfer._response import CommonColumns
 from sktransfer.base import (
@@ -267,6 +268,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         if self.decision_ == "target_only":
             rows = data.is_labeled_target
             params = slice_params(fit_params, rows)
+            params["samples"] = name_samples(data, rows)
             return fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
         used = data.take(rows)
         if self.decision_ == "pool":

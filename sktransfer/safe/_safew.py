@@ -7,7 +7,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import StrOptions
 
-from sktransfer._learners import fit_learner, has_method
+from sktransfer._learners import fit_learner, has_method, name_samples
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import (
@@ -136,7 +136,8 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
     def _fit_estimator(self, data, fit_params):
         given = given_entries(self.source_models)
         self._check_input(given, data)
-        params = slice_params(fit_params, data.is_labeled_target)
+        rows = data.is_labeled_target
+        params = slice_params(fit_params, rows) | {"samples": name_samples(data, rows)}
         baseline = fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
         if not given:
             models = fit_sources([clone(self.estimator)], data, fit_params)
