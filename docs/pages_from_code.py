@@ -9,6 +9,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from functools import cached_property
 from pathlib import Path
 from textwrap import dedent
 
@@ -92,7 +93,7 @@ def _methods_of(cls):
             continue
         owner = next(base for base in cls.__mro__ if name in vars(base))
         callable_or_property = callable(getattr(cls, name, None)) or isinstance(
-            vars(owner)[name], property
+            vars(owner)[name], property | cached_property
         )
         if owner.__module__.startswith("sktransfer") and callable_or_property:
             found.append(name)

@@ -48,7 +48,10 @@ Rows = NDArray[Any]
 
 @dataclass(frozen=True)
 class DomainData:
-    """Validated rows with their domains; every array is in input order.
+    """Checked samples with their domains, as the templates hand them to a method.
+
+    Every array is in input order. A method asks it for sources, targets and labels and
+    never looks at signs of ``sample_domain`` or at markers of missing labels itself.
 
     Parameters
     ----------
@@ -62,6 +65,25 @@ class DomainData:
         True where ``y`` holds a label.
     integer_classes : bool, default=False
         True if ``y`` holds integer classes as floats, because some are missing.
+
+    See Also
+    --------
+    TransferMetaEstimator : Its hook gets such an object, as those of all templates.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import LinearRegression
+    >>> from sktransfer.base import TransferMetaEstimator
+    >>> class FirstSourceOnly(TransferMetaEstimator):
+    ...     def _fit_estimator(self, data, fit_params):
+    ...         if not data.n_source:
+    ...             return self.estimator.fit(data.X_labeled, data.y_labeled)
+    ...         domain, X, y = next(data.each_source())
+    ...         return self.estimator.fit(X, y)
+    >>> X, y, domain = [[0.0], [1.0], [1.0]], [0.0, 2.0, 5.0], [1, 1, -1]
+    >>> model = FirstSourceOnly(LinearRegression()).fit(X, y, sample_domain=domain)
+    >>> model.predict([[3.0]])
+    array([6.])
     """
 
     X: Any

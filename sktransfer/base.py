@@ -78,13 +78,14 @@ from sktransfer._learners import (
     predict_learner,
     routing_of,
 )
-from sktransfer._response import CommonColumns, all_classes
+from sktransfer._response import CommonColumns, all_classes, common_columns
 from sktransfer._solvers.kernels import KERNELS, resolve_gamma
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
 
 __all__ = [
     "BlendMixin",
     "BlendingMetaEstimator",
+    "CommonColumns",
     "DomainData",
     "KernelParametersMixin",
     "MultiTargetMetaEstimator",
@@ -96,6 +97,7 @@ __all__ = [
     "TransferPredictorMixin",
     "TransferTags",
     "TransferTransformer",
+    "common_columns",
     "consumes_sample_domain",
     "fit_learner",
     "fit_on_domains",

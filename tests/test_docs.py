@@ -47,6 +47,11 @@ def test_every_exported_name_is_on_an_api_page(code):
             assert id(getattr(module, name)) in on_pages, f"{module_name}.{name}"
 
 
+def test_the_page_of_domain_data_shows_what_a_method_asks_for(code):
+    listed = code.own_methods()["sktransfer.base.DomainData"]
+    assert {"X_source", "y_labeled", "sources", "each_source", "labels"} <= set(listed)
+
+
 def test_public_modules_are_all_there(code):
     package = DOCS.parent / "sktransfer"
     folders = {p.parent.name for p in package.glob("[a-z]*/__init__.py")}
