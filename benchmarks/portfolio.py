@@ -1,0 +1,589 @@
+"""Which rule over which members transfers most and hurts least, on real tasks?
+
+Every task is a target domain of a set with few labels (3 per class, 10 per class if
+binary, 30 rows in regression; and three times that), drawn from one half of its rows;
+the other half is the test. One fit of the portfolio per run gives the out-of-fold
+residuals and the test predictions of all members; every rule over them, the guard of
+each member, and all settings of the guard are then evaluated without another fit. Run::
+
+    python benchmarks/portfolio.py --data DIR --out OUT --part tune
+    python benchmarks/portfolio.py --out OUT --grid    # settings, on tune runs alone
+    python benchmarks/portfolio.py --data DIR --out OUT --part proof
+    python benchmarks/portfolio.py --out OUT --report  # tables, both parts
+
+DIR holds the ``.npz`` files named in ``PARTS``, those of "proof" in its folder
+``proof``. OUT gets a JSON line per run in ``portfolio.jsonl`` and an ``.npz`` of the
+residuals and predictions; runs that are there already are not repeated. Defaults were
+chosen on "tune"; "proof" was run once, when they were frozen.
+
+What was fixed for speed: at most 600 source rows per fit (400 with more than two
+classes), drawn at random over all other domains; more than eight other domains are
+merged at random, always in the same way, into eight sources; at most 500 test rows;
+above 60 features 30 principal components of all rows without labels; features are
+rounded to 200 levels (weighted boosted trees bin six times as fast); two targets,
+always the same, where a set has more than two domains. The members are those of the
+portfolio's "auto" and ``further_members``, whose source models are fitted once per run
+(they do not depend on the folds).
+
+A run is hurt if it loses more than 0.01 accuracy (AUC for the landmine fields) or R2 to
+the target alone: the same rule over the target-only members. "kept" is the sum of the
+gains over it, relative to the sum of the gains of each run's best member (which nobody
+knows beforehand). Gains are cut at -1 and 1. Runs of a task count as one task: all
+figures are means over tasks, with 90 % bootstrap intervals over tasks.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from safety import load, merged, reduce, score, with_two_classes
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from threadpoolctl import threadpool_limits
+
+from sktransfer._solvers.aggregation import (
+    blend_posterior,
+    blend_weight,
+    convex_weights,
+    exponential_weights,
+    q_weights,
+    select_weights,
+)
+from sktransfer.baselines import TargetOnly
+from sktransfer.hypothesis import OffsetTransfer, SourcePredictions
+from sktransfer.safe import TransferPortfolioClassifier, TransferPortfolioRegressor
+from sktransfer.safe._defaults import ATOM, INFLATION, LEAST_WEIGHT, RISK, TEMPERATURE
+from sktransfer.safe._portfolio_members import Member
+
+PARTS = {
+    "tune": [
+        "abalone",
+        "adult_census",
+        "air_beijing12",
+        "amazon_reviews_400",
+        "auto_mpg",
+        "california_housing",
+        "digits_mnist_usps_256",
+        "gas_drift_batches",
+        "heart_4sites",
+        "landmine29",
+        "newsgroups_comp_sci",
+        "office10_awd_googlenet1024",
+        "office10_dw_decaf6",
+        "office_caltech10_surf800",
+        "parkinsons_updrs",
+        "reuters_orgspeople",
+        "sarcos_test7",
+        "school_ilea139",
+        "wine_quality",
+    ],
+    "proof": [
+        "bike_dc_seoul",
+        "cmapss_fd001_fd003",
+        "coil20_1024",
+        "computer_survey190",
+        "german_credit",
+        "imdb_genre3",
+        "mushroom_stalk",
+        "pima_diabetes",
+        "spam_sms_mail",
+        "wisdm_users",
+    ],
+}
+SIZES = {"few": 1, "more": 3}
+SEEDS = {"few": 2, "more": 1}
+N_SOURCE, N_SOURCE_CLASSES, N_TEST, N_TARGETS, N_LEVELS = 600, 400, 500, 2, 200
+HURT = 0.01
+KEY = "part", "set", "target", "size", "seed"
+DEFAULT = {
+    "rule": "exponential",
+    "temperature": TEMPERATURE,
+    "risk": RISK,
+    "atom": ATOM,
+    "inflation": INFLATION,
+}
+
+
+def further_members(members, data):
+    """Return members that take fitted models of the sources, with the same learners."""
+    learners = {m.name: m.estimator.estimator for m in members if not m.target_only
+                and m.name in ("source_linear", "source_trees")}  # fmt: skip
+    linear, trees = learners["source_linear"], learners["source_trees"]
+    pooled = [clone(m).fit(data.X_source, data.y_source) for m in (trees, linear)]
+    single = [clone(trees).fit(X, y) for _, X, y in data.each_source()]
+
+    def stack(models, learner=linear, **options):
+        stacking = SourcePredictions(models, **options)
+        return make_pipeline(stacking, TargetOnly(clone(learner)))
+
+    further = {
+        "offset_trees": OffsetTransfer(pooled[0], linear),
+        "full_offset_trees": OffsetTransfer(pooled[0], linear, shrinkage=1.0),
+        "stack_trees": stack(single),
+        "adjusted_trees": stack(pooled[:1], linear[-1], passthrough=False),
+        "adjusted_linear": stack(pooled[1:], linear[-1], passthrough=False),
+    }
+    known = {member.name for member in members}
+    return [Member(n, e, False) for n, e in further.items() if n not in known]
+
+
+def portfolio_of(metric):
+    """Return a portfolio with the further members beside those of "auto"."""
+    base = TransferPortfolioRegressor if metric == "r2" else TransferPortfolioClassifier
+
+    class Extended(base):
+        def _plan(self, data):
+            members = super()._plan(data)
+            return members + further_members(members, data)
+
+    return Extended()
+
+
+def rounded(X):
+    """Round each feature to the means between some of its quantiles."""
+    levels = np.empty_like(X)
+    for j, column in enumerate(X.T):
+        edges = np.quantile(column, np.linspace(0, 1, N_LEVELS)[1:-1])
+        place = np.searchsorted(edges, column)
+        sums = np.bincount(place, weights=column, minlength=N_LEVELS)
+        levels[:, j] = (sums / np.maximum(np.bincount(place, minlength=N_LEVELS), 1))[
+            place
+        ]
+    return levels
+
+
+def targets_of(domain):
+    ids, counts = np.unique(domain, return_counts=True)
+    ids = ids[counts >= 20]
+    if len(ids) <= N_TARGETS:
+        return ids
+    return np.sort(np.random.RandomState(0).choice(ids, N_TARGETS, replace=False))
+
+
+def draw(X, y, domain, target, metric, size, seed):
+    """Draw source rows, labeled target rows of one half and test rows of the other."""
+    rng = np.random.RandomState(1000 * seed + int(target))
+    rows = rng.permutation(np.flatnonzero(domain == target))
+    half, test = rows[: len(rows) // 2], rows[len(rows) // 2 :][:N_TEST]
+    if metric == "r2":
+        labeled = half[: 30 * SIZES[size]]
+    else:
+        classes = np.unique(y[rows])
+        share = (10 if len(classes) == 2 else 3) * SIZES[size]
+        labeled = np.concatenate([half[y[half] == c][:share] for c in classes])
+    others = np.flatnonzero(domain != target)
+    n_source = (
+        N_SOURCE if len(np.unique(y)) == 2 or metric == "r2" else N_SOURCE_CLASSES
+    )
+    source = rng.choice(others, min(n_source, len(others)), replace=False)
+    ids = merged(domain, target)[source]
+    if metric == "r2":
+        y = (y - y[source].mean()) / y[source].std()
+    else:
+        ids = with_two_classes(ids, y[source])
+    return (X[source], y[source], ids), (X[labeled], y[labeled]), (X[test], y[test])
+
+
+def run(key, metric, parts):
+    """Fit the portfolio once; return its line and the arrays behind it."""
+    (Xs, ys, ids), (Xl, yl), (X_test, y_test) = parts
+    X, y = np.concatenate([Xs, Xl]), np.concatenate([ys, yl])
+    domain = np.concatenate([ids, np.full(len(yl), -1)])
+    portfolio = portfolio_of(metric)
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # solvers that stop at max_iter
+        portfolio.fit(X, y, sample_domain=domain)
+        seconds = time.process_time() - start
+        names = list(portfolio.members_)
+        columns, evidence = portfolio._columns, portfolio._evidence
+        answers = columns.answers(portfolio.members_.values(), X_test)
+        prediction = portfolio.predict(X_test)
+    classes = np.zeros(0) if columns.classes is None else columns.classes
+    target_only = [m.target_only for m in portfolio._members]
+    line = dict(zip(KEY, key, strict=True)) | {
+        "metric": metric,
+        "n_labeled": len(yl),
+        "n_sources": len(np.unique(ids)),
+        "seconds": round(seconds, 2),
+        "scores": {
+            name: round(score(metric, y_test, _flat(metric, a), classes), 4)
+            for name, a in zip(names, answers, strict=True)
+        },
+        "weights": {k: round(v, 4) for k, v in portfolio.weights_.items()},
+        "weighted": round(score(metric, y_test, _flat(metric, sum(
+            w * answers[names.index(k)] for k, w in portfolio.weights_.items()
+        )), classes), 4),
+        "skipped": portfolio.skipped_,
+        "member_seconds": {k: round(s, 3) for k, s in portfolio._seconds.items()},
+    }  # fmt: skip
+    assert len(prediction) == len(y_test)
+    arrays = {
+        "names": np.array(names),
+        "target_only": np.array(target_only),
+        "residuals": np.stack([evidence.residuals[k] for k in names]).astype("f4"),
+        "fold": evidence.fold,
+        "unit": evidence.unit,
+        "answers": answers.astype("f4"),
+        "y_test": y_test,
+        "classes": classes,
+    }
+    return line, arrays
+
+
+def _flat(metric, answers):
+    return answers[:, 0] if metric == "r2" else answers
+
+
+def missing_runs(folder, part, chosen, sizes, done):
+    """Yield the runs that are not there yet: all sets see a draw before the next."""
+    folder = folder / "proof" if part == "proof" else folder
+    names = [name for name in PARTS[part] if chosen is None or name in chosen]
+    seeds = range(max(SEEDS.values()))
+    draws = [(s, z, t) for s in seeds for z in sizes for t in range(N_TARGETS)]
+    for seed, size, position in draws:
+        for name in names if seed < SEEDS[size] else []:
+            X, y, domain, metric = load(folder, name)
+            targets = targets_of(domain)
+            if position >= len(targets):
+                continue
+            target = int(targets[position])
+            key = part, name, target, size, seed
+            if key not in done:
+                rows = rounded(reduce(X))
+                yield key, metric, draw(rows, y, domain, target, metric, size, seed)
+
+
+def file_of(out, key):
+    return out / ("-".join(map(str, key)) + ".npz")
+
+
+# ---------------------------------------------------------------- rules, without a fit
+
+
+class Run:
+    """What a run has left: residuals and test predictions of its members."""
+
+    def __init__(self, line, out):
+        self.line = line
+        self.key = tuple(line[k] for k in KEY)
+        with np.load(file_of(out, self.key)) as z:
+            for name in z.files:
+                setattr(self, name, z[name])
+        self.n_units = self.unit.max() + 1
+        self.cache = {}
+
+    @property
+    def task(self):
+        """Set, target and number of labels."""
+        return self.line["set"], self.line["target"], self.line["size"]
+
+    @property
+    def kind(self):
+        """Regression or classification."""
+        return "regression" if self.line["metric"] == "r2" else "classification"
+
+    def means(self, members):
+        """Residuals averaged over the folds of each unit."""
+        total = np.zeros((len(members), self.n_units, self.residuals.shape[2]))
+        for k, j in enumerate(members):
+            np.add.at(total[k], self.unit, self.residuals[j])
+        return total / np.bincount(self.unit)[None, :, None]
+
+    def score(self, weights):
+        """Score the weighted test predictions."""
+        answers = np.tensordot(weights, self.answers, axes=1)
+        flat = _flat(self.line["metric"], answers)
+        return score(self.line["metric"], self.y_test, flat, self.classes)
+
+    def aggregate(self, members, rule, temperature):
+        """Return weights over all members and residuals that no fold has chosen."""
+        key = tuple(members), rule, temperature
+        if key not in self.cache:
+            means = self.means(members)
+            weights = np.zeros(len(self.names))
+            weights[members] = weigh(means, rule, temperature)
+            blend = np.empty(self.residuals.shape[1:])
+            for k in np.unique(self.fold):
+                inside = self.fold == k
+                others = ~np.isin(np.arange(self.n_units), self.unit[inside])
+                part = weigh(means[:, others], rule, temperature)
+                mine = self.residuals[members][:, inside]
+                blend[inside] = np.tensordot(part, mine, axes=1)
+            unit_means = np.zeros((self.n_units, blend.shape[1]))
+            np.add.at(unit_means, self.unit, blend)
+            unit_means /= np.bincount(self.unit)[:, None]
+            self.cache[key] = weights, unit_means
+        return self.cache[key]
+
+    def reference(self, rule, temperature):
+        """Return score, weights and residuals of the target-only members."""
+        members = np.flatnonzero(self.target_only).tolist()
+        weights, residuals = self.aggregate(members, rule, temperature)
+        return self.score(weights), weights, residuals
+
+    def gains(self, setting, members=None, guard=True):
+        """Return gain over the target alone and the best member's gain."""
+        rule, temperature = setting["rule"], setting["temperature"]
+        score_0, weights_0, residuals_0 = self.reference(rule, temperature)
+        transfer = ~self.target_only
+        if members is not None:
+            transfer = transfer & np.isin(self.names, members)
+        if not transfer.any():
+            return 0.0, self.best_gain(score_0)
+        if guard:
+            chosen = np.flatnonzero(transfer).tolist()
+            weights_1, residuals_1 = self.aggregate(chosen, rule, temperature)
+            known = blend_posterior(
+                residuals_0, residuals_1, inflation=setting["inflation"]
+            )
+            weight = blend_weight(known, setting["risk"], setting["atom"])
+            weight = weight if weight >= LEAST_WEIGHT else 0.0
+            weights = (1 - weight) * weights_0 + weight * weights_1
+        else:
+            chosen = np.flatnonzero(transfer | self.target_only).tolist()
+            weights = self.aggregate(chosen, rule, temperature)[0]
+        gain = np.clip(self.score(weights) - score_0, -1, 1)
+        return gain, self.best_gain(score_0)
+
+    def best_gain(self, score_0):
+        """Return the gain of the run's best member."""
+        return float(np.clip(max(self.line["scores"].values()) - score_0, 0, 1))
+
+
+def weigh(residuals, rule, temperature):
+    """Return the weights of members by their residuals (member, unit, column)."""
+    n = residuals.shape[1]
+    prior = np.full(len(residuals), 1 / len(residuals))
+    losses = np.sum(residuals**2, axis=(1, 2))
+    if rule == "exponential":
+        return exponential_weights(losses, n, temperature, prior)
+    if rule == "select":
+        return select_weights(losses, prior)
+    gram = np.einsum("inc,jnc->ij", residuals, residuals)
+    if rule == "convex":
+        return convex_weights(gram)[0]
+    return q_weights(gram, n, temperature, prior)[0]
+
+
+# ------------------------------------------------------------------------------ tables
+
+
+def by_task(runs, values):
+    """Return the means of the runs of each task."""
+    tasks = {}
+    for r, value in zip(runs, values, strict=True):
+        tasks.setdefault(r.task, []).append(value)
+    return {task: np.mean(found, axis=0) for task, found in tasks.items()}
+
+
+def figures(runs, pairs, n_bootstrap=500):
+    """Return the figures of a rule from pairs (gain, best member's gain)."""
+    gains, best = np.array(pairs).T
+    rows = np.column_stack([gains < -HURT, gains, best])
+    tasks = by_task(runs, rows)
+    table = np.array(list(tasks.values()))
+    rng = np.random.RandomState(0)
+    draws = rng.randint(len(table), size=(n_bootstrap, len(table)))
+    sums = table[draws].sum(axis=1)
+    hurt = 100 * sums[:, 0] / len(table)
+    kept = 100 * sums[:, 1] / np.maximum(sums[:, 2], 1e-12)
+    worst = min(tasks, key=lambda task: tasks[task][1])
+    losers = gains[gains < -HURT]
+    n_tail = max(1, round(0.05 * len(gains)))
+    return {
+        "runs": len(gains),
+        "tasks": len(table),
+        "hurt": 100 * table[:, 0].mean(),
+        "hurt_interval": np.quantile(hurt, (0.05, 0.95)),
+        "mean": table[:, 1].mean(),
+        "sum": table[:, 1].sum(),
+        "kept": 100 * table[:, 1].sum() / max(table[:, 2].sum(), 1e-12),
+        "kept_interval": np.quantile(kept, (0.05, 0.95)),
+        "worst": tasks[worst][1],
+        "which": "/".join(map(str, worst)),
+        "loss": losers.mean() if len(losers) else 0.0,
+        "cvar": np.sort(gains)[:n_tail].mean(),
+    }
+
+
+def settings():
+    """Return name -> (setting, members, guard) of the rules of the report."""
+    rules = {}
+    for rule, temperature in (
+        ("select", 0.0), ("convex", 0.0), ("exponential", TEMPERATURE),
+        ("q", TEMPERATURE),
+    ):  # fmt: skip
+        plain = DEFAULT | {"rule": rule, "temperature": temperature}
+        name = rule if rule in ("select", "convex") else f"{rule} T={temperature:g}"
+        rules[name] = plain, None, False
+        rules[f"{name}, guarded"] = plain, None, True
+    return rules
+
+
+def table(runs, rules, title):
+    """Return the lines of a table in Markdown."""
+    lines = [
+        f"#### {title}",
+        "",
+        "| rule | tasks | hurt % | mean gain | sum | kept % | worst task | when hurt | "
+        "CVaR 5 % |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, (setting, members, guard) in rules.items():
+        pairs = [r.gains(setting, members, guard) for r in runs]
+        f = figures(runs, pairs)
+        low, high = f["hurt_interval"]
+        kept_low, kept_high = f["kept_interval"]
+        lines.append(
+            f"| {name} | {f['tasks']} | {f['hurt']:.1f} ({low:.1f}-{high:.1f}) | "
+            f"{f['mean']:+.3f} | {f['sum']:+.2f} | "
+            f"{f['kept']:.0f} ({kept_low:.0f}-{kept_high:.0f}) | "
+            f"{f['worst']:+.3f} {f['which']} | {f['loss']:+.3f} | {f['cvar']:+.3f} |"
+        )
+    return [*lines, ""]
+
+
+def groups(runs):
+    """Yield name and runs of the groups of the report."""
+    yield "all", runs
+    for kind in ("regression", "classification"):
+        for size in SIZES:
+            chosen = [r for r in runs if r.kind == kind and r.line["size"] == size]
+            if chosen:
+                yield f"{kind}, {size} labels", chosen
+
+
+def member_rules(runs):
+    """Return the guard of each member alone, and the member without a guard."""
+    names = dict.fromkeys(str(name) for r in runs for name in r.names[~r.target_only])
+    every = {
+        name for name in names if sum(name in r.names for r in runs) > 0.5 * len(runs)
+    }
+    rules = {}
+    for name in names:
+        if name in every:
+            rules[f"guard of {name}"] = DEFAULT, [name], True
+    return rules
+
+
+def member_table(runs):
+    """Return the lines of a table of the members without any guard."""
+    lines = ["| member | runs | hurt % | mean gain | best of its run % | seconds |"]
+    lines.append("|---|---|---|---|---|---|")
+    names = dict.fromkeys(name for r in runs for name in r.line["scores"])
+    best = [max(r.line["scores"], key=r.line["scores"].get) for r in runs]
+    for name in names:
+        mine = [r for r in runs if name in r.line["scores"]]
+        gains = [
+            np.clip(r.line["scores"][name] - r.reference("exponential", TEMPERATURE)[0],
+                    -1, 1)
+            for r in mine
+        ]  # fmt: skip
+        seconds = np.mean([r.line["member_seconds"][name] for r in mine])
+        wins = 100 * np.mean([b == name for b in best])
+        lines.append(
+            f"| {name} | {len(mine)} | {100 * np.mean(np.array(gains) < -HURT):.0f} | "
+            f"{np.mean(gains):+.3f} | {wins:.0f} | {seconds:.2f} |"
+        )
+    return [*lines, ""]
+
+
+def report(runs):
+    """Return the lines of the report: every rule, every member, both parts."""
+    lines = []
+    for part in PARTS:
+        chosen = [r for r in runs if r.line["part"] == part]
+        if not chosen:
+            continue
+        lines += [f"### {part}: {len(chosen)} runs", ""]
+        for name, group in groups(chosen):
+            lines += table(group, settings(), name)
+        lines += table(chosen, member_rules(chosen), "the guard of each member")
+        lines += ["#### members without a guard", "", *member_table(chosen)]
+        worst = sorted(chosen, key=lambda r: r.gains(DEFAULT)[0])[:5]
+        lines += ["Worst runs of the default: " + ", ".join(
+            f"{'/'.join(map(str, r.key[1:]))} {r.gains(DEFAULT)[0]:+.3f}"
+            for r in worst
+        ) + ".", ""]  # fmt: skip
+    return lines
+
+
+def grid(runs):
+    """Return the lines of a table of settings, on tune runs."""
+    runs = [r for r in runs if r.line["part"] == "tune"]
+    kinds = {
+        kind: [r for r in runs if r.kind == kind]
+        for kind in ("regression", "classification")
+    }
+    lines = [
+        "rule T risk atom inflation | regression: hurt kept worst | classification"
+    ]
+    for rule in ("exponential", "q"):
+        for temperature in (1.0, 2.0, 4.0, 8.0, 16.0):
+            for inflation in (1.0, 1.5, 2.0):
+                for atom in (0.0, 0.2, 0.45):
+                    for risk in (0.2, 0.3, 0.4, 0.5, 0.6):
+                        if risk <= atom:
+                            continue
+                        setting = {
+                            "rule": rule, "temperature": temperature, "risk": risk,
+                            "atom": atom, "inflation": inflation,
+                        }  # fmt: skip
+                        parts = []
+                        for group in kinds.values():
+                            pairs = [r.gains(setting) for r in group]
+                            f = figures(group, pairs, n_bootstrap=1)
+                            parts.append(
+                                f"{f['hurt']:5.1f} {f['kept']:5.1f} {f['worst']:+.3f} "
+                                f"{f['cvar']:+.3f}"
+                            )
+                        lines.append(
+                            f"{rule[:3]} {temperature:4.0f} {risk} {atom:4.2f} "
+                            f"{inflation} | " + " | ".join(parts)
+                        )
+        if rule == "exponential":
+            lines.append("")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of the sets")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--part", choices=PARTS, default="tune")
+    parser.add_argument("--sets", nargs="*", default=None)
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES), choices=list(SIZES))
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--grid", action="store_true")
+    options = parser.parse_args()
+    threadpool_limits(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "portfolio.jsonl"
+    lines = []
+    if path.exists():
+        lines = [json.loads(text) for text in path.read_text().splitlines()]
+    if options.report or options.grid:
+        runs = [Run(line, options.out) for line in lines]
+        print("\n".join(report(runs) if options.report else grid(runs)))
+        return
+    done = {tuple(line[k] for k in KEY) for line in lines}
+    todo = missing_runs(options.data, options.part, options.sets, options.sizes, done)
+    with path.open("a") as file:
+        for key, metric, parts in todo:
+            try:
+                line, arrays = run(key, metric, parts)
+            except ValueError as error:  # e.g. the labels hold one class
+                print(f"{key} is left out: {error}", flush=True)
+                continue
+            np.savez_compressed(file_of(options.out, key), **arrays)
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            print(key, line["weighted"], f"{line['seconds']:.1f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
