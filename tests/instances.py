@@ -4,6 +4,7 @@ A new method adds a line here. Both scikit-learn's checks and the transfer contr
 run on every line.
 """
 
+import numpy as np
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import (
     LinearRegression,
@@ -60,6 +61,7 @@ from sktransfer.multisource import (
     SingleBestSource,
     SourceFreeEnsemble,
     SourceSelector,
+    TransGLM,
     UOWQMultiTask,
 )
 from sktransfer.preprocessing import TableEncoder
@@ -160,6 +162,14 @@ ESTIMATORS = [
     SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
     ARMUL(),
     ARMUL(penalty=1.0, alpha=0.1, fit_intercept=False),
+    TransGLM(penalties=[0.5, 0.1], correction_penalties=[0.5, 0.1], cv=2),
+    TransGLM(
+        family="binomial",
+        penalties=[0.3],
+        correction_penalties=[np.inf, 0.3],
+        aggregation="q",
+        cv=2,
+    ),
     AngleTransfer(),
     AngleTransfer(alpha=1.0, eta=0.5, fit_intercept=False),
     EmpiricalBayesRidge(),

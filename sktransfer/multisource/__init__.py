@@ -19,6 +19,7 @@ from sktransfer.multisource._single_best import SingleBestSource
 from sktransfer.multisource._source_free import SourceFreeEnsemble
 from sktransfer.multisource._source_selector import SourceSelector
 from sktransfer.multisource._source_summary import SourceSummary, summarize_source
+from sktransfer.multisource._trans_glm import TransGLM
 from sktransfer.multisource._uowq import UOWQ
 from sktransfer.multisource._uowq_multitask import UOWQMultiTask
 from sktransfer.multisource._uowq_weights import UOWQResult, uowq_weights
@@ -39,6 +40,7 @@ __all__ = [
     "SourceFreeEnsemble",
     "SourceSelector",
     "SourceSummary",
+    "TransGLM",
     "UOWQ",
     "UOWQMultiTask",
     "UOWQResult",

@@ -128,7 +128,7 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
         self.source_weights = source_weights
         self.fit_intercept = fit_intercept
 
-    def _fit_tasks(self, data, weight, summaries):
+    def _fit_tasks(self, data, weight, summaries, folds):
         coordinates = Coordinates(
             data, weight, summaries, fit_intercept=self.fit_intercept
         )

@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sktransfer._folds import target_folds
 from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.armul import solve_armul
 from sktransfer.multisource._summary_estimator import (
@@ -143,7 +142,7 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
         self.fit_intercept = fit_intercept
         self.random_state = random_state
 
-    def _fit_tasks(self, data, weight, summaries):
+    def _fit_tasks(self, data, weight, summaries, folds):
         coordinates = Coordinates(
             data, weight, summaries, fit_intercept=self.fit_intercept
         )
@@ -158,7 +157,9 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
         sigma = _pooled_noise([*sources, target])
         self.penalty_, self.cv_errors_ = self.penalty, {}
         if self.penalty == "auto":
-            self.penalty_ = self._choose(data, weight, coordinates, sources, sigma)
+            self.penalty_ = self._choose(
+                data, weight, coordinates, sources, sigma, folds
+            )
         theta, center, info = self._solve([*sources, target], self.penalty_, sigma)
         self.at_center_ = np.array([np.array_equal(t, center) for t in theta])
         self.kkt_residual_, self.n_iter_ = info.kkt_residual, max(info.n_iter, 1)
@@ -185,14 +186,10 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
         lams = constant * sigma * np.sqrt(d / n) if constant else np.zeros(len(n))
         return solve_armul(H, m, n, lams)
 
-    def _choose(self, data, weight, coordinates, sources, sigma):
+    def _choose(self, data, weight, coordinates, sources, sigma, folds):
         """Return the constant of the least held-out error."""
         if not sources:
             return 1.0  # a single task is its own center
-        folds = target_folds(
-            data, self.cv, sample_weight=weight, stratify=False,
-            random_state=self.random_state,
-        )  # fmt: skip
         errors, total = np.zeros(len(_CONSTANTS)), 0.0
         for train, test in folds:
             part = data.take(train)

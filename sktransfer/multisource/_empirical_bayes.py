@@ -193,7 +193,7 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
         self.varying = varying
         self.fit_intercept = fit_intercept
 
-    def _fit_tasks(self, data, weight, summaries):
+    def _fit_tasks(self, data, weight, summaries, folds):
         check_borrowing(self)
         coordinates = Coordinates(
             data, weight, summaries, fit_intercept=self.fit_intercept

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from sktransfer._domains import take_rows
+from sktransfer._folds import target_folds
 from sktransfer._learners import check_weights
 from sktransfer._solvers.glm import information_rank
 from sktransfer.base import TransferEstimator
@@ -22,8 +23,9 @@ ALPHAS = np.logspace(-4, 4, 17)
 class SummaryEstimator(TransferEstimator):
     """Keep ``source_summaries`` and ``sample_weight``; the hook gets both checked.
 
-    The hook is ``_fit_tasks(data, weight, summaries)``: data of the rows with positive
-    weight, their weights, and a list of ``(name, summary)``.
+    The hook is ``_fit_tasks(data, weight, summaries, folds)``: data of the rows with
+    positive weight, their weights, a list of ``(name, summary)``, and the folds of the
+    labeled target rows of an estimator with ``cv``.
     """
 
     _families = ("gaussian",)
@@ -78,13 +80,24 @@ class SummaryEstimator(TransferEstimator):
         weight = np.ones(len(data.sample_domain))
         if self._sample_weight is not None:
             weight = check_weights(self._sample_weight, len(weight)).astype(np.float64)
-        if not (weight > 0).all():
-            data, weight = data.take(weight > 0), weight[weight > 0]
-            if not data.n_labeled:
-                raise UnlabeledTargetError(
-                    "sample_weight is zero on all labeled target rows."
-                )
-        self._fit_tasks(data, weight, self._check_summaries())
+        kept = weight > 0
+        if not (kept & data.is_labeled_target).any():
+            raise UnlabeledTargetError(
+                "sample_weight is zero on all labeled target rows."
+            )
+        summaries, folds = self._check_summaries(), []
+        if hasattr(self, "cv"):
+            folds = target_folds(
+                data, self.cv, sample_weight=weight, stratify=is_classifier(self),
+                random_state=self.random_state,
+            )  # fmt: skip
+        if not kept.all():
+            position = np.cumsum(kept) - 1
+            data, weight = data.take(kept), weight[kept]
+            folds = [
+                tuple(position[part[kept[part]]] for part in fold) for fold in folds
+            ]
+        self._fit_tasks(data, weight, summaries, folds)
 
     def _check_summaries(self):
         """Return ``(name, summary)`` of every entry, or one error that names it."""
