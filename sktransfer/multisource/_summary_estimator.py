@@ -138,6 +138,7 @@ class SummaryEstimator(TransferEstimator):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.source_free = True
+        tags.transfer_tags.scale_free = self.fit_intercept
         return tags
 
 
