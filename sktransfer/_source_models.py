@@ -14,8 +14,10 @@ from sklearn.base import (
     is_classifier,
     is_regressor,
 )
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.parallel import Parallel, delayed
@@ -139,7 +141,7 @@ def check_source_models(models, *, owner, n_features, method="predict", learners
         If an entry lacks the method, or is a classifier where a regressor is needed
         or the other way round.
     ValueError
-        If a model was fitted on another number of features.
+        If a model was fitted on another number of features, or on others by name.
     NotFittedError
         If an entry is not fitted and cannot be.
     """
@@ -171,13 +173,37 @@ def check_source_models(models, *, owner, n_features, method="predict", learners
             )
         if not hasattr(model, method):
             raise TypeError(f"{entry} has no {method}, which {name} needs of it.")
-        seen = getattr(model, "n_features_in_", None)
-        if fitted and None not in (seen, n_features) and seen != n_features:
+        if fitted:
+            _check_features(entry, model, owner, n_features)
+
+
+def _check_features(entry, model, owner, n_features):
+    """Refuse a model of features that the owner's samples do not have."""
+    known = getattr(model, "feature_names_in_", None)
+    names = getattr(owner, "feature_names_in_", None)
+    if known is not None and names is not None:
+        lacking = [name for name in known if name not in set(names)]
+        if lacking:
             raise ValueError(
-                f"{entry} was fitted on {seen} features, but X has {n_features}: give "
-                "a model of the same features, or a pipeline that starts with the "
-                "selection of its features."
+                f"{entry} was fitted on the features {lacking}, which X lacks."
             )
+        if _selects_columns(model):
+            return
+    seen = getattr(model, "n_features_in_", None)
+    if None not in (seen, n_features) and seen != n_features:
+        raise ValueError(
+            f"{entry} was fitted on {seen} features, but X has {n_features}: give a "
+            "model of the same features, or a pipeline that starts with the selection "
+            "of its features."
+        )
+
+
+def _selects_columns(model):
+    """Tell whether a model picks its columns from a frame by their names."""
+    model = _unfrozen(model)
+    if isinstance(model, Pipeline):
+        return _selects_columns(model.steps[0][1])
+    return isinstance(model, ColumnTransformer)
 
 
 def _kind(model):

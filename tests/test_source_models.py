@@ -3,10 +3,12 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from instances import ESTIMATORS
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -29,8 +31,9 @@ CLASSIFIER = LogisticRegression().fit(X + 0.1, CLASS)
 
 
 def uowq(learner, source_models):
-    n = len(source_models) if isinstance(source_models, list) else 1
-    sizes = None if source_models is None else [40] * n
+    many = isinstance(source_models, list | tuple)
+    sizes = [40] * len(source_models) if many else 40
+    sizes = None if source_models is None else sizes
     return UOWQ(learner, source_models=source_models, source_sizes=sizes)
 
 
@@ -141,6 +144,24 @@ def test_wrong_entries_are_one_error_that_names_the_entry(name):
     for entry in entries:
         with pytest.raises(NotFittedError, match=r"source_models\[1\].*FrozenEst"):
             make([fitted, entry]).fit(X, y)
+
+
+@pytest.mark.parametrize("name", sorted(set(CASES) - {"UOWQ", "UOWQ regression"}))
+def test_models_of_frames_need_their_columns_by_name(name):
+    """A pipeline that picks its columns takes wider frames."""
+    make, fitted = CASES[name]
+    y = labels_for(fitted)
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    pick = ColumnTransformer([("own", "passthrough", ["b", "a"])])
+    own = make_pipeline(pick, clone(fitted)).fit(frame[["b", "a"]], y)
+    given = make([own, clone(fitted).fit(frame, y)])
+    assert given.fit(frame, y).predict(frame).shape == y.shape
+    wide = clone(fitted).fit(frame.rename(columns={"c": "d"}), y)
+    with pytest.raises(ValueError, match=r"source_models\[1\].* features \['d'\]"):
+        make([own, wide]).fit(frame, y)
+    narrow = clone(fitted).fit(frame[["a", "b"]], y)
+    with pytest.raises(ValueError, match=r"source_models\[1\].* on 2 features.* 3"):
+        make([own, narrow]).fit(frame, y)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -54,7 +54,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         Fitted models of the sources, in place of source rows; clones keep the fits.
         The weighted fit is then the average of the parameters, see Notes. In a
         parameter grid give each model as ``FrozenEstimator(model)``.
-    source_sizes : array-like of shape (n_sources,), default=None
+    source_sizes : array-like of shape (n_sources,) or int, default=None
         Numbers of rows behind ``source_models``; required with them.
     solver : {"auto", "cvxpy"}, default="auto"
         What solves for the weights: "auto" an active set, "cvxpy" CLARABEL. They
@@ -174,7 +174,11 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         **SourceModelsMixin._source_models_constraints,
-        "source_sizes": ["array-like", None],
+        "source_sizes": [
+            "array-like",
+            Interval(Real, 0, None, closed="neither"),
+            None,
+        ],
         "solver": [StrOptions(SOLVERS)],
         "n_jobs": [Integral, None],
     }
@@ -253,18 +257,18 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         return self._alternate(problem, target_model, source_params, average)
 
     def _check_source_models(self, models):
-        sizes = np.asarray(
-            [] if self.source_sizes is None else self.source_sizes, float
+        sizes = np.atleast_1d(
+            np.asarray([] if self.source_sizes is None else self.source_sizes, float)
         )
         if sizes.shape != (len(models),) or not (sizes > 0).all():
             raise ValueError(
                 "source_sizes must hold a positive number of rows for each of the "
                 f"source_models; got {self.source_sizes!r} for {len(models)} models."
             )
-        for model in models:
+        for i, model in enumerate(models):
             if likelihood_of(model) is not likelihood_of(self.estimator):
                 raise ValueError(
-                    f"source_models holds a {type(model).__name__}, whose parameters "
+                    f"source_models[{i}] is a {type(model).__name__}, whose parameters "
                     f"are not those of {type(self.estimator).__name__}."
                 )
         return sizes
