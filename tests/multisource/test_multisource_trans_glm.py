@@ -123,7 +123,7 @@ def test_correction_is_the_lasso_of_the_residuals(rng):
 @pytest.mark.parametrize("aggregation", ["exponential", "q", "select", "detect"])
 def test_a_good_source_gets_the_weight(family, aggregation):
     rng = np.random.RandomState(3)
-    X, y, domain = _data(rng, family, sources=(3.0, 0.0), n=150, n_target=60)
+    X, y, domain = _data(rng, family, sources=(3.0, 0.0), n=300, n_target=25, d=12)
     model = TransGLM(
         family=family, aggregation=aggregation, penalties=[0.3, 0.1],
         correction_penalties=[np.inf, 0.3], cv=3, detection_constant=6.0,
