@@ -110,7 +110,8 @@ class PositiveTransferRidge(LinearRegressorMixin, _PositiveTransfer):
         Ids of the sources.
     held_out_error_, target_only_error_ : float
         Leave-one-out mean squared error of this fit and of the fit without sources;
-        NaN if there is only one labeled target row.
+        NaN if there is only one labeled target row. Prior weight and kept sources
+        were chosen by the first, so with few rows it is too small.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -257,7 +258,9 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
     kept_sources_, dropped_sources_ : ndarray of int
         Ids of the sources.
     held_out_error_, target_only_error_ : float
-        Left-out mean log loss of this fit and of the fit without sources.
+        Left-out mean log loss of this fit and of the fit without sources. Prior
+        weight and kept sources were chosen by the first, so with few rows it is too
+        small.
     n_iter_ : int
         Newton steps of the longest fit.
     n_features_in_ : int

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import rankdata
 from sklearn import config_context
-from sklearn.base import is_regressor
+from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import (
@@ -95,6 +95,7 @@ class ScoreOptions:
     max_samples: int | None = 500
     n_jobs: int | None = None
     seed: int = 0
+    task: str | None = None
 
 
 @validate_params(
@@ -104,6 +105,7 @@ class ScoreOptions:
         "y": ["array-like", None],
         "sample_domain": ["array-like", Integral, None],
         "scores": [StrOptions({"all"}), list, tuple, dict, None],
+        "task": [StrOptions({"auto", "classification", "regression"})],
         "select_by": [str, None],
         "threshold": [Interval(Real, None, None, closed="neither"), None],
         "n_sources": [Interval(Integral, 1, None, closed="left"), None],
@@ -124,6 +126,7 @@ def rank_sources(
     sample_domain,
     *,
     scores=None,
+    task="auto",
     select_by=None,
     threshold=None,
     n_sources=None,
@@ -165,6 +168,10 @@ def rank_sources(
         them other names. "all": every name; None: "mmd", "coral_distance", "leep",
         "nce", "h_score", "logme" and "ntg". Both leave out what the labels, the task
         or the estimator do not allow.
+    task : {"auto", "classification", "regression"}, default="auto"
+        Whether `y` holds classes or values. "auto": what the estimator or the first
+        model is for; a transformer alone does not say, so the labels decide where
+        they leave no doubt.
     select_by : str, default=None
         Name of the score that selects. None: "ntg" where it is defined, otherwise
         the first score that is.
@@ -240,8 +247,9 @@ def rank_sources(
     (array([1, 2]), array([False,  True]), array([ True, False]))
     """
     estimator, models = _split_argument(estimator_or_models)
-    data = _check_rows(X, y, sample_domain, estimator, models)
-    chosen = _resolve_all(scores, data, estimator, models)
+    task = _task(task, estimator, models)
+    data = _check_rows(X, y, sample_domain, task, models)
+    chosen = _resolve_all(scores, data, estimator, models, task)
     if select_by is not None and select_by not in [score.name for score in chosen]:
         raise ValueError(
             f"select_by={select_by!r} is not among the scores that are computed: "
@@ -249,7 +257,7 @@ def rank_sources(
         )
     options = ScoreOptions(
         cv, scoring, n_bootstrap, confidence_level, max_samples, n_jobs,
-        check_random_state(random_state).randint(np.iinfo(np.int32).max),
+        check_random_state(random_state).randint(np.iinfo(np.int32).max), task,
     )  # fmt: skip
     results = score_sources(chosen, data, estimator, models, options)
     if scores is None or isinstance(scores, str):
@@ -274,12 +282,20 @@ def _split_argument(argument):
     return None, {int(source): argument[source] for source in sorted(argument)}
 
 
-def _check_rows(X, y, sample_domain, estimator, models):
-    X = X.tocsr() if sparse.issparse(X) else X if hasattr(X, "shape") else np.asarray(X)
+def _task(task, estimator, models):
+    """Return the task that was said or that the estimator is for; None if unknown."""
+    if task != "auto":
+        return task
     kind = estimator if models is None else next(iter(models.values()))
-    data = check_domains(
-        X, y, sample_domain, numeric_labels=is_regressor(kind), multi_output=True
-    )
+    if is_classifier(kind):
+        return "classification"
+    return "regression" if is_regressor(kind) else None
+
+
+def _check_rows(X, y, sample_domain, task, models):
+    X = X.tocsr() if sparse.issparse(X) else X if hasattr(X, "shape") else np.asarray(X)
+    numeric = {"regression": True, "classification": False, None: None}[task]
+    data = check_domains(X, y, sample_domain, numeric_labels=numeric, multi_output=True)
     if len(data.targets) != 1 or (models is None and not data.n_source):
         raise DomainError(
             f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "
@@ -339,17 +355,17 @@ def resolve_score(score, name=None):
     raise ValueError(f"scores holds {score!r}; known are {', '.join(SOURCE_SCORES)}.")
 
 
-def _resolve_all(scores, data, estimator, models):
+def _resolve_all(scores, data, estimator, models, task):
     """Return the scores to compute; those named must be possible."""
     if scores is None or isinstance(scores, str):
         names = _DEFAULT if scores is None else SOURCE_SCORES
         every = [resolve_score(name) for name in names]
-        return [s for s in every if not why_not(s, data, estimator, models)]
+        return [s for s in every if not why_not(s, data, estimator, models, task)]
     pairs = scores.items() if isinstance(scores, dict) else [(None, s) for s in scores]
     chosen = [resolve_score(score, name) for name, score in pairs]
     names = [score.name for score in chosen]
     for score in chosen:
-        reason = why_not(score, data, estimator, models)
+        reason = why_not(score, data, estimator, models, task)
         if reason:
             raise ValueError(f"scores={score.name!r} {reason}.")
         if names.count(score.name) > 1:
@@ -362,7 +378,7 @@ def _resolve_all(scores, data, estimator, models):
     return chosen
 
 
-def why_not(score, data, estimator, models):
+def why_not(score, data, estimator, models, task=None):
     """Say why a score cannot be computed; empty if it can.
 
     Parameters
@@ -375,6 +391,8 @@ def why_not(score, data, estimator, models):
         Unfitted estimator.
     models : dict or None
         Fitted source models.
+    task : {"classification", "regression"} or None, default=None
+        What the labels are. None: what the estimator is for.
 
     Returns
     -------
@@ -394,9 +412,11 @@ def why_not(score, data, estimator, models):
         return "needs labeled target rows, but y labels none"
     if score.needs_source_labels and data.n_source and data.y is None:
         return "needs the labels of the sources in y"
-    kind = estimator if models is None else next(iter(models.values()))
-    if score.needs_classes and is_regressor(kind):
-        return "needs classes, but the estimator is a regressor"
+    known = task or _task("auto", estimator, models)
+    if score.needs_classes and known == "regression":
+        kind = estimator if models is None else next(iter(models.values()))
+        said = "the estimator is a regressor" if is_regressor(kind) else f"{task=}"
+        return f"needs classes, but {said}"
     return ""
 
 
@@ -539,6 +559,8 @@ def _transferability(score, data, models, options):
         if score.takes_domains:
             rows = rows | data.rows_of(source)
             extra = {"sample_domain": data.sample_domain[rows]}
+        if options.task and hasattr(score.scorer, "score_func"):
+            extra["task"] = options.task
         try:
             value = score.scorer(
                 model, take_rows(data.X, rows), data.labels(rows), **extra

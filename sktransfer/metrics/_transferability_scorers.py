@@ -81,18 +81,20 @@ class _Scorer:
         self.response = response
         self.kwargs = kwargs
 
-    def __call__(self, estimator, X, y):
+    def __call__(self, estimator, X, y, *, task=None):
         check_scorable(y)
-        if self.score_func in _OF_CLASSES:
+        if self.score_func in _OF_CLASSES and task is None:
             check_compares_classes(self.score_func, estimator, y)
-        task = self._task(estimator)
+        task = self._task(estimator, task)
         output = _RESPONSES[self.response](estimator, X)
         return self.score_func(output, y, **task | self.kwargs)
 
-    def _task(self, estimator):
+    def _task(self, estimator, task):
         """Return the task of the estimator for a function that asks for it."""
         if "task" not in signature(self.score_func).parameters:
             return {}
+        if task is not None:
+            return {"task": task}
         if is_classifier(estimator):
             return {"task": "classification"}
         return {"task": "regression"} if is_regressor(estimator) else {}

@@ -58,6 +58,33 @@ def test_kind_40_rank_sources_prefers_informative_features(name):
     assert tables[0] == pytest.approx(tables[1], abs=0.2)
 
 
+@pytest.mark.parametrize("name", WHOLE)
+def test_kind_40_rank_sources_takes_the_task_for_a_transformer_alone(name):
+    """What a transformer does not say is said by ``task=``, or by clear labels."""
+    y = WHOLE[name]
+    X, labels = np.tile(informative(y), (3, 1)), np.tile(y, 3)
+    domain = np.repeat([1, 2, -1], 60)
+
+    def rank(labels, **options):
+        table = rank_sources(
+            StandardScaler(), X, labels, domain, scores=["logme"], **options
+        )
+        return table["value"]
+
+    features = StandardScaler().fit_transform(informative(y))
+    for task in ("classification", "regression"):
+        expected = logme(features, y, task=task)
+        for dtype in (int, float):
+            found = rank(labels.astype(dtype), task=task)
+            assert found == pytest.approx([expected] * 2, abs=1e-9)
+    fractional = logme(features, y + 0.25)
+    assert rank(labels + 0.25) == pytest.approx([fractional] * 2, abs=1e-9)
+    with pytest.raises(ValueError, match="needs classes"):
+        rank_sources(
+            StandardScaler(), X, labels, domain, scores=["h_score"], task="regression"
+        )
+
+
 def test_kind_40_logme_reads_ages_as_values():
     for y in (AGES.astype(float), AGES + 0.25):
         assert logme(informative(AGES), y) > logme(NOISE, y) + 1
