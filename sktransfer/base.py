@@ -5,6 +5,7 @@ estimator supports is said once, in its :class:`TransferTags`: validation, the
 contract checks and the documentation's capability table all read them.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from inspect import signature
@@ -898,7 +899,7 @@ class TransferMetaEstimator(
 
 
 class TakesGroupsMixin:
-    """Mixin of wrappers that hold rows out: ``groups`` in ``fit`` keep units together.
+    """Mixin of wrappers with ``cv``: ``groups`` in ``fit`` keep units together.
 
     ``_fit_estimator`` gets them as an entry of ``fit_params``, and rows of weight 0
     too, as explicit folds count all rows; both are the business of
@@ -940,6 +941,8 @@ class TakesGroupsMixin:
             If the rows break the domain contract or ask for more than the tags
             declare.
         """
+        if isinstance(self.cv, Iterator):
+            self.cv = list(self.cv)  # a generator, which the next fit needs again
         if groups is not None:
             fit_params["groups"] = groups
         return super().fit(X, y, sample_domain=sample_domain, **fit_params)
@@ -957,9 +960,8 @@ class TakesGroupsMixin:
         return data, params, kept
 
     def _existing(self, data, params):
-        """Return the rows of positive weight and their metadata."""
-        part, params, _ = super()._drop_weightless(data, params)
-        return part, params
+        """Return the rows of positive weight, their metadata, and their mask."""
+        return super()._drop_weightless(data, params)
 
 
 class BlendMixin(_AnswersMixin):

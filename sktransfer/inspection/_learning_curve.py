@@ -8,10 +8,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
 from sktransfer._domains import check_domains
+from sktransfer._folds import check_groups
+from sktransfer._learners import check_weights
+from sktransfer.base import as_rows, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.inspection._display import INK, Display
 from sktransfer.metrics import cross_val_ntg
-from sktransfer.model_selection import TargetShuffleSplit
+from sktransfer.metrics._negative_transfer import with_groups
+from sktransfer.model_selection import GroupTargetShuffleSplit, TargetShuffleSplit
 
 __all__ = ["LearningCurveTransferDisplay"]
 
@@ -119,6 +123,7 @@ class LearningCurveTransferDisplay(Display):
         test_size=0.3,
         scoring=None,
         target_estimator=None,
+        groups=None,
         params=None,
         n_jobs=None,
         random_state=0,
@@ -149,6 +154,9 @@ class LearningCurveTransferDisplay(Display):
             Scorer, higher is better. None: the ``score`` method of the estimator.
         target_estimator : estimator, default=None
             What to compare with, if not ``estimator`` without its sources.
+        groups : array-like of shape (n_samples,), default=None
+            Unit of each row, such as the patient: units are tested on as a whole, and
+            ``test_size`` is a share or number of them.
         params : dict, default=None
             Metadata for ``fit``, one entry per row.
         n_jobs : int, default=None
@@ -181,9 +189,14 @@ class LearningCurveTransferDisplay(Display):
         ``"neg_mean_squared_error"``, else one minus the score, as for accuracy and R2.
         """
         stratify = is_classifier(estimator)
-        data = check_domains(X, y, sample_domain, numeric_labels=not stratify)
+        data = check_domains(
+            as_rows(X), y, sample_domain, numeric_labels=not stratify,
+            multi_output=True,
+        )  # fmt: skip
+        data, params = _with_weight(data, with_groups(params, groups))
+        units = check_groups(params.get("groups"), data)
         rng = check_random_state(random_state)
-        splits = _ordered_splits(data, n_splits, test_size, stratify, rng)
+        splits = _ordered_splits(data, n_splits, test_size, stratify, rng, units)
         steps = _check_steps(n_labels, splits, data, stratify)
         scores = [
             cross_val_ntg(
@@ -256,14 +269,26 @@ def _curve(ax, x, errors, label, **style):
     )
 
 
-def _ordered_splits(data, n_splits, test_size, stratify, rng):
+def _with_weight(data, params):
+    """Leave out rows of weight 0, which are no labels that a fit sees."""
+    if "sample_weight" not in params:
+        return data, params
+    weights = check_weights(params["sample_weight"], len(data.sample_domain))
+    rows = weights > 0
+    return data.take(rows), slice_params(params, rows)
+
+
+def _ordered_splits(data, n_splits, test_size, stratify, rng, units):
     """Return ``(rows always trained on, labeled rows in order, test rows)``."""
-    splitter = TargetShuffleSplit(
+    splitter = TargetShuffleSplit if units is None else GroupTargetShuffleSplit
+    splitter = splitter(
         n_splits, test_size=test_size, random_state=rng.randint(np.iinfo(np.int32).max)
     )
     rows = np.empty((len(data.sample_domain), 0))
     splits = []
-    for train, test in splitter.split(rows, data.y, sample_domain=data.sample_domain):
+    for train, test in splitter.split(
+        rows, data.y, sample_domain=data.sample_domain, groups=units
+    ):
         labeled = data.is_labeled_target[train]
         known = rng.permutation(train[labeled])
         if stratify:

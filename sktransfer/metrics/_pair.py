@@ -73,7 +73,7 @@ def fit_transfer(estimator, data, params):
     estimator : estimator
         The fitted clone.
     """
-    params = _handed_on(estimator, params)
+    params = handed_on(estimator, params)
     if data.n_source or not data.labeled.all():
         return fit_on_domains(clone(estimator), data, **params)
     # labels at face value: -1 may be a class here
@@ -103,7 +103,7 @@ def fit_target_only(baseline, data, params):
         rows = data.is_target
         return fit_transfer(baseline, data.take(rows), slice_params(params, rows))
     rows = data.is_labeled_target
-    params = slice_params(_handed_on(baseline, params), rows)
+    params = slice_params(handed_on(baseline, params), rows)
     samples = name_samples(data, rows)
     return fit_learner(
         baseline, data.X_labeled, data.y_labeled, samples=samples, **params
@@ -155,8 +155,8 @@ def _fit_and_measure(estimator, baseline, data, train, test, measure, params):
     return measure(pair, take_rows(data.X, test), data.labels(mask), weight)
 
 
-def _handed_on(estimator, params):
-    """Leave out groups that the estimator does not request."""
+def handed_on(estimator, params):
+    """Return metadata for the fit of an estimator: groups only if it requests them."""
     if "groups" not in params:
         return params
     with config_context(enable_metadata_routing=True):

@@ -24,16 +24,18 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import check_domains, source_id, take_rows
+from sktransfer._folds import check_groups, take_folds
 from sktransfer._learners import name_samples
 from sktransfer.base import consumes_sample_domain, slice_params, without_sources
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.metrics._compare_domains import (
     MEASURES,
     SOURCE_LABELS,
     TARGET_LABELS,
     compare_domains,
 )
-from sktransfer.metrics._negative_transfer import cross_val_ntg
+from sktransfer.metrics._negative_transfer import cross_val_ntg, labeled_folds
+from sktransfer.metrics._pair import handed_on
 from sktransfer.metrics._transferability_scorers import (
     gbc_scorer,
     h_score_scorer,
@@ -114,6 +116,7 @@ class ScoreOptions:
         "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
+        "groups": ["array-like", None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     },
@@ -135,6 +138,7 @@ def rank_sources(
     n_bootstrap=0,
     confidence_level=0.95,
     max_samples=500,
+    groups=None,
     n_jobs=None,
     random_state=None,
 ):
@@ -193,6 +197,8 @@ def rank_sources(
     max_samples : int or None, default=500
         Similarity and transport replace a domain with more rows by a random sample
         of this size. None: all rows.
+    groups : array-like of shape (n_samples,), default=None
+        Unit of each row, such as the patient; "ntg" never holds out a part of one.
     n_jobs : int or None, default=None
         Number of parallel jobs.
     random_state : int, RandomState instance or None, default=None
@@ -259,7 +265,9 @@ def rank_sources(
         cv, scoring, n_bootstrap, confidence_level, max_samples, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max), task,
     )  # fmt: skip
-    results = score_sources(chosen, data, estimator, models, options)
+    check_groups(groups, data)
+    params = {} if groups is None else {"groups": groups}
+    results = score_sources(chosen, data, estimator, models, options, params)
     if scores is None or isinstance(scores, str):
         pairs = zip(chosen, results, strict=True)
         defined = [pair for pair in pairs if not np.isnan(pair[1][0]).all()]
@@ -467,12 +475,10 @@ def _fit_models(estimator, data, options, params):
 
 
 def _fit_alone(estimator, data, rows, params):
-    y = data.labels(rows)
+    y, params = data.labels(rows), slice_params(handed_on(estimator, params), rows)
     try:
         with config_context(enable_metadata_routing=True):
-            return estimator.fit(
-                take_rows(data.X, rows), y, **slice_params(params, rows)
-            )
+            return estimator.fit(take_rows(data.X, rows), y, **params)
     except ValueError as error:
         if is_regressor(estimator) or len(np.unique(y)) > 1:
             raise
@@ -522,15 +528,23 @@ def _sample(data, options, *, labeled):
 
 
 def _gaps(estimator, data, options, params):
+    try:
+        folds = labeled_folds(
+            data, options.cv, params=params, stratify=is_classifier(estimator),
+            random_state=options.seed,
+        )  # fmt: skip
+    except UnlabeledTargetError as error:
+        nothing = np.full(len(data.sources), np.nan)
+        return nothing, nothing, nothing, [str(error)] * len(nothing)
     results = Parallel(n_jobs=options.n_jobs)(
-        delayed(_gap)(estimator, data, data.rows_of(source), options, params)
+        delayed(_gap)(estimator, data, data.rows_of(source), folds, options, params)
         for source in data.sources
     )
     values, low, high, notes = zip(*results, strict=True)
     return np.array(values), np.array(low), np.array(high), list(notes)
 
 
-def _gap(estimator, data, source, options, params):
+def _gap(estimator, data, source, folds, options, params):
     rows = source | data.is_target
     part = data.take(rows)
     try:
@@ -539,11 +553,10 @@ def _gap(estimator, data, source, options, params):
             part.X,
             part.y,
             sample_domain=part.sample_domain,
-            cv=options.cv,
+            cv=take_folds(folds, rows),
             scoring=options.scoring,
             confidence_level=options.confidence_level,
             params=slice_params(params, rows),
-            random_state=options.seed,
         )
     except ValueError as error:
         return np.nan, np.nan, np.nan, str(error)

@@ -4,22 +4,23 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._folds import check_groups, take_folds
 from sktransfer._learners import LearnerMethodsMixin
 from sktransfer.base import (
+    TakesGroupsMixin,
     TransferMetaEstimator,
-    consumes_sample_domain,
-    fit_on_domains,
     get_transfer_tags,
     slice_params,
     without_sources,
 )
 from sktransfer.exceptions import NegativeTransferWarning, UnlabeledTargetError
+from sktransfer.metrics._negative_transfer import labeled_folds
+from sktransfer.metrics._pair import check_knows_domains, fit_transfer
 from sktransfer.metrics._rank_sources import (
     SOURCE_SCORES,
     ScoreOptions,
@@ -32,7 +33,7 @@ from sktransfer.metrics._rank_sources import (
 __all__ = ["SourceSelector"]
 
 
-class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
+class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimator):
     r"""Drop sources by a score and fit any transfer method on the others.
 
     Every source is scored against the target; the wrapped estimator is fitted on the
@@ -170,15 +171,23 @@ class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
         self.random_state = random_state
 
     def _fit_estimator(self, data, fit_params):
-        if not consumes_sample_domain(self.estimator):
-            get_transfer_tags(self.estimator)
-            raise TypeError(
-                f"The last step of estimator={self.estimator!r} does not take "
-                "sample_domain; wrap it, e.g. in Pooled of sktransfer.baselines."
-            )
+        check_knows_domains(self.estimator)
+        check_groups(fit_params.get("groups"), data)
         # every inner fit gets the domains of its own rows
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
-        values, keep = self._judge(data, fit_params)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        every, all_params = data, fit_params
+        data, fit_params, kept = self._existing(every, all_params)
+
+        def find_folds():
+            # explicit folds count all rows
+            folds = labeled_folds(
+                every, self.cv, params=all_params,
+                stratify=is_classifier(self.estimator), random_state=seed,
+            )  # fmt: skip
+            return take_folds(folds, kept)
+
+        values, keep = self._judge(data, fit_params, find_folds, seed)
         sources = data.sources
         self.scores_ = dict(zip(sources.tolist(), values.tolist(), strict=True))
         self.kept_sources_, self.dropped_sources_ = sources[keep], sources[~keep]
@@ -187,9 +196,10 @@ class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
             self._check_none_kept(data)
             estimator = without_sources(estimator)
         rows = data.is_target | np.isin(data.sample_domain, self.kept_sources_)
-        return _fit(estimator, data.take(rows), slice_params(fit_params, rows))
+        params = slice_params(fit_params, rows)
+        return fit_transfer(estimator, data.take(rows), params)
 
-    def _judge(self, data, fit_params):
+    def _judge(self, data, fit_params, find_folds, seed):
         """Return the score of each source, and which sources are kept."""
         if not data.n_source:
             return np.zeros(0), np.zeros(0, dtype=bool)
@@ -198,11 +208,11 @@ class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
         if reason:
             raise ValueError(f"source_score={score.name!r} {reason}.")
         options = ScoreOptions(
-            cv=self.cv,
+            cv=find_folds() if score.kind == "ntg" else self.cv,
             scoring=self.scoring,
             max_samples=self.max_samples,
             n_jobs=self.n_jobs,
-            seed=check_random_state(self.random_state).randint(2**31 - 1),
+            seed=seed,
         )
         ((values, _, _, notes),) = score_sources(
             [score], data, self.estimator, None, options, fit_params
@@ -217,7 +227,7 @@ class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
                 f"source_score={score.name!r} is undefined for source "
                 f"{data.sources[k]}, which is dropped: {notes[k]}",
                 UserWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
         keep = choose_sources(score, values, self.threshold, self.n_sources)
         return values, keep
@@ -234,7 +244,7 @@ class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
         warnings.warn(
             f"{what}: the estimator is fitted on the target alone.",
             NegativeTransferWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def __sklearn_tags__(self):
@@ -255,11 +265,3 @@ class SourceSelector(LearnerMethodsMixin, TransferMetaEstimator):
         elif score.kind == "similarity":
             inner.uses_unlabeled = True
         return tags
-
-
-def _fit(estimator, data, fit_params):
-    if data.n_source or not data.labeled.all():
-        return fit_on_domains(clone(estimator), data, **fit_params)
-    # labels at face value: -1 may be a class here
-    with config_context(enable_metadata_routing=True):
-        return clone(estimator).fit(data.X, data.labels(data.labeled), **fit_params)

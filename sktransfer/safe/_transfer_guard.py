@@ -1,6 +1,5 @@
 """Transfer only as far as the target's labels support it."""
 
-from collections.abc import Iterator
 from functools import partial
 from numbers import Integral, Real
 
@@ -254,7 +253,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         baseline = check_pair(self.estimator, self.target_estimator)
         # every inner fit gets the domains of its own rows
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
-        existing, params = self._existing(data, fit_params)
+        existing, params, _ = self._existing(data, fit_params)
         self._check_classes(existing)
         check_groups(fit_params.get("groups"), data)
         self.target_only_ = fit_target_only(baseline, existing, params)
@@ -300,8 +299,6 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         )
 
     def _hold_out(self, data, fit_params):
-        if isinstance(self.cv, Iterator):
-            self.cv = list(self.cv)  # a generator, which the next fit needs again
         return target_folds(
             data,
             self.cv,

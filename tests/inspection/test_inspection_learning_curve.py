@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import make_scorer, mean_squared_error
@@ -154,3 +155,26 @@ def test_default_steps_reach_all_labels(data):
 def test_bad_steps(data, n_labels):
     with pytest.raises(UnlabeledTargetError, match="n_labels must be integers"):
         curve(Pooled(Ridge()), data, n_labels=n_labels)
+
+
+def test_kind_03_units_are_tested_on_as_a_whole(data):
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 12, len(data.y))
+    groups = np.where(data.sample_domain > 0, groups + 100, groups)
+    LOG.clear()
+    display = curve(Pooled(RecordingRegressor()), data, n_labels=[4, 10], groups=groups)
+    assert display.transfer_errors.shape == (2, 3)
+    unit = dict(zip(data.X[:, 0].tolist(), groups.tolist(), strict=True))
+    for trained, tested in LOG:
+        assert not {unit[row] for row in trained} & {unit[row] for row in tested}
+
+
+def test_kind_33_rows_of_weight_zero_are_no_labels(data):
+    weight = np.random.default_rng(0).integers(0, 2, len(data.y)).astype(float)
+    with config_context(enable_metadata_routing=True):
+        model = Pooled(LinearRegression().set_fit_request(sample_weight=True))
+    kept = weight > 0
+    part = Bunch(**{k: data[k][kept] for k in ("X", "y", "sample_domain")})
+    one = curve(model, data, n_labels=[5, 10], params={"sample_weight": weight})
+    two = curve(model, part, n_labels=[5, 10], params={"sample_weight": weight[kept]})
+    np.testing.assert_allclose(one.transfer_errors, two.transfer_errors)

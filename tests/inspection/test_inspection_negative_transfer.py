@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -24,10 +24,10 @@ def data():
 
 
 def from_estimator(data, estimator, **options):
+    options = {"cv": 3, "random_state": 0} | options
     return NegativeTransferDisplay.from_estimator(
-        estimator, data.X, data.y, sample_domain=data.sample_domain, cv=3,
-        random_state=0, **options,
-    )  # fmt: skip
+        estimator, data.X, data.y, sample_domain=data.sample_domain, **options
+    )
 
 
 def reference(data, estimator, rows=slice(None), **options):
@@ -233,3 +233,25 @@ def test_classification(data):
         sample_domain=data.sample_domain, cv=3, random_state=0,
     )  # fmt: skip
     assert -1 <= display.ntg[0] <= 1
+
+
+def test_kind_03_groups_by_source(data):
+    groups = np.where(
+        data.sample_domain > 0, np.arange(len(data.y)) + 100, np.arange(len(data.y)) % 6
+    )
+    options = {"by": "source", "groups": groups}
+    display = from_estimator(data, Pooled(Ridge()), **options)
+    rows = data.sample_domain != 2
+    expected = reference(data, Pooled(Ridge()), rows, groups=groups[rows])
+    assert_allclose(display.ntg[0], expected.ntg)
+    assert expected.n_held_out == 6
+
+
+def test_kind_04_generators_and_pairs_over_all_rows(data):
+    order = np.random.default_rng(0).permutation(len(data.y))
+    folds = [(np.setdiff1d(order, order[k::3]), order[k::3]) for k in range(3)]
+    models = {"a": Pooled(Ridge()), "b": Pooled(Ridge())}
+    display = from_estimator(data, models, by="source", cv=(pair for pair in folds))
+    listed = from_estimator(data, models, by="source", cv=folds)
+    assert_array_equal(display.ntg, listed.ntg)
+    assert display.ntg[0] == display.ntg[2]

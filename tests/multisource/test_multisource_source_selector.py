@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -20,10 +21,11 @@ from sktransfer.exceptions import (
 )
 from sktransfer.feature import TCA
 from sktransfer.instance import KMM
-from sktransfer.metrics import rank_sources
+from sktransfer.metrics import cross_val_ntg, rank_sources
 from sktransfer.metrics._rank_sources import SOURCE_SCORES
 from sktransfer.model_selection import StratifiedTargetKFold
 from sktransfer.multisource import SourceSelector
+from sktransfer.safe import TransferGuard
 
 NEAR, MIDDLE, FAR = 7, 3, 5
 
@@ -249,3 +251,111 @@ def test_errors(data):
         fit((np.where(X > 3, np.nan, X), y, domain))
     with pytest.raises(ValueError, match="source_score='leep' needs classes"):
         fit((X, X[:, 0], domain), Pooled(Ridge()), source_score="leep")
+
+
+# -- kinds 03, 04 and 33: the folds of "ntg" ------------------------------------
+
+
+def evidence_data(seed=0):
+    """Ten target patients with three rows each, a near source and a reversed one."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(110, 3))
+    domain = np.r_[np.repeat([3, 5], 40), np.full(30, -1)]
+    groups = np.r_[np.arange(80) + 100, np.repeat(np.arange(10), 3)]
+    X[80:] = np.repeat(X[80:90], 3, axis=0) + 0.01 * rng.normal(size=(30, 3))
+    y = X.sum(axis=1) * np.where(domain == 5, -1.0, 1.0)
+    y = y + 0.5 * rng.normal(size=110)
+    return X, y, domain, groups
+
+
+def gap_of(X, y, domain, source, **options):
+    rows = np.isin(domain, [source, -1])
+    options = {k: v[rows] if isinstance(v, np.ndarray) else v
+               for k, v in options.items()}  # fmt: skip
+    return cross_val_ntg(
+        Pooled(Ridge()), X[rows], y[rows], sample_domain=domain[rows], **options
+    ).ntg
+
+
+@pytest.mark.parametrize("cv", [3, GroupKFold(3)])
+def test_kind_03_groups_reach_the_folds(cv):
+    X, y, domain, groups = evidence_data()
+    model = SourceSelector(
+        Pooled(Ridge()), source_score="ntg", n_sources=1, cv=cv, random_state=0
+    )
+    model.fit(X, y, sample_domain=domain, groups=groups)
+    seed = np.random.RandomState(0).randint(2**31 - 1)
+    for source in (3, 5):
+        expected = gap_of(X, y, domain, source, cv=cv, groups=groups, random_state=seed)
+        assert model.scores_[source] == pytest.approx(expected)
+    loose = clone(model).set_params(cv=3)
+    assert loose.fit(X, y, sample_domain=domain).scores_ != model.scores_
+    with pytest.raises(ValueError, match="groups has shape"):
+        model.fit(X, y, sample_domain=domain, groups=groups[:-1])
+    table = rank_sources(
+        Pooled(Ridge()), X, y, domain, scores=["ntg"], cv=cv, groups=groups,
+        random_state=0,
+    )  # fmt: skip
+    assert dict(zip(table["source"], table["value"], strict=True)) == pytest.approx(
+        model.scores_
+    )
+
+
+@pytest.mark.parametrize("source_score", ["mmd", "ntg"])
+def test_kind_03_groups_are_handed_to_an_inner_guard(source_score):
+    X, y, domain, groups = evidence_data()
+    guard = TransferGuard(Pooled(Ridge()), cv=3)
+    model = SourceSelector(guard, source_score=source_score, n_sources=1, cv=3)
+    model.fit(X, y, sample_domain=domain, groups=groups)
+    assert model.estimator_.n_held_out_ == 10
+    plain = SourceSelector(Pooled(Ridge()), source_score=mean_score)
+    plain.fit(X, y, sample_domain=domain, groups=groups)  # not for the source models
+
+
+def mean_score(model, X, y):
+    return model.score(X, y)
+
+
+def test_kind_04_explicit_folds_count_all_rows():
+    X, y, domain, _ = evidence_data()
+    order = np.random.default_rng(0).permutation(110)
+    X, y, domain = X[order], y[order], domain[order]
+    folds = [(np.setdiff1d(order, order[k::3]), order[k::3]) for k in range(3)]
+    model = SourceSelector(
+        Pooled(Ridge()), source_score="ntg", n_sources=1, cv=iter(folds)
+    )
+    model.fit(X, y, sample_domain=domain)
+    table = rank_sources(Pooled(Ridge()), X, y, domain, scores=["ntg"], cv=iter(folds))
+    for k, source in enumerate((3, 5)):
+        rows = np.isin(domain, [source, -1])
+        position = np.cumsum(rows) - 1
+        own = [tuple(position[part[rows[part]]] for part in fold) for fold in folds]
+        expected = gap_of(X, y, domain, source, cv=own)
+        assert model.scores_[source] == pytest.approx(expected)
+        assert table["value"][k] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("cv", [3, "explicit"])
+@pytest.mark.parametrize("source_score", ["ntg", "mmd", "leep"])
+def test_kind_33_weight_zero_is_a_removed_row(source_score, cv):
+    X, y, domain, _ = evidence_data()
+    learner = Ridge()
+    if source_score == "leep":
+        y, learner = (y > 0).astype(int), LogisticRegression()
+    with config_context(enable_metadata_routing=True):
+        learner = learner.set_fit_request(sample_weight=True)
+    weight = np.random.default_rng(1).integers(0, 3, 110).astype(float)
+    weight[domain == 5] *= np.arange(40) > 2
+    kept, inner, everything = weight > 0, cv, np.arange(110)
+    if cv == "explicit":
+        rows = np.flatnonzero(domain < 0)
+        cv = [(np.setdiff1d(everything, rows[k::3]), rows[k::3]) for k in range(3)]
+        inner = [(np.isin(everything, a)[kept], np.isin(everything, b)[kept])
+                 for a, b in cv]  # fmt: skip
+    options = {"source_score": source_score, "n_sources": 1}
+    one = SourceSelector(Pooled(learner), cv=cv, **options)
+    one.fit(X, y, sample_domain=domain, sample_weight=weight)
+    two = SourceSelector(Pooled(learner), cv=inner, **options)
+    two.fit(X[kept], y[kept], sample_domain=domain[kept], sample_weight=weight[kept])
+    assert one.scores_ == pytest.approx(two.scores_)
+    np.testing.assert_allclose(one.predict(X), two.predict(X))
