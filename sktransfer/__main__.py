@@ -68,6 +68,9 @@ def _make_parser():
     add("--label", required=True, metavar="COLUMN", help="column to predict")
     add("--drop", action="append", default=[], metavar="COLUMN",
         help="column to leave out, such as an id; may be given again")  # fmt: skip
+    add("--groups", metavar="COLUMN",
+        help="column that names the unit of each row, such as the patient, if units "
+             "have several rows")  # fmt: skip
     add("--encoding", metavar="NAME",
         help="encoding of the text (default: UTF-8 or by its mark, else "
              "Windows-1252)")  # fmt: skip
@@ -150,6 +153,8 @@ def _make_report(args):
     _check_columns(df, args)
     target = _find_target(df, args)
     df, notes = _leave_out_unlabeled_sources(df.drop(columns=args.drop), args, target)
+    groups = _take_groups(df, args, target)
+    df = df.drop(columns=[args.groups] * (groups is not None))
     from sktransfer.datasets import from_frame
     from sktransfer.inspection import transfer_report
 
@@ -161,8 +166,8 @@ def _make_report(args):
         )  # fmt: skip
         report = transfer_report(
             data.X, data.y, data.sample_domain, domain_names=data.domain_names,
-            task=task, scoring=args.scoring, cv=args.folds, n_jobs=args.jobs,
-            random_state=args.seed, verbose=not args.quiet,
+            task=task, scoring=args.scoring, cv=args.folds, groups=groups,
+            n_jobs=args.jobs, random_state=args.seed, verbose=not args.quiet,
         )  # fmt: skip
     except ImportError as error:
         raise _BadInput(_needs_plot(error)) from error
@@ -172,6 +177,21 @@ def _make_report(args):
     lines = df.index[report.label_next].tolist()
     reading = [*table.notes, *notes, *report.reading]
     return replace(report, reading=reading, label_next=lines)
+
+
+def _take_groups(df, args, target):
+    """Return the column of the groups; every labeled target row must have one."""
+    if args.groups is None:
+        return None
+    groups = df[args.groups]
+    missing = groups.isna() & df[args.label].notna() & (df[args.domain] == target)
+    if missing.any():
+        line = df.index[missing.to_numpy().argmax()]
+        raise _BadInput(
+            f"--groups {args.groups!r} is empty in {int(missing.sum())} labeled rows "
+            f"of the target (first in line {line}); fill it in or remove the rows"
+        )
+    return groups.to_numpy()
 
 
 def _prepare_labels(labels, args, table):
@@ -257,6 +277,7 @@ def _read(args):
 def _check_columns(df, args):
     for option, columns in (
         ("domain", [args.domain]), ("label", [args.label]), ("drop", args.drop),
+        ("groups", [args.groups] * (args.groups is not None)),
     ):  # fmt: skip
         for column in columns:
             if column not in df.columns:
@@ -268,10 +289,15 @@ def _check_columns(df, args):
         raise _BadInput(
             f"--domain and --label are both {args.label!r}; name two columns"
         )
-    for option in ("domain", "label"):
+    if args.groups in (args.domain, args.label):
+        raise _BadInput(
+            f"--groups {args.groups!r} is the column of --domain or --label; name the "
+            "column of the unit, or leave it out"
+        )
+    for option in ("domain", "label", "groups"):
         if getattr(args, option) in args.drop:
             raise _BadInput(f"--drop leaves out the column of --{option}; keep it")
-    if set(df.columns) <= {args.domain, args.label, *args.drop}:
+    if set(df.columns) <= {args.domain, args.label, args.groups, *args.drop}:
         raise _BadInput(
             f"data.csv: {args.data!r} has no column left to learn from besides "
             "--domain and --label; add features"

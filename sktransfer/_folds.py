@@ -79,7 +79,7 @@ def target_folds(
     units = check_groups(groups, data)
     exists = np.ones(len(data.sample_domain), dtype=bool)
     if sample_weight is not None:
-        weights: Rows = check_weights(sample_weight, len(exists))  # type: ignore[no-untyped-call]
+        weights: Rows = check_weights(sample_weight, len(exists))
         exists = weights > 0
     if cv is None:
         cv = _DEFAULT_FOLDS
@@ -126,7 +126,11 @@ def take_folds(folds: Folds, rows: Rows) -> Folds:
 
 def take_units(groups: Any, rows: Rows) -> Any:
     """Return the groups of some rows; None stays None."""
-    return None if groups is None else np.asarray(groups)[rows]
+    if groups is None:
+        return None
+    return (groups.to_numpy() if hasattr(groups, "to_numpy") else np.asarray(groups))[
+        rows
+    ]
 
 
 def takes(splitter: Any, name: str) -> bool:

@@ -326,3 +326,34 @@ def test_the_report_begins_with_how_the_file_was_read(data, capsys, tmp_path):
             text.split()
         )
     assert "60 rows and 8 columns" in out
+
+
+def _with_patients(df):
+    return df.assign(patient=[f"p{k // 2}" for k in range(len(df))])
+
+
+def test_kind_03_groups_are_a_column_of_the_file(data, capsys, tmp_path):
+    numbers = tmp_path / "report.json"
+    options = ["--groups", "patient", "--folds", "2", "--quiet", "--json", str(numbers)]
+    path = data(_with_patients)
+    assert main(["report", path, "--target", "DE", *COLUMNS, *options]) == 0
+    content = json.loads(numbers.read_text())
+    assert content["guard"]["counted"] == "groups"
+    assert content["settings"]["groups"] == 2
+    assert content["settings"]["columns"] == 2  # the group is no feature
+    assert "belong to" in " ".join(capsys.readouterr().out.split())
+
+
+def test_kind_03_wrong_groups_get_one_line(data, capsys):
+    def change(df):
+        df = _with_patients(df)
+        row = df.index[(df["site"] == "DE") & df["y"].notna()][1]
+        df.loc[row, "patient"] = None
+        return df
+
+    start = ["report", data(change), "--target", "DE", *COLUMNS]
+    _failed(capsys, [*start, "--groups", "patient"], "--groups 'patient'", "line")
+    _failed(capsys, [*start, "--groups", "person"], "--groups 'person' is no column")
+    _failed(capsys, [*start, "--groups", "y"], "--groups 'y' is the column")
+    both = ["--groups", "patient", "--drop", "patient"]
+    _failed(capsys, [*start, *both], "--drop leaves out the column of --groups")

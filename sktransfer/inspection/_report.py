@@ -18,6 +18,7 @@ from sklearn.utils._param_validation import (
 
 import sktransfer
 from sktransfer._domains import check_domains
+from sktransfer._folds import check_groups, take_units
 from sktransfer.exceptions import DomainError
 from sktransfer.inspection import _report_models as models
 from sktransfer.inspection import _report_steps as steps
@@ -40,6 +41,7 @@ _N_TO_LABEL = 20
         "task": [StrOptions({"auto", "classification", "regression"})],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split")],
+        "groups": ["array-like", None],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "max_samples": [Interval(Integral, 10, None, closed="left"), None],
@@ -60,6 +62,7 @@ def transfer_report(
     task="auto",
     scoring=None,
     cv=5,
+    groups=None,
     n_repeats=3,
     confidence_level=0.95,
     max_samples=1000,
@@ -99,6 +102,10 @@ def transfer_report(
     cv : int or splitter, default=5
         How the labeled target rows are held out, as in
         :func:`~sktransfer.metrics.cross_val_ntg`.
+    groups : array-like of shape (n_samples,), default=None
+        Unit of each row, such as the patient, where units have several rows: a unit is
+        never fitted on and tested at once, and the intervals count units. Rows of a
+        source, or without a label, may have none (None or NaN).
     n_repeats : int >= 1, default=3
         How often the rows are dealt anew to the folds, if ``cv`` is an int.
     confidence_level : float in (0, 1), default=0.95
@@ -182,6 +189,10 @@ def transfer_report(
     asked = [learner] * (learner is not None)
     asked = asked if estimators is None else [*estimators.values()]
     data, task = _check(given, y, sample_domain, task, asked)
+    units = check_groups(groups, data)
+    n_groups = None
+    if units is not None:
+        n_groups = len(np.unique(units[data.is_labeled_target]))
     classify = task == "classification"
     if scoring is None:
         scoring = "accuracy" if classify else "neg_root_mean_squared_error"
@@ -206,11 +217,13 @@ def transfer_report(
     domains = steps.describe_domains(run)
     label_next = _draw_unlabeled(data, run.seed)
     run.data = data.take(positions)
+    run.groups = take_units(groups, positions)
     features = models.to_numbers(rows, positions)
     settings = {
         "sktransfer": sktransfer.__version__,
         "scoring": scoring if isinstance(scoring, str) else repr(scoring),
         "cv": cv if isinstance(cv, Integral) else repr(cv),
+        "groups": n_groups,
         "n_repeats": n_repeats,
         "confidence_level": confidence_level,
         "max_samples": max_samples,

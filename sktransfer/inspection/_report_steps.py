@@ -12,13 +12,13 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 from sklearn.utils._optional_dependencies import check_pandas_support
 
-from sktransfer._folds import target_folds
+from sktransfer._folds import check_groups, target_folds
 from sktransfer.base import fit_on_domains, get_transfer_tags
 from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.metrics import compare_domains, cross_val_ntg, rank_sources
-from sktransfer.metrics._negative_transfer import corrected_resampled_t
+from sktransfer.metrics._evidence import fold_evidence
 from sktransfer.safe import TransferGuard
 
 SIMILARITIES = ("mmd", "proxy_a_distance", "coral_distance")
@@ -49,6 +49,7 @@ class Run:
     confidence_level: float
     n_jobs: int | None
     seed: int
+    groups: Any = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -65,6 +66,13 @@ class Run:
     def sources(self):
         """Names of the sources."""
         return [self.names[int(source)] for source in self.data.sources]
+
+    @property
+    def units(self):
+        """Number of the unit of each row: its group, else the row itself."""
+        if self.groups is None:
+            return np.arange(len(self.data.sample_domain))
+        return check_groups(self.groups, self.data)
 
     def note(self, text):
         """Keep a sentence once."""
@@ -293,8 +301,8 @@ def score_sources(run, estimator, classify, folds_exist):
         scores["ntg"] = "ntg"
     table = rank_sources(
         estimator, data.X, data.y, data.sample_domain, scores=scores, cv=run.cv,
-        scoring=scoring, confidence_level=run.confidence_level, n_jobs=run.n_jobs,
-        random_state=run.seed,
+        scoring=scoring, confidence_level=run.confidence_level, groups=run.groups,
+        n_jobs=run.n_jobs, random_state=run.seed,
     )  # fmt: skip
     return _with_names(run.table(table).drop(columns="selected"), run)
 
@@ -354,10 +362,12 @@ def make_folds(run, classify):
     folds = []
     for _ in range(n_repeats):
         seed = rng.randint(np.iinfo(np.int32).max)
-        once = target_folds(run.data, run.cv, stratify=classify, random_state=seed)
+        once = target_folds(
+            run.data, run.cv, groups=run.groups, stratify=classify, random_state=seed
+        )
         folds += once
-        if all(len(test) == 1 for _, test in once):
-            break  # each row is a fold: another deal is the same
+        if all(len(np.unique(run.units[test])) == 1 for _, test in once):
+            break  # each unit is a fold: another deal is the same
     return folds
 
 
@@ -388,10 +398,19 @@ def hold_out(run, classify):
     if len(folds) < 2:
         each = " of each class" if classify and n_labeled > 1 else ""
         rows = f"{n_labeled} labeled target row{'s' * (n_labeled > 1)}"
+        if run.groups is not None:
+            rows += " in their groups"
         return [], f"with {rows} none{each} can be held out"
-    if n_labeled < FEW_LABELS:
+    n_units = len(np.unique(run.units[run.data.is_labeled_target]))
+    if run.groups is not None:
         run.note(
-            f"Only {n_labeled} target rows are labeled. The intervals are wide, and as "
+            f"The {n_labeled} labeled target rows belong to {n_units} groups. A group "
+            "is never fitted on and tested at once, and the intervals count groups."
+        )
+    if n_units < FEW_LABELS:
+        what = "target rows" if run.groups is None else "groups of target rows"
+        run.note(
+            f"Only {n_units} {what} are labeled. The intervals are wide, and as "
             "the training folds are smaller still, the estimates lean towards transfer."
         )
     return folds, ""
@@ -427,14 +446,13 @@ def measure_methods(run, estimators, folds, progress):
                 results[name] = cross_val_ntg(
                     estimator, run.data.X, run.data.y,
                     sample_domain=run.data.sample_domain, cv=folds,
-                    scoring=run.scoring, n_jobs=run.n_jobs,
+                    scoring=run.scoring, groups=run.groups, n_jobs=run.n_jobs,
                     random_state=run.seed,
                 )  # fmt: skip
         except (TypeError, ValueError) as error:
             failed[name] = " ".join(str(error).split())
             run.note(f"{name} could not be cross-validated: {failed[name]}")
-    labeled = run.data.is_labeled_target
-    sizes = [(len(test), labeled[train].sum()) for train, test in folds]
+    evidence = fold_evidence(run.data, folds, run.groups) if folds else None
     family = 1 - (1 - run.confidence_level) / max(len(results), 1)
 
     def line(name, errors, alone):
@@ -445,7 +463,7 @@ def measure_methods(run, estimators, folds, progress):
             ("", gaps, run.confidence_level),
             ("joint_", gaps, family),
         ):
-            low, high = corrected_resampled_t(values, sizes, level)
+            low, high = evidence.interval(values, level)
             lines |= {f"{prefix}low": low, f"{prefix}high": high}
         return {**lines, "target_only_error": alone.mean(), "note": ""}
 
@@ -559,7 +577,8 @@ def consult_guard(run, estimator, name):
     )
     try:
         with run.noting("The guard"):
-            fit_on_domains(guard, run.data)
+            groups = {} if run.groups is None else {"groups": run.groups}
+            fit_on_domains(guard, run.data, **groups)
     except (TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         run.note(f"The guard could not be fitted: {text}")
@@ -575,6 +594,7 @@ def consult_guard(run, estimator, name):
         "low": float(low),
         "high": float(high),
         "held_out_rows": int(guard.n_held_out_),
+        "counted": "rows" if run.groups is None else "groups",
     }
 
 
@@ -639,8 +659,8 @@ def trace_labels(run, estimator):
             display = LearningCurveTransferDisplay.from_estimator(
                 estimator, run.data.X, run.data.y,
                 sample_domain=run.data.sample_domain, n_splits=5,
-                scoring=run.scoring, n_jobs=run.n_jobs, random_state=run.seed,
-                ax=Figure().add_subplot(),
+                scoring=run.scoring, groups=run.groups, n_jobs=run.n_jobs,
+                random_state=run.seed, ax=Figure().add_subplot(),
             )  # fmt: skip
     except (TypeError, ValueError) as error:
         text = " ".join(str(error).split())

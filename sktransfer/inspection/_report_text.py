@@ -207,8 +207,8 @@ def evidence_of(report):
         found.append(
             f"A guard around {guard['method']} puts the probability that it hurts at "
             f"{guard['harm_probability']:.0%} (by the {guard['loss']} of "
-            f"{guard['held_out_rows']} held-out rows) and gives transfer the weight "
-            f"{number(guard['weight'])} in a blend with the target alone."
+            f"{guard['held_out_rows']} held-out {guard['counted']}) and gives transfer "
+            f"the weight {number(guard['weight'])} in a blend with the target alone."
         )
     return found
 

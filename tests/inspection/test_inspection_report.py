@@ -14,6 +14,7 @@ from scipy.stats import t
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -513,3 +514,61 @@ def test_pictures_of_many_sources_are_cut():
     heights = [int(image["height"]) for image in _read(page).images]
     assert max(heights) < 1500
     assert "and 18 with larger gaps" in str(report)
+
+
+def _patients(seed=0, n_patients=12, per=4):
+    """A source, and target patients whose rows are copies with their own offset."""
+    rng = np.random.default_rng(seed)
+    w = np.array([1.0, -1.0, 0.5])
+    X_source = rng.normal(size=(80, 3))
+    X_target = np.repeat(rng.normal(size=(n_patients, 3)), per, axis=0)
+    X_target = X_target + 0.05 * rng.normal(size=X_target.shape)
+    offset = np.repeat(rng.normal(size=n_patients), per)
+    y = np.r_[X_source @ w, X_target @ w + offset] + 0.1 * rng.normal(
+        size=80 + n_patients * per
+    )
+    domain = np.r_[np.ones(80, int), -np.ones(n_patients * per, int)]
+    groups = np.r_[np.full(80, None), np.repeat(np.arange(n_patients), per)]
+    return np.r_[X_source, X_target], y, domain, groups
+
+
+def test_kind_03_groups_are_held_out_as_a_whole_and_counted():
+    X, y, domain, groups = _patients()
+    knn = KNeighborsRegressor(1)
+    methods = {"source only": SourceOnly(knn), "pooled": Pooled(Ridge())}
+    options = {"estimators": methods, "n_repeats": 1, "cv": 4}
+    report = transfer_report(X, y, domain, groups=groups, **options)
+    loose = transfer_report(X, y, domain, **options)
+    assert report.settings["groups"] == 12 and loose.settings["groups"] is None
+    frame = report.methods.set_index("method")
+    copies = loose.methods.set_index("method")
+    # rows of the same patient in training flatter the target alone
+    assert frame.ntg["source only"] < 0 < copies.ntg["source only"]
+    assert report.guard["held_out_rows"] == 12 and report.guard["counted"] == "groups"
+    assert loose.guard["held_out_rows"] == 48 and loose.guard["counted"] == "rows"
+    assert "12 held-out groups" in report.summary()
+    notes = " ".join(report.notes)
+    assert "48 labeled target rows belong to 12 groups" in notes
+    assert "Only 12 groups of target rows are labeled" in notes
+    assert not any("could not" in note for note in report.notes)
+    assert report.learning_curve is not None
+    gaps = report.transferability.set_index("score").value["ntg"]
+    assert gaps == pytest.approx(report.sources.ntg[0])
+    json.loads(report.to_json())
+
+
+def test_kind_03_groups_that_do_not_fit_are_named():
+    X, y, domain, groups = _patients()
+    with pytest.raises(ValueError, match="groups has shape"):
+        transfer_report(X, y, domain, groups=groups[1:], estimators=METHODS)
+    groups[100] = None
+    with pytest.raises(ValueError, match="groups has no value for 1 labeled"):
+        transfer_report(X, y, domain, groups=groups, estimators=METHODS)
+
+
+def test_kind_03_groups_of_a_sample_of_the_rows():
+    X, y, domain, groups = _patients(n_patients=20)
+    report = transfer_report(
+        X, y, domain, groups=groups, estimators=METHODS, max_samples=40, n_repeats=1
+    )
+    assert not any("could not" in note for note in report.notes)
