@@ -340,7 +340,7 @@ def test_kind_03_groups_are_a_column_of_the_file(data, capsys, tmp_path):
     content = json.loads(numbers.read_text())
     assert content["guard"]["counted"] == "groups"
     assert content["settings"]["groups"] == 2
-    assert content["settings"]["columns"] == 2  # the group is no feature
+    assert content["settings"]["columns"] == 3  # the group is no feature
     assert "belong to" in " ".join(capsys.readouterr().out.split())
 
 

@@ -380,8 +380,9 @@ def _did_it_hurt(report):
         f"{guard['loss']} is {number(guard['ntg'])} (95 % interval "
         f"{number(guard['low'])} to {number(guard['high'])}, "
         f"{guard['held_out_rows']} held-out {guard['counted']}); the probability that "
-        f"the sources hurt is {guard['harm_probability']:.0%}. Transfer {used} its prediction, "
-        f"with the weight {number(guard['weight'])}; the rest is the target alone. For "
+        f"the sources hurt is {guard['harm_probability']:.0%}. Transfer {used} its "
+        f"prediction, with the weight {number(guard['weight'])}; the rest is the "
+        "target alone. For "
         "a final check keep some labeled target rows out of all of this.</p>"
     )
     curve = report.learning_curve
