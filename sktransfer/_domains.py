@@ -675,6 +675,13 @@ def _to_floats(labels: Rows) -> Rows:
 
 def _check_face_value(labels: Rows, *, numeric: bool) -> Rows:
     """Check labels without a domain as scikit-learn does: no NaN, no infinity."""
+    if _missing(labels).any():
+        raise UnlabeledTargetError(
+            "Input y contains NaN: labels are missing, but sample_domain is None. Pass "
+            "sample_domain, which tells unlabeled target rows from source rows; in a "
+            "pipeline or a search that needs "
+            "sklearn.set_config(enable_metadata_routing=True)."
+        )
     if labels.dtype == object and not numeric:
         assert_all_finite(labels, input_name="y")
         return labels

@@ -446,3 +446,10 @@ def test_kind_30_the_order_does_not_depend_on_units(thin):
     moved = X * [1.0, 1e5, 1.0] + ([0, 0, 0] if thin else [2020.0, 2e5, 0.0])
     expected = canonical_order(as_rows(X))
     np.testing.assert_array_equal(canonical_order(as_rows(moved)), expected)
+
+
+@pytest.mark.parametrize("y", [[0.0, np.nan], ["a", None], [1.5, None]])
+@pytest.mark.parametrize("numeric", [True, False, None])
+def test_missing_labels_without_domains_name_sample_domain(y, numeric):
+    with pytest.raises(UnlabeledTargetError, match="y contains NaN.*Pass sample_dom"):
+        check_domains(_rows(2), y, None, numeric_labels=numeric)
