@@ -243,7 +243,9 @@ def is_scale_free(estimator):
     if isinstance(estimator, LinearRegression):
         return bool(estimator.fit_intercept)
     if isinstance(estimator, LogisticRegression):
-        unpenalized = np.isinf(estimator.C) or estimator.penalty is None
+        # LogisticRegressionCV, which chooses a penalty, is one too
+        C = getattr(estimator, "C", 1.0)
+        unpenalized = np.isinf(C) or getattr(estimator, "penalty", C) is None
     elif isinstance(estimator, _GLMS):
         unpenalized = estimator.alpha == 0
     else:

@@ -346,6 +346,8 @@ class Pooled(_Baseline):
                 "draw max_rows of each source: leave both at their defaults."
             )
 
+    _domain_column = None
+
     def _restore_rows(self, data, kept):
         self.rows_ = np.flatnonzero(kept)[self.rows_]
 

@@ -76,7 +76,9 @@ _LR, _TREE = LogisticRegression(), DecisionTreeClassifier(max_depth=3, random_st
 
 CLASSIFIERS = [
     _LR,
-    LogisticRegressionCV(Cs=3, cv=3, scoring="accuracy", use_legacy_attributes=False),
+    LogisticRegressionCV(
+        Cs=3, cv=3, l1_ratios=(0.0,), scoring="accuracy", use_legacy_attributes=False
+    ),
     RidgeClassifierCV(),
     LinearSVC(),
     SVC(),

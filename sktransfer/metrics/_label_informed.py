@@ -3,15 +3,14 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
-from sklearn.utils.validation import has_fit_parameter
 
+from sktransfer._learners import fit_learner, predict_learner
 from sktransfer.metrics._checks import check_domain_pair, encode_labels
 
 
@@ -110,9 +109,9 @@ def label_informed_divergence(
     right = np.empty(m + n, dtype=bool)
     for train, test in folds.split(X, domain):
         model = _fit_adversary(
-            clone(estimator), X[train], codes[train], domain[train], len(classes)
+            estimator, X[train], codes[train], domain[train], len(classes)
         )
-        right[test] = model.predict(X[test]) == codes[test]
+        right[test] = predict_learner(model, X[test]) == codes[test]
     return float(max(0.0, 2 * (right[domain == 0].mean() - right[domain == 1].mean())))
 
 
@@ -126,9 +125,4 @@ def _fit_adversary(estimator, X, codes, domain, n_classes):
         [1 / len(source), 1 / len(copies)], [len(source), len(copies)]
     ) * (len(source) + len(target))
     rows = np.concatenate([source, copies])
-    # a pipeline takes the weights by the name of its last step
-    last = estimator.steps[-1] if hasattr(estimator, "steps") else ("", estimator)
-    if not has_fit_parameter(last[1], "sample_weight"):
-        raise ValueError(f"estimator={type(last[1]).__name__} takes no sample_weight.")
-    prefix = f"{last[0]}__" if last[0] else ""
-    return estimator.fit(X[rows], labels, **{f"{prefix}sample_weight": weights / 2})
+    return fit_learner(estimator, X[rows], labels, method_weight=weights / 2)

@@ -495,7 +495,10 @@ def _similarity(score, data, options):
         X = check_array(sample.X, accept_sparse="csr", dtype=np.float64)
     except ValueError as error:  # text or NaN, which only the estimator understands
         nothing = np.full(len(data.sources), np.nan)
-        note = f"similarity needs numeric columns; transform X first ({error})"
+        note = (
+            f"similarity needs numeric columns; transform X first ({error}), by a step "
+            "in front such as SimpleImputer() or OneHotEncoder()"
+        )
         return nothing, nothing, nothing, [note] * len(nothing)
     table = compare_domains(
         X.toarray() if sparse.issparse(X) else X,

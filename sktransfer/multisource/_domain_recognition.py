@@ -109,6 +109,8 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
         self.domain_estimator_ = None
         if not data.n_source:
             return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
+        if self.domain_estimator is None and len(data.sources) > 1:
+            self._numeric_rows(data.X)  # else domain_estimator decides what it takes
         models = fit_source_models(self.estimator, data, fit_params, self.n_jobs)
         if len(models) > 1:
             self._recognize(data, joint=self.joint and classifies)
@@ -132,6 +134,10 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "unused"
         tags.transfer_tags.uses_unlabeled = True
-        if self.domain_estimator is not None:
-            tags.input_tags.sparse &= get_tags(self.domain_estimator).input_tags.sparse
+        if self.domain_estimator is None:
+            tags.input_tags.allow_nan = False
+        else:
+            domain_tags = get_tags(self.domain_estimator).input_tags
+            tags.input_tags.sparse &= domain_tags.sparse
+            tags.input_tags.allow_nan &= domain_tags.allow_nan
         return tags

@@ -127,13 +127,13 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
     def _fit_estimator(self, data, fit_params):
         if get_tags(self).estimator_type == "classifier":
             check_has_proba(self.estimator, type(self).__name__)
+        X = self._validate_X(data.X, get_tags(self), reset=False)
         self.source_ids_ = data.sources
         target = []
         if data.n_labeled:
             rows = data.is_labeled_target
             target = [fit_domain(self.estimator, data, rows, fit_params)]
         models = fit_source_models(self.estimator, data, fit_params, self.n_jobs)
-        X = self._validate_X(data.X, get_tags(self), reset=False)
         self.mmd_ = source_mmd(data.with_X(X), self.kernel, self.gamma)
         closeness = -self.mmd_ / self._scale()
         share = 1.0
@@ -165,6 +165,7 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = False
         tags.transfer_tags.uses_unlabeled = True
         return tags
 

@@ -139,6 +139,8 @@ class SourceFreeEnsemble(SourceModelCombiner):
         self.tol = tol
 
     def _fit_estimator(self, data, fit_params):
+        if self.pseudo_label_weight:  # its labels come from distances
+            self._validate_X(data.X_target, get_tags(self), reset=False)
         self.loss_, self.n_iter_ = np.nan, 1
         return super()._fit_estimator(data, fit_params)
 
@@ -146,7 +148,9 @@ class SourceFreeEnsemble(SourceModelCombiner):
         classes = all_classes(models)
         columns = CommonColumns(classes, "predict_proba")
         P = np.maximum(columns.answers(models, data.X_target), _TINY)
-        X = self._validate_X(data.X_target, get_tags(self), reset=False)
+        X = data.X_target
+        if self.pseudo_label_weight:
+            X = self._validate_X(X, get_tags(self), reset=False)
         known, columns = self._known_labels(data, classes)
         labels, weights = None, np.full(len(models), 1 / len(models))
         rounds = self.n_pseudo_rounds if self.pseudo_label_weight else 1
@@ -187,7 +191,9 @@ class SourceFreeEnsemble(SourceModelCombiner):
         # with source models the target needs no label at all
         tags.target_tags.required &= self.source_models is None
         tags.transfer_tags.uses_unlabeled = True
-        if not self.pseudo_label_weight:
+        if self.pseudo_label_weight:
+            tags.input_tags.allow_nan = False
+        else:
             tags.transfer_tags.target_labels = "unused"
         return tags
 

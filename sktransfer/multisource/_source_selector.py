@@ -264,4 +264,6 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
             inner.target_labels = "required"
         elif score.kind == "similarity":
             inner.uses_unlabeled = True
+        if score.kind == "similarity":
+            tags.input_tags.allow_nan = False
         return tags

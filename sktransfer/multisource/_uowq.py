@@ -324,6 +324,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = False
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.scale_free = self.source_models is None and is_scale_free(
             self.estimator

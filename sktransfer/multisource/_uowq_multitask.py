@@ -233,6 +233,7 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = False
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)
         return tags
 

@@ -24,6 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
+from sklearn.utils.validation import has_fit_parameter
 
 from sktransfer._domains import is_source, mark_unlabeled, take_rows
 from sktransfer.base import consumes_sample_domain, get_transfer_tags
@@ -284,6 +285,8 @@ def _checks_of(estimator):
         checks += [check_scorers_refuse_markers, check_cross_validate_refuses_markers]
     if _takes_metadata(estimator):
         checks.append(check_metadata_sliced)
+    if _weighted(estimator) is not None:
+        checks.append(check_weightless_rows)
     return checks
 
 
@@ -513,8 +516,13 @@ def check_sparse(estimator, make_data):
         return
     expected = _outputs(_fit(estimator, problem), problem)
     rows = replace(problem, X=X, X_test=sparse.csr_array(problem.X_test))
-    outputs = _outputs(_fit(estimator, rows), rows)
+    fitted = _fit(estimator, rows)
+    outputs = _outputs(fitted, rows)
     _assert_same(outputs, expected, "sparse X differs from dense X", rtol=1e-3)
+    what = "dense X after a fit on sparse X"
+    _assert_same(_outputs(fitted, problem), expected, what, rtol=1e-3)
+    what, fitted = "sparse X after a fit on dense X", _fit(estimator, problem)
+    _assert_same(_outputs(fitted, rows), expected, what, rtol=1e-3)
 
 
 def check_scale_free(estimator, make_data):
@@ -945,6 +953,46 @@ def check_metadata_sliced(estimator, make_data):
         problem.y,
         sample_domain=problem.sample_domain,
         row_id=problem.X[:, 0].copy(),
+    )
+
+
+def _weighted(estimator):
+    """Return a copy whose ``fit`` takes weights of the user; None if it takes none."""
+    parameters = signature(estimator.fit).parameters
+    if "sample_weight" in parameters:
+        return clone(estimator)
+    if not _takes_metadata(estimator):
+        return None
+    learners = {}
+    with config_context(enable_metadata_routing=True):
+        for name in _learners(estimator):
+            learner = estimator.get_params()[name]
+            if not has_fit_parameter(learner, "sample_weight"):
+                return None
+            if hasattr(learner, "set_fit_request"):
+                learners[name] = clone(learner).set_fit_request(sample_weight=True)
+        return clone(estimator).set_params(**learners)
+
+
+def check_weightless_rows(estimator, make_data):
+    """A row whose ``sample_weight`` is 0 is a removed row, in every domain."""
+    problem = make_data(estimator)
+    weighted = _weighted(estimator)
+    n = len(problem.y)
+    weights = np.random.RandomState(0).uniform(0.5, 2.0, size=n)
+    domain = np.where(problem.unlabeled, 0, problem.sample_domain)
+    for kind in np.unique(domain):
+        weights[np.flatnonzero(domain == kind)[::4]] = 0.0
+    kept = weights > 0
+    part = problem.take(kept)
+    whole, removed = (
+        clone(weighted).fit(p.X, p.y, sample_domain=p.sample_domain, sample_weight=w)
+        for p, w in ((problem, weights), (part, weights[kept]))
+    )
+    _assert_same(
+        _outputs(whole, replace(part, X_test=problem.X_test)),
+        _outputs(removed, part),
+        "a row of weight 0 changes the fit",
     )
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from scipy.linalg import cholesky
 from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -178,6 +179,23 @@ def _metadata_shifted(self, data, fit_params):
     rows = data.labeled
     params = {k: np.roll(v, 1) for k, v in slice_params(fit_params, rows).items()}
     return clone(self.estimator).fit(data.X[rows], data.y[rows], **params)
+
+
+def _weights_forgotten(self, data, params, *, is_batch=False):
+    params.pop("sample_weight", None)
+    return data, params, np.ones(len(data.sample_domain), dtype=bool)
+
+
+class _OneContainer(Pooled):
+    """Predict rows in the container of the fit alone."""
+
+    def fit(self, X, y, sample_domain=None):
+        self.sparse_ = sparse.issparse(X)
+        return super().fit(X, y, sample_domain=sample_domain)
+
+    def predict_proba(self, X):
+        assert sparse.issparse(X) == self.sparse_
+        return super().predict_proba(X)
 
 
 class _Mean(TransferTransformer):
@@ -375,6 +393,8 @@ BROKEN = [
     ("check_scorers_refuse_markers", _pooled(predict=_predict_text)),
     ("check_metadata_sliced", _pooled(_fit_estimator=_metadata_unsliced)),
     ("check_metadata_sliced", _pooled(_fit_estimator=_metadata_shifted)),
+    ("check_weightless_rows", _pooled(_drop_weightless=_weights_forgotten)),
+    ("check_sparse", _OneContainer(LogisticRegression())),
 ]
 
 
