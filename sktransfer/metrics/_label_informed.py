@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
-from sktransfer._learners import fit_learner, predict_learner
+from sktransfer._learners import fit_learner, predict_learner, takes_sample_weight
 from sktransfer.metrics._checks import check_domain_pair, encode_labels
 
 
@@ -125,4 +125,6 @@ def _fit_adversary(estimator, X, codes, domain, n_classes):
         [1 / len(source), 1 / len(copies)], [len(source), len(copies)]
     ) * (len(source) + len(target))
     rows = np.concatenate([source, copies])
+    if not takes_sample_weight(estimator):
+        raise ValueError(f"estimator={estimator!r} takes no sample_weight.")
     return fit_learner(estimator, X[rows], labels, method_weight=weights / 2)
