@@ -77,7 +77,8 @@ class SourceModelsMixin:
         copy, given = super().__sklearn_clone__(), self.source_models
         if isinstance(given, list | tuple):
             copy.source_models = type(given)(
-                model if is_fitted(model) else clone(model) for model in given
+                model if is_fitted(model) else clone(model, safe=False)
+                for model in given
             )
         elif given is not None and is_fitted(given):
             copy.source_models = given

@@ -137,8 +137,9 @@ def test_wrong_entries_are_one_error_that_names_the_entry(name):
     narrow = clone(fitted).fit(X[:, :2], y)
     with pytest.raises(ValueError, match=r"source_models\[1\].* on 2 features.* 3"):
         make([fitted, narrow]).fit(X, y)
-    with pytest.raises(TypeError, match=r"source_models\[1\] must be a model"):
-        make([fitted, "model"]).fit(X, y)
+    for wrong in ("model", type(fitted), None):
+        with pytest.raises(TypeError, match=r"source_models\[1\] must be a model"):
+            clone(make([fitted, wrong])).fit(X, y)
     lost = FrozenEstimator(clone(fitted))
     entries = [lost] if name in LEARNERS_TOO else [lost, clone(fitted)]
     for entry in entries:
