@@ -7,7 +7,7 @@ from sktransfer._solvers.information import leverage_of_first
 
 _STEP = 10**-0.5
 _LEAST = 1e-4
-_MAX_SCORES = 2000
+_MAX_SCORES = 1500
 
 
 def least_risk(problem, weights, model, refit, min_gain):
@@ -94,7 +94,7 @@ def _degrees_of_freedom(problem, model, weights):
     for source, weight in zip(problem.sources[used], weights[used], strict=True):
         size = problem.size_of((problem.domain == source) & problem.shared)
         quantities.append(weight * size)
-        at_most = _MAX_SCORES // len(weights)
+        at_most = max(_MAX_SCORES // (used.sum() * root.factors.shape[1]), 10)
         roots.append(problem.source_root(model, source, root, at_most))
     total = sum(quantities) / n if problem.likelihood.normalized else 1.0
     return leverage(roots, np.array(quantities), root.penalty * total)
@@ -110,7 +110,7 @@ def leverage(roots, quantities, penalty):
     Parameters
     ----------
     roots : list of FisherRoot
-        Information per row of every domain, :math:`J_k`; at most 2000 evenly spaced
+        Information per row of every domain, :math:`J_k`; at most 1500 evenly spaced
         rows of each count.
     quantities : ndarray of shape (n_domains,)
         Weight times number of rows, :math:`w_k n_k`.

@@ -8,9 +8,10 @@ from scipy import linalg
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from sktransfer._response import CommonColumns, all_classes
+from sktransfer._solvers.simplex_qp import SOLVERS, solve_simplex_qp
 from sktransfer._source_models import (
     ProbaClassifier,
     SourceModelCombiner,
@@ -40,6 +41,9 @@ class HEnsemble(SourceModelCombiner):
         their covariance, which is singular for probabilities.
     max_iter : int in [1, inf), default=200
         Largest number of optimizer steps from each start.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves the quadratic programs that end the search, see Notes: "auto" an
+        active set, "cvxpy" CLARABEL. They agree to 1e-8.
     n_jobs : int, default=None
         Number of sources fitted in parallel. None means 1 unless in a joblib
         backend context, -1 all processors.
@@ -77,7 +81,11 @@ class HEnsemble(SourceModelCombiner):
         H(a) = \mathrm{tr}\bigl(\mathrm{cov}(f)^{-1}
         \mathrm{cov}(\mathrm{E}[f | y])\bigr),
 
-    and the classifier is :math:`P(y | x) \propto P(y) (1 + f(x)^\top
+    by L-BFGS from two starts, and then, as :math:`\mathrm{tr}(S^{-1} M^\top M) =
+    \max_G 2\, \mathrm{tr}(GM) - \mathrm{tr}(G^\top S G)` is concave in the weights
+    for a fixed :math:`G`, by quadratic programs over the simplex that never lower it.
+
+    The classifier is :math:`P(y | x) \propto P(y) (1 + f(x)^\top
     \mathrm{cov}(f)^{-1} \mathrm{E}[f | y])`, with values below 0 set to 0.
 
     References
@@ -103,6 +111,7 @@ class HEnsemble(SourceModelCombiner):
         **SourceModelCombiner._parameter_constraints,
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions(SOLVERS)],
     }
 
     def __init__(
@@ -112,11 +121,13 @@ class HEnsemble(SourceModelCombiner):
         source_models=None,
         shrinkage=0.1,
         max_iter=200,
+        solver="auto",
         n_jobs=None,
     ):
         super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.shrinkage = shrinkage
         self.max_iter = max_iter
+        self.solver = solver
 
     def _fit_estimator(self, data, fit_params):
         self.h_score_, self.n_iter_ = np.nan, 1
@@ -127,7 +138,7 @@ class HEnsemble(SourceModelCombiner):
         F = columns.answers(models, data.X_labeled)
         classes, label = target_classes(data, type(self).__name__)
         self.source_weights_, info = maximize_h_score(
-            F, label, self.shrinkage, max_iter=self.max_iter
+            F, label, self.shrinkage, max_iter=self.max_iter, solver=self.solver
         )
         self.h_score_, self.n_iter_ = info["h_score"], info["n_iter"]
         if not info["converged"]:
@@ -196,7 +207,7 @@ def h_score_of_mixture(weights, F, label, shrinkage):
     return float(np.sum(inverse * B)), np.tensordot(F, slope, axes=([1, 2], [0, 1]))
 
 
-def maximize_h_score(F, label, shrinkage, *, max_iter):
+def maximize_h_score(F, label, shrinkage, *, max_iter, solver="auto"):
     """Maximize the H-score over the simplex, from uniform weights and the best model.
 
     Parameters
@@ -209,6 +220,8 @@ def maximize_h_score(F, label, shrinkage, *, max_iter):
         Ridge, in units of the mean variance of the models' features.
     max_iter : int
         Steps from each start.
+    solver : {"auto", "cvxpy"}, default="auto"
+        What solves the quadratic programs at the end.
 
     Returns
     -------
@@ -240,13 +253,39 @@ def maximize_h_score(F, label, shrinkage, *, max_iter):
     ]
     # among equal optima the weights from the uniform start, not an arbitrary model
     best = min(found, key=lambda f: round(float(f.fun), 9))
+    weights, steps = softmax(best.x), 0
+    if best.success:
+        weights, steps = _improve(weights, F, label, shrinkage, solver)
     info = {
-        "h_score": -float(best.fun),
-        "n_iter": max(int(best.nit), 1),
+        "h_score": h_score_of_mixture(weights, F, label, shrinkage)[0],
+        "n_iter": max(int(best.nit) + steps, 1),
         "converged": bool(best.success),
         "gradient": float(np.max(np.abs(best.jac))),
     }
-    return softmax(best.x), info
+    return weights, info
+
+
+def _improve(weights, F, label, shrinkage, solver, *, max_steps=50, tol=1e-10):
+    """Maximize the concave bound that touches the H-score, until nothing changes."""
+    n = F.shape[1]
+    for step in range(max_steps):
+        score = h_score_of_mixture(weights, F, label, shrinkage)[0]
+        f = np.tensordot(weights, F, axes=1)
+        S = f.T @ f / n + _ridge(F, shrinkage) * np.eye(f.shape[1])
+        members = (label[:, None] == np.arange(label.max() + 1)).astype(float)
+        means = members.T @ f / members.sum(axis=0)[:, None]
+        G = linalg.solve(S, means.T, assume_a="pos")  # n_features x n_classes
+        along = F @ (G * np.sqrt(members.mean(axis=0)))
+        Q = np.einsum("kic,lic->kl", along, along, optimize=True) / n
+        linear = np.einsum("kic,ic->k", F @ G, members) / n
+        found, _ = solve_simplex_qp(2 * Q, -2 * linear, solver=solver)
+        change = np.max(np.abs(found - weights))
+        if h_score_of_mixture(found, F, label, shrinkage)[0] < score:
+            return weights, step  # rounding
+        weights = found
+        if change <= tol:
+            return weights, step + 1
+    return weights, max_steps
 
 
 class FeatureClassifier(ProbaClassifier):

@@ -327,8 +327,7 @@ class _Logistic(_LinearPredictor):
             p = expit(decision)
             factors = np.sqrt(p * (1 - p))[:, None, None]
         else:
-            p = softmax(decision, axis=1)
-            factors = np.sqrt(p)[:, :, None] * (np.eye(p.shape[1]) - p[:, None, :])
+            factors = _multinomial_factors(softmax(decision, axis=1))
         penalty = _logistic_penalty(model)
         root = FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
         return root.weighted(sample_weight)
@@ -492,6 +491,21 @@ register_likelihood(PoissonRegressor, _Poisson())
 
 def _as_matrix(X):
     return X.tocsr() if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
+
+
+def _multinomial_factors(p):
+    r"""Root of :math:`\mathrm{diag}(p) - pp^\top`, one row less than classes.
+
+    It is :math:`Q \mathrm{diag}(\sqrt p)` with the rows of Q orthonormal and orthogonal
+    to :math:`\sqrt p`: all but the last of the Householder reflection that maps
+    :math:`\sqrt p` to the last axis.
+    """
+    root = np.sqrt(p)
+    normal = root.copy()
+    normal[:, -1] += 1.0
+    head = root[:, :-1] / normal[:, -1:]
+    Q = np.eye(p.shape[1])[:-1] - head[:, :, None] * normal[:, None, :]
+    return Q * root[:, None, :]
 
 
 def _weights(sample_weight, n_rows):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
+from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
@@ -520,3 +521,29 @@ def test_single_best_source_regression():
     y = np.where(domain == 1, 5.0, 1.0) * X[:, 0]
     model = SingleBestSource(LinearRegression()).fit(X, y, sample_domain=domain)
     assert model.best_source_ == 2
+
+
+@pytest.mark.parametrize("kind", ["random", "twins"])
+def test_both_solvers_give_the_same_mixture_of_largest_h_score(kind):
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        label = np.arange(60) % 3
+        logits = (
+            rng.normal(size=(4, 60, 3))
+            + np.eye(3)[label] * rng.uniform(size=4)[:, None, None] * 2
+        )
+        F = softmax(logits, axis=2)
+        F = F[[0, 1, 0, 1]] if kind == "twins" else F
+        found = [
+            maximize_h_score(F, label, 0.1, max_iter=200, solver=solver)
+            for solver in ("auto", "cvxpy")
+        ]
+        (a, info), (b, other) = found
+        np.testing.assert_allclose(a, b, atol=1e-8)
+        assert info["h_score"] == pytest.approx(other["h_score"], abs=1e-10)
+        if kind == "twins":
+            np.testing.assert_allclose(a[:2], a[2:], atol=1e-8)
+        center = F - F.mean(axis=1, keepdims=True)
+        for other_weights in rng.dirichlet(np.ones(4), size=30):
+            score = h_score_of_mixture(other_weights, center, label, 0.1)[0]
+            assert score <= info["h_score"] + 1e-9

@@ -236,3 +236,14 @@ def test_registration():
             getattr(Other(), method)(*[None] * args)
     with pytest.raises(TypeError, match="instance of Likelihood"):
         register_likelihood(Mine, Other)
+
+
+def test_multinomial_factors_are_a_root_without_the_null_direction():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 4
+    model = LogisticRegression().fit(X, y)
+    B = likelihood_of(model).fisher_root(model, X, y).factors
+    assert B.shape == (60, 3, 4)
+    p = model.predict_proba(X)
+    expected = p[:, :, None] * np.eye(4) - p[:, :, None] * p[:, None, :]
+    np.testing.assert_allclose(np.einsum("nrq,nrp->nqp", B, B), expected, atol=1e-14)
