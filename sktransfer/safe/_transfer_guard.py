@@ -283,9 +283,9 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         known = np.unique(data.y_labeled)
         if len(known) == 1 and len(np.unique(data.labels(data.labeled))) > 1:
             raise UnlabeledTargetError(
-                f"The labeled target rows hold one class, {known[0]!r}, so there is no "
-                "classifier to fall back on. Label a row of another class, or use "
-                "estimator without the guard."
+                f"The labeled target rows hold one class, {known.tolist()[0]!r}, so "
+                "there is no classifier to fall back on. Label a row of another "
+                "class, or use estimator without the guard."
             )
 
     def _nothing_to_transfer(self, data):
