@@ -68,7 +68,8 @@ class SourceModelsMixin:
             The same algorithm; learners that wait for source rows stay.
         """
         copy, given = clone(self), self.source_models
-        learners = [clone(model) for model in _as_list(given) if not is_fitted(model)]
+        learners = [m for m in _as_list(given) if not is_fitted(m)]
+        learners = [clone(learner, safe=False) for learner in learners]
         single = not isinstance(given, list | tuple)
         copy.source_models = learners[0] if learners and single else learners or None
         return copy

@@ -142,14 +142,13 @@ class SecureRLS(
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.frozen import FrozenEstimator
     >>> from sklearn.linear_model import LinearRegression
     >>> from sktransfer.hypothesis import SecureRLS
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(300, 5))
     >>> model = LinearRegression().fit(X, X.sum(axis=1) ** 2 + X @ [1, 2, 3, 4, 5])
     >>> y = X @ [1, 2, 3, 4, 5] + X[:, 0]
-    >>> secure = SecureRLS(FrozenEstimator(model)).fit(X[:8], y[:8])
+    >>> secure = SecureRLS(model).fit(X[:8], y[:8])
     >>> alone = secure.without_sources().fit(X[:8], y[:8])
     >>> [round(m.score(X[8:], y[8:]), 2) for m in (secure, alone)]
     [0.98, 0.67]

@@ -98,13 +98,12 @@ class SourceFreeEnsemble(SourceModelCombiner):
     Examples
     --------
     >>> import numpy as np
-    >>> from sklearn.frozen import FrozenEstimator
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sktransfer.multisource import SourceFreeEnsemble
     >>> rng = np.random.default_rng(0)
     >>> Xs = rng.normal(size=(200, 2))
     >>> models = [
-    ...     FrozenEstimator(LogisticRegression(C=C).fit(Xs, Xs[:, 0] > 0))
+    ...     LogisticRegression(C=C).fit(Xs, Xs[:, 0] > 0)
     ...     for C in (1e-3, 10.0)
     ... ]
     >>> Xt = np.repeat([[-2.0, 0.0], [2.0, 0.0]], 10, axis=0)
