@@ -48,12 +48,15 @@ from sktransfer.feature import TCA
 from sktransfer.instance import KMM
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.multisource import (
+    OTQMS,
+    UOWQ,
     DomainRecognitionEnsemble,
     MMDWeightedEnsemble,
     PeerWeightedEnsemble,
     SingleBestSource,
     SourceFreeEnsemble,
     SourceSelector,
+    UOWQMultiTask,
 )
 from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
 
@@ -587,13 +590,16 @@ def test_kind_18_the_tag_promises_nan_where_it_is_taken(rows):
         DomainRecognitionEnsemble, SingleBestSource,
         lambda e: TransferGuard(Pooled(e), cv=3),
         lambda e: TransferGuard(Pooled(e), cv=3, policy="aggregate"),
-        lambda e: SourceSelector(Pooled(e)),
+        lambda e: SourceSelector(Pooled(e)), UOWQ, UOWQMultiTask,
+        lambda e: OTQMS(e, random_state=0),
+        lambda e: ReliableTransfer(e, alpha=0.2, n_permutations=20),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("learner", [Ridge(), LinearRegression()])
 def test_two_columns_of_labels(rows, wrap, learner):
     X, z, domain = _real(rows)
     Z = np.column_stack([z, 2 * z + X[:, 1]])
+    Z += 0.1 * np.random.RandomState(0).normal(size=Z.shape)
     model = wrap(learner).fit(X, Z, sample_domain=domain)
     assert model.predict(X).shape == (100, 2)
     assert np.isfinite(model.score(X[60:90], Z[60:90]))

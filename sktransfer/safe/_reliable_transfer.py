@@ -240,7 +240,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
     def _columns(self, data):
         """Return the columns of the loss: values, else probabilities or votes."""
         if not is_classifier(self.estimator):
-            return CommonColumns()
+            y = data.labels(data.labeled)
+            return CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
         soft = has_method(self.estimator, "predict_proba")
         classes = np.unique(data.labels(data.labeled))
         return CommonColumns(classes, "predict_proba" if soft else "predict")
@@ -290,7 +291,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         tags.transfer_tags.uses_unlabeled = True
         tags.input_tags.sparse = False
         tags.input_tags.allow_nan = False
-        tags.target_tags.multi_output = False
+        if is_classifier(self.estimator):
+            tags.target_tags.multi_output = False
         return tags
 
 

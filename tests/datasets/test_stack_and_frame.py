@@ -246,6 +246,49 @@ def test_frame_missing_domain(library):
         from_frame(df, label="y", domain="site", target="a")
 
 
+@pytest.mark.parametrize("make", [list, lambda t: np.array(t, dtype=object), pd.Series])
+def test_kind_13_texts_are_stacked(make):
+    data = stack_domains(
+        {"red": (make(["a b", "c"]), [0, 1])}, (make(["d"]), [1]), make(["e", "f"])
+    )
+    assert data.X.dtype == object
+    assert data.X.tolist() == ["a b", "c", "d", "e", "f"]
+    with pytest.raises(DomainError, match=r"'target' has rows of shape \(1,\) in X"):
+        stack_domains([(make(["a", "b"]), [0, 1])], ([[1.0]], [1]))
+
+
+def test_numbers_beside_text_stay_numbers():
+    data = stack_domains([([[1, "a"], [2, "b"]], [0, 1])], ([[3, "c"]], [1]))
+    assert data.X.tolist() == [[1, "a"], [2, "b"], [3, "c"]]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_sparse_and_dense_domains_in_either_order(first):
+    dense, thin = np.eye(2), sparse.csr_matrix(2 * np.eye(2))
+    pair = (thin, dense) if first else (dense, thin)
+    data = stack_domains([(pair[0], [0, 1])], (pair[1], [1, 0]))
+    assert sparse.issparse(data.X)
+    np.testing.assert_array_equal(
+        data.X.toarray(), np.vstack([thin.toarray(), dense][:: 1 if first else -1])
+    )
+
+
+def test_categories_of_domains_are_joined_and_dates_kept():
+    def frame(letters, **options):
+        dates = pd.date_range("2020-01-01", periods=len(letters))
+        kind = pd.Categorical(list(letters), **options)
+        return pd.DataFrame({"kind": kind, "date": dates})
+
+    X = stack_domains([(frame("xy"), [0, 1])], (frame("z"), [1]), frame("yz")).X
+    assert list(X["kind"].cat.categories) == ["x", "y", "z"]
+    assert X["kind"].tolist() == list("xyzyz")
+    assert X["date"].dtype.kind == "M"
+    with pytest.raises(DomainError, match="ordered categories of column 'kind'"):
+        stack_domains(
+            [(frame("xy", ordered=True), [0, 1])], (frame("z", ordered=True), [1])
+        )
+
+
 def test_frame_without_any_label_and_wrong_types():
     df = pd.DataFrame({"x": [1, 2], "y": [None, None], "site": ["a", "a"]})
     with pytest.raises(DomainError, match="holds no label at all"):
