@@ -291,7 +291,8 @@ def check_method(learner, method):
         # a stack has the methods of its final learner, of which it shows none before
         # fit where that is the default
         default = LogisticRegression if is_classifier(learner) else RidgeCV
-        learner = getattr(learner, "final_estimator_", None) or default()
+        fitted = getattr(learner, "final_estimator_", None)
+        learner = default() if fitted is None else fitted
     getattr(learner, method)
     return True
 

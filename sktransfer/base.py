@@ -1019,7 +1019,8 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
 
     def _blended_models(self):
         """Return the models whose methods the blend offers, fitted or not yet."""
-        return [getattr(self, "estimator_", None) or self.estimator]
+        # no truth value is asked: the length of an unfitted forest is an error
+        return [self.estimator_ if hasattr(self, "estimator_") else self.estimator]
 
     def _check_answers(self, method):
         if method == "score":

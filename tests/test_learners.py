@@ -14,6 +14,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.ensemble import (
     AdaBoostClassifier,
+    AdaBoostRegressor,
     BaggingClassifier,
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
@@ -334,6 +335,16 @@ def test_kind_31_predictions_of_shape_n_1_are_flattened(rows, wrap):
         plain = wrap(LinearRegression()).fit(X, z, sample_domain=domain)
         column = wrap(_RealColumn()).fit(X, z, sample_domain=domain)
         assert_allclose(column.predict(X), plain.predict(X))
+
+
+def test_an_unfitted_ensemble_is_never_asked_for_its_length(rows):
+    X, z, domain = _real(rows)
+    learner = AdaBoostRegressor(n_estimators=2, random_state=0)
+    guard = TransferGuard(Pooled(learner), target_estimator=learner, cv=2)
+    assert hasattr(guard, "predict")
+    assert not hasattr(guard, "decision_function")
+    assert guard.fit(X, z, sample_domain=domain).predict(X).shape == (100,)
+    assert SAFEW(learner).fit(X, z, sample_domain=domain).predict(X).shape == (100,)
 
 
 def test_kind_31_votes_of_columns(rows):

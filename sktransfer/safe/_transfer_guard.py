@@ -376,14 +376,17 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         return self.models_[int(self.weights_.argmax())]
 
     def _blended_models(self):
-        fallback = self.target_estimator or self.estimator
-        return getattr(self, "models_", None) or [self.estimator, fallback]
+        if hasattr(self, "models_"):
+            return self.models_
+        fallback = self.target_estimator
+        return [self.estimator, self.estimator if fallback is None else fallback]
 
     def _check_answers(self, method):
         if method != "decision_function":
             return super()._check_answers(method)
         # log-odds stand in where only the fallback lacks decision values
-        return check_method(getattr(self, "transfer_", None) or self.estimator, method)
+        model = self.transfer_ if hasattr(self, "transfer_") else self.estimator
+        return check_method(model, method)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
