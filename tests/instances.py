@@ -54,6 +54,7 @@ from sktransfer.multisource import (
     UOWQ,
     AngleTransfer,
     DomainRecognitionEnsemble,
+    EmpiricalBayesLogistic,
     EmpiricalBayesRidge,
     HEnsemble,
     MMDWeightedEnsemble,
@@ -172,6 +173,10 @@ ESTIMATORS = [
     ),
     AngleTransfer(),
     AngleTransfer(alpha=1.0, eta=0.5, fit_intercept=False),
+    EmpiricalBayesLogistic(),
+    EmpiricalBayesLogistic(
+        alpha=0.1, commensurability=1.0, borrow_weight=0.5, fit_intercept=False
+    ),
     EmpiricalBayesRidge(),
     EmpiricalBayesRidge(
         pseudo_sources=0.0, noise="common", borrow_weight=0.5, fit_intercept=False

@@ -271,6 +271,22 @@ def gaussian_evidence(
     return Evidence(mean, precision, float(-0.5 * value))
 
 
+def log_pseudo_determinant(matrix: Array) -> float:
+    """Return the log of the product of the positive eigenvalues.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (p, p)
+        Positive semidefinite.
+
+    Returns
+    -------
+    log_determinant : float
+        0 for the zero matrix.
+    """
+    return _pinv(matrix)[1]
+
+
 def sam_weight(log_density: float, log_density_shifted: Array) -> float:
     r"""Return the self-adapting prior weight of the informative component.
 

@@ -4,6 +4,7 @@ from sktransfer.multisource._angle_transfer import AngleTransfer
 from sktransfer.multisource._armul import ARMUL
 from sktransfer.multisource._domain_recognition import DomainRecognitionEnsemble
 from sktransfer.multisource._empirical_bayes import EmpiricalBayesRidge
+from sktransfer.multisource._empirical_bayes_logistic import EmpiricalBayesLogistic
 from sktransfer.multisource._h_ensemble import HEnsemble
 from sktransfer.multisource._likelihood import (
     FisherRoot,
@@ -28,6 +29,7 @@ __all__ = [
     "ARMUL",
     "AngleTransfer",
     "DomainRecognitionEnsemble",
+    "EmpiricalBayesLogistic",
     "EmpiricalBayesRidge",
     "FisherRoot",
     "HEnsemble",

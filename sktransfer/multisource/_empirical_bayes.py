@@ -262,30 +262,18 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
             residual = target.vector - theta
             return -0.5 * residual @ target.gram @ residual / noise
 
-        weight = self.borrow_weight
-        if weight == "sam":
-            shifts = self.sam_delta * np.vstack([np.eye(len(mean)), -np.eye(len(mean))])
-            weight = sam_weight(
-                log_density(mean), np.array([log_density(mean + s) for s in shifts])
-            )
         prior = np.eye(len(mean)) / max(noise, target.energy / target.n)
         vague = gaussian_evidence(
             target.gram, target.moment, target.energy, target.n, noise, prior,
             np.zeros(len(mean)),
         )  # fmt: skip
-        informed = posterior.evidence
-        odds = np.log(weight) - np.log1p(-weight) if weight < 1 else np.inf
-        odds += informed.log_likelihood - vague.log_likelihood
-        w = float(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
-        self.borrow_weight_ = w
-        gap = informed.mean - vague.mean
-        theta = vague.mean + w * gap
-        covariance = w * np.linalg.pinv(informed.precision, hermitian=True)
-        covariance += (1 - w) * np.linalg.inv(vague.precision)
-        return theta, covariance + w * (1 - w) * np.outer(gap, gap)
+        theta, covariance, self.borrow_weight_ = mix_with_vague(
+            self, mean, posterior.evidence, vague, log_density
+        )
+        return theta, covariance
 
 
-class _Effects(NamedTuple):
+class Effects(NamedTuple):
     """Variances over the sources; whether they are infinite; the common noise."""
 
     variances: np.ndarray
@@ -309,6 +297,40 @@ def check_borrowing(estimator):
         )
 
 
+def mix_with_vague(estimator, mean, informed, vague, log_density):
+    """Average two posteriors by Bayes' rule.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Holds ``borrow_weight`` and ``sam_delta``.
+    mean : ndarray of shape (p,)
+        Mean of the sources.
+    informed, vague : Evidence
+        The posteriors with and without the sources.
+    log_density : callable
+        ``log_density(theta)``: log-likelihood of the target.
+
+    Returns
+    -------
+    theta, covariance, weight : ndarray of shape (p,), ndarray of shape (p, p), float
+        Moments of the mixture, and the posterior weight of the sources.
+    """
+    weight = estimator.borrow_weight
+    if weight == "sam":
+        shifts = np.vstack([np.eye(len(mean)), -np.eye(len(mean))])
+        shifted = [log_density(mean + estimator.sam_delta * s) for s in shifts]
+        weight = sam_weight(log_density(mean), np.array(shifted))
+    odds = np.log(weight) - np.log1p(-weight) if weight < 1 else np.inf
+    odds += informed.log_likelihood - vague.log_likelihood
+    w = float(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
+    gap = informed.mean - vague.mean
+    covariance = w * np.linalg.pinv(informed.precision, hermitian=True)
+    covariance += (1 - w) * np.linalg.pinv(vague.precision, hermitian=True)
+    covariance += w * (1 - w) * np.outer(gap, gap)
+    return vague.mean + w * gap, covariance, w
+
+
 def estimate_effects(estimator, information, vectors, slopes, tasks):
     """Return the variances of the coefficients over the sources.
 
@@ -327,7 +349,7 @@ def estimate_effects(estimator, information, vectors, slopes, tasks):
 
     Returns
     -------
-    effects : _Effects
+    effects : Effects
         The variances, 0 where a coefficient does not vary.
     """
     free = {"all": slopes | True, "slopes": slopes, "intercept": ~slopes}
@@ -353,13 +375,13 @@ def estimate_effects(estimator, information, vectors, slopes, tasks):
         if np.isinf(tau).any():
             if not np.isinf(tau).all():
                 raise ValueError("tau must be infinite for all parameters or for none.")
-            return _Effects(np.ones(len(free)), True, noise)
-        return _Effects(np.where(free, tau**2, 0.0), False, noise)
+            return Effects(np.ones(len(free)), True, noise)
+        return Effects(np.where(free, tau**2, 0.0), False, noise)
     if len(tasks) == 1:
         diagonal = np.diagonal(information[0])
         least = diagonal[diagonal > 0].min(initial=np.inf)
         unit = tasks[0].n / np.where(diagonal > 0, diagonal, least)
-        return _Effects(np.where(free, unit, 0.0), False, noise)
+        return Effects(np.where(free, unit, 0.0), False, noise)
     options = {"free": free}
     if estimator.pseudo_sources:
         inner, part = _without_intercepts(information, vectors, slopes)
@@ -367,13 +389,13 @@ def estimate_effects(estimator, information, vectors, slopes, tasks):
         options["shrink_to"] = float(pooled.variances[0])
         options["shrinkage"] = estimator.pseudo_sources
     if not common:
-        return _Effects(
+        return Effects(
             fit_random_effects(information, vectors, **options).variances, False, noise
         )
     grams = np.array([task.gram for task in tasks])
     sizes = np.array([task.n for task in tasks])
     fitted = fit_random_effects(grams, vectors, sizes=sizes, rss=rss, **options)
-    return _Effects(fitted.variances, False, fitted.noise)
+    return Effects(fitted.variances, False, fitted.noise)
 
 
 def mean_of_sources(estimator, information, vectors, variances):
@@ -393,7 +415,7 @@ def _without_intercepts(information, vectors, slopes):
     return a - b @ c @ np.swapaxes(b, 1, 2), vectors[:, slopes]
 
 
-def choose_prior(estimator, mean, S, effects, slopes, own, size, evaluate):
+def choose_prior(estimator, mean, S, effects, own, evaluate, alphas, *, zero=True):
     """Choose factor and own penalty by the marginal likelihood of the target.
 
     Parameters
@@ -402,16 +424,16 @@ def choose_prior(estimator, mean, S, effects, slopes, own, size, evaluate):
         Holds ``commensurability`` and ``alpha``.
     mean, S : ndarray of shape (p,), (p, p)
         Mean of the sources and its precision.
-    effects : _Effects
+    effects : Effects
         Variances over the sources.
-    slopes : ndarray of bool of shape (p,)
-        True but for intercepts.
     own : ndarray of shape (p, p)
         Information of the target.
-    size : float
-        Number of rows of the target.
     evaluate : callable
         ``evaluate(prior, pull, alpha) -> Evidence``.
+    alphas : ndarray of shape (n_alphas,)
+        Positive own penalties that are tried.
+    zero : bool, default=True
+        Whether 0 is tried, too, where all coefficients are determined without.
 
     Returns
     -------
@@ -423,11 +445,12 @@ def choose_prior(estimator, mean, S, effects, slopes, own, size, evaluate):
         factors = [estimator.commensurability]
         if estimator.commensurability == "auto":
             factors = FACTORS
-    alphas = [estimator.alpha]
-    if estimator.alpha == "auto":
+    if estimator.alpha != "auto":
+        alphas = [estimator.alpha]
+    elif zero:
         informed = own if effects.infinite else own + S
         free = np.linalg.matrix_rank(informed, hermitian=True) < len(own)
-        alphas = [*([] if free else [0.0]), *(size * ALPHAS[::2])]
+        alphas = [*([] if free else [0.0]), *alphas]
     best = None
     for factor in factors:
         scale = np.inf if effects.infinite else factor
@@ -465,10 +488,11 @@ def _gaussian_posterior(estimator, target, mean, S, effects, slopes, guess, dof)
     noise = guess
     for _ in range(3 if np.isfinite(dof) else 1):
         evidence, factor, alpha = choose_prior(
-            estimator, mean, S, effects, slopes, target.gram, target.n,
+            estimator, mean, S, effects, target.gram,
             lambda prior, pull, alpha, noise=noise: evidence_at(
                 prior, pull, alpha, noise
             ),
+            target.n * ALPHAS[::2],
         )  # fmt: skip
         if not np.isfinite(dof):
             break
