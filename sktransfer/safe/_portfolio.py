@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Iterator
 from numbers import Integral, Real
 
 import numpy as np
@@ -22,7 +23,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
-from sktransfer._folds import target_folds
+from sktransfer._folds import check_groups, target_folds
+from sktransfer._learners import check_weights
 from sktransfer._response import common_columns
 from sktransfer._solvers.aggregation import (
     BlendInfo,
@@ -38,10 +40,11 @@ from sktransfer.base import (
     TransferMixin,
     TransferPredictorMixin,
     get_transfer_tags,
+    slice_params,
     without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._evidence import FoldEvidence
+from sktransfer.metrics._evidence import fold_evidence, row_evidence
 from sktransfer.metrics._pair import fit_target_only, fit_transfer
 from sktransfer.safe._defaults import (
     ATOM,
@@ -95,6 +98,12 @@ def _members_have(method):
 class _TransferPortfolio(TransferMixin, BaseEstimator):
     """What both portfolios share."""
 
+    __metadata_request__fit = {
+        "sample_domain": True,
+        "groups": True,
+        "sample_weight": True,
+    }
+
     _parameter_constraints: dict = {
         "learner": [HasMethods(["fit", "predict"]), None],
         "members": [StrOptions({"auto"}), list, tuple],
@@ -143,7 +152,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_domain=None):
+    def fit(self, X, y, sample_domain=None, groups=None, sample_weight=None):
         """Fit and weigh the members on source and target rows.
 
         Parameters
@@ -155,6 +164,13 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         sample_domain : array-like of shape (n_samples,), default=None
             Positive ids for sources, negative for the target. None: every row is a
             labeled target row.
+        groups : array-like of shape (n_samples,), default=None
+            Unit of each row, such as the patient, where units have several rows: a
+            unit is never fitted on and tested at once. Rows of a source, or without a
+            label, may have none (None or NaN).
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows. Held-out rows count by them, too; a row of weight 0
+            does not exist. Members that take no weights are in ``skipped_``.
 
         Returns
         -------
@@ -172,11 +188,23 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         data = self._validate_domains(
             X, y, sample_domain, skip_check_X=self._hands_rows_on(X)
         )
-        self._check_classes(data)
-        members = self._plan(data)
-        self._fit_members(members, data)
-        self._cross_fit(data)
-        self._weigh(data)
+        params = {"groups": groups, "sample_weight": sample_weight}
+        params = {name: value for name, value in params.items() if value is not None}
+        check_groups(groups, data)
+        existing, handed = data, params
+        if sample_weight is not None:
+            kept = check_weights(sample_weight, len(data.sample_domain)) > 0
+            existing, handed = data.take(kept), slice_params(params, kept)
+            if not existing.n_labeled:
+                raise UnlabeledTargetError(
+                    "All labeled target rows have sample_weight 0, so nothing is left "
+                    "to learn the target from."
+                )
+        self._check_classes(existing)
+        members = self._plan(existing)
+        folds = self._hold_out(data, params)
+        self._fit_members(members, existing, handed)
+        self._weigh(self._cross_fit(data, folds, params))
         return self
 
     def _hands_rows_on(self, X):
@@ -239,10 +267,10 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             return members
         return [m for m in members if m.target_only or _holds_models(m.estimator)]
 
-    def _fit_members(self, members, data):
+    def _fit_members(self, members, data, params):
         """Fit every member on all rows; leave out those that cannot be fitted."""
         results = Parallel(n_jobs=self.n_jobs)(
-            delayed(_try_fit)(member, data) for member in members
+            delayed(_try_fit)(member, data, params) for member in members
         )
         self.skipped_ = {}
         self._members, self.members_, self._seconds = [], {}, {}
@@ -258,18 +286,28 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         if not any(m.target_only for m in self._members):
             raise errors[0]
 
-    def _cross_fit(self, data):
-        """Set the residuals of every member on held-out labeled target rows."""
-        self._set_columns(data)
-        folds = target_folds(
-            data, self.cv, stratify=is_classifier(self), random_state=self.random_state
+    def _hold_out(self, data, params):
+        """Return the folds."""
+        if isinstance(self.cv, Iterator):
+            self.cv = list(self.cv)  # a generator, which the next fit needs again
+        return target_folds(
+            data,
+            self.cv,
+            groups=params.get("groups"),
+            sample_weight=params.get("sample_weight"),
+            stratify=is_classifier(self),
+            random_state=self.random_state,
         )
+
+    def _cross_fit(self, data, folds, params):
+        """Return the residuals of every member on held-out labeled target rows."""
+        self._set_columns(data)
         tasks = [(m, fold) for m in self._members for fold in folds]
         results = Parallel(n_jobs=self.n_jobs)(
             delayed(_held_out_residuals)(
-                member, self.members_[member.name], data, train, test, self._columns
+                member, self.members_[member.name], data, *fold, self._columns, params
             )
-            for member, (train, test) in tasks
+            for member, fold in tasks
         )
         residuals = {}
         for member in list(self._members):
@@ -290,11 +328,8 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
                 "No target-only member can be fitted without some of the labeled "
                 f"target rows: {self.skipped_}. Label more rows or lower cv."
             )
-        labeled = data.is_labeled_target
-        self._evidence = _Evidence(
-            residuals,
-            [test for _, test in folds],
-            [(len(test), int(labeled[train].sum())) for train, test in folds],
+        return _Evidence(
+            data, folds, residuals, params.get("groups"), params.get("sample_weight")
         )
 
     def _set_columns(self, data):
@@ -305,11 +340,11 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             classify=is_classifier(self),
         )
 
-    def _weigh(self, data):
+    def _weigh(self, evidence):
         """Set the weights, the gap and the table of members."""
         target = [m.name for m in self._members if m.target_only]
         transfer = [m.name for m in self._members if not m.target_only]
-        evidence, rule = self._evidence, self._rule
+        rule = self._rule
         prior = self._check_prior()
         weights_0 = evidence.weigh(target, prior, rule)
         out_0 = evidence.out_of_fold(target, prior, rule)
@@ -323,28 +358,30 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             weights_1 = evidence.weigh(transfer, prior, rule)
             out_1 = evidence.out_of_fold(transfer, prior, rule)
             self.weight_posterior_ = blend_posterior(
-                evidence.by_unit(out_0), evidence.by_unit(out_1), self.inflation
+                evidence.scaled(out_0),
+                evidence.scaled(out_1),
+                n_units=evidence.n_units,
+                inflation=self.inflation,
             )
             weight = blend_weight(self.weight_posterior_, self.risk, self.atom)
             weight = weight if weight >= LEAST_WEIGHT else 0.0
-            self.ntg_, self.ntg_interval_, gaps = evidence.gap(out_1, out_0)
-            if len(gaps):
-                self.harm_probability_ = evidence.folds.probability_positive(gaps)
+            self.ntg_, self.ntg_interval_, self.harm_probability_ = evidence.gap(
+                out_1, out_0
+            )
         blend = {name: (1 - weight) * w for name, w in weights_0.items()}
         blend |= {name: weight * w for name, w in weights_1.items()}
         self.weights_ = _without_negligible(
             {m.name: blend[m.name] for m in self._members}
         )
         self.transferred_ = weight > 0
-        self.member_table_ = self._table(out_0)
+        self.member_table_ = self._table(evidence, out_0)
         self.target_only_ = self._part(weights_0, transferred=False)
         self.transfer_ = (
             self._part(weights_1, transferred=True) if transfer else self.target_only_
         )
 
-    def _rule(self, residuals, prior):
-        """Return the weights of members by their residuals (member, unit, column)."""
-        n = residuals.shape[1]
+    def _rule(self, residuals, n, prior):
+        """Return the weights of members by their residuals (member, row, column)."""
         if not n:
             return prior / prior.sum()
         if self.aggregation in ("exponential", "select"):
@@ -372,17 +409,13 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             prior[name] = float(value)
         return prior
 
-    def _table(self, out_0):
+    def _table(self, evidence, out_0):
         """Return what the held-out rows say about every member."""
-        evidence, columns = self._evidence, {}
+        columns = {}
         names = [m.name for m in self._members]
         gaps = []
         for name in names:
-            gap, interval, _ = (
-                evidence.gap(evidence.residuals[name], out_0)
-                if evidence.n_units
-                else (np.nan, np.array([-np.inf, np.inf]), None)
-            )
+            gap, interval, _ = evidence.gap(evidence.residuals.get(name), out_0)
             gaps.append([gap, *interval])
         columns["name"] = np.array(names, dtype=object)
         columns["target_only"] = np.array([m.target_only for m in self._members])
@@ -915,83 +948,87 @@ class TransferPortfolioRegressor(
 
 
 class _Evidence:
-    """Residuals of members on held-out rows.
+    """Residuals of members on held-out rows, fold after fold.
 
     Parameters
     ----------
+    data : DomainData
+        Rows of every domain.
+    folds : list of (train, test)
+        Of :func:`~sktransfer._folds.target_folds`.
     residuals : dict of str to ndarray of shape (n_tests, n_columns)
-        One entry per member: the rows of all test folds, fold after fold.
-    tests : list of ndarray
-        Rows of every test fold.
-    sizes : list of (int, int)
-        Numbers of test rows and of labeled target rows for training.
+        One entry per member.
+    groups, sample_weight : array-like of shape (n_samples,) or None
+        Units and weights of the rows.
     """
 
-    def __init__(self, residuals, tests, sizes):
+    def __init__(self, data, folds, residuals, groups, sample_weight):
         self.residuals = residuals
-        rows = np.concatenate([np.zeros(0, dtype=np.intp), *tests])
-        self.fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
-        self.units, self.unit = np.unique(rows, return_inverse=True)
-        self.n_units = len(self.units)
-        counts = np.bincount(self.unit, minlength=self.n_units)
-        self.share = 1.0 / counts[self.unit]
-        n_folds = max(len(sizes), 1)
-        ratios = [n_test / max(n_train, 1) for n_test, n_train in sizes]
-        self.folds = FoldEvidence(
-            np.full(n_folds, 1 / n_folds), float(np.mean(ratios or [0])), self.n_units
+        self.row_weights, self.n_units = row_evidence(
+            data, folds, groups, sample_weight
         )
+        self.folds = None
+        if folds:
+            self.folds = fold_evidence(data, folds, groups, sample_weight)
+        tests = [test for _, test in folds]
+        self.fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
+        rows = np.concatenate([np.zeros(0, dtype=np.intp), *tests])
+        units = check_groups(groups, data)
+        self.unit = rows if units is None else units[rows]
 
-    def by_unit(self, residual):
-        """Average the residuals of each unit over the folds that hold it out."""
-        mean = np.zeros((self.n_units, residual.shape[1]))
-        np.add.at(mean, self.unit, self.share[:, None] * residual)
-        return mean
+    def scaled(self, residual):
+        """Return residuals whose squares add up to a sum over units."""
+        return np.sqrt(self.row_weights)[:, None] * residual
 
     def _stack(self, names):
         if not self.n_units:
             return np.zeros((len(names), 0, 1))
-        return np.stack([self.by_unit(self.residuals[name]) for name in names])
+        return np.stack([self.residuals[name] for name in names])
 
     def weigh(self, names, prior, rule):
         """Return name -> weight by all held-out rows."""
-        weights = rule(self._stack(names), np.array([prior[name] for name in names]))
+        pi = np.array([prior[name] for name in names])
+        weights = rule(self.scaled(self._stack(names)), self.n_units, pi)
         return dict(zip(names, map(float, weights), strict=True))
 
     def out_of_fold(self, names, prior, rule):
-        """Return residuals of the blend, with weights that no row of the fold saw."""
-        if not self.n_units:
-            return np.zeros((0, 1))
+        """Return residuals of the blend, with weights that no unit of the fold saw."""
         pi = np.array([prior[name] for name in names])
-        means = self._stack(names)
-        stacked = np.stack([self.residuals[name] for name in names])
-        blend = np.empty(stacked.shape[1:])
-        for k in np.unique(self.fold):
-            inside = self.fold == k
-            others = ~np.isin(np.arange(self.n_units), self.unit[inside])
-            weights = rule(means[:, others], pi)
-            blend[inside] = np.tensordot(weights, stacked[:, inside], axes=1)
+        residuals = self._stack(names)
+        scaled = self.scaled(residuals)
+        blend = np.zeros(residuals.shape[1:])
+        for inside in self._each_fold():
+            others = ~np.isin(self.unit, self.unit[inside])
+            n_units = len(np.unique(self.unit[others]))
+            weights = rule(scaled[:, others], n_units, pi)
+            blend[inside] = np.tensordot(weights, residuals[:, inside], axes=1)
         return blend
 
     def loss(self, name):
         """Return the mean squared residual of a member; NaN without evidence."""
         if not self.n_units:
             return np.nan
-        return float(np.mean(self._losses(self.residuals[name])))
-
-    def _losses(self, residual):
-        loss = np.zeros(self.n_units)
-        np.add.at(loss, self.unit, self.share * np.sum(residual**2, axis=1))
-        return loss
+        return float(np.sum(self.scaled(self.residuals[name]) ** 2) / self.n_units)
 
     def gap(self, residual, residual_0):
-        """Return mean gap, its interval and the gaps of the folds."""
+        """Return the mean gap, its interval and the probability that it is positive."""
         if not self.n_units:
-            return np.nan, np.array([-np.inf, np.inf]), np.zeros(0)
+            return np.nan, np.array([-np.inf, np.inf]), 0.5
         difference = np.sum(residual**2, axis=1) - np.sum(residual_0**2, axis=1)
         gaps = np.array(
-            [difference[self.fold == k].mean() for k in np.unique(self.fold)]
+            [
+                np.average(difference[inside], weights=self.row_weights[inside])
+                for inside in self._each_fold()
+            ]
         )
-        return self.folds.mean(gaps), self.folds.interval(gaps, 0.95), gaps
+        return (
+            self.folds.mean(gaps),
+            self.folds.interval(gaps, 0.95),
+            self.folds.probability_positive(gaps),
+        )
+
+    def _each_fold(self):
+        return [self.fold == k for k in range(self.fold.max(initial=-1) + 1)]
 
 
 def _without_negligible(weights):
@@ -1000,22 +1037,23 @@ def _without_negligible(weights):
     return {name: float(w / total) for name, w in kept.items()}
 
 
-def _fit_member(member, data):
+def _fit_member(member, data, params):
     if member.target_only:
-        return fit_target_only(member.estimator, data, {})
+        return fit_target_only(member.estimator, data, params)
     if member.domain is not None:
-        data = data.take(data.rows_of(member.domain) | data.is_target)
-    return fit_transfer(member.estimator, data, {})
+        rows = data.rows_of(member.domain) | data.is_target
+        data, params = data.take(rows), slice_params(params, rows)
+    return fit_transfer(member.estimator, data, params)
 
 
-def _try_fit(member, data):
+def _try_fit(member, data, params):
     """Return (model, seconds, None), or the error of a member that cannot be fitted."""
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             if member.strict:
                 warnings.simplefilter("error", UserWarning)
-            model = _fit_member(member, data)
+            model = _fit_member(member, data, params)
         if is_classifier(member.estimator) and len(model.classes_) == 1:
             raise ValueError(f"it sees one class only, {model.classes_[0]!r}")
     except _CANNOT_FIT as error:
@@ -1023,11 +1061,13 @@ def _try_fit(member, data):
     return model, time.perf_counter() - start, None
 
 
-def _held_out_residuals(member, fitted, data, train, test, columns):
+def _held_out_residuals(member, fitted, data, train, test, columns, params):
     """Return the residuals of a member on held-out rows, and the seconds of its fit."""
     model, seconds, error = fitted, 0.0, None
     if not _ignores_target_labels(member.estimator):
-        model, seconds, error = _try_fit(member, data.take(train))
+        model, seconds, error = _try_fit(
+            member, data.take(train), slice_params(params, _mask(train, data))
+        )
     if error is not None:
         return None, seconds, error
     X, y = take_rows(data.X, test), data.labels(_mask(test, data))

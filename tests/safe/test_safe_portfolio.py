@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
@@ -24,7 +25,11 @@ from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.hypothesis import SecureRLS
 from sktransfer.metrics import cross_val_ntg, make_ntg_scorer
-from sktransfer.model_selection import StratifiedTargetKFold, TargetKFold
+from sktransfer.model_selection import (
+    GroupTargetKFold,
+    StratifiedTargetKFold,
+    TargetKFold,
+)
 from sktransfer.safe import (
     TransferGuard,
     TransferPortfolioClassifier,
@@ -487,6 +492,68 @@ def test_one_member_is_the_guard():
     assert 0 < guard.weights_[1] < 1
     assert_allclose(portfolio.predict(X_test), guard.predict(X_test))
     assert_allclose(portfolio.ntg_, guard.ntg_)
+
+
+def with_weights(learner):
+    with sklearn.config_context(enable_metadata_routing=True):
+        return learner.set_fit_request(sample_weight=True)
+
+
+def weighted_members():
+    return [("alone", Ridge()), ("pooled", Pooled(with_weights(Ridge())))]
+
+
+def test_kind_33_weight_zero_is_a_removed_row():
+    X, y, domain, X_test, _ = regression(noise=1.5, n_target=20)
+    weight = np.random.default_rng(3).integers(0, 3, len(y)).astype(float)
+    kept = weight > 0
+    portfolio = TransferPortfolioRegressor(members=weighted_members(), cv=3, atom=0.0)
+    portfolio.fit(X, y, sample_domain=domain, sample_weight=weight)
+    other = clone(portfolio).fit(
+        X[kept], y[kept], sample_domain=domain[kept], sample_weight=weight[kept]
+    )
+    assert portfolio.skipped_ == {} and portfolio.transferred_
+    assert portfolio.n_held_out_ == np.sum(kept & (domain < 0))
+    assert_allclose(portfolio.predict(X_test), other.predict(X_test))
+    ones = clone(portfolio).fit(
+        X, y, sample_domain=domain, sample_weight=np.ones(len(y))
+    )
+    plain = clone(portfolio).fit(X, y, sample_domain=domain)
+    assert_allclose(ones.predict(X_test), plain.predict(X_test))
+    with pytest.raises(UnlabeledTargetError, match="sample_weight 0"):
+        portfolio.fit(X, y, sample_domain=domain, sample_weight=1.0 * (domain > 0))
+
+
+def test_kind_33_repeats_and_groups_count_units():
+    X, y, domain, _, _ = regression(noise=1.5, n_target=12)
+    rows, everything = np.flatnonzero(domain < 0), np.arange(len(y))
+    once = [(np.setdiff1d(everything, rows[k::3]), rows[k::3]) for k in range(3)]
+    one = TransferPortfolioRegressor(members=ridges(), cv=once)
+    one.fit(X, y, sample_domain=domain)
+    two = clone(one).set_params(cv=once + once).fit(X, y, sample_domain=domain)
+    assert two.n_held_out_ == one.n_held_out_ == 12
+    assert_allclose(list(two.weights_.values()), list(one.weights_.values()))
+    assert_allclose(two.member_table_["loss"], one.member_table_["loss"])
+
+    groups = np.where(domain < 0, np.arange(len(y)) % 4, -1)
+    grouped = TransferPortfolioRegressor(members=ridges(), cv=4)
+    grouped.fit(X, y, sample_domain=domain, groups=groups)
+    assert grouped.n_held_out_ == 4 and grouped.weight_posterior_.dof == 3
+    with pytest.raises(ValueError, match="groups"):
+        grouped.fit(X, y, sample_domain=domain, groups=groups[:-1])
+
+
+def test_groups_are_routed(routing):
+    X, y, domain, *_ = regression(n_target=24)
+    groups = np.where(domain < 0, np.arange(len(y)) % 6, -1)
+    search = GridSearchCV(
+        TransferPortfolioRegressor(members=ridges(), cv=3),
+        {"temperature": [1.0, 4.0]},
+        cv=GroupTargetKFold(2),
+        error_score="raise",
+    )
+    search.fit(X, y, sample_domain=domain, groups=groups)
+    assert search.best_estimator_.n_held_out_ == 6
 
 
 @pytest.mark.slow

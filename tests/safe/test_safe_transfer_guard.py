@@ -390,7 +390,7 @@ def test_kind_33_posterior_of_overlapping_splits_by_hand():
     weight = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
     with sklearn.config_context(enable_metadata_routing=True):
         model = Pooled(Ridge().set_fit_request(sample_weight=True))
-    guard = TransferGuard(model, cv=folds, policy="aggregate")
+    guard = TransferGuard(model, cv=folds, policy="aggregate", inflation=1.0)
     guard.fit(X, y, sample_domain=domain, sample_weight=weight)
     terms = np.zeros((3, len(y), 2))  # squares, products, steps: sum and count
     for train, test in folds:
@@ -443,12 +443,16 @@ def test_kind_33_weights_count_and_their_unit_does_not():
     X, y, domain, _, _ = regression(noise=2.0, n_target=30)
     weight = np.random.default_rng(3).uniform(0.1, 3, len(y))
     fits = {
-        name: weighted_guard(LinearRegression(), policy="aggregate").fit(
+        name: weighted_guard(
+            LinearRegression(), policy="aggregate", atom=0.0, inflation=1.0
+        ).fit(
             X, y, sample_domain=domain, sample_weight=w
         )
         for name, w in {"w": weight, "5": 5 * weight, "1": np.ones(len(y))}.items()
     }
-    plain = TransferGuard(Pooled(LinearRegression()), policy="aggregate")
+    plain = TransferGuard(
+        Pooled(LinearRegression()), policy="aggregate", atom=0.0, inflation=1.0
+    )
     plain.fit(X, y, sample_domain=domain)
     assert_allclose(evidence_of(fits["1"]), evidence_of(plain))
     assert abs(fits["w"].ntg_ - plain.ntg_) > 1e-3
