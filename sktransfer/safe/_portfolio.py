@@ -55,9 +55,11 @@ from sktransfer.safe._defaults import (
 )
 from sktransfer.safe._portfolio_members import (
     MAX_ROWS,
+    SharedSources,
     check_table,
     is_target_only,
     members_of,
+    share_sources,
     target_members,
     transfer_members,
 )
@@ -203,6 +205,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         self._check_classes(existing)
         members = self._plan(existing)
         folds = self._hold_out(data, params)
+        members = self._share_sources(members, existing, handed)
         self._fit_members(members, existing, handed)
         self._weigh(self._cross_fit(data, folds, params))
         return self
@@ -267,12 +270,22 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             return members
         return [m for m in members if m.target_only or _holds_models(m.estimator)]
 
+    def _share_sources(self, members, data, params):
+        """Fit the models of the sources that do not depend on the target, once."""
+        self.skipped_ = {}
+        shared, kept = SharedSources(data, params), []
+        for member in members:
+            try:
+                kept.append(share_sources(member, shared) if data.n_source else member)
+            except _CANNOT_FIT as error:
+                self.skipped_[member.name] = f"{type(error).__name__}: {error}"
+        return kept
+
     def _fit_members(self, members, data, params):
         """Fit every member on all rows; leave out those that cannot be fitted."""
         results = Parallel(n_jobs=self.n_jobs)(
             delayed(_try_fit)(member, data, params) for member in members
         )
-        self.skipped_ = {}
         self._members, self.members_, self._seconds = [], {}, {}
         errors = []
         for member, (model, seconds, error) in zip(members, results, strict=True):
@@ -607,12 +620,16 @@ class TransferPortfolioClassifier(
     pooled_domain_L         the same, with the domain as a column
     downweighted_L          L on both, a source row counts 0.1
     uowq                    :class:`~sktransfer.multisource.UOWQ`, if L is linear
+    offset                  :class:`~sktransfer.hypothesis.OffsetTransfer`: a linear
+                            correction of L on all sources
+    stacking                :class:`~sktransfer.hypothesis.SourcePredictions`: L on each
+                            source as columns of a linear model on the target
     source_k_L              L on source k, if 2 <= K <= 4
     ======================  =======================================================
 
-    ``learner=None`` stands for L = linear and L = trees (only trees for source_k_L):
-    11 members, 11 + K with few sources. A given ``learner`` is L alone, named
-    "learner": 6 members, or 5 and uowq if it is linear, and K more with few sources.
+    ``learner=None`` stands for L = linear and L = trees (trees in the last rows):
+    13 members, 13 + K with few sources. A given ``learner`` is L alone, named
+    "learner": 8 members, also if it is linear, and K more with few sources.
     Linear is what has a likelihood in
     :func:`~sktransfer.multisource.likelihood_of`, also at the end of a pipeline; such
     a learner is its own linear target-only member. A learner without
@@ -642,7 +659,8 @@ class TransferPortfolioClassifier(
     :class:`TransferGuard` at ``risk``. ``target_only_`` is the standard for "hurt":
     its members are the best learners of few rows, not only ``learner``.
 
-    *Cost.* Members that use no label of the target are fitted once for all folds.
+    *Cost.* Members that use no label of the target, and the source models of offset
+    and stacking, are fitted once for all folds.
 
     *Few labels.* With one labeled row per class, or one in all, no row can be held
     out: the priors are left. Then members weigh by ``prior`` and transfer by the
@@ -865,13 +883,19 @@ class TransferPortfolioRegressor(
     downweighted_L          L on both, a source row counts 0.1
     uowq                    :class:`~sktransfer.multisource.UOWQ`, if L is linear
     secure_rls              :class:`~sktransfer.hypothesis.SecureRLS`, if L is linear
+    empirical_bayes         :class:`~sktransfer.multisource.EmpiricalBayesRidge`, if L is
+                            linear
+    offset                  :class:`~sktransfer.hypothesis.OffsetTransfer`: a linear
+                            correction of L on all sources
+    stacking                :class:`~sktransfer.hypothesis.SourcePredictions`: L on each
+                            source as columns of a linear model on the target
     source_k_L              L on source k, if 2 <= K <= 4
     ======================  =======================================================
 
-    ``learner=None`` stands for L = linear and L = trees (only trees for source_k_L):
-    12 members, 12 + K with few sources. A given ``learner`` is L alone, named
-    "learner": 6 members, or 5, uowq and secure_rls if it is linear, and K more with
-    few sources. Linear is what has a likelihood in
+    ``learner=None`` stands for L = linear and L = trees (trees in the last rows):
+    15 members, 15 + K with few sources. A given ``learner`` is L alone, named
+    "learner": 8 members, 10 if it is linear, and K more with few sources. Linear is
+    what has a likelihood in
     :func:`~sktransfer.multisource.likelihood_of`, also at the end of a pipeline; such
     a learner is its own linear target-only member. A learner without
     ``sample_weight`` is not downweighted: the member is then in ``skipped_``.
@@ -899,7 +923,8 @@ class TransferPortfolioRegressor(
     :class:`TransferGuard` at ``risk``. ``target_only_`` is the standard for "hurt":
     its members are the best learners of few rows, not only ``learner``.
 
-    *Cost.* Members that use no label of the target are fitted once for all folds.
+    *Cost.* Members that use no label of the target, and the source models of offset
+    and stacking, are fitted once for all folds.
 
     *Few labels.* With one labeled row per class, or one in all, no row can be held
     out: the priors are left. Then members weigh by ``prior`` and transfer by the
@@ -1040,6 +1065,9 @@ def _without_negligible(weights):
 def _fit_member(member, data, params):
     if member.target_only:
         return fit_target_only(member.estimator, data, params)
+    if member.shared:
+        rows = data.is_target
+        data, params = data.take(rows), slice_params(params, rows)
     if member.domain is not None:
         rows = data.rows_of(member.domain) | data.is_target
         data, params = data.take(rows), slice_params(params, rows)

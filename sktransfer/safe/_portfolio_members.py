@@ -14,6 +14,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
 )
+from sklearn.frozen import FrozenEstimator
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -22,6 +23,8 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._domains import take_rows
+from sktransfer._learners import fit_or_constant
+from sktransfer._source_models import is_fitted
 from sktransfer.base import (
     TransferMetaEstimator,
     consumes_sample_domain,
@@ -29,8 +32,8 @@ from sktransfer.base import (
     get_transfer_tags,
 )
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
-from sktransfer.hypothesis import SecureRLS
-from sktransfer.multisource import UOWQ, likelihood_of
+from sktransfer.hypothesis import OffsetTransfer, SecureRLS, SourcePredictions
+from sktransfer.multisource import UOWQ, EmpiricalBayesRidge, likelihood_of
 
 #: sources up to this number get members of their own
 FEW_SOURCES = 4
@@ -53,6 +56,8 @@ class Member(NamedTuple):
         Id of the one source that it sees; None for all of them.
     strict : bool
         Whether it is left out where its fit warns.
+    shared : bool
+        Whether it holds fitted source models and is fitted on target rows alone.
     """
 
     name: str
@@ -60,12 +65,93 @@ class Member(NamedTuple):
     target_only: bool
     domain: int | None = None
     strict: bool = False
+    shared: bool = False
 
 
 def is_target_only(estimator):
     """Tell a plain learner, or one in TargetOnly, from an estimator that transfers."""
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    return isinstance(last, TargetOnly) or not consumes_sample_domain(estimator)
+    if not consumes_sample_domain(estimator):
+        return True
+    if not isinstance(estimator, Pipeline):
+        return isinstance(estimator, TargetOnly)
+    # the steps before may see sources
+    return isinstance(estimator[-1], TargetOnly) and not any(
+        consumes_sample_domain(step) for _, step in estimator.steps[:-1]
+    )
+
+
+class SharedSources:
+    """Models of the sources that are fitted once, for all members and all folds.
+
+    Parameters
+    ----------
+    data : DomainData
+        Rows of every domain.
+    params : dict
+        Metadata of the rows.
+    """
+
+    def __init__(self, data, params):
+        self.data = data
+        weight = params.get("sample_weight")
+        self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
+        self._models = {}
+
+    def pooled(self, learner):
+        """Return a learner fitted on all sources."""
+        return self._fit(learner, None, self.data.is_source)
+
+    def each(self, learner):
+        """Return a learner fitted on each source in turn."""
+        return [
+            self._fit(learner, int(domain), self.data.rows_of(domain))
+            for domain in self.data.sources
+        ]
+
+    def _fit(self, learner, domain, rows):
+        key = repr(learner), domain
+        if key not in self._models:
+            params = {}
+            if self.weight is not None:
+                params["sample_weight"] = self.weight[rows]
+            model = fit_or_constant(
+                learner, take_rows(self.data.X, rows), self.data.labels(rows), **params
+            )
+            self._models[key] = FrozenEstimator(model)
+        return self._models[key]
+
+
+def share_sources(member, shared):
+    """Return the member with fitted source models in place of learners of sources.
+
+    It is then fitted on target rows alone. Members whose source fits depend on the
+    target come back as they are.
+    """
+    estimator = member.estimator
+    first = estimator[0] if isinstance(estimator, Pipeline) else estimator
+    if isinstance(estimator, OffsetTransfer) and not is_fitted(
+        estimator.source_estimator
+    ):
+        model = shared.pooled(estimator.source_estimator)
+        carrier = clone(estimator).set_params(source_estimator=model)
+    elif isinstance(first, SourcePredictions) and _is_learner(first.source_models):
+        # out-of-fold predictions of source rows are asked for if these are fitted on
+        if not isinstance(estimator[-1], TargetOnly):
+            return member
+        learner = first.source_models
+        models = [shared.pooled(learner)] if first.pooled else shared.each(learner)
+        carrier = clone(estimator)
+        carrier[0].set_params(source_models=models)
+    elif isinstance(estimator, SecureRLS) and _is_learner(estimator.source_models):
+        models = shared.each(estimator.source_models)
+        carrier = clone(estimator).set_params(source_models=models)
+    else:
+        return member
+    return member._replace(estimator=carrier, shared=True)
+
+
+def _is_learner(models):
+    return hasattr(models, "fit") and not is_fitted(models)
 
 
 def target_members(learner, data, *, classification, random_state):
@@ -137,12 +223,20 @@ def transfer_members(learner, data, *, classification, max_rows, random_state):
         ]
         if linear:
             members += _linear_members(model, classification, default=learner is None)
-    main = list(learners)[-1]
+    main, rich = list(learners.items())[-1]
+    simple = default_linear(classification, numeric_columns(data.X))
+    members += [
+        Member("offset", OffsetTransfer(clone(rich), clone(simple)), False),
+        Member(
+            "stacking",
+            make_pipeline(SourcePredictions(clone(rich)), TargetOnly(clone(simple))),
+            False,
+        ),
+    ]
     if 2 <= len(data.sources) <= FEW_SOURCES:
         members += [
             Member(
-                f"source_{domain}_{main}", SourceOnly(clone(learners[main])), False,
-                int(domain),
+                f"source_{domain}_{main}", SourceOnly(clone(rich)), False, int(domain)
             )
             for domain in data.sources
         ]  # fmt: skip
@@ -162,7 +256,11 @@ def _linear_members(model, classification, default):
         members.append(Member("uowq", uowq, False, strict=True))
     if not classification:
         secure = SecureRLS(clone(last), alphas=np.logspace(-2, 3, 11))
-        members.append(Member("secure_rls", _after(steps, secure), False))
+        bayes = EmpiricalBayesRidge()
+        members += [
+            Member("secure_rls", _after(steps, secure), False),
+            Member("empirical_bayes", _after(steps, bayes), False, strict=True),
+        ]
     return members
 
 

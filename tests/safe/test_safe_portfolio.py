@@ -72,15 +72,15 @@ def ridges(*sources):
 @pytest.mark.parametrize(
     ("portfolio", "data", "counts"),
     [
-        (TransferPortfolioClassifier(), classification(n_classes=2), (2, 9)),
-        (TransferPortfolioClassifier(), classification(n_sources=3), (2, 12)),
-        (TransferPortfolioRegressor(), regression(), (2, 10)),
-        (TransferPortfolioRegressor(), regression(n_sources=6), (2, 10)),
-        (TransferPortfolioRegressor(Ridge()), regression(n_sources=2), (1, 8)),
+        (TransferPortfolioClassifier(), classification(n_classes=2), (2, 11)),
+        (TransferPortfolioClassifier(), classification(n_sources=3), (2, 14)),
+        (TransferPortfolioRegressor(), regression(), (2, 13)),
+        (TransferPortfolioRegressor(), regression(n_sources=6), (2, 13)),
+        (TransferPortfolioRegressor(Ridge()), regression(n_sources=2), (1, 11)),
         (
             TransferPortfolioClassifier(GaussianNB()),
             classification(n_sources=4),
-            (2, 8),
+            (2, 10),
         ),
     ],
     ids=["binary", "classes-3-sources", "real", "real-6-sources", "ridge", "bayes"],
