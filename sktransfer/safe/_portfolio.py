@@ -883,8 +883,8 @@ class TransferPortfolioRegressor(
     downweighted_L          L on both, a source row counts 0.1
     uowq                    :class:`~sktransfer.multisource.UOWQ`, if L is linear
     secure_rls              :class:`~sktransfer.hypothesis.SecureRLS`, if L is linear
-    empirical_bayes         :class:`~sktransfer.multisource.EmpiricalBayesRidge`, if L is
-                            linear
+    empirical_bayes         :class:`~sktransfer.multisource.EmpiricalBayesRidge`, if L
+                            is linear
     offset                  :class:`~sktransfer.hypothesis.OffsetTransfer`: a linear
                             correction of L on all sources
     stacking                :class:`~sktransfer.hypothesis.SourcePredictions`: L on each
