@@ -195,7 +195,8 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         check_groups(groups, data)
         existing, handed = data, params
         if sample_weight is not None:
-            kept = check_weights(sample_weight, len(data.sample_domain)) > 0
+            weights = check_weights(sample_weight, len(data.labeled))
+            kept = weights > 0
             existing, handed = data.take(kept), slice_params(params, kept)
             if not existing.n_labeled:
                 raise UnlabeledTargetError(

@@ -390,7 +390,7 @@ def test_kind_33_posterior_of_overlapping_splits_by_hand():
     weight = np.random.default_rng(0).uniform(0.5, 2.0, len(y))
     with sklearn.config_context(enable_metadata_routing=True):
         model = Pooled(Ridge().set_fit_request(sample_weight=True))
-    guard = TransferGuard(model, cv=folds, policy="aggregate", inflation=1.0)
+    guard = TransferGuard(model, cv=folds, policy="aggregate")
     guard.fit(X, y, sample_domain=domain, sample_weight=weight)
     terms = np.zeros((3, len(y), 2))  # squares, products, steps: sum and count
     for train, test in folds:
