@@ -451,5 +451,5 @@ def test_kind_30_the_order_does_not_depend_on_units(thin):
 @pytest.mark.parametrize("y", [[0.0, np.nan], ["a", None], [1.5, None]])
 @pytest.mark.parametrize("numeric", [True, False, None])
 def test_missing_labels_without_domains_name_sample_domain(y, numeric):
-    with pytest.raises(UnlabeledTargetError, match="y contains NaN.*Pass sample_dom"):
+    with pytest.raises(UnlabeledTargetError, match=r"y contains NaN.*Pass sample_dom"):
         check_domains(_rows(2), y, None, numeric_labels=numeric)
