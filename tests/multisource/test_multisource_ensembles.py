@@ -547,3 +547,19 @@ def test_both_solvers_give_the_same_mixture_of_largest_h_score(kind):
         for other_weights in rng.dirichlet(np.ones(4), size=30):
             score = h_score_of_mixture(other_weights, center, label, 0.1)[0]
             assert score <= info["h_score"] + 1e-9
+
+
+def test_peers_predict_once_per_model():
+    calls = []
+
+    class Counted(LogisticRegression):
+        def predict(self, X):
+            calls.append(len(X))
+            return super().predict(X)
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(140, 2))
+    domain = np.repeat([1, 2, 3, 4, 5, 6, -1], 20)
+    y = (X[:, 0] > 0).astype(int)
+    PeerWeightedEnsemble(Counted()).fit(X, y, sample_domain=domain)
+    assert calls == [140] * 7
