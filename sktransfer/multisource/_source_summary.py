@@ -25,7 +25,7 @@ from sktransfer._solvers.random_effects import evidence_ridge
 __all__ = ["SourceSummary", "summarize_source"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SourceSummary:
     r"""Coefficients of a source with their information, in place of its rows.
 
@@ -186,6 +186,10 @@ class SourceSummary:
                 "Give the Fisher information as fisher=, which may be singular."
             )
         object.__setattr__(self, name, matrix)
+
+    def __repr__(self):
+        shape = f"family={self.family!r}, n_features={self.n_features}, n={self.n:g}"
+        return f"SourceSummary({shape})"
 
     @property
     def n_features(self):

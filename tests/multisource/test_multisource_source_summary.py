@@ -11,16 +11,21 @@ from sklearn.linear_model import (
     PoissonRegressor,
     Ridge,
 )
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
 from sktransfer.multisource import (
+    ARMUL,
+    AngleTransfer,
     EmpiricalBayesRidge,
     SourceSummary,
+    TransGLM,
     summarize_source,
 )
+from sktransfer.safe import TransferGuard
 
 
 def _rows(rng, n=30, d=3):
@@ -207,6 +212,23 @@ def test_an_entry_that_does_not_fit_is_named(rng):
         EmpiricalBayesRidge([Ridge()]).fit(X, y)
     with pytest.raises(ValueError, match="has the feature 'b'"):
         good.merge(bad["feature 'b' at position 0"][1])
+
+
+@pytest.mark.parametrize(
+    "estimator", [ARMUL(), AngleTransfer(), EmpiricalBayesRidge(), TransGLM(cv=3)]
+)
+def test_summaries_live_in_guards_and_searches(rng, estimator):
+    X, y = rng.normal(size=(130, 3)), np.empty(130)
+    y[:] = X @ [1.0, 2.0, 3.0] + rng.normal(size=130)
+    summary = summarize_source(LinearRegression(), X[:100], y[:100])
+    model = clone(estimator).set_params(source_summaries=[summary])
+    guard = TransferGuard(model, cv=3).fit(X[100:], y[100:])
+    assert guard.target_only_.source_summaries is None
+    assert guard.transfer_.source_names_ == ["source_summaries[0]"]
+    assert guard.ntg_ != 0
+    search = GridSearchCV(model, {"fit_intercept": [True]}, cv=3).fit(X[100:], y[100:])
+    assert search.best_score_ > 0.5
+    assert repr(summary) == "SourceSummary(family='gaussian', n_features=3, n=100)"
 
 
 def test_clone_keeps_summaries_and_without_sources_drops_them(rng):
