@@ -1,7 +1,6 @@
 """What a source gives in place of its rows: coefficients and their information."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from scipy import linalg
@@ -209,7 +208,7 @@ class SourceSummary:
             return coef.ravel()
         return np.column_stack([coef, np.ravel(self.intercept)]).ravel()
 
-    @cached_property
+    @property
     def information(self):
         """Fisher information, shape (n_parameters, n_parameters)."""
         if self.fisher is not None:
@@ -306,7 +305,9 @@ def summarize_source(estimator, X, y, sample_weight=None):
     """
     family = _family_of(estimator)
     classification = family is None
-    names = list(X.columns) if hasattr(X, "columns") else None
+    names = list(X.columns) if hasattr(X, "columns") else [None]
+    if not all(isinstance(name, str) for name in names):
+        names = None  # as scikit-learn: only text names features
     rows, labels = check_X_y(
         X, y, dtype=np.float64, y_numeric=not classification, estimator=estimator
     )

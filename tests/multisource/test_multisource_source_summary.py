@@ -1,5 +1,6 @@
 """A summary stands for the rows of a source."""
 
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier
@@ -231,9 +232,19 @@ def test_summaries_live_in_guards_and_searches(rng, estimator):
     assert repr(summary) == "SourceSummary(family='gaussian', n_features=3, n=100)"
 
 
+def test_only_text_names_features(rng):
+    pd = pytest.importorskip("pandas")
+    X, y = _rows(rng)
+    assert summarize_source(Ridge(), pd.DataFrame(X), y).feature_names is None
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    EmpiricalBayesRidge(summarize_source(Ridge(), X, y)).fit(frame, y)
+
+
 def test_clone_keeps_summaries_and_without_sources_drops_them(rng):
     X, y = _rows(rng)
     summary = summarize_source(Ridge(), X, y)
     model = clone(EmpiricalBayesRidge([summary]))
+    before = joblib.hash(model.get_params())
+    assert joblib.hash(model.fit(X, y).get_params()) == before
     assert model.source_summaries[0].n == 30
     assert model.without_sources().source_summaries is None
