@@ -137,7 +137,12 @@ ESTIMATORS = [
     ),
     TransferPortfolioRegressor(Ridge(), aggregation="convex", cv=3),
     TransferPortfolioRegressor(
-        members=[("pooled", Pooled(Ridge())), ("source", SourceOnly(Ridge()))], cv=2
+        members=[
+            ("alone", Ridge()),
+            ("pooled", Pooled(Ridge())),
+            ("source", SourceOnly(Ridge())),
+        ],
+        cv=2,
     ),
     ReliableTransfer(
         LogisticRegression(), alpha=0.5, mitigation=KMM(LogisticRegression())
@@ -231,14 +236,7 @@ _BY_NAME = {
     )
 }
 #: (class, type): name of a check -> the property of the method that makes it fail
-_UNITS = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "a sample given twice is two held-out samples, one of weight 2 is one"
-    )
-}
 EXPECTED_FAILURES = {
-    (TransferPortfolioClassifier, "classifier"): _UNITS,
-    (TransferPortfolioRegressor, "regressor"): _UNITS,
     (TableEncoder, None): _BY_NAME,
     (KMM, "classifier"): _NO_ITERATION,
     (KMM, "regressor"): _NO_ITERATION,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from numbers import Integral, Real
 
 import numpy as np
+from scipy import sparse
 from scipy.special import logit
 from sklearn.base import (
     BaseEstimator,
@@ -154,7 +155,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_domain=None, groups=None, sample_weight=None):
+    def fit(self, X, y, sample_domain=None, groups=None, **fit_params):
         """Fit and weigh the members on source and target rows.
 
         Parameters
@@ -170,9 +171,10 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
             Unit of each row, such as the patient, where units have several rows: a
             unit is never fitted on and tested at once. Rows of a source, or without a
             label, may have none (None or NaN).
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows. Held-out rows count by them, too; a row of weight 0
-            does not exist. Members that take no weights are in ``skipped_``.
+        **fit_params : dict
+            ``sample_weight``, of shape (n_samples,). Held-out rows count by it, too; a
+            row of weight 0 does not exist. Members that take no weights are in
+            ``skipped_``.
 
         Returns
         -------
@@ -190,18 +192,25 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         data = self._validate_domains(
             X, y, sample_domain, skip_check_X=self._hands_rows_on(X)
         )
-        params = {"groups": groups, "sample_weight": sample_weight}
-        params = {name: value for name, value in params.items() if value is not None}
+        unknown = set(fit_params) - {"sample_weight"}
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__}.fit takes no {', '.join(sorted(unknown))}."
+            )
         check_groups(groups, data)
+        weights = fit_params.get("sample_weight")
+        if weights is not None:
+            weights = check_weights(weights, len(data.labeled))
+        params = {"groups": groups, "sample_weight": weights}
+        params = {name: value for name, value in params.items() if value is not None}
         existing, handed = data, params
-        if sample_weight is not None:
-            weights = check_weights(sample_weight, len(data.labeled))
+        if weights is not None:
             kept = weights > 0
             existing, handed = data.take(kept), slice_params(params, kept)
             if not existing.n_labeled:
                 raise UnlabeledTargetError(
-                    "All labeled target rows have sample_weight 0, so nothing is left "
-                    "to learn the target from."
+                    "sample_weight is zero for all labeled target rows, so nothing is "
+                    "left to learn the target from."
                 )
         self._check_classes(existing)
         members = self._plan(existing)
@@ -213,7 +222,11 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
 
     def _hands_rows_on(self, X):
         """Whether the members check the values: learners of the user, and tables."""
-        if self.learner is not None or not isinstance(self.members, str):
+        if not isinstance(self.members, str):
+            return True
+        if sparse.issparse(X):
+            return False  # refused: not every member takes it
+        if self.learner is not None:
             return True
         return hasattr(X, "columns") or np.asarray(X).dtype.kind == "O"
 
@@ -494,9 +507,9 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         tags.transfer_tags.classification = isinstance(self, ClassifierMixin)
         tags.transfer_tags.regression = isinstance(self, RegressorMixin)
         models = [] if isinstance(self.members, str) else [m for _, m in self.members]
-        if not isinstance(self.members, str) or self.learner is not None:
-            used = models if models else [self.learner]
-            tags.input_tags.sparse = all(get_tags(m).input_tags.sparse for m in used)
+        tags.input_tags.sparse = bool(models) and all(
+            get_tags(model).input_tags.sparse for model in models
+        )
         tags.input_tags.allow_nan = all(
             get_tags(m).input_tags.allow_nan
             for m in [*models, self.learner]

@@ -19,8 +19,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import _safe_indexing, check_array
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from sktransfer._domains import take_rows
 from sktransfer._learners import fit_or_constant
@@ -276,11 +276,24 @@ def _learners(learner, X, classification, random_state):
     learners = {"linear": default_linear(classification, numeric)}
     if learner is None:
         learners["trees"] = default_trees(classification, numeric, random_state)
-    elif _is_linear(learner):
+        return learners
+    learner = _asking_for_weights(learner)
+    if _is_linear(learner):
         return {"learner": learner}
-    else:
-        learners["learner"] = learner
-    return learners
+    return {**learners, "learner": learner}
+
+
+def _asking_for_weights(learner):
+    """Return a clone that requests weights, unless the user said what it requests."""
+    learner = clone(learner)
+    if isinstance(learner, Pipeline) or not has_fit_parameter(learner, "sample_weight"):
+        return learner
+    with config_context(enable_metadata_routing=True):
+        routing = getattr(learner, "get_metadata_routing", lambda: None)()
+        requests = getattr(getattr(routing, "fit", None), "requests", {})
+        if requests.get("sample_weight", False) is None:
+            learner.set_fit_request(sample_weight=True)
+    return learner
 
 
 def default_linear(classification, numeric):
@@ -325,7 +338,7 @@ class _FewRowsRidgeCV(RidgeCV):
     """RidgeCV that also takes a single row, on which nothing can be left out."""
 
     def fit(self, X, y, sample_weight=None):
-        if len(X) > 1:
+        if X.shape[0] > 1:
             return super().fit(X, y, sample_weight=sample_weight)
         model = Ridge(alpha=float(np.max(self.alphas))).fit(X, y)
         self.alpha_ = model.alpha
@@ -390,6 +403,7 @@ class EncodedTable(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         """Find the kinds and the values of the columns."""
+        X = _as_table(X)
         self.n_features_in_ = X.shape[1]
         self.sparse_ = sparse.issparse(X)
         if self.sparse_:
@@ -418,6 +432,7 @@ class EncodedTable(TransformerMixin, BaseEstimator):
     def transform(self, X):
         """Encode rows."""
         check_is_fitted(self)
+        X = _as_table(X)
         if self.sparse_:
             return self.numbers_.transform(X)
         numbers, text = self._blocks(X)
@@ -442,8 +457,16 @@ class EncodedTable(TransformerMixin, BaseEstimator):
         return numbers, text
 
 
+def _as_table(X):
+    X = X if hasattr(X, "shape") else np.asarray(X)
+    if len(X.shape) != 2:
+        return check_array(X, dtype=None)  # raises scikit-learn's error
+    return X
+
+
 def numeric_columns(X):
     """Return which columns of an array or a dataframe hold numbers or booleans."""
+    X = _as_table(X)
     if sparse.issparse(X):
         return np.ones(X.shape[1], dtype=bool)
     if not hasattr(X, "columns") and X.dtype.kind in "fiub":

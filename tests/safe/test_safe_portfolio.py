@@ -520,7 +520,7 @@ def test_kind_33_weight_zero_is_a_removed_row():
     )
     plain = clone(portfolio).fit(X, y, sample_domain=domain)
     assert_allclose(ones.predict(X_test), plain.predict(X_test))
-    with pytest.raises(UnlabeledTargetError, match="sample_weight 0"):
+    with pytest.raises(UnlabeledTargetError, match="sample_weight is zero"):
         portfolio.fit(X, y, sample_domain=domain, sample_weight=1.0 * (domain > 0))
 
 

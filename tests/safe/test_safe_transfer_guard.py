@@ -445,9 +445,7 @@ def test_kind_33_weights_count_and_their_unit_does_not():
     fits = {
         name: weighted_guard(
             LinearRegression(), policy="aggregate", atom=0.0, inflation=1.0
-        ).fit(
-            X, y, sample_domain=domain, sample_weight=w
-        )
+        ).fit(X, y, sample_domain=domain, sample_weight=w)
         for name, w in {"w": weight, "5": 5 * weight, "1": np.ones(len(y))}.items()
     }
     plain = TransferGuard(
