@@ -212,6 +212,12 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
                     "sample_weight is zero for all labeled target rows, so nothing is "
                     "left to learn the target from."
                 )
+            known = np.unique(existing.y_labeled)
+            if is_classifier(self) and len(known) == 1:
+                raise UnlabeledTargetError(
+                    "The labeled target rows with a positive sample_weight hold one "
+                    f"class, {known.tolist()[0]!r}: label a row of another class."
+                )
         self._check_classes(existing)
         members = self._plan(existing)
         folds = self._hold_out(data, params)
