@@ -681,8 +681,8 @@ def check_target_only(estimator, make_data):
     problem = make_data(estimator, n_unlabeled=0)
     target = problem.take(problem.sample_domain < 0)
     _assert_same(
-        _outputs(_fit(estimator, target), problem),
-        _outputs(_fit(estimator, target, sample_domain=None), problem),
+        _outputs(_fit(estimator, target), target),
+        _outputs(_fit(estimator, target, sample_domain=None), target),
         "sample_domain=None is not the fit on labeled target rows",
     )
 
