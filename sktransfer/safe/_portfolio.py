@@ -570,7 +570,7 @@ class TransferPortfolioClassifier(
         How the labeled target rows are held out, as in
         :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
         or fewer an int means leave-one-out.
-    max_rows : int in [1, inf) or None, default=20000
+    max_rows : int in [1, inf) or None, default=10000
         Most rows of each source in pooled fits of trees and of a ``learner`` that is
         not linear; see :class:`~sktransfer.baselines.Pooled`. Used by "auto".
     solver : {"auto", "cvxpy"}, default="auto"
@@ -834,7 +834,7 @@ class TransferPortfolioRegressor(
         How the labeled target rows are held out, as in
         :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
         or fewer an int means leave-one-out.
-    max_rows : int in [1, inf) or None, default=20000
+    max_rows : int in [1, inf) or None, default=10000
         Most rows of each source in pooled fits of trees and of a ``learner`` that is
         not linear; see :class:`~sktransfer.baselines.Pooled`. Used by "auto".
     solver : {"auto", "cvxpy"}, default="auto"

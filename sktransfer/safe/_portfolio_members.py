@@ -38,7 +38,7 @@ from sktransfer.multisource import UOWQ, EmpiricalBayesRidge, likelihood_of
 #: sources up to this number get members of their own
 FEW_SOURCES = 4
 #: most rows of each source in a pooled fit of a tree ensemble
-MAX_ROWS = 20_000
+MAX_ROWS = 10_000
 
 
 class Member(NamedTuple):
