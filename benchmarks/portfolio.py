@@ -113,21 +113,17 @@ def further_members(members, data):
                 and m.name in ("source_linear", "source_trees")}  # fmt: skip
     linear, trees = learners["source_linear"], learners["source_trees"]
     pooled = [clone(m).fit(data.X_source, data.y_source) for m in (trees, linear)]
-    single = [clone(trees).fit(X, y) for _, X, y in data.each_source()]
 
-    def stack(models, learner=linear, **options):
-        stacking = SourcePredictions(models, **options)
-        return make_pipeline(stacking, TargetOnly(clone(learner)))
+    def adjusted(model):
+        stacking = SourcePredictions(model, passthrough=False)
+        return make_pipeline(stacking, TargetOnly(clone(linear[-1])))
 
     further = {
-        "offset_trees": OffsetTransfer(pooled[0], linear),
         "full_offset_trees": OffsetTransfer(pooled[0], linear, shrinkage=1.0),
-        "stack_trees": stack(single),
-        "adjusted_trees": stack(pooled[:1], linear[-1], passthrough=False),
-        "adjusted_linear": stack(pooled[1:], linear[-1], passthrough=False),
+        "adjusted_trees": adjusted(pooled[0]),
+        "adjusted_linear": adjusted(pooled[1]),
     }
-    known = {member.name for member in members}
-    return [Member(n, e, False) for n, e in further.items() if n not in known]
+    return [Member(name, estimator, False) for name, estimator in further.items()]
 
 
 def portfolio_of(metric):
@@ -138,6 +134,10 @@ def portfolio_of(metric):
         def _plan(self, data):
             members = super()._plan(data)
             return members + further_members(members, data)
+
+        def _cross_fit(self, *arguments):
+            self.evidence_ = super()._cross_fit(*arguments)
+            return self.evidence_
 
     return Extended()
 
@@ -199,7 +199,7 @@ def run(key, metric, parts):
         portfolio.fit(X, y, sample_domain=domain)
         seconds = time.process_time() - start
         names = list(portfolio.members_)
-        columns, evidence = portfolio._columns, portfolio._evidence
+        columns, evidence = portfolio._columns, portfolio.evidence_
         answers = columns.answers(portfolio.members_.values(), X_test)
         prediction = portfolio.predict(X_test)
     classes = np.zeros(0) if columns.classes is None else columns.classes
@@ -226,7 +226,7 @@ def run(key, metric, parts):
         "target_only": np.array(target_only),
         "residuals": np.stack([evidence.residuals[k] for k in names]).astype("f4"),
         "fold": evidence.fold,
-        "unit": evidence.unit,
+        "unit": np.unique(evidence.unit, return_inverse=True)[1],
         "answers": answers.astype("f4"),
         "y_test": y_test,
         "classes": classes,
