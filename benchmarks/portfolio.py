@@ -55,7 +55,13 @@ from sktransfer._solvers.aggregation import (
 from sktransfer.baselines import TargetOnly
 from sktransfer.hypothesis import OffsetTransfer, SourcePredictions
 from sktransfer.safe import TransferPortfolioClassifier, TransferPortfolioRegressor
-from sktransfer.safe._defaults import ATOM, INFLATION, LEAST_WEIGHT, RISK, TEMPERATURE
+from sktransfer.safe._defaults import (
+    INFLATION,
+    LEAST_WEIGHT,
+    PORTFOLIO_ATOM,
+    PORTFOLIO_RISK,
+    TEMPERATURE,
+)
 from sktransfer.safe._portfolio_members import Member
 
 PARTS = {
@@ -101,8 +107,8 @@ KEY = "part", "set", "target", "size", "seed"
 DEFAULT = {
     "rule": "exponential",
     "temperature": TEMPERATURE,
-    "risk": RISK,
-    "atom": ATOM,
+    "risk": PORTFOLIO_RISK,
+    "atom": PORTFOLIO_ATOM,
     "inflation": INFLATION,
 }
 

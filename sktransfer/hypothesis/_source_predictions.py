@@ -293,7 +293,9 @@ class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransform
             return sparse.hstack([X, new], format="csr") if self.passthrough else new
         if X.dtype.kind == "f":
             block = block.astype(X.dtype)
-        return np.hstack([X, block]) if self.passthrough else block
+        if not self.passthrough:
+            return block
+        return np.hstack([X if X.dtype.kind in "fiub" else X.astype(object), block])
 
     def _join_frame(self, X, block):
         names = self._new_names()
@@ -346,8 +348,8 @@ class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransform
         return new
 
     def _validate_X(self, X, tags, *, reset, skip_check=False):
-        # frames reach the models as they are, with columns of any kind
-        skip = skip_check or hasattr(X, "columns")
+        # no arithmetic here: tables reach the models as they are, text included
+        skip = skip_check or hasattr(X, "columns") or _holds_text(X)
         return super()._validate_X(X, tags, reset=reset, skip_check=skip)
 
     def __sklearn_tags__(self):
@@ -372,3 +374,13 @@ def _classifies(model):
     if hasattr(model, "__sklearn_tags__"):
         return is_classifier(model)
     return hasattr(model, "classes_")
+
+
+def _holds_text(X):
+    """Tell rows, not in a frame, that hold text."""
+    if sparse.issparse(X):
+        return False
+    rows = np.asarray(X)
+    if rows.ndim != 2 or rows.dtype.kind not in "OUS":
+        return False
+    return rows.dtype.kind != "O" or any(isinstance(v, str) for v in rows.flat)

@@ -1,11 +1,16 @@
 """Defaults of the guard and the portfolio, in one place."""
 
-#: temperature T of the weights of a portfolio's members
-TEMPERATURE = 4.0
-#: tolerated probability, given the evidence, of transferring too much
+#: temperature T of the weights of a portfolio's members; this, and the next two, are
+#: the choice of ``benchmarks/portfolio.md`` on its "tune" sets
+TEMPERATURE = 12.0
+#: tolerated probability, given the evidence, of transferring too much, in a portfolio
+PORTFOLIO_RISK = 0.4
+#: prior probability that the best weight of transfer is 0, in a portfolio
+PORTFOLIO_ATOM = 0.2
+#: tolerated probability, given the evidence, of transferring too much, in a guard
 RISK = 0.3
-#: prior probability that the best weight of transfer is 0: with it useless sources get
-#: a part in at most 5 % of the draws
+#: prior probability that the best weight of transfer is 0, in a guard: useless sources
+#: get a part in at most 5 % of the draws
 ATOM = 0.45
 #: factor by which the posterior of the weight is widened; ``benchmarks/posterior.py``
 #: measures how much too narrow it is without

@@ -48,10 +48,10 @@ from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics._evidence import fold_evidence, row_evidence
 from sktransfer.metrics._pair import fit_target_only, fit_transfer
 from sktransfer.safe._defaults import (
-    ATOM,
     INFLATION,
     LEAST_WEIGHT,
-    RISK,
+    PORTFOLIO_ATOM,
+    PORTFOLIO_RISK,
     TEMPERATURE,
 )
 from sktransfer.safe._portfolio_members import (
@@ -130,9 +130,9 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         members="auto",
         aggregation="exponential",
         temperature=TEMPERATURE,
-        risk=RISK,
+        risk=PORTFOLIO_RISK,
         prior=None,
-        atom=ATOM,
+        atom=PORTFOLIO_ATOM,
         inflation=INFLATION,
         cv=10,
         max_rows=MAX_ROWS,
@@ -550,17 +550,17 @@ class TransferPortfolioClassifier(
         added. "auto": see the table in Notes.
     aggregation : {"exponential", "q", "convex", "select"}, default="exponential"
         How members are weighed, see Notes.
-    temperature : float in (0, inf), default=4.0
+    temperature : float in (0, inf), default=12.0
         T of "exponential" and "q". Small: the best member gets all; large: the prior
         is left.
-    risk : float in (0, 1), default=0.3
+    risk : float in (0, 1), default=0.4
         Tolerated probability that the weight of transfer is above the best one, as in
         :class:`TransferGuard`. Smaller is safer and keeps less of the gain.
     prior : dict of str to float, default=None
         Positive prior weights by name of member, relative to 1 of those not named.
         Copies of a member that share its prior change nothing for "exponential" and
         "q".
-    atom : float in [0, 1), default=0.45
+    atom : float in [0, 1), default=0.2
         Prior probability that the best weight of transfer is 0, as in
         :class:`TransferGuard`.
     inflation : float in (0, inf), default=1.5
@@ -814,17 +814,17 @@ class TransferPortfolioRegressor(
         added. "auto": see the table in Notes.
     aggregation : {"exponential", "q", "convex", "select"}, default="exponential"
         How members are weighed, see Notes.
-    temperature : float in (0, inf), default=4.0
+    temperature : float in (0, inf), default=12.0
         T of "exponential" and "q". Small: the best member gets all; large: the prior
         is left.
-    risk : float in (0, 1), default=0.3
+    risk : float in (0, 1), default=0.4
         Tolerated probability that the weight of transfer is above the best one, as in
         :class:`TransferGuard`. Smaller is safer and keeps less of the gain.
     prior : dict of str to float, default=None
         Positive prior weights by name of member, relative to 1 of those not named.
         Copies of a member that share its prior change nothing for "exponential" and
         "q".
-    atom : float in [0, 1), default=0.45
+    atom : float in [0, 1), default=0.2
         Prior probability that the best weight of transfer is 0, as in
         :class:`TransferGuard`.
     inflation : float in (0, inf), default=1.5

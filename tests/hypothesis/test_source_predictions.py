@@ -290,3 +290,19 @@ def test_a_given_model_need_not_be_one_of_scikit_learn(X, y, domain):
     found = stacking.fit_transform(X, y, sample_domain=domain)
     assert_array_equal(found[:, 0], 2 * X[:, 0])
     assert found.shape == (75, 3)
+
+
+def test_arrays_that_hold_text_reach_the_models_as_they_are(X, y, domain):
+    rows = X.astype(object)
+    rows[:, 2] = np.where(X[:, 2] > 0, "up", "down")
+    encode = make_column_transformer((OneHotEncoder(), [2]), remainder="passthrough")
+    stacking = SourcePredictions(make_pipeline(encode, Ridge()))
+    found = stacking.fit_transform(rows, y, sample_domain=domain)
+    assert_array_equal(found[:, :3], rows)
+    assert found.dtype == object
+    assert np.isfinite(found[:, 3:].astype(float)).all()
+    names = rows[:, 2:].astype(str)  # an array of text alone
+    alone = SourcePredictions(make_pipeline(OneHotEncoder(), Ridge()))
+    found = alone.fit_transform(names, y, sample_domain=domain)
+    assert_array_equal(found[:, 0], names[:, 0])
+    assert isinstance(found[0, 1], float)

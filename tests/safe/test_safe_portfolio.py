@@ -35,6 +35,7 @@ from sktransfer.safe import (
     TransferPortfolioClassifier,
     TransferPortfolioRegressor,
 )
+from sktransfer.safe._defaults import TEMPERATURE
 
 
 def regression(seed=0, n_source=60, n_target=12, sign=1.0, noise=0.3, n_sources=1):
@@ -128,7 +129,7 @@ def test_weights_are_the_stated_rule_on_leave_one_out():
 
     def weigh(rows):
         losses = np.sum(residuals[1:, rows] ** 2, axis=1)
-        return exponential_weights(losses, len(rows), 4.0, np.ones(2))
+        return exponential_weights(losses, len(rows), TEMPERATURE, np.ones(2))
 
     everyone = np.arange(len(target))
     # the weights of a row's blend do not see the row
@@ -484,6 +485,7 @@ def test_one_member_is_the_guard():
     X, y, domain, X_test, _ = regression(noise=2.0, n_target=9)
     portfolio = TransferPortfolioRegressor(
         members=[("alone", Ridge()), ("pooled", Pooled(Ridge()))],
+        risk=0.3,
         atom=0.0,
         inflation=1.0,
     ).fit(X, y, sample_domain=domain)
