@@ -431,26 +431,62 @@ def settings():
 
 
 def table(runs, rules, title):
-    """Return the lines of a table in Markdown."""
-    lines = [
-        f"#### {title}",
-        "",
-        "| rule | tasks | hurt % | mean gain | sum | kept % | worst task | when hurt | "
-        "CVaR 5 % |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    """Return the lines of a table in Markdown, with tune and proof side by side."""
+    parts = [part for part in PARTS if any(r.line["part"] == part for r in runs)]
+    heads = [
+        f"{part}: {head}"
+        for head in ("hurt %", "kept %", "mean gain", "sum", "worst task", "when hurt",
+                     "CVaR 5 %")
+        for part in parts
+    ]  # fmt: skip
+    counts = {part: [r for r in runs if r.line["part"] == part] for part in parts}
+    sizes = ", ".join(
+        f"{part} {len(by_task(group, np.zeros(len(group))))} tasks, {len(group)} runs"
+        for part, group in counts.items()
+    )
+    lines = [f"#### {title} ({sizes})", "", "| rule | " + " | ".join(heads) + " |"]
+    lines.append("|---" * (len(heads) + 1) + "|")
     for name, (setting, members, guard) in rules.items():
-        pairs = [r.gains(setting, members, guard) for r in runs]
-        f = figures(runs, pairs)
-        low, high = f["hurt_interval"]
-        kept_low, kept_high = f["kept_interval"]
-        lines.append(
-            f"| {name} | {f['tasks']} | {f['hurt']:.1f} ({low:.1f}-{high:.1f}) | "
-            f"{f['mean']:+.3f} | {f['sum']:+.2f} | "
-            f"{f['kept']:.0f} ({kept_low:.0f}-{kept_high:.0f}) | "
-            f"{f['worst']:+.3f} {f['which']} | {f['loss']:+.3f} | {f['cvar']:+.3f} |"
-        )
+        found = [
+            figures(group, [r.gains(setting, members, guard) for r in group])
+            for group in counts.values()
+        ]
+        cells = [
+            cell(f) for cell in (_hurt, _kept, _mean, _sum, _worst, _loss, _cvar)
+            for f in found
+        ]  # fmt: skip
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def _hurt(f):
+    low, high = f["hurt_interval"]
+    return f"{f['hurt']:.1f} ({low:.1f}-{high:.1f})"
+
+
+def _kept(f):
+    low, high = f["kept_interval"]
+    return f"{f['kept']:.0f} ({low:.0f}-{high:.0f})"
+
+
+def _mean(f):
+    return f"{f['mean']:+.3f}"
+
+
+def _sum(f):
+    return f"{f['sum']:+.2f}"
+
+
+def _worst(f):
+    return f"{f['worst']:+.3f} {f['which']}"
+
+
+def _loss(f):
+    return f"{f['loss']:+.3f}"
+
+
+def _cvar(f):
+    return f"{f['cvar']:+.3f}"
 
 
 def groups(runs):
@@ -501,15 +537,14 @@ def member_table(runs):
 def report(runs):
     """Return the lines of the report: every rule, every member, both parts."""
     lines = []
+    for name, group in groups(runs):
+        lines += table(group, settings(), name)
+    lines += table(runs, member_rules(runs), "the guard of each member")
     for part in PARTS:
         chosen = [r for r in runs if r.line["part"] == part]
         if not chosen:
             continue
-        lines += [f"### {part}: {len(chosen)} runs", ""]
-        for name, group in groups(chosen):
-            lines += table(group, settings(), name)
-        lines += table(chosen, member_rules(chosen), "the guard of each member")
-        lines += ["#### members without a guard", "", *member_table(chosen)]
+        lines += [f"#### {part}: members without a guard", "", *member_table(chosen)]
         worst = sorted(chosen, key=lambda r: r.gains(DEFAULT)[0])[:5]
         lines += ["Worst runs of the default: " + ", ".join(
             f"{'/'.join(map(str, r.key[1:]))} {r.gains(DEFAULT)[0]:+.3f}"
