@@ -11,6 +11,13 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
+#: what a column may hold, and why it may not be learned from
+ROLES = ("number", "date", "category", "text")
+DROPPED = {
+    "id": "a running number, or a text of its own in every sample",
+    "copy of the label": "a copy of the label",
+    "copy of the domain": "a copy of the domain",
+}
 #: fewer samples than this cannot show that a column is an id or a copy
 LEAST_EVIDENCE = 20
 #: a column of texts with more words than this per sample is free text
@@ -64,7 +71,9 @@ def values_of(column, *, as_text=False):
     Raises
     ------
     ValueError
-        If the values are complex numbers or nested.
+        If the values are complex numbers.
+    TypeError
+        If they are nested.
     """
     raw = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
     if as_text or is_categorical(column):
@@ -90,9 +99,9 @@ def _from_objects(raw):
     if all(isinstance(value, dt.date | np.datetime64) for value in present):
         return _fill_dates(missing, [_as_date(value) for value in present])
     if any(isinstance(v, list | tuple | dict | set | np.ndarray) for v in present):
-        raise ValueError(
-            f"argument must be a string or a number: a column holds {present[0]!r}. "
-            "Spread nested values over columns."
+        raise TypeError(
+            "argument must be a string or a number: a column holds the nested value "
+            f"{present[0]!r}. Spread it over columns."
         )
     values = _texts(raw)
     if all(isinstance(value, str) for value in present):

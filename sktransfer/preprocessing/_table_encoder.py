@@ -26,11 +26,7 @@ from sktransfer.preprocessing import _columns as columns
 __all__ = ["TableEncoder"]
 
 MISSING = "(missing)"
-_DROPPED = {
-    "id": "a running number, or a text of its own in every sample",
-    "copy of the label": "a copy of the label",
-    "copy of the domain": "a copy of the domain",
-}
+_DROPPED = columns.DROPPED
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -58,6 +54,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     text_components : int >= 1, default=10
         Number of components of a column of free text: a truncated singular value
         decomposition of the tf-idf weights of its character n-grams.
+    roles : dict of str to str, default=None
+        Roles of some columns, by their names (``"x0"``, ``"x1"``, ... for the columns
+        of an array), in place of what the values look like: "number", "date",
+        "category", "text", or "id" to leave a column out.
     drop_ids : bool, default=True
         Leave out running ids.
     drop_copies : bool, default=True
@@ -130,6 +130,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "missing": [StrOptions({"indicator", "impute", "keep"})],
         "scale": ["boolean"],
         "text_components": [Interval(Integral, 1, None, closed="left")],
+        "roles": [dict, None],
         "drop_ids": ["boolean"],
         "drop_copies": ["boolean"],
         "random_state": ["random_state"],
@@ -143,6 +144,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         missing="indicator",
         scale=True,
         text_components=10,
+        roles=None,
         drop_ids=True,
         drop_copies=True,
         random_state=0,
@@ -152,6 +154,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.missing = missing
         self.scale = scale
         self.text_components = text_components
+        self.roles = roles
         self.drop_ids = drop_ids
         self.drop_copies = drop_copies
         self.random_state = random_state
@@ -162,8 +165,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, dataframe} of shape (n_samples, n_features)
-            A table of pandas or polars, or an array.
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
+            A table of pandas or polars, or an array. The columns of a sparse matrix
+            hold numbers; they are scaled without being centered.
         y : array-like of shape (n_samples,), default=None
             Labels, some of them missing; only to find columns that repeat them.
         sample_domain : array-like of shape (n_samples,), default=None
@@ -186,22 +190,25 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         X = self._check_table(X, reset=True)
         self._names = columns.column_names(X)
+        self._check_roles()
+        self._sparse = sparse.issparse(X)
+        if self._sparse:
+            return self._fit_sparse(X)
         values, categorical = {}, {}
         for position, name in enumerate(self._names):
             column = columns.column_of(X, name, position)
             categorical[name] = columns.is_categorical(column)
-            values[name] = columns.values_of(column)
-            _check_finite(name, values[name])
-        self.roles_ = {
-            name: columns.role_of(values[name], categorical=categorical[name])
-            for name in self._names
-        }
-        for name, role in self.roles_.items():
+            values[name] = _as_role(column, name, (self.roles or {}).get(name))
+        given = self.roles or {}
+        self.roles_ = {}
+        for name in self._names:
+            role = columns.role_of(values[name], categorical=categorical[name])
             if role == "id" and not self.drop_ids:
-                numeric = values[name].dtype.kind == "f"
-                self.roles_[name] = "number" if numeric else "category"
+                role = "number" if values[name].dtype.kind == "f" else "category"
+            self.roles_[name] = given.get(name, role)
         if self.drop_copies:
             self._find_copies(values, y, sample_domain)
+        self.roles_ |= given
         self.dropped_ = {
             name: _DROPPED[role]
             for name, role in self.roles_.items()
@@ -213,10 +220,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _check_table(self, X, *, reset):
         if sparse.issparse(X):
-            raise TypeError(
-                "Sparse data was passed, but TableEncoder takes tables with dense "
-                "columns. Pass X.toarray(), or scale sparse numbers by MaxAbsScaler."
-            )
+            if not reset and not self._sparse:
+                raise TypeError("Sparse data was passed, but fit saw a dense table.")
+            return validate_data(
+                self, X, reset=reset, accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+            )  # fmt: skip
         if not hasattr(X, "columns"):
             X = X if hasattr(X, "shape") else np.asarray(_as_rectangle(X))
             return validate_data(
@@ -237,6 +246,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 f"X lacks the columns {lost}."
             )
         return X
+
+    def _check_roles(self):
+        for name, role in (self.roles or {}).items():
+            if name not in self._names:
+                raise ValueError(f"roles names {name!r}, which is no column of X.")
+            if role not in {*columns.ROLES, *_DROPPED}:
+                raise ValueError(
+                    f"roles[{name!r}] must be one of {', '.join(columns.ROLES)} or id, "
+                    f"got {role!r}."
+                )
+
+    def _fit_sparse(self, X):
+        """Fit on a sparse matrix: every column holds numbers, none of them missing."""
+        self.roles_, self.dropped_ = dict.fromkeys(self._names, "number"), {}
+        self._cycles, self._texts, self._categories = {}, {}, None
+        steps = [StandardScaler(with_mean=False)] if self.scale else ["passthrough"]
+        self._numbers = make_pipeline(*steps).fit(X)
+        return self
 
     def _find_copies(self, values, y, sample_domain):
         """Give columns that repeat the label or the domain that role."""
@@ -267,10 +294,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 + "; ".join(f"{name!r} is {why}" for name, why in self.dropped_.items())
                 + ". drop_ids=False and drop_copies=False keep them."
             )
-        if self.dropped_:
+        found = {n: w for n, w in self.dropped_.items() if n not in (self.roles or {})}
+        if found:
             warnings.warn(
                 "TableEncoder leaves out "
-                + "; ".join(f"{name!r} ({why})" for name, why in self.dropped_.items())
+                + "; ".join(f"{name!r} ({why})" for name, why in found.items())
                 + ". drop_ids=False and drop_copies=False keep such columns.",
                 stacklevel=4,
             )
@@ -349,12 +377,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like, dataframe} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
             A table with the columns of ``fit``, in any order.
 
         Returns
         -------
-        X_new : {ndarray, dataframe} of shape (n_samples, n_features_out)
+        X_new : {ndarray, sparse matrix, dataframe} of shape (n_samples, n_features_out)
             Numbers; with ``categories="native"`` a pandas frame.
 
         Raises
@@ -364,6 +392,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = self._check_table(X, reset=False)
+        if sparse.issparse(X):
+            return self._numbers.transform(X)
         values = {
             name: _as_role(columns.column_of(X, name, position), name, role)
             for position, (name, role) in enumerate(self.roles_.items())
@@ -421,8 +451,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         numbers = [shown[name] for name in self._with_role("number")]
         dates = [shown[name] for name in self._with_role("date")]
         names = numbers + [f"{name}_years" for name in dates]
-        if self._numbers is not None and self.missing == "indicator":
-            marked = self._numbers[0].indicator_.features_
+        if isinstance(getattr(self._numbers, "steps", [[0]])[0][-1], SimpleImputer):
+            marked = getattr(self._numbers[0].indicator_, "features_", [])
             names += [f"{(numbers + dates)[position]}_missing" for position in marked]
         for name, cycles in self._cycles.items():
             names += [f"{shown[name]}_{c}_{f}" for c in cycles for f in ("sin", "cos")]
@@ -452,6 +482,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         tags.input_tags.categorical = True
@@ -484,13 +515,13 @@ def _as_role(column, name, role):
         return columns.values_of(column, as_text=True)
     values = columns.values_of(column)
     missing = columns.missing_in(values)
-    kind = "f" if role == "number" else "M"
+    kind = {"number": "f", "date": "M"}.get(role, values.dtype.kind)
     if values.dtype.kind == kind:
         _check_finite(name, values)
         return values
     if missing.all():
         return np.full(len(values), np.nan if kind == "f" else np.datetime64("NaT"))
     raise ValueError(
-        f"Column {name!r} held a {role} in each sample of fit, but holds "
-        f"{values[~missing][0]!r} now."
+        f"Column {name!r} of X is to hold a {role} in each sample, as in fit or by "
+        f"roles, but holds {values[~missing][0]!r}."
     )

@@ -57,7 +57,7 @@ from sktransfer.safe._defaults import (
 from sktransfer.safe._portfolio_members import (
     MAX_ROWS,
     SharedSources,
-    check_table,
+    find_roles,
     is_target_only,
     members_of,
     share_sources,
@@ -275,17 +275,19 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
     def _plan(self, data):
         """Return the members that these rows allow for."""
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
-        options = {"classification": is_classifier(self), "random_state": seed}
+        options = {
+            "classification": is_classifier(self),
+            "roles": find_roles(data),
+            "random_state": seed,
+        }
         if isinstance(self.members, str):
-            if self.learner is None and self._hands_rows_on(data.X):
-                check_table(data.X)
-            members = target_members(self.learner, data, **options)
+            members = target_members(self.learner, **options)
             if data.n_source:
                 members += transfer_members(
                     self.learner, data, max_rows=self.max_rows, **options
                 )
         else:
-            members = members_of(self.members, self.learner, data, **options)
+            members = members_of(self.members, self.learner, **options)
         if data.n_source:
             return members
         return [m for m in members if m.target_only or _holds_models(m.estimator)]

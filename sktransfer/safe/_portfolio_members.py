@@ -7,7 +7,6 @@ from scipy import sparse
 from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
-    TransformerMixin,
     clone,
 )
 from sklearn.ensemble import (
@@ -15,12 +14,9 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils import _safe_indexing, check_array
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import has_fit_parameter
 
 from sktransfer._domains import take_rows
 from sktransfer._learners import fit_or_constant
@@ -34,6 +30,7 @@ from sktransfer.base import (
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.hypothesis import OffsetTransfer, SecureRLS, SourcePredictions
 from sktransfer.multisource import UOWQ, EmpiricalBayesRidge, likelihood_of
+from sktransfer.preprocessing import TableEncoder
 
 #: sources up to this number get members of their own
 FEW_SOURCES = 4
@@ -154,17 +151,42 @@ def _is_learner(models):
     return hasattr(models, "fit") and not is_fitted(models)
 
 
-def target_members(learner, data, *, classification, random_state):
+def find_roles(data):
+    """Return what the columns of a table hold, told by the rows of all domains.
+
+    Parameters
+    ----------
+    data : DomainData
+        Rows of every domain.
+
+    Returns
+    -------
+    roles : dict of str to str or None
+        As in :class:`~sktransfer.preprocessing.TableEncoder`. Ids and copies of label
+        and domain among named columns are left out, with a warning. None: all columns
+        hold numbers, or the rows are no table.
+    """
+    X = data.X
+    named = hasattr(X, "columns")
+    if sparse.issparse(X) or np.ndim(X) != 2:
+        return None
+    if not named and np.asarray(X).dtype.kind in "biuf":
+        return None
+    encoder = TableEncoder(drop_ids=named, drop_copies=named)
+    return encoder.fit(X, data.y, sample_domain=data.sample_domain).roles_
+
+
+def target_members(learner, *, classification, roles, random_state):
     """Return the target-only members: a linear model and the learner.
 
     Parameters
     ----------
     learner : estimator or None
         The learner of the portfolio; None for boosted trees.
-    data : DomainData
-        Rows of every domain.
     classification : bool
         The task.
+    roles : dict of str to str or None
+        What the columns hold, by :func:`find_roles`.
     random_state : int
         Seed of the default learners.
 
@@ -176,12 +198,12 @@ def target_members(learner, data, *, classification, random_state):
     return [
         Member(f"target_{label}", TargetOnly(clone(model)), True)
         for label, model in _learners(
-            learner, data.X, classification, random_state
+            learner, classification, roles, random_state
         ).items()
     ]
 
 
-def transfer_members(learner, data, *, classification, max_rows, random_state):
+def transfer_members(learner, data, *, classification, roles, max_rows, random_state):
     """Return the members that see sources.
 
     Parameters
@@ -192,6 +214,8 @@ def transfer_members(learner, data, *, classification, max_rows, random_state):
         Rows of every domain.
     classification : bool
         The task.
+    roles : dict of str to str or None
+        What the columns hold, by :func:`find_roles`.
     max_rows : int or None
         Most rows of each source in pooled fits of learners that are not linear.
     random_state : int
@@ -203,7 +227,7 @@ def transfer_members(learner, data, *, classification, max_rows, random_state):
         In the order of the table in the portfolio's docstring.
     """
     members = []
-    learners = _learners(learner, data.X, classification, random_state)
+    learners = _learners(learner, classification, roles, random_state)
     if learner is not None and len(learners) > 1:
         del learners["linear"]  # that is for the target alone
     for label, model in learners.items():
@@ -224,7 +248,7 @@ def transfer_members(learner, data, *, classification, max_rows, random_state):
         if linear:
             members += _linear_members(model, classification, default=learner is None)
     main, rich = list(learners.items())[-1]
-    simple = default_linear(classification, numeric_columns(data.X))
+    simple = default_linear(classification, roles)
     members += [
         Member("offset", OffsetTransfer(clone(rich), clone(simple)), False),
         Member(
@@ -270,12 +294,11 @@ def _after(steps, estimator):
     return AfterTransform(estimator, make_pipeline(*map(clone, steps)))
 
 
-def _learners(learner, X, classification, random_state):
+def _learners(learner, classification, roles, random_state):
     """Return label -> learner: linear first, then the learner or boosted trees."""
-    numeric = numeric_columns(X)
-    learners = {"linear": default_linear(classification, numeric)}
+    learners = {"linear": default_linear(classification, roles)}
     if learner is None:
-        learners["trees"] = default_trees(classification, numeric, random_state)
+        learners["trees"] = default_trees(classification, roles, random_state)
         return learners
     learner = _asking_for_weights(learner)
     if _is_linear(learner):
@@ -296,15 +319,15 @@ def _asking_for_weights(learner):
     return learner
 
 
-def default_linear(classification, numeric):
+def default_linear(classification, roles):
     """Return the linear learner: encoded and standardized columns, an L2 penalty."""
     if classification:
-        return _encoded(LogisticRegression(max_iter=1000), numeric, scale=True)
+        return _encoded(LogisticRegression(max_iter=1000), roles)
     learner = _FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11))
-    return _encoded(learner, numeric, scale=True)
+    return _encoded(learner, roles)
 
 
-def default_trees(classification, numeric, random_state):
+def default_trees(classification, roles, random_state):
     """Return the tree learner: boosted trees of scikit-learn on encoded columns."""
     trees = (
         HistGradientBoostingClassifier
@@ -312,13 +335,16 @@ def default_trees(classification, numeric, random_state):
         else HistGradientBoostingRegressor
     )
     learner = trees(early_stopping=False, random_state=random_state)
-    return _encoded(learner, numeric, scale=False)
+    return _encoded(learner, roles, scale=False, missing="keep")
 
 
-def _encoded(learner, numeric, scale):
+def _encoded(learner, roles, *, scale=True, missing="impute"):
     with config_context(enable_metadata_routing=True):
         learner.set_fit_request(sample_weight=True)
-    return make_pipeline(EncodedTable(numeric, scale=scale), learner)
+    encoder = TableEncoder(
+        scale=scale, missing=missing, roles=roles, drop_ids=False, drop_copies=False
+    )
+    return make_pipeline(encoder, learner)
 
 
 def _is_linear(learner):
@@ -381,158 +407,10 @@ class AfterTransform(TransferMetaEstimator):
         return tags
 
 
-class EncodedTable(TransformerMixin, BaseEstimator):
-    """Turn a table of numbers, text and missing values into an array of floats.
-
-    Numbers and booleans stay, standardized and with the mean in place of missing
-    values; columns of text and categories become one column of 0 and 1 for each of
-    their values (at most 30, rare ones together; a missing value is a value).
-
-    Parameters
-    ----------
-    numeric : ndarray of bool of shape (n_columns,), default=None
-        Which of the first columns hold numbers; None: told from their values. A part
-        of a table may have no value in a column, so the whole table should tell.
-    scale : bool, default=True
-        Whether numbers are standardized and filled; False for trees.
-    """
-
-    def __init__(self, numeric=None, *, scale=True):
-        self.numeric = numeric
-        self.scale = scale
-
-    def fit(self, X, y=None):
-        """Find the kinds and the values of the columns."""
-        X = _as_table(X)
-        self.n_features_in_ = X.shape[1]
-        self.sparse_ = sparse.issparse(X)
-        if self.sparse_:
-            self.numbers_ = StandardScaler(with_mean=False).fit(X)
-            return self
-        self.numeric_ = numeric_columns(X)
-        if self.numeric is not None:
-            self.numeric_[: len(self.numeric)] = self.numeric
-        numbers, text = self._blocks(X)
-        self.numbers_ = self.values_ = None
-        if self.scale and numbers.shape[1]:
-            self.numbers_ = make_pipeline(
-                StandardScaler(),
-                SimpleImputer(
-                    strategy="constant", fill_value=0.0, keep_empty_features=True
-                ),
-            ).fit(numbers)
-        if text.shape[1]:
-            self.values_ = OneHotEncoder(
-                max_categories=30,
-                handle_unknown="infrequent_if_exist",
-                sparse_output=False,
-            ).fit(text)
-        return self
-
-    def transform(self, X):
-        """Encode rows."""
-        check_is_fitted(self)
-        X = _as_table(X)
-        if self.sparse_:
-            return self.numbers_.transform(X)
-        numbers, text = self._blocks(X)
-        if self.numbers_ is not None:
-            numbers = self.numbers_.transform(numbers)
-        if self.values_ is None:
-            return numbers
-        return np.hstack([numbers, self.values_.transform(text)])
-
-    def _blocks(self, X):
-        numbers = np.full((X.shape[0], int(self.numeric_.sum())), np.nan)
-        text = np.empty((X.shape[0], int((~self.numeric_).sum())), dtype=object)
-        if not hasattr(X, "columns") and self.numeric_.all():
-            return np.asarray(X, dtype=np.float64), text
-        for j, column in enumerate(np.flatnonzero(self.numeric_)):
-            values = _column(X, column)
-            known = ~_missing(values)
-            numbers[known, j] = values[known].astype(np.float64)
-        for j, column in enumerate(np.flatnonzero(~self.numeric_)):
-            values = _column(X, column)
-            text[:, j] = np.where(_missing(values), None, values.astype(str))
-        return numbers, text
-
-
-def _as_table(X):
-    X = X if hasattr(X, "shape") else np.asarray(X)
-    if len(X.shape) != 2:
-        return check_array(X, dtype=None)  # raises scikit-learn's error
-    return X
-
-
-def numeric_columns(X):
-    """Return which columns of an array or a dataframe hold numbers or booleans."""
-    X = _as_table(X)
-    if sparse.issparse(X):
-        return np.ones(X.shape[1], dtype=bool)
-    if not hasattr(X, "columns") and X.dtype.kind in "fiub":
-        return np.ones(X.shape[1], dtype=bool)
-    numeric = np.zeros(X.shape[1], dtype=bool)
-    for j in range(X.shape[1]):
-        column = _safe_indexing(X, j, axis=1)
-        kind = str(getattr(column, "dtype", ""))
-        values = _column(X, j)
-        if values.dtype.kind in "mM":
-            raise ValueError(
-                f"Column {_name(X, j)!r} of X holds dates or durations, which the "
-                "default learners do not encode. Replace it by numbers, or give a "
-                "learner that takes it."
-            )
-        if kind.startswith(("category", "Categorical", "Enum")):
-            continue
-        known = values[~_missing(values)]
-        numeric[j] = known.dtype.kind in "fiub" or all(
-            isinstance(v, int | float | np.number | np.bool_) for v in known
-        )
-    return numeric
-
-
-def check_table(X):
-    """Refuse what the default learners cannot encode, before any of them is fitted."""
-    numeric = numeric_columns(X)
-    for j in np.flatnonzero(~numeric):
-        for value in _column(X, j):
-            if isinstance(value, dict | list | tuple | set | np.ndarray):
-                raise TypeError(
-                    "argument must be a string or a real number, not "
-                    f"{type(value).__name__!r} (column {_name(X, j)!r} of X)"
-                )
-    for j in np.flatnonzero(numeric):
-        values = _column(X, j)
-        if np.isinf(values[~_missing(values)].astype(np.float64)).any():
-            raise ValueError(f"Input X contains infinity (column {_name(X, j)!r}).")
-
-
-def _column(X, j):
-    values = np.asarray(_safe_indexing(X, j, axis=1))
-    return values if values.dtype.kind in "fiubmM" else values.astype(object)
-
-
-def _missing(values):
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    if values.dtype != object:
-        return np.zeros(len(values), dtype=bool)
-    return np.array(
-        [v is None or type(v).__name__ == "NAType" or v != v for v in values],
-        dtype=bool,
-    )
-
-
-def _name(X, j):
-    return X.columns[j] if hasattr(X, "columns") else j
-
-
-def members_of(estimators, learner, data, *, classification, random_state):
+def members_of(estimators, learner, **options):
     """Return the given members; without a target-only one the default ones too."""
     members = [Member(name, est, is_target_only(est)) for name, est in estimators]
     if not any(m.target_only for m in members):
-        defaults = target_members(
-            learner, data, classification=classification, random_state=random_state
-        )
+        defaults = target_members(learner, **options)
         members = defaults + members
     return members

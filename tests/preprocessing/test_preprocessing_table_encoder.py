@@ -187,9 +187,9 @@ def test_a_categorical_column_of_numbers_is_a_category(rng):
 def test_errors_name_the_column(rng):
     frame = pd.DataFrame({"x": rng.normal(size=N), "day": ["2020-01-01"] * N})
     encoder = TableEncoder().fit(frame)
-    with pytest.raises(ValueError, match=r"'x' held a number .* 'old'"):
+    with pytest.raises(ValueError, match=r"'x' of X is to hold a number .* 'old'"):
         encoder.transform(frame.assign(x="old"))
-    with pytest.raises(ValueError, match=r"'day' held a date .* 'soon'"):
+    with pytest.raises(ValueError, match=r"'day' of X is to hold a date .* 'soon'"):
         encoder.transform(frame.assign(day="soon"))
     with pytest.raises(ValueError, match=r"lacks the columns \['day'\]"):
         encoder.transform(frame[["x"]])
@@ -200,7 +200,15 @@ def test_errors_name_the_column(rng):
     with pytest.raises(ValueError, match="No column of X is left"):
         TableEncoder().fit(pd.DataFrame({"id": np.arange(N)}))
     with pytest.raises(TypeError, match="Sparse"):
-        TableEncoder().fit(sparse.eye(3))
+        encoder.transform(sparse.eye_array(2, format="csr"))
+    with pytest.raises(TypeError, match="nested value"):
+        TableEncoder().fit(frame.assign(x=[[1]] * N))
+    with pytest.raises(ValueError, match="roles names 'y'"):
+        TableEncoder(roles={"y": "number"}).fit(frame)
+    with pytest.raises(ValueError, match="must be one of number"):
+        TableEncoder(roles={"x": "real"}).fit(frame)
+    with pytest.raises(ValueError, match=r"'day' of X is to hold a number .*2020"):
+        TableEncoder(roles={"day": "number"}).fit(frame)
 
 
 def test_missing_values_everywhere_at_prediction_time(rng):
@@ -219,3 +227,23 @@ def test_in_a_pipeline_with_domains(rng):
         pipe.fit(frame, marked, sample_domain=DOMAIN)
     assert pipe.classes_.tolist() == [0, 1]
     assert pipe.score(frame[50:], y[50:]) > 0.8
+
+
+def test_roles_of_the_user_count():
+    frame = pd.DataFrame({"code": [1, 2, 3] * 20, "pid": np.arange(N), "z": 1.0})
+    encoder = TableEncoder(roles={"code": "category", "pid": "number", "z": "id"})
+    encoder.fit(frame)
+    assert encoder.roles_ == {"code": "category", "pid": "number", "z": "id"}
+    assert encoder.get_feature_names_out().tolist()[0] == "pid"
+    assert encoder.transform(frame).shape == (N, 4)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+def test_sparse_numbers_stay_sparse(rng, scale):
+    X = sparse.random_array((30, 4), density=0.5, rng=rng.randint(9), format="csr")
+    encoder = TableEncoder(scale=scale).fit(X)
+    encoded = encoder.transform(X)
+    assert sparse.issparse(encoded)
+    assert encoder.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x3"]
+    spread = X.toarray().std(axis=0) if scale else np.ones(4)
+    np.testing.assert_allclose(encoded.toarray(), X.toarray() / spread)
