@@ -297,7 +297,7 @@ def run(name, half, target, size, seed, metric, parts, wanted):
         X = np.concatenate([Xs, Xl, extra])
         y = np.concatenate([ys, yl, np.full(len(extra), marker, dtype=ys.dtype)])
         domain = np.concatenate([ids, np.full(len(yl) + len(extra), -1)])
-        guard = TransferGuard(estimator, policy="aggregate")
+        guard = TransferGuard(estimator, policy="aggregate", atom=0.0, inflation=1.0)
         start = time.perf_counter()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # solvers that stop at max_iter

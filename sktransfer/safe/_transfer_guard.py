@@ -57,11 +57,11 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         Score of the gap; higher is better. None: the negated mean squared error, for
         classifiers of the probabilities (the Brier score). ``policy="aggregate"``
         takes its weight from that loss in any case.
-    policy : {"select", "aggregate", "safew"}, default="select"
-        "select" transfers or refuses: it transfers if the probability that the
-        sources hurt is at most ``risk``. "aggregate" blends both predictions; it
-        keeps more of the gain at the same risk and is the better choice unless one
-        plain model is needed. "safew" needs no evidence from labels: see Notes.
+    policy : {"aggregate", "select", "safew"}, default="aggregate"
+        "aggregate" blends both predictions. "select" transfers or refuses: it
+        transfers if the probability that the sources hurt is at most ``risk``; it
+        keeps less of the gain at the same risk, and is for those who need one plain
+        model. "safew" needs no evidence from labels: see Notes.
     risk : float in (0, 1), default=0.3
         Tolerated probability of transferring too much: see Notes. Smaller is safer
         and keeps less of the gain.
@@ -227,7 +227,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         target_estimator=None,
         cv=10,
         scoring=None,
-        policy="select",
+        policy="aggregate",
         risk=RISK,
         atom=ATOM,
         inflation=INFLATION,
