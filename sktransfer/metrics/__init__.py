@@ -34,6 +34,7 @@ from sktransfer.metrics._q_statistic import q_statistic
 from sktransfer.metrics._rank_of_domain import rank_of_domain
 from sktransfer.metrics._rank_sources import rank_sources
 from sktransfer.metrics._scatter import domain_transferability_estimation
+from sktransfer.metrics._sequential import SequentialHarmTest
 from sktransfer.metrics._silhouette import silhouette
 from sktransfer.metrics._transferability_scorers import (
     gbc_scorer,
@@ -58,6 +59,7 @@ from sktransfer.metrics._transrate import transrate
 __all__ = [
     "OTCEComponents",
     "OTCERegressor",
+    "SequentialHarmTest",
     "azab_weights",
     "bregman",
     "compare_domains",
