@@ -1,4 +1,4 @@
-"""The picture of the guide: what each rule does without conflict and with much of it."""
+"""The picture of the guide: each rule without conflict and with much of it."""
 
 import importlib.util
 from pathlib import Path
