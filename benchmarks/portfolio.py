@@ -102,7 +102,8 @@ PARTS = {
 SIZES = {"few": 1, "more": 3}
 SEEDS = {"few": 2, "more": 1}
 N_SOURCE, N_SOURCE_CLASSES, N_TEST, N_TARGETS, N_LEVELS = 600, 400, 500, 2, 200
-HURT = 0.01
+FURTHER = "full_offset_trees", "adjusted_trees", "adjusted_linear"
+HURT = 0.01 + 1e-9  # a loss of one point by rounding is none of more than a point
 KEY = "part", "set", "target", "size", "seed"
 DEFAULT = {
     "rule": "exponential",
@@ -336,7 +337,9 @@ class Run:
         rule, temperature = setting["rule"], setting["temperature"]
         score_0, weights_0, residuals_0 = self.reference(rule, temperature)
         transfer = ~self.target_only
-        if members is not None:
+        if members is None:  # those of "auto"
+            transfer = transfer & ~np.isin(self.names, FURTHER)
+        elif members != "all":
             transfer = transfer & np.isin(self.names, members)
         if not transfer.any():
             return 0.0, self.best_gain(score_0)
@@ -427,6 +430,7 @@ def settings():
         name = rule if rule in ("select", "convex") else f"{rule} T={temperature:g}"
         rules[name] = plain, None, False
         rules[f"{name}, guarded"] = plain, None, True
+    rules["the default with further members"] = DEFAULT, "all", True
     return rules
 
 
