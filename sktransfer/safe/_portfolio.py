@@ -684,13 +684,14 @@ class TransferPortfolioClassifier(
     *Cost.* Members that use no label of the target, and the source models of offset
     and stacking, are fitted once for all folds.
 
-    *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real data
-    sets. On ten others with few labels (40 tasks, ``benchmarks/portfolio.md``) 2.5 % of
-    the tasks were hurt by more than one point of accuracy or R2, by 0.014 on average, the
-    worst task lost 0.008, and 55 % of the gain of each run's best member was kept;
-    without the guard 7.5 %, 0.073, 0.076 and 63 %. Useless sources keep a small weight,
-    0.03 to 0.25 in simulations: with the guard's ``risk=0.3, atom=0.45`` they get one in
-    at most 5 % of the draws, and a third less gain is kept.
+    *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real
+    data sets. On ten others with few labels (40 tasks, ``benchmarks/portfolio.md``)
+    2.5 % of the tasks were hurt by more than one point of accuracy or R2, by 0.014 on
+    average, the worst task lost 0.008, and 55 % of the gain of each run's best member
+    was kept; without the guard 7.5 %, 0.073, 0.076 and 63 %. Useless sources keep a
+    small weight, 0.03 to 0.25 in simulations: with the guard's ``risk=0.3,
+    atom=0.45`` they get one in at most 5 % of the draws, and a third less gain is
+    kept.
 
     *Few labels.* With one labeled row per class, or one in all, no row can be held
     out: the priors are left. Then members weigh by ``prior`` and transfer by the
@@ -956,13 +957,14 @@ class TransferPortfolioRegressor(
     *Cost.* Members that use no label of the target, and the source models of offset
     and stacking, are fitted once for all folds.
 
-    *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real data
-    sets. On ten others with few labels (40 tasks, ``benchmarks/portfolio.md``) 2.5 % of
-    the tasks were hurt by more than one point of accuracy or R2, by 0.014 on average, the
-    worst task lost 0.008, and 55 % of the gain of each run's best member was kept;
-    without the guard 7.5 %, 0.073, 0.076 and 63 %. Useless sources keep a small weight,
-    0.03 to 0.25 in simulations: with the guard's ``risk=0.3, atom=0.45`` they get one in
-    at most 5 % of the draws, and a third less gain is kept.
+    *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real
+    data sets. On ten others with few labels (40 tasks, ``benchmarks/portfolio.md``)
+    2.5 % of the tasks were hurt by more than one point of accuracy or R2, by 0.014 on
+    average, the worst task lost 0.008, and 55 % of the gain of each run's best member
+    was kept; without the guard 7.5 %, 0.073, 0.076 and 63 %. Useless sources keep a
+    small weight, 0.03 to 0.25 in simulations: with the guard's ``risk=0.3,
+    atom=0.45`` they get one in at most 5 % of the draws, and a third less gain is
+    kept.
 
     *Few labels.* With one labeled row per class, or one in all, no row can be held
     out: the priors are left. Then members weigh by ``prior`` and transfer by the
