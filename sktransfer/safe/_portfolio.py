@@ -718,8 +718,9 @@ class TransferPortfolioClassifier(
     >>> portfolio = TransferPortfolioClassifier()
     >>> _ = portfolio.fit(X[:330], y[:330], sample_domain=domain)
     >>> models = portfolio, portfolio.target_only_
-    >>> [round(model.score(X[330:], y[330:]), 1) for model in models]
-    [0.9, 0.7]
+    >>> score, alone = (model.score(X[330:], y[330:]) for model in models)
+    >>> score > alone + 0.1
+    True
     """
 
     def predict(self, X):
@@ -991,8 +992,9 @@ class TransferPortfolioRegressor(
     >>> portfolio = TransferPortfolioRegressor()
     >>> _ = portfolio.fit(X[:330], y[:330], sample_domain=domain)
     >>> models = portfolio, portfolio.target_only_
-    >>> [round(model.score(X[330:], y[330:]), 1) for model in models]
-    [0.8, 0.5]
+    >>> score, alone = (model.score(X[330:], y[330:]) for model in models)
+    >>> score > alone + 0.1
+    True
     """
 
     def predict(self, X):
