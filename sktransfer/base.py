@@ -1097,7 +1097,11 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
 
     def _fit_estimator(self, data, fit_params):
         check_takes_sample_weight(self.estimator)
-        self.sample_weight_ = self._weigh_sources(data)
+        return self._fit_weighted(data, self._weigh_sources(data), fit_params)
+
+    def _fit_weighted(self, data, sample_weight, fit_params):
+        """Fit the learner on weighted source samples and labeled target samples."""
+        self.sample_weight_ = sample_weight
         rows = data.labeled
         if self.target_weight == 0 and data.n_source:
             rows = data.is_source

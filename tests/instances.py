@@ -45,7 +45,7 @@ from sktransfer.hypothesis import (
     SecureRLS,
     SourcePredictions,
 )
-from sktransfer.instance import KMM
+from sktransfer.instance import KMM, LabelShiftClassifier
 from sktransfer.metrics import OTCERegressor
 from sktransfer.multisource import (
     ARMUL,
@@ -96,6 +96,9 @@ ESTIMATORS = [
     KMM(LogisticRegression(), target_weight=0.0, kernel="linear"),
     KMM(Ridge()),
     KMM(Ridge(), solver="low_rank"),
+    LabelShiftClassifier(LogisticRegression(), cv=3),
+    LabelShiftClassifier(LinearSVC(dual=False), method="bbse", cv=2),
+    LabelShiftClassifier(LogisticRegression(), method="rlls", cv=2),
     TCA(2),
     TCA(2, kernel="linear"),
     TCA(2, eigen_solver="nystroem", n_landmarks=15),
@@ -240,6 +243,7 @@ EXPECTED_FAILURES = {
     (TableEncoder, None): _BY_NAME,
     (KMM, "classifier"): _NO_ITERATION,
     (KMM, "regressor"): _NO_ITERATION,
+    (LabelShiftClassifier, "classifier"): _NO_ITERATION,
     (SourcePredictions, None): {
         "check_domain_order": "the columns of the sources come in the order of the ids"
     },
