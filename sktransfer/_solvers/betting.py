@@ -5,6 +5,7 @@ floats, or arrays of shape (n_streams,) for many independent streams at once.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,10 @@ class ConstantBet:
         The bet.
     """
 
-    def __init__(self, bet):
+    def __init__(self, bet: float) -> None:
         self.bet = bet
 
-    def see(self, d):
+    def see(self, d: Any) -> None:
         """Take note of a variable."""
 
 
@@ -41,11 +42,13 @@ class VarianceBet:
         Bet on the next variable, in [0, 1/2].
     """
 
-    def __init__(self):
-        self.bet = 0.0
-        self._n, self._sum, self._squares = 1, 0.0, 1.0
+    def __init__(self) -> None:
+        self.bet: Any = 0.0
+        self._n = 1
+        self._sum: Any = 0.0
+        self._squares: Any = 1.0
 
-    def see(self, d):
+    def see(self, d: Any) -> None:
         """Take note of a variable."""
         self._n += 1
         self._sum += d
@@ -67,11 +70,11 @@ class NewtonBet:
     #: 1 / gamma of bets in [-1/2, 1/2]
     _STEP = 2 / (2 - math.log(3))
 
-    def __init__(self):
-        self.bet = 0.0
-        self._curvature = 1.0
+    def __init__(self) -> None:
+        self.bet: Any = 0.0
+        self._curvature: Any = 1.0
 
-    def see(self, d):
+    def see(self, d: Any) -> None:
         """Take note of a variable."""
         slope = d / (1 + self.bet * d)
         self._curvature += slope**2

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize, nnls
 from scipy.special import log_softmax, softmax
+
+Array = NDArray[np.float64]
 
 __all__ = [
     "EMInfo",
@@ -40,7 +43,15 @@ class EMInfo:
     converged: bool
 
 
-def em_shares(likelihood, counts, start, *, row_weight=None, tol, max_iter):
+def em_shares(
+    likelihood: Array,
+    counts: Array,
+    start: Array,
+    *,
+    row_weight: Array | None = None,
+    tol: float,
+    max_iter: int,
+) -> tuple[Array, EMInfo]:
     r"""Maximize the likelihood of class shares by EM.
 
     With likelihoods :math:`L_{ij} \propto p(x_i | y = j)` of N unlabeled rows and
@@ -89,7 +100,9 @@ def em_shares(likelihood, counts, start, *, row_weight=None, tol, max_iter):
     return shares, EMInfo(n_iter, gap, gap <= tol)
 
 
-def confusion_weights(confusion, mean_prediction, *, penalty, ridge=1e-8):
+def confusion_weights(
+    confusion: Array, mean_prediction: Array, *, penalty: float, ridge: float = 1e-8
+) -> Array:
     r"""Solve :math:`C w = \mu` for weights :math:`w \ge 0`.
 
     It minimizes :math:`\|C w - \mu\| + \Delta \|w - 1\|` over w >= 0. Without a
@@ -114,17 +127,18 @@ def confusion_weights(confusion, mean_prediction, *, penalty, ridge=1e-8):
     n_classes = confusion.shape[1]
     scale = np.linalg.norm(confusion, 2)
 
-    def solve(size):
+    def solve(size: float) -> Array:
         matrix = np.vstack([confusion, size * np.eye(n_classes)])
         right = np.concatenate([mean_prediction, np.full(n_classes, size)])
-        return nnls(matrix, right)[0]
+        solution: Array = nnls(matrix, right)[0]
+        return solution
 
-    def excess(log_size):
+    def excess(log_size: float) -> float:
         # 0 at the optimum: nu ||w - 1|| = penalty ||C w - mu||, nu the size squared
         weights = solve(np.exp(log_size))
         residual = np.linalg.norm(confusion @ weights - mean_prediction)
         move = np.linalg.norm(weights - 1)
-        return np.exp(2 * log_size) * move - penalty * residual
+        return float(np.exp(2 * log_size) * move - penalty * residual)
 
     least, most = np.log(ridge * scale), np.log(1e4 * scale)
     if penalty == 0 or excess(least) >= 0:
@@ -134,16 +148,18 @@ def confusion_weights(confusion, mean_prediction, *, penalty, ridge=1e-8):
     return solve(np.exp(brentq(excess, least, most, xtol=1e-12)))
 
 
-def deviation_bound(n_classes, n_samples, delta):
+def deviation_bound(n_classes: int, n_samples: float, delta: float) -> float:
     r"""Return the bound on the error of a confusion matrix, times 3.
 
     :math:`3 (2 \log(2 K / \delta) / (3 n) + \sqrt{2 \log(2 K / \delta) / n})`.
     """
     log_term = 2 * np.log(2 * n_classes / delta) / n_samples
-    return 3 * (log_term / 3 + np.sqrt(log_term))
+    return float(3 * (log_term / 3 + np.sqrt(log_term)))
 
 
-def fit_calibration(proba, codes, sample_weight):
+def fit_calibration(
+    proba: Array, codes: NDArray[np.intp], sample_weight: Array
+) -> tuple[float, Array]:
     r"""Fit :math:`\mathrm{softmax}(\log p / T + b)` by maximum likelihood.
 
     Parameters
@@ -167,7 +183,7 @@ def fit_calibration(proba, codes, sample_weight):
     weights = sample_weight / sample_weight.sum()
     truth = np.eye(n_classes)[codes]
 
-    def loss(parameters):
+    def loss(parameters: Array) -> tuple[float, Array]:
         log_p = log_softmax(parameters[0] * scores + parameters[1:], axis=1)
         slope = weights[:, None] * (np.exp(log_p) - truth)
         gradient = np.concatenate([[np.sum(slope * scores)], slope.sum(axis=0)])
@@ -185,10 +201,12 @@ def fit_calibration(proba, codes, sample_weight):
     return float(1 / result.x[0]), bias - bias.mean()
 
 
-def calibrate(proba, temperature, bias):
+def calibrate(proba: Array, temperature: float, bias: Array) -> Array:
     """Return probabilities calibrated by a temperature and a bias per class."""
-    return softmax(_logs(proba) / temperature + bias, axis=1)
+    calibrated: Array = softmax(_logs(proba) / temperature + bias, axis=1)
+    return calibrated
 
 
-def _logs(proba):
-    return np.log(np.maximum(proba, _LEAST_PROBABILITY))
+def _logs(proba: Array) -> Array:
+    logs: Array = np.log(np.maximum(proba, _LEAST_PROBABILITY))
+    return logs
