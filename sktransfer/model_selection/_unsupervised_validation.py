@@ -426,7 +426,7 @@ def make_importance_weighted_scorer(
     >>> from sktransfer.model_selection import make_importance_weighted_scorer
     >>> from sklearn.dummy import DummyClassifier
     >>> X, y, domain = [[0.0], [1.0], [0.0], [1.0]], [0, 1, None, None], [1, 1, -1, -1]
-    >>> model = DummyClassifier(strategy="constant", constant=0).fit(X, y)
+    >>> model = DummyClassifier(strategy="constant", constant=0).fit(X[:2], y[:2])
     >>> scorer = make_importance_weighted_scorer()
     >>> round(scorer(model, X, y, sample_domain=domain), 3)
     0.5
