@@ -22,6 +22,8 @@ example:
       --label ill --drop patient_id --out report.html
 """
 _MOST_LISTED = 12
+#: more classes than this must have two rows each on average
+_MOST_CLASSES = 20
 
 
 class _BadInput(Exception):
@@ -92,7 +94,7 @@ def _make_parser():
         help="folds that run in parallel; -1: one per processor")  # fmt: skip
     add("--out", metavar="report.html", help="write the report with pictures here")
     add("--json", metavar="report.json", help="write all numbers here")
-    add("--quiet", action="store_true", help="no progress bar")
+    add("--quiet", action="store_true", help="no progress")
     return parser
 
 
@@ -212,6 +214,13 @@ def _prepare_labels(labels, args, table):
         )
     if task == "auto":
         task = infer_task(present.to_numpy())
+    n_classes = present.nunique()
+    if task == "classification" and n_classes > max(_MOST_CLASSES, len(present) / 2):
+        raise _BadInput(
+            f"--label {labels.name!r} holds {n_classes} distinct values in "
+            f"{len(present)} labeled rows, such as {str(present.iloc[0])!r}; classes "
+            "repeat. Name another column, or clean it if it should hold numbers"
+        )
     if task == "regression" and present.dtype.kind not in "iuf":
         raise _BadInput(
             f"--task regression needs numbers, but --label {labels.name!r} holds "

@@ -1,8 +1,12 @@
 """The command line: a table goes in, a report or one clear line comes out."""
 
+import bz2
+import gzip
 import json
+import lzma
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -184,7 +188,7 @@ def test_wrong_tables_get_one_line(data, capsys, change, words):
     [
         (None, ["does not exist"]),
         (b"", ["is empty"]),
-        (b"\n \n", ["has a header but no row"]),
+        (b"\n \n", ["is empty"]),
         (b"site,y,x\n", ["has a header but no row"]),
         (b"\x89PNG\r\n\x1a\n\x00\x00", ["no text in UTF-8"]),
         (b"a,b\n1,2\n\n1,2,3,4\n", ["4 cells in line 4", "--sep"]),
@@ -310,6 +314,124 @@ def test_kind_41_one_stray_text_among_numeric_labels(data, capsys):
     _failed(
         capsys, ["report", data(change), "--target", "DE", *COLUMNS],
         "'n.d.' in line 5", "--na-values",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cells", "numbers", "word"),
+    [
+        (["12.5%", "7 %"], [12.5, 7], "without their '%'"),
+        (["$1,234.50", "-$20.00"], [1234.5, -20], "without their '$'"),
+        (["3.50 €", "€4.00"], [3.5, 4], "without their '€'"),
+        (["(12.50)", "3"], [-12.5, 3], "parentheses are negative"),
+        (["1 234", "12\u00a0345"], [1234, 12345], "separators of thousands"),
+        (["1'234.5", "7"], [1234.5, 7], "separators of thousands"),
+        (["\u22121.5", "2"], [-1.5, 2], None),
+        (["-", "2"], [np.nan, 2], "'-' in column 'x' was read as a missing"),
+        (["n.d.", "2"], [np.nan, 2], "'n.d.' in column 'x' was read as a missing"),
+        (["#DIV/0!", "2"], [np.nan, 2], "'#DIV/0!' in column 'x' was read as"),
+    ],
+)
+def test_kind_41_numbers_as_people_write_them(tmp_path, cells, numbers, word):
+    content = "x,y\n" + "".join(f'"{cell}",1\n' for cell in cells)
+    table = _read(tmp_path, content.encode())
+    np.testing.assert_array_equal(table.frame["x"], numbers)
+    assert word is None or any(word in note for note in table.notes)
+
+
+@pytest.mark.parametrize("cells", ["$1,€2", "5%,7", "555-1234,5", "-,x", "(a),1"])
+def test_kind_41_numbers_of_two_units_stay_text(tmp_path, cells):
+    content = "x,y\n" + "".join(f"{cell},1\n" for cell in cells.split(","))
+    assert _read(tmp_path, content.encode()).frame["x"].tolist() == cells.split(",")
+
+
+def test_kind_41_labels_are_not_missing_by_a_dash(tmp_path):
+    table = _read(tmp_path, b"x,y\n1,3\n2,-\n3,4\n")
+    assert stray_text(table, "y") == (3, "-")
+
+
+@pytest.mark.parametrize(
+    ("content", "lines", "note"),
+    [
+        (b"# by the lab\n#\nx,y\n1,2\n# checked\n3,4\n", [4, 6], "Comments skipped"),
+        (b"sep=;\r\nx;y\r\n1;2\r\n", [3], "sep=;"),
+        (b"\n\nx,y\n1,2\n", [4], None),
+        (b"x,y\r1,2\r3,4\r", [2, 3], None),
+        (b"x,y,,\n1,2,,\n", [2], "neither a name nor values: 2"),
+    ],
+)
+def test_kind_41_lines_that_are_no_rows(tmp_path, content, lines, note):
+    table = _read(tmp_path, content)
+    assert list(table.frame.columns) == ["x", "y"]
+    assert table.frame.index.tolist() == lines
+    assert note is None or any(note in text for text in table.notes)
+
+
+def test_kind_41_a_header_may_begin_with_a_hash(tmp_path):
+    assert list(_read(tmp_path, b"#x,y\n1,2\n").frame.columns) == ["#x", "y"]
+
+
+def test_kind_41_line_of_a_fault_after_a_preamble(tmp_path):
+    with pytest.raises(BadTable, match="3 cells in line 5"):
+        _read(tmp_path, b'# by the lab\nx,y\n1,"a\nb"\n1,2,3\n')
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, bytes])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_kind_41_files_are_unpacked_by_what_they_hold(tmp_path, pack, name):
+    path = tmp_path / name
+    path.write_bytes(pack(b"x,y\n1,2\n"))
+    assert read_table(str(path)).frame["x"].tolist() == [1]
+
+
+def test_kind_41_archives(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", "x,y\n1,2\n")
+    assert read_table(str(path)).frame["x"].tolist() == [1]
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("b.csv", "x,y\n1,2\n")
+    with pytest.raises(BadTable, match="2 files"):
+        read_table(str(path))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("[Content_Types].xml", "")
+    with pytest.raises(BadTable, match=r"call it \.xlsx"):
+        read_table(str(path))
+    path.write_bytes(b"PK nothing")
+    with pytest.raises(BadTable, match="unpacked"):
+        read_table(str(path))
+
+
+def test_kind_41_typed_files_are_read_as_text_is(tmp_path, monkeypatch):
+    frame = pd.DataFrame(
+        {
+            "site": ["NA", "B", "B"],
+            "y": pd.array([True, None, False], dtype="boolean"),
+            "x": [1.5, "n.d.", 2],
+            "z": ["1,5", "2,5", None],
+        },
+        index=pd.Index([7, 8, 9], name="nr"),
+    )
+    monkeypatch.setattr(pd, "read_parquet", lambda path: frame.copy())
+    table = read_table("a.parquet", names=("site", "y"))
+    assert table.frame.index.tolist() == [2, 3, 4]
+    assert table.frame["nr"].tolist() == [7, 8, 9]
+    assert table.frame["site"].tolist() == ["NA", "B", "B"]
+    assert table.frame["y"].dropna().to_dict() == {2: "True", 4: "False"}
+    np.testing.assert_array_equal(table.frame["x"], [1.5, np.nan, 2])
+    np.testing.assert_array_equal(table.frame["z"], [1.5, 2.5, np.nan])
+    more = read_table("a.parquet", names=("site", "x"), na_values=["NA"])
+    assert more.frame["site"].isna().tolist() == [True, False, False]
+    assert stray_text(more, "x") == (3, "n.d.")
+    with pytest.raises(BadTable, match="--sep is for text files"):
+        read_table("a.parquet", sep=";")
+
+
+def test_kind_41_a_label_that_never_repeats_is_no_class(data, capsys):
+    path = data(lambda df: df.assign(y=[f"P{k}" for k in range(60)]))
+    _failed(
+        capsys, ["report", path, "--target", "DE", *COLUMNS],
+        "60 distinct values", "classes repeat",
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.instance import KMM
 from sktransfer.multisource import UOWQ, SourceSelector
 from sktransfer.preprocessing import TableEncoder
+from sktransfer.preprocessing import _columns as columns
 from sktransfer.safe import TransferGuard
 
 #: more distinct values of a text column than this are merged into one
@@ -75,7 +76,7 @@ def read_columns(X, y, sample_domain):
     Returns
     -------
     X : {ndarray, pandas.DataFrame} of shape (n_samples, n_kept)
-        The other columns.
+        The other columns, those of a frame with the types of what they hold.
     reading : list of str
         One sentence per kind of column, with their names.
     """
@@ -95,7 +96,22 @@ def read_columns(X, y, sample_domain):
         reading.append(f"{what}: {listed}.")
     kept = [k for k, name in enumerate(encoder.roles_) if name not in encoder.dropped_]
     X = X.iloc[:, kept] if hasattr(X, "columns") else X[:, kept]
-    return X, reading + mixed_columns(X, encoder)
+    reading += mixed_columns(X, encoder)
+    reading += telling_columns(X, encoder, np.asarray(sample_domain))
+    return _typed(X, encoder), reading
+
+
+def _typed(X, encoder):
+    """Return a frame with the types of its roles, so that no fit parses texts anew."""
+    pandas = check_pandas_support("transfer_report")
+    if not hasattr(X, "columns"):
+        return X
+    typed = {}
+    for name in X.columns:
+        is_category = encoder.roles_[name] == "category"
+        values = columns.values_of(X[name], as_text=is_category)
+        typed[name] = pandas.Categorical(values) if is_category else values
+    return pandas.DataFrame(typed, index=X.index)
 
 
 def mixed_columns(X, encoder):
@@ -112,6 +128,37 @@ def mixed_columns(X, encoder):
                 f"{present[~numbers].iloc[0]!r}: it is treated as categories. Clean it "
                 "if it should be a number."
             )
+    return notes
+
+
+def telling_columns(X, encoder, sample_domain):
+    """Return a sentence on columns that tell nothing, or the domain and no more."""
+    empty, constant, telling = [], [], []
+    for name, role in encoder.roles_.items():
+        if name not in getattr(X, "columns", []) or role not in {"number", "category"}:
+            continue
+        present = X[name].notna().to_numpy()
+        values = X.loc[present, name].astype(str).to_numpy()
+        domains = sample_domain[present]
+        n_values = len(np.unique(values))
+        if n_values < 2:
+            (constant if n_values else empty).append(str(name))
+            continue
+        pairs = set(zip(values.tolist(), domains.tolist(), strict=True))
+        # each value in one domain, though there are fewer values than rows
+        nested = len(pairs) == n_values and n_values <= len(values) / 2
+        if nested and len(np.unique(domains)) > 1:
+            telling.append(str(name))
+    notes = []
+    for names, what in (
+        (empty, "Empty in every row: {}."),
+        (constant, "The same in every row: {}."),
+        (telling, "Each value is found in one domain only, in: {}. Such a column tells "
+                  "domains apart; leave it out if it is a name or an id."),
+    ):  # fmt: skip
+        if names:
+            more = f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
+            notes.append(what.format(", ".join(names[:MOST_NAMED]) + more))
     return notes
 
 

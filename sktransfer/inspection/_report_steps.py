@@ -1,6 +1,7 @@
 """The computations behind a report, one function per question."""
 
 import sys
+import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,7 +96,9 @@ class Run:
 
 
 class Progress:
-    """A bar of rich where it is installed, else one line per step.
+    """A bar on a terminal where rich is installed, else one line per step.
+
+    The lines estimate the time left as if every step took as long as those before.
 
     Parameters
     ----------
@@ -107,10 +110,11 @@ class Progress:
 
     def __init__(self, n_steps, verbose):
         self.n_steps, self.done, self.bar = n_steps, 0, None
+        self.start = time.monotonic()
         self.verbose = verbose
 
     def __enter__(self):
-        if self.verbose:
+        if self.verbose and sys.stderr.isatty():
             try:
                 from rich.console import Console
                 from rich.progress import (
@@ -140,7 +144,12 @@ class Progress:
         if self.bar is not None:
             self.bar.update(self.task, description=text, completed=self.done)
         elif self.verbose:
-            sys.stderr.write(f"[{self.done + 1}/{self.n_steps}] {text}\n")
+            left = ""
+            if self.done:
+                each = (time.monotonic() - self.start) / self.done
+                left = f", about {each * (self.n_steps - self.done):.0f} s left"
+            sys.stderr.write(f"[{self.done + 1}/{self.n_steps}] {text}{left}\n")
+            sys.stderr.flush()
         self.done += 1
 
 
@@ -217,7 +226,8 @@ def describe_labels(data, task):
     else:
         classes = [str(value) for value in np.unique(labels)]
         more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
-        what = f"{len(classes)} classes ({', '.join(classes[:10])}{more})"
+        plural = "es" * (len(classes) > 1)
+        what = f"{len(classes)} class{plural} ({', '.join(classes[:10])}{more})"
     return [
         f"The task is {task}: labels are {what}; {data.n_labeled} of {data.n_target} "
         "target rows are labeled."

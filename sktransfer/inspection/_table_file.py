@@ -1,8 +1,13 @@
 """Read a table as people save it, and tell how it was read."""
 
+import bz2
 import csv
+import gzip
 import io
+import lzma
 import re
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +21,22 @@ _SEPARATORS = (",", ";", "\t", "|")
 _MISSING = {"", "?", "nan", "na", "n/a", "#n/a", "<na>", "null", "none", "nat"}
 #: what stands for a missing value among names of classes and domains
 _MISSING_NAME = {"", "?", "nan", "<na>", "#n/a", "nat"}
+#: what stands for a missing value where every other cell of a column is a number
+_MISSING_NUMBER = _MISSING | {
+    "-", "--", "---", ".", "..", "n.a.", "n.d.", "nd", "k.a.", "missing", "unknown",
+    "#value!", "#div/0!", "#ref!", "#name?", "#num!", "#null!",
+}  # fmt: skip
+_PACKED = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ\x00": lzma.decompress,
+}
+_SPACED = re.compile(r"([-+]?\d{1,3}(?:[ \u00a0\u202f'\u2019]\d{3})+)([.,]\d+)?")
+_UNITS = "$\u20ac\u00a3\u00a5%"
+_WITH_UNIT = re.compile(
+    rf"(?P<sign>[-+]?)(?P<before>[{_UNITS}]?)\s*(?P<number>[-+]?[\d.,].*?)\s*"
+    rf"(?P<after>[{_UNITS}]?)"
+)
 _BOMS = {
     b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe\x00\x00": "utf-32",
@@ -88,10 +109,20 @@ def read_table(path, *, names=(), encoding=None, sep=None, decimal=None, na_valu
     """
     suffix = Path(path).suffix.lower()
     if suffix in {".parquet", ".pq", ".feather", ".xlsx", ".xls", ".ods"}:
-        return _read_typed(path, suffix)
+        given = {"encoding": encoding, "sep": sep}
+        for option, value in given.items():
+            if value is not None:
+                raise BadTable(f"--{option} is for text files; {path!r} is not one")
+        extra = {value.strip().lower() for value in na_values}
+        return _read_typed(path, suffix, names, extra, decimal)
     text, notes = _decode(_load(path), path, encoding)
+    if not text.strip():
+        raise BadTable(f"{path!r} is empty")
+    if sep is not None and len(sep) != 1:
+        raise BadTable(f"--sep must be one character and is {sep!r}")
+    text, first = _skip_preamble(text, notes)
     sep = sep or _find_separator(text, path)
-    header, lines, rows = _parse(text, sep, path)
+    header, lines, rows = _parse(text, sep, path, first, notes)
     texts = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
     extra = {value.strip().lower() for value in na_values}
     comma = _comma_means(texts, sep) if decimal is None else _given(decimal)
@@ -107,39 +138,87 @@ def read_table(path, *, names=(), encoding=None, sep=None, decimal=None, na_valu
     return ReadTable(frame, notes, texts)
 
 
-def _read_typed(path, suffix):
+def _read_typed(path, suffix, names, extra, decimal):
     """Read a file that comes with the types of its columns."""
     pandas = check_pandas_support("reading a table")
     readers = {".parquet": "read_parquet", ".pq": "read_parquet"}
     readers |= {".feather": "read_feather"}
     reader = getattr(pandas, readers.get(suffix, "read_excel"))
+    # what stands for a missing value among texts is decided below
+    options = {} if suffix in readers else {"keep_default_na": False, "na_values": [""]}
     try:
-        frame = reader(path)
+        frame = reader(path, **options)
     except ImportError as error:
         needed = str(error).splitlines()[0]
         raise BadTable(
             f"{path!r} needs a package that is not installed ({needed}); install it, "
             "or save the table as CSV"
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise BadTable(f"{path!r} cannot be read ({error})") from error
+    named = [name for name in frame.index.names if name is not None]
+    frame = frame.reset_index(names=named) if named else frame
     if frame.empty:
         raise BadTable(f"{path!r} has no row")
     frame.columns = [str(name) for name in frame.columns]
     frame.index = np.arange(2, len(frame) + 2)
     notes = [f"{len(frame)} rows and {frame.shape[1]} columns, with types of the file."]
-    return ReadTable(frame, notes)
+    texts = {}
+    for name in frame.columns:
+        present = frame[name].dropna()
+        if str(frame[name].dtype) == "boolean" or (
+            frame[name].dtype == object
+            and len(present)
+            and all(isinstance(value, bool | np.bool_) for value in present)
+        ):  # truth values with missing ones are no numbers
+            frame[name] = _cells(frame[name], None)
+        elif any(isinstance(value, str) for value in present):
+            if isinstance(frame[name].dtype, pandas.CategoricalDtype):
+                continue
+            texts[name] = _cells(frame[name], "").tolist()
+    comma = _comma_means(texts, ",") if decimal is None else _given(decimal)
+    lines = frame.index.tolist()
+    for name, cells in texts.items():
+        frame[name] = _convert(name, cells, lines, name in names, extra, comma, notes)
+    return ReadTable(frame, notes, texts)
+
+
+def _cells(column, missing):
+    """Return the values of a column as text."""
+    pandas = check_pandas_support("reading a table")
+    return column.astype(object).map(
+        lambda value: missing if pandas.isna(value) else str(value)
+    )
 
 
 def _load(path):
-    pandas = check_pandas_support("reading a table")
+    """Return the bytes of a file, unpacked by what they begin with."""
+    raw = Path(path).read_bytes()
+    if raw.startswith(b"PK"):
+        return _unzip(raw, path)
+    unpack = next((f for mark, f in _PACKED.items() if raw.startswith(mark)), bytes)
     try:
-        with pandas.io.common.get_handle(
-            path, "rb", compression="infer", is_text=False
-        ) as handles:
-            return handles.handle.read()
-    except (OSError, ValueError, EOFError) as error:
-        raise BadTable(f"{path!r} cannot be read ({error})") from error
+        return unpack(raw)
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise BadTable(f"{path!r} cannot be unpacked ({error})") from error
+
+
+def _unzip(raw, path):
+    """Return the only file of an archive."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            names = [name for name in archive.namelist() if not name.endswith("/")]
+            if "[Content_Types].xml" in names:
+                raise BadTable(
+                    f"{path!r} is a spreadsheet, whatever its name says; call it .xlsx"
+                )
+            if len(names) != 1:
+                raise BadTable(
+                    f"{path!r} is an archive of {len(names)} files; it must hold one"
+                )
+            return archive.read(names[0])
+    except (zipfile.BadZipFile, RuntimeError) as error:
+        raise BadTable(f"{path!r} cannot be unpacked ({error})") from error
 
 
 def _decode(raw, path, encoding):
@@ -183,18 +262,46 @@ def _find_separator(text, path):
     return max(widths, key=widths.get)
 
 
-def _parse(text, sep, path):
+def _skip_preamble(text, notes):
+    """Return the text from its header on, and the line that it begins in."""
+    lines = io.StringIO(text, newline="").readlines()
+    first = 0
+    while first < len(lines) - 1 and (
+        not lines[first].strip()
+        or re.match(r"sep=.\s*$", lines[first])
+        or (lines[first].startswith("#") and not _alike(*lines[first : first + 2]))
+    ):
+        first += 1
+    skipped = [line.strip() for line in lines[:first] if line.strip()]
+    if skipped:
+        notes.append(
+            f"Lines skipped before the header: {len(skipped)}, the first of them "
+            f"{skipped[0][:60]!r}."
+        )
+    return "".join(lines[first:]), first + 1
+
+
+def _alike(line, following):
+    """Tell whether some separator splits two lines into as many cells."""
+    counts = [(line.count(sep), following.count(sep)) for sep in _SEPARATORS]
+    return any(own == other > 0 for own, other in counts)
+
+
+def _parse(text, sep, path, first, notes):
     """Return the header, and the rows with the line that each begins in."""
     csv.field_size_limit(10**7)
-    reader = csv.reader(io.StringIO(text), delimiter=sep)
-    header, lines, rows, start = None, [], [], 1
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep)
+    header, lines, rows, start, comments = None, [], [], first, []
     try:
         for row in reader:
-            line, start = start, reader.line_num + 1
+            line, start = start, reader.line_num + first
             if not any(cell.strip() for cell in row):
                 continue
             if header is None:
                 header = [name.strip() for name in row]
+                continue
+            if len(row) != len(header) and row[0].startswith("#"):
+                comments.append(line)
                 continue
             if len(row) != len(header):
                 raise BadTable(
@@ -204,15 +311,36 @@ def _parse(text, sep, path):
             lines.append(line)
             rows.append(row)
     except csv.Error as error:
-        raise BadTable(f"{path!r}: {error} in line {reader.line_num}") from error
+        raise BadTable(
+            f"{path!r}: {error} in line {reader.line_num + first - 1}"
+        ) from error
     if header is None or not rows:
         raise BadTable(f"{path!r} has a header but no row")
-    if header[0] == "" and "" not in header[1:]:
-        header[0] = "(unnamed)"
+    if comments:
+        notes.append(
+            f"Comments skipped: {len(comments)}, the first in line {comments[0]}."
+        )
+    header, rows = _name_unnamed(header, rows, notes)
     twice = [name for name in header if header.count(name) > 1]
     if twice:
         raise BadTable(f"{path!r} has several columns named {twice[0]!r}; rename one")
     return header, lines, rows
+
+
+def _name_unnamed(header, rows, notes):
+    """Name the columns that have no name, and leave out those that are empty."""
+    unnamed = [k for k, name in enumerate(header) if not name]
+    empty = {k for k in unnamed if not any(row[k].strip() for row in rows)}
+    if empty:
+        notes.append(
+            f"Columns left out that have neither a name nor values: {len(empty)}."
+        )
+    for k in unnamed:
+        header[k] = (
+            f"(column {k + 1})" if len(unnamed) - len(empty) > 1 else "(unnamed)"
+        )
+    kept = [k for k in range(len(header)) if k not in empty]
+    return [header[k] for k in kept], [[row[k] for k in kept] for row in rows]
 
 
 def _given(decimal):
@@ -230,7 +358,7 @@ def _comma_means(texts, sep):
     decimal = thousands = 0
     for cells in texts.values():
         for cell in cells:
-            text = cell.strip()
+            text, _ = _without_unit(cell.strip())
             if "," not in text:
                 continue
             is_decimal = _DECIMAL_COMMA.fullmatch(text) or (
@@ -249,8 +377,29 @@ def _comma_means(texts, sep):
     return "decimal" if sep == ";" else "thousands"
 
 
+def _without_unit(text):
+    """Return a cell without its unit and the spaces between thousands, and the unit.
+
+    ``$1,234.50``, ``12 %``, ``1 234,5`` and ``(12.50)``, which is negative, are
+    numbers to people.
+    """
+    text = text.replace("\N{MINUS SIGN}", "-")
+    if text.startswith("(") and text.endswith(")") and text[1:2].isprintable():
+        inner, unit = _without_unit(text[1:-1].strip())
+        return ("-" + inner, unit) if inner[:1].isdigit() else (text, "")
+    match = _WITH_UNIT.fullmatch(text)
+    if match is None or (match["before"] and match["after"]):
+        return text, ""
+    unit = match["before"] or match["after"]
+    number = match["sign"] + match["number"]
+    if _SPACED.fullmatch(number):
+        number = re.sub("[ \u00a0\u202f'\u2019]", "", number)
+    return number, unit
+
+
 def _number(text, comma):
     """Return a cell as a float, or None if it is no number."""
+    text, _ = _without_unit(text)
     if _PLAIN.fullmatch(text) and not (
         comma == "decimal" and _THOUSANDS_POINT.fullmatch(text)
     ):
@@ -267,7 +416,9 @@ def _convert(name, cells, lines, is_name, extra, comma, notes):
     """Return a column of numbers where every cell is one, else of text."""
     texts = [cell.strip() for cell in cells]
     lowered = [text.lower() for text in texts]
-    gone = np.array([text in _MISSING or text in extra for text in lowered])
+    # a name, such as a label, may be unknown; a number may not
+    words = (_MISSING if is_name else _MISSING_NUMBER) | extra
+    gone = np.array([text in words for text in lowered])
     for position, text in enumerate(texts):
         if _INFINITE.fullmatch(text) and not gone[position]:
             raise BadTable(
@@ -276,25 +427,44 @@ def _convert(name, cells, lines, is_name, extra, comma, notes):
             )
     present = [text for text, out in zip(texts, gone, strict=True) if not out]
     numbers = [_number(text, comma) for text in present]
+    units = {_without_unit(text)[1] for text in present}
     coded = any(re.match(r"[-+]?0\d", text) for text in present)
-    if present and not coded and None not in numbers:
-        if any("," in text for text in present):
-            what = "decimal" if comma == "decimal" else "thousands"
-            notes.append(f"Commas in column {name!r} were read as {what} commas.")
+    if present and not coded and None not in numbers and len(units) == 1:
+        _note_numbers(name, present, units.pop(), comma, notes)
         values = np.full(len(texts), np.nan)
         values[~gone] = numbers
         _note_missing(name, texts, gone, notes)
         whole = not gone.any() and (values % 1 == 0).all()
         plain = all(re.fullmatch(r"[-+]?\d+", text) for text in present)
         return values.astype(np.int64) if whole and plain else values
-    if is_name:
-        kept = [text in _MISSING_NAME or text in extra for text in lowered]
-        gone = np.array(kept)
-    else:
-        _note_missing(name, texts, gone, notes)
+    words = (_MISSING_NAME if is_name else _MISSING) | extra
+    gone = np.array([text in words for text in lowered])
+    _note_missing(name, texts, gone, notes)
     values = np.array(texts, dtype=object)
     values[gone] = None
     return values
+
+
+def _note_numbers(name, present, unit, comma, notes):
+    """Tell how the numbers of a column were read where they are not plain."""
+    if unit:
+        notes.append(f"Column {name!r} was read as numbers without their {unit!r}.")
+    bare = [_without_unit(text)[0] for text in present]
+    if any("," in text for text in bare):
+        what = "decimal" if comma == "decimal" else "thousands"
+        notes.append(f"Commas in column {name!r} were read as {what} commas.")
+    if comma == "decimal" and any("." in text for text in bare):
+        notes.append(
+            f"Points in column {name!r} were read as thousands points where three "
+            "digits follow."
+        )
+    if any(text.startswith("(") for text in present):
+        notes.append(f"Numbers of column {name!r} in parentheses are negative.")
+    if any(_SPACED.fullmatch(text.strip("()" + _UNITS).strip()) for text in present):
+        notes.append(
+            f"Spaces or apostrophes in column {name!r} were read as separators of "
+            "thousands."
+        )
 
 
 def _note_missing(name, texts, gone, notes):
@@ -304,7 +474,12 @@ def _note_missing(name, texts, gone, notes):
     )
     if words:
         listed = ", ".join(repr(word) for word in words)
-        notes.append(f"{listed} in column {name!r} was read as a missing value.")
+        were = (
+            "were read as missing values"
+            if len(words) > 1
+            else ("was read as a missing value")
+        )
+        notes.append(f"{listed} in column {name!r} {were}.")
 
 
 def stray_text(table, name, na_values=()):
@@ -333,5 +508,11 @@ def stray_text(table, name, na_values=()):
         if cell.strip().lower() not in _MISSING | extra
     ]
     comma = _comma_means({name: [text for _, text in cells]}, ",")
-    odd = [(line, text) for line, text in cells if _number(text, comma) is None]
+    units = [_without_unit(text)[1] for _, text in cells]
+    unit = max(set(units), key=units.count, default="")
+    odd = [
+        (line, text)
+        for (line, text), own in zip(cells, units, strict=True)
+        if _number(text, comma) is None or own != unit
+    ]
     return odd[0] if odd and len(odd) < len(cells) / 2 else None

@@ -76,6 +76,9 @@ def values_of(column, *, as_text=False):
         If they are nested.
     """
     raw = column.to_numpy() if hasattr(column, "to_numpy") else np.asarray(column)
+    if hasattr(getattr(column, "cat", None), "codes"):  # pandas: each text once
+        texts = _texts(np.append(column.cat.categories.astype(object), [None]))
+        return texts[column.cat.codes.to_numpy()]
     if as_text or is_categorical(column):
         return _texts(raw)
     if raw.dtype.kind in "biuf":
@@ -125,6 +128,8 @@ def missing_in(values):
 
 
 def _is_missing(value):
+    if type(value) is str:  # the common case first: this runs for every cell
+        return False
     # pandas.NA cannot be compared, so its type is asked first
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
@@ -136,6 +141,8 @@ def _texts(raw):
 
 
 def _text(value):
+    if type(value) is str:
+        return value
     if _is_missing(value):
         return None
     if isinstance(value, Real) and not isinstance(value, bool | np.bool_):
@@ -225,8 +232,19 @@ def role_of(values, *, categorical=False):
         words = np.mean([len(value.split()) for value in present])
         if words > WORDS_OF_A_TEXT and n_values > len(present) / 2:
             return "text"
-    unique = n_values == len(present) >= LEAST_EVIDENCE
+    unique = n_values == len(present) >= LEAST_EVIDENCE and not _is_measured(present)
     return "id" if unique and not categorical else "category"
+
+
+def _is_measured(present):
+    """Tell whether most texts are numbers or dates, so that the others are stray."""
+    part = present[:: max(len(present) // 1000, 1)]
+    parsed = [
+        parse_numbers(np.array([v], dtype=object)) is not None
+        or _parse_date(v.strip()) is not None
+        for v in part
+    ]
+    return np.mean(parsed) > 0.5
 
 
 def _is_running(values):
@@ -253,10 +271,12 @@ def is_copy(values, key):
     -------
     copy : bool
         True if each value belongs to one key and each key to one value, or both are
-        numbers and one is a straight line of the other, in 20 samples or more.
+        numbers and one is a straight line of the other, in 20 samples or more. Samples
+        in which the column is missing do not count.
     """
     known = ~missing_in(values)
-    if not known.all() or _num_samples(values) < LEAST_EVIDENCE:
+    values, key = values[known], np.asarray(key)[known]
+    if _num_samples(values) < LEAST_EVIDENCE:
         return False
     codes = [np.unique(part, return_inverse=True)[1] for part in (_plain(values), key)]
     n_values, n_keys = (int(part.max()) + 1 for part in codes)

@@ -85,10 +85,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     -----
     Labels are compared with columns to find copies, and are used for nothing else. A
     column is a copy if each of its values belongs to one label (or domain) and each
-    label to one value, or if it is a linear function of a numeric label, in 20 labeled
-    samples or more. An id is a column of whole numbers without repetition that fill at
-    least half of their range, or of short texts without repetition, in 20 samples or
-    more.
+    label to one value, or if it is a linear function of a numeric label, in the samples
+    that have a value and a label, if these are 20 or more. An id is a column of whole
+    numbers without repetition that fill at least half of their range, or of short texts
+    without repetition, in 20 samples or more.
 
     A date becomes the number of years since 1970 and the sine and cosine of the time
     of the year and of the week, and of the day where it comes with a time. Text counts

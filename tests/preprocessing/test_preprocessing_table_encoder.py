@@ -111,6 +111,31 @@ def test_copies_of_label_and_domain_are_left_out(rng, kind):
     assert kept.dropped_ == {}
 
 
+@pytest.mark.parametrize("numeric", [True, False])
+def test_copies_with_missing_values_are_copies(rng, numeric):
+    y = rng.normal(size=N) if numeric else rng.randint(0, 2, N)
+    frame = pd.DataFrame({"x": rng.normal(size=N), "copy": 2.0 * y + 1})
+    frame["site"] = np.repeat([5.0, 6.0, 7.0], N // 3)
+    frame.loc[::4, ["copy", "site"]] = np.nan
+    with pytest.warns(UserWarning, match=r"'copy' .*'site'"):
+        encoder = TableEncoder().fit(frame, y, sample_domain=DOMAIN)
+    assert encoder.roles_["copy"] == "copy of the label"
+    assert encoder.roles_["site"] == "copy of the domain"
+    frame.loc[: N - 10, "copy"] = np.nan  # ten values show nothing
+    kept = TableEncoder().fit(frame[["x", "copy"]], y)
+    assert kept.dropped_ == {}
+
+
+@pytest.mark.parametrize("kind", ["number", "date"])
+def test_a_stray_text_makes_no_id_of_measured_values(rng, kind):
+    values = rng.normal(size=N).astype(str).astype(object)
+    if kind == "date":
+        days = pd.date_range("2020-01-01", periods=N)
+        values = np.array(days.strftime("%Y-%m-%d").to_list(), dtype=object)
+    values[3] = "n.d."
+    assert TableEncoder().fit(pd.DataFrame({"x": values})).roles_ == {"x": "category"}
+
+
 def test_labels_are_used_to_find_copies_alone(rng):
     frame, y = pd.DataFrame(table(rng)), rng.normal(size=N)
     first = TableEncoder().fit(frame, y, sample_domain=DOMAIN)
