@@ -89,6 +89,8 @@ def _make_parser():
              "neg_root_mean_squared_error)")  # fmt: skip
     add("--folds", type=int, default=5, metavar="N",
         help="folds of the labeled target rows (default: 5)")  # fmt: skip
+    add("--quick", action="store_true",
+        help="an answer sooner, from fewer rows, folds and methods")  # fmt: skip
     add("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     add("--jobs", type=int, default=None, metavar="N",
         help="folds that run in parallel; -1: one per processor")  # fmt: skip
@@ -169,7 +171,8 @@ def _make_report(args):
         report = transfer_report(
             data.X, data.y, data.sample_domain, domain_names=data.domain_names,
             task=task, scoring=args.scoring, cv=args.folds, groups=groups,
-            n_jobs=args.jobs, random_state=args.seed, verbose=not args.quiet,
+            quick=args.quick, n_jobs=args.jobs, random_state=args.seed,
+            verbose=not args.quiet,
         )  # fmt: skip
     except ImportError as error:
         raise _BadInput(_needs_plot(error)) from error

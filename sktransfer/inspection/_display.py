@@ -13,6 +13,8 @@ from sktransfer._domains import TARGET_ID, is_source
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo")
 INK = "black"
+#: blue and vermilion of Okabe and Ito, which color-blind readers tell apart
+HELPS, HURTS = "#0072B2", "#D55E00"
 
 
 class Display:

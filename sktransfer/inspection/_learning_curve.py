@@ -12,7 +12,7 @@ from sktransfer._folds import check_groups
 from sktransfer._learners import check_weights
 from sktransfer.base import as_rows, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.inspection._display import INK, Display
+from sktransfer.inspection._display import HELPS, INK, Display
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.metrics._negative_transfer import with_groups
 from sktransfer.model_selection import GroupTargetShuffleSplit, TargetShuffleSplit
@@ -235,9 +235,9 @@ class LearningCurveTransferDisplay(Display):
         left, right = _nudged(self.n_labels, wide)
         self.curves_ = (
             _curve(ax, left, self.transfer_errors,
-                   "with the sources", fmt="o-", markerfacecolor=INK),
+                   "with the sources", fmt="o-", color=HELPS),
             _curve(ax, right, self.target_only_errors,
-                   "target alone", fmt="s--", markerfacecolor="white"),
+                   "target alone", fmt="s--", color=INK, markerfacecolor="white"),
         )  # fmt: skip
         ax.set_xticks(self.n_labels, [str(n) for n in self.n_labels])
         ax.minorticks_off()
@@ -265,7 +265,7 @@ def _curve(ax, x, errors, label, **style):
     low, high = np.quantile(errors, [0.1, 0.9], axis=1)
     reach = np.maximum([mean - low, high - mean], 0.0)  # a mean may lie outside
     return ax.errorbar(
-        x, mean, yerr=reach, color=INK, capsize=3, elinewidth=0.8, label=label, **style
+        x, mean, yerr=reach, capsize=3, elinewidth=0.8, label=label, **style
     )
 
 

@@ -16,6 +16,8 @@ from sktransfer._domains import check_domains, check_scorable
 from sktransfer._folds import take_folds
 from sktransfer.base import as_rows, slice_params
 from sktransfer.inspection._display import (
+    HELPS,
+    HURTS,
     INK,
     MARKERS,
     Display,
@@ -408,13 +410,14 @@ class NegativeTransferDisplay(Display):
     def _draw_gap(self, ax, k, at, marker):
         low, high = self.intervals[k]
         finite = np.isfinite([low, high]).all()
-        if finite:
-            ax.plot([low, high], [at, at], color=INK, linewidth=1.5)
-            ax.plot([low, high], [at, at], "|", color=INK, markersize=7)
         sure = np.isnan([low, high]).any() or low > 0 or high < 0
-        face = INK if sure else "white"
+        color = (HELPS if self.ntg[k] < 0 else HURTS) if sure else INK
+        if finite:
+            ax.plot([low, high], [at, at], color=color, linewidth=1.5)
+            ax.plot([low, high], [at, at], "|", color=color, markersize=7)
+        face = color if sure else "white"
         self.points_ += ax.plot(
-            self.ntg[k], at, marker, color=INK, markerfacecolor=face, markersize=7
+            self.ntg[k], at, marker, color=color, markerfacecolor=face, markersize=7
         )
 
     def _mark_sides(self, ax):
@@ -425,13 +428,14 @@ class NegativeTransferDisplay(Display):
         span = max(high - low, 1e-6)
         left, right = min(low, -0.4 * high), max(high, -0.4 * low)
         ax.set_xlim(left - 0.06 * span, right + 0.06 * span)
-        for text, side, shift in (
-            ("◂ sources help", "right", -4),
-            ("sources hurt ▸", "left", 4),
+        for text, side, shift, color in (
+            ("◂ sources help", "right", -4, HELPS),
+            ("sources hurt ▸", "left", 4, HURTS),
         ):
             ax.annotate(
                 text, (0.0, 1.0), xycoords=("data", "axes fraction"),
                 xytext=(shift, 4), textcoords="offset points", ha=side, fontsize=9,
+                color=color,
             )  # fmt: skip
 
     def _add_legend(self, ax, series):

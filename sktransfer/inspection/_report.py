@@ -28,6 +28,8 @@ from sktransfer.inspection._report_result import TransferReport
 __all__ = ["TransferReport", "transfer_report"]
 
 _N_TO_LABEL = 20
+#: rows that stand for a domain in a quick report
+_QUICK_ROWS = 200
 
 
 @validate_params(
@@ -45,6 +47,7 @@ _N_TO_LABEL = 20
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "max_samples": [Interval(Integral, 10, None, closed="left"), None],
+        "quick": ["boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["boolean"],
@@ -66,6 +69,7 @@ def transfer_report(
     n_repeats=3,
     confidence_level=0.95,
     max_samples=1000,
+    quick=False,
     n_jobs=None,
     random_state=0,
     verbose=False,
@@ -113,12 +117,17 @@ def transfer_report(
     max_samples : int or None, default=1000
         A random sample of this size stands for the rows of a source, the labeled
         target rows and the unlabeled ones, where there are more. None: all rows.
+    quick : bool, default=False
+        Answer sooner and less surely, which the notes of the report state: the rows are
+        dealt to the folds once, at most 200 rows stand for a domain, and the default
+        methods are without KMM and the guarded one. There is no learning curve.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=0
         Seed of samples, folds and methods.
     verbose : bool, default=False
-        Show a progress bar, by rich where it is installed.
+        Show progress on stderr: a bar by rich on a terminal, if it is installed, else
+        lines with the time left.
 
     Returns
     -------
@@ -184,6 +193,8 @@ def transfer_report(
     """
     check_pandas_support("transfer_report")
     check_matplotlib_support("transfer_report")
+    if quick:
+        n_repeats, max_samples = 1, min(max_samples or _QUICK_ROWS, _QUICK_ROWS)
     rows = models.as_rows(X)
     given = X if estimators is not None and hasattr(X, "shape") else rows
     asked = [learner] * (learner is not None)
@@ -210,6 +221,13 @@ def transfer_report(
             classify=classify, n_sources=len(data.sources), scoring=scoring,
             learner=learner, random_state=run.seed,
         )  # fmt: skip
+        if quick:
+            run.note(
+                "This is a quick report: each labeled row is held out once, KMM and "
+                "guarded pooling were not tried, and there is no learning curve."
+            )
+            for slow in ("KMM", "guarded pooling"):
+                del estimators[slow]
     else:
         estimators = {str(name): method for name, method in estimators.items()}
         models.check_estimators(estimators, classify)
@@ -227,12 +245,15 @@ def transfer_report(
         "n_repeats": n_repeats,
         "confidence_level": confidence_level,
         "max_samples": max_samples,
+        "quick": quick,
         "random_state": random_state if isinstance(random_state, Integral) else None,
         "columns": rows.shape[1],
         "features": features.shape[1],
     }
     with steps.Progress(len(estimators) + 6, verbose) as progress:
-        found, reason = steps.find(run, estimators, features, classify, progress)
+        found, reason = steps.find(
+            run, estimators, features, classify, progress, curve=not quick
+        )
     decision = text.decide(run, found, reason)
     return text.explained(
         TransferReport(

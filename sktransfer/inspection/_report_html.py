@@ -1,5 +1,6 @@
 """A report as one page of HTML that asks for no other file."""
 
+import warnings
 from base64 import b64encode
 from html import escape
 from io import BytesIO
@@ -37,6 +38,8 @@ _STYLE = """
 .sktransfer-report thead th { vertical-align: bottom; background: var(--soft);
   white-space: normal; max-width: 9rem; }
 .sktransfer-report th:first-child, .sktransfer-report .text { text-align: left; }
+.sktransfer-report tbody th { white-space: normal; overflow-wrap: anywhere;
+  min-width: 7rem; max-width: min(22rem, 45vw); }
 .sktransfer-report figure { margin: 1.2rem 0; }
 .sktransfer-report figure > div { overflow-x: auto; }
 .sktransfer-report img { background: #fff; max-width: 100%; height: auto;
@@ -123,7 +126,6 @@ def render_fragment(report):
     """
     parts = [
         _head(report),
-        _reading(report),
         _should_i(report),
         _from_which(report),
         _with_which(report),
@@ -141,7 +143,8 @@ def _head(report):
     return (
         f"<h1>Transfer report for {escape(report.target)}</h1>\n"
         f'<div class="verdict {report.verdict}"><strong>{_VERDICTS[report.verdict]}'
-        f"</strong>{escape(report.recommendation)}</div>\n{advice}\n{evidence}\n"
+        f"</strong>{escape(report.recommendation)}</div>\n{advice}\n{_reading(report)}\n"
+        f"{evidence}\n"
         f"<h2>The table</h2>\n{_domain_table(report)}"
     )
 
@@ -151,7 +154,8 @@ def _domain_table(report):
     rows = [[line[name] for name in header] for _, line in report.domains.iterrows()]
     what = "classes" if report.task == "classification" else "quantities"
     caption = (
-        f"{report.settings['columns']} columns; the labels are {what} ({report.task})."
+        f"{report.settings['columns']} columns to learn from; the labels are {what} "
+        f"({report.task})."
     )
     return _table(caption, header, rows, text={1, 4})
 
@@ -398,6 +402,7 @@ def _curve(report, curve):
         error_name=report.error_name,
     )  # fmt: skip
     means = curve.groupby("n_labels").mean()
+    method = report.guard["method"]
     lines = "; ".join(
         f"{n} labels: {number(m['transfer_error'])} with, "
         f"{number(m['target_only_error'])} without"
@@ -407,7 +412,7 @@ def _curve(report, curve):
         display,
         (6.8, 4.2),
         f"Error on the target against the number of labels. {lines}.",
-        f"{report.guard['method'].capitalize()} with ever more labeled target rows, "
+        f"{method[:1].upper()}{method[1:]} with ever more labeled target rows, "
         "with and without the sources; bars span the middle 80 % of random splits.",
     )
 
@@ -486,7 +491,13 @@ def _figure(display, size, alt, caption, **options):
     figure = Figure(figsize=size, layout="constrained")
     display.plot(ax=figure.add_subplot(), **options)
     picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=_DPI, metadata={"Software": None})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(picture, format="png", dpi=_DPI, metadata={"Software": None})
+    if any("missing from" in str(warning.message) for warning in caught):
+        caption += (
+            " The fonts at hand lack some letters of these names; the tables have them."
+        )
     code = b64encode(picture.getvalue()).decode("ascii")
     width, height = (round(_DPI * side) for side in size)
     return (

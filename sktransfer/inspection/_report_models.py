@@ -147,14 +147,16 @@ def telling_columns(X, encoder, sample_domain):
         pairs = set(zip(values.tolist(), domains.tolist(), strict=True))
         # each value in one domain, though there are fewer values than rows
         nested = len(pairs) == n_values and n_values <= len(values) / 2
-        if nested and len(np.unique(domains)) > 1:
+        n_domains = len(np.unique(domains))
+        if n_domains > 1 and (nested or len(pairs) == n_domains):
             telling.append(str(name))
     notes = []
     for names, what in (
         (empty, "Empty in every row: {}."),
         (constant, "The same in every row: {}."),
-        (telling, "Each value is found in one domain only, in: {}. Such a column tells "
-                  "domains apart; leave it out if it is a name or an id."),
+        (telling, "These columns tell domains apart: {}. Each of their values is in "
+                  "one domain, or each domain has one value. Leave them out if they "
+                  "are names or ids."),
     ):  # fmt: skip
         if names:
             more = f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)

@@ -679,7 +679,7 @@ def trace_labels(run, estimator):
     return display.frame()
 
 
-def find(run, estimators, features, classify, progress):
+def find(run, estimators, features, classify, progress, *, curve=True):
     """Run all steps that the labels allow.
 
     Parameters
@@ -694,6 +694,8 @@ def find(run, estimators, features, classify, progress):
         Whether the labels are classes.
     progress : Progress
         Is told each step.
+    curve : bool, default=True
+        Whether to trace the number of labels.
 
     Returns
     -------
@@ -702,7 +704,7 @@ def find(run, estimators, features, classify, progress):
     reason : str
         Why no labeled target row can be held out; empty if there are folds.
     """
-    guard = curve = None
+    guard = traced = None
     progress.step("comparing the domains")
     with run.noting("The comparison of the domains"):
         similarity = compare_sources(run, features)
@@ -723,8 +725,8 @@ def find(run, estimators, features, classify, progress):
     if quick:
         guard = consult_guard(run, estimators[quick[0]], quick[0])
     progress.step("tracing the number of labels")
-    if quick:
-        curve = trace_labels(run, estimators[quick[0]])
+    if quick and curve:
+        traced = trace_labels(run, estimators[quick[0]])
     progress.step("placing the rows")
     labels = run.data.y if classify else None
     with run.noting("The picture of the rows"):
@@ -736,7 +738,7 @@ def find(run, estimators, features, classify, progress):
         "source_weights": weights,
         "methods": methods,
         "guard": guard,
-        "learning_curve": curve,
+        "learning_curve": traced,
         "embedding": embedding,
     }, reason
 

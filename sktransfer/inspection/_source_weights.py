@@ -111,7 +111,7 @@ class SourceWeightsDisplay(Display):
         display = cls(weights, target_names=list(rows), source_names=sources)
         return display.plot(ax=ax)
 
-    def plot(self, ax=None, *, values_format=".2f", cmap="Greys", rotation=0):
+    def plot(self, ax=None, *, values_format=".2f", cmap="Blues", rotation=0):
         """Draw the heat map, with the values in its cells.
 
         Parameters
@@ -120,7 +120,7 @@ class SourceWeightsDisplay(Display):
             Axes to draw on. None: a new figure.
         values_format : str, default=".2f"
             Format of the printed values.
-        cmap : str or matplotlib Colormap, default="Greys"
+        cmap : str or matplotlib Colormap, default="Blues"
             Colors from the smallest to the largest weight.
         rotation : float, default=0
             Degrees by which the names of the sources are turned.

@@ -11,6 +11,7 @@ from sktransfer.baselines import Pooled, SourceOnly
 from sktransfer.datasets import make_concept_shift
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.inspection import NegativeTransferDisplay
+from sktransfer.inspection._display import HELPS, HURTS
 from sktransfer.metrics import cross_val_ntg, make_ntg_scorer
 from sktransfer.model_selection import TargetKFold
 from sktransfer.safe import TransferGuard
@@ -210,7 +211,7 @@ def test_marker_is_filled_where_the_interval_excludes_zero():
         methods=["a", "b", "c", "d"],
     ).plot()
     faces = [point.get_markerfacecolor() for point in display.points_]
-    assert faces == ["black", "white", "black", "white"]
+    assert faces == [HURTS, "white", HELPS, "white"]
     assert [p.get_xdata()[0] for p in display.points_] == [1.0, 1.0, -1.0, 1.0]
     left, right = display.ax_.get_xlim()
     assert left < -2 and right > 2.5 and np.isfinite([left, right]).all()

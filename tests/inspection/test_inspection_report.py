@@ -25,6 +25,7 @@ from sktransfer.inspection import TransferReport, transfer_report
 from sktransfer.inspection._report_models import (
     infer_task,
     make_preprocessor,
+    read_columns,
     target_only,
 )
 from sktransfer.inspection._report_steps import error_of
@@ -49,6 +50,10 @@ def _helpful():
 def _report(data, **options):
     options = {"estimators": METHODS, "n_repeats": 1, **options}
     return transfer_report(data.X, data.y, data.sample_domain, **options)
+
+
+def _rows(data):
+    return data.X, data.y, data.sample_domain
 
 
 def _mixed(n=64, n_labeled=8):
@@ -257,6 +262,65 @@ def test_names_are_escaped():
     _read(page)
     assert "<b>" not in page
     assert "a &amp; b" in page
+
+
+def test_how_the_table_was_read_comes_first(default):
+    page = default.to_html()
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert headings[0] == "How the table was read"
+    assert headings.count("How the table was read") == 1
+
+
+def test_letters_without_a_font_are_stated():
+    names = {1: "\U0001f642 site", -1: "T"}
+    page = _report(_concept([0.0]), domain_names=names, n_repeats=1).to_html()
+    assert "lack some letters" in page
+    assert "\U0001f642 site" in page
+
+
+def test_a_quick_report_says_so():
+    data = _mixed()
+    report = transfer_report(*_rows(data), cv=2, quick=True)
+    assert not {"KMM", "guarded pooling"} & set(report.methods["method"])
+    assert report.learning_curve is None
+    assert report.settings["n_repeats"] == 1
+    assert report.settings["max_samples"] == 200
+    assert any("quick report" in note for note in report.notes)
+    fewer = transfer_report(*_rows(data), cv=2, quick=True, max_samples=20)
+    assert fewer.settings["max_samples"] == 20
+
+
+def test_progress_is_in_lines_with_the_time_left(capsys):
+    _report(_concept([0.0]), n_repeats=1, verbose=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert all(re.match(r"\[\d+/\d+\] ", line) for line in lines)
+    assert "left" not in lines[0]
+    assert all(re.search(r", about \d+ s left$", line) for line in lines[1:])
+
+
+def test_columns_that_tell_the_domain_or_nothing_are_named():
+    X, y, domains = _rows(_mixed())
+    site = np.unique(domains, return_inverse=True)[1]
+    X = X.assign(
+        unit=1000 * site + np.arange(len(X)) // 2, same=3, empty=np.nan,
+        region=np.where(site == 0, "north", "south"), month=np.arange(len(X)) % 12,
+    )  # fmt: skip
+    typed, reading = read_columns(X, y, domains)
+    assert "Empty in every row: empty." in reading
+    assert "The same in every row: same." in reading
+    assert any("tell domains apart: unit, region." in text for text in reading)
+    assert list(typed.columns) == list(X.columns)
+
+
+def test_columns_are_read_once_and_hold_the_same_numbers():
+    X, y, domains = _rows(_mixed())
+    days = pd.date_range("2020-01-01", periods=len(X)).strftime("%Y-%m-%d")
+    X = X.assign(day=days, code=[f"0{k % 5}" for k in range(len(X))])
+    typed, _ = read_columns(X, y, domains)
+    assert typed["day"].dtype.kind == "M"
+    assert isinstance(typed["code"].dtype, pd.CategoricalDtype)
+    raw, fast = (make_preprocessor().fit_transform(part) for part in (X, typed))
+    np.testing.assert_array_equal(raw, fast)
 
 
 def test_notebook_gets_a_fragment(helped):
