@@ -69,6 +69,7 @@ from sktransfer.preprocessing import TableEncoder
 from sktransfer.safe import (
     SAFEW,
     ReliableTransfer,
+    TransferConformal,
     TransferGuard,
     TransferPortfolioClassifier,
     TransferPortfolioRegressor,
@@ -151,6 +152,9 @@ ESTIMATORS = [
         LogisticRegression(), alpha=0.5, mitigation=KMM(LogisticRegression())
     ),
     ReliableTransfer(Ridge(), alpha=0.5, mitigation=KMM(Ridge())),
+    TransferConformal(Pooled(LogisticRegression())),
+    TransferConformal(Pooled(Ridge()), method="split"),
+    TransferConformal(KMM(Ridge()), method="weighted"),
     UOWQ(LogisticRegression()),
     UOWQ(Ridge(), weighting="static"),
     UOWQ(LinearRegression()),

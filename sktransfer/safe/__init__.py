@@ -1,5 +1,6 @@
 """Estimators that are built to be no worse than the target alone."""
 
+from sktransfer.safe._conformal import TransferConformal
 from sktransfer.safe._portfolio import (
     TransferPortfolioClassifier,
     TransferPortfolioRegressor,
@@ -11,6 +12,7 @@ from sktransfer.safe._transfer_guard import TransferGuard
 __all__ = [
     "ReliableTransfer",
     "SAFEW",
+    "TransferConformal",
     "TransferGuard",
     "TransferPortfolioClassifier",
     "TransferPortfolioRegressor",
