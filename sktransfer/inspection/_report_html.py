@@ -38,7 +38,7 @@ _STYLE = """
 .sktransfer-report thead th { vertical-align: bottom; background: var(--soft);
   white-space: normal; max-width: 9rem; }
 .sktransfer-report th:first-child, .sktransfer-report .text { text-align: left; }
-.sktransfer-report tbody th { white-space: normal; overflow-wrap: anywhere;
+.sktransfer-report tbody th { white-space: normal; overflow-wrap: break-word;
   min-width: 7rem; max-width: min(22rem, 45vw); }
 .sktransfer-report figure { margin: 1.2rem 0; }
 .sktransfer-report figure > div { overflow-x: auto; }

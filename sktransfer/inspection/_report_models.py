@@ -121,6 +121,13 @@ def mixed_columns(X, encoder):
         if role != "category" or name not in getattr(X, "columns", []):
             continue
         present = X[name].dropna().astype(str)
+        if columns.is_ambiguous_date(present):
+            notes.append(
+                f"Column {name!r} holds dates such as {present.iloc[0]!r} in which day "
+                "and month cannot be told apart: it is treated as categories. Write "
+                "such dates as 2020-12-31."
+            )
+            continue
         numbers = pandas.to_numeric(present, errors="coerce").notna()
         if numbers.mean() > 0.5 and not numbers.all():
             notes.append(

@@ -6,6 +6,7 @@ Values come in one of three forms, whatever library the table is from: floats wi
 
 import datetime as dt
 import re
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -26,7 +27,11 @@ WORDS_OF_A_TEXT = 3
 _LARGEST_GAP = 2.0
 
 _LEADING_ZERO = re.compile(r"[-+]?0\d")
-_DATE_FORMATS = ("%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d")
+_DATE_FORMATS = (
+    "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d", "%d-%b-%Y",
+    "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
+)  # fmt: skip
+_SLASHED = re.compile(r"(\d{1,2})([/-])(\d{1,2})\2(\d{4})( \d{1,2}:\d{2}(?::\d{2})?)?")
 _START = np.datetime64("1970-01-01", "us")
 _DAY = np.timedelta64(1, "D")
 
@@ -52,7 +57,7 @@ def is_categorical(column):
     }
 
 
-def values_of(column, *, as_text=False):
+def values_of(column, *, as_text=False, day_first=None):
     """Return the values of a column as floats, dates, or strings with None.
 
     Parameters
@@ -61,6 +66,9 @@ def values_of(column, *, as_text=False):
         Numbers, truth values, dates, text or a mix, with missing values.
     as_text : bool, default=False
         Return strings in any case, as for a column of categories.
+    day_first : bool, default=None
+        Whether ``03/04/2020`` is in April. None: what :func:`day_first_of` says of the
+        column.
 
     Returns
     -------
@@ -89,10 +97,10 @@ def values_of(column, *, as_text=False):
         return np.where(np.isnat(raw), np.nan, raw / np.timedelta64(1, "s"))
     if raw.dtype.kind == "c":
         raise ValueError("Complex data not supported: a column holds complex numbers.")
-    return _from_objects(raw.astype(object))
+    return _from_objects(raw.astype(object), day_first)
 
 
-def _from_objects(raw):
+def _from_objects(raw, day_first=None):
     missing = missing_in(raw)
     present = raw[~missing]
     if all(isinstance(value, Real | np.bool_) for value in present):
@@ -108,10 +116,11 @@ def _from_objects(raw):
         )
     values = _texts(raw)
     if all(isinstance(value, str) for value in present):
-        for parse in (parse_numbers, parse_dates):
-            parsed = parse(values)
-            if parsed is not None:
-                return parsed
+        parsed = parse_numbers(values)
+        if parsed is None:
+            parsed = parse_dates(values, day_first)
+        if parsed is not None:
+            return parsed
     return values
 
 
@@ -166,20 +175,46 @@ def parse_numbers(values):
     return None if np.isnan(numbers).all() else numbers
 
 
-def parse_dates(values):
+def day_first_of(values):
+    """Tell whether days come before months in dates such as ``31/12/2020``.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        Strings and None.
+
+    Returns
+    -------
+    day_first : bool or None
+        None if a value is no such date, or no day is above 12 in any of them.
+    """
+    found = [_SLASHED.fullmatch(value.strip()) for value in values if value is not None]
+    if not found or None in found:
+        return None
+    first, second = (max(int(match[k]) for match in found) > 12 for k in (1, 3))
+    return None if first == second else first
+
+
+def parse_dates(values, day_first=None):
     """Return strings as dates, or None if one is in no unambiguous format.
 
-    ISO 8601, ``31.12.2020`` and ``2020/12/31`` are; ``03/04/2020`` is not.
+    ISO 8601, ``31.12.2020``, ``31 Dec 2020`` and ``2020/12/31`` are; ``03/04/2020`` is
+    where another value of the column, or ``day_first``, settles what comes first.
     """
     missing = missing_in(values)
-    dates = [_parse_date(value.strip()) for value in values[~missing]]
+    if day_first is None:
+        day_first = day_first_of(values)
+    parse = _parse_date if day_first is None else partial(_parse_slashed, day_first)
+    dates = [parse(value.strip()) for value in values[~missing]]
     if not dates or any(date is None for date in dates):
         return None
     return _fill_dates(missing, dates)
 
 
 def _parse_date(text):
-    if not 8 <= len(text) <= 35 or not text[0].isdigit() or text.isdigit():
+    if not 8 <= len(text) <= 35 or not text[-1].isalnum() or text.isdigit():
+        return None
+    if not any(character.isdigit() for character in text):
         return None
     try:
         return _as_date(dt.datetime.fromisoformat(text))
@@ -191,6 +226,20 @@ def _parse_date(text):
         except ValueError:
             continue
     return None
+
+
+def _parse_slashed(day_first, text):
+    match = _SLASHED.fullmatch(text)
+    if match is None:
+        return None
+    day, month = (match[1], match[3]) if day_first else (match[3], match[1])
+    time = (match[5] or " 00:00").strip().zfill(5)
+    try:
+        return _as_date(
+            dt.datetime.fromisoformat(f"{match[4]}-{month:0>2}-{day:0>2} {time}")
+        )
+    except ValueError:
+        return None
 
 
 def _as_date(value):
@@ -236,12 +285,19 @@ def role_of(values, *, categorical=False):
     return "id" if unique and not categorical else "category"
 
 
+def is_ambiguous_date(values):
+    """Tell whether texts are dates in which day and month cannot be told apart."""
+    present = [value.strip() for value in values if value is not None]
+    return bool(present) and all(map(_SLASHED.fullmatch, present))
+
+
 def _is_measured(present):
     """Tell whether most texts are numbers or dates, so that the others are stray."""
     part = present[:: max(len(present) // 1000, 1)]
     parsed = [
         parse_numbers(np.array([v], dtype=object)) is not None
         or _parse_date(v.strip()) is not None
+        or _SLASHED.fullmatch(v.strip()) is not None
         for v in part
     ]
     return np.mean(parsed) > 0.5

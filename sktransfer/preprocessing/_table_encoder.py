@@ -92,8 +92,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     A date becomes the number of years since 1970 and the sine and cosine of the time
     of the year and of the week, and of the day where it comes with a time. Text counts
-    as a date in ISO 8601 or as ``31.12.2020``; ``03/04/2020`` is ambiguous and stays a
-    category.
+    as a date in ISO 8601, as ``31.12.2020`` or as ``31 Dec 2020``. ``03/04/2020`` is a
+    date if a day above 12 in the column tells days from months, else a category.
 
     At prediction time the columns of a frame are found by name; their order does not
     matter and further columns are ignored. A category that ``fit`` has not seen counts
@@ -194,11 +194,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._sparse = sparse.issparse(X)
         if self._sparse:
             return self._fit_sparse(X)
-        values, categorical = {}, {}
+        values, categorical, self._day_first = {}, {}, {}
         for position, name in enumerate(self._names):
             column = columns.column_of(X, name, position)
             categorical[name] = columns.is_categorical(column)
             values[name] = _as_role(column, name, (self.roles or {}).get(name))
+            if values[name].dtype.kind == "M" and np.asarray(column).dtype.kind != "M":
+                texts = columns.values_of(column, as_text=True)
+                self._day_first[name] = columns.day_first_of(texts)
         given = self.roles or {}
         self.roles_ = {}
         for name in self._names:
@@ -395,7 +398,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if sparse.issparse(X):
             return self._numbers.transform(X)
         values = {
-            name: _as_role(columns.column_of(X, name, position), name, role)
+            name: _as_role(
+                columns.column_of(X, name, position),
+                name,
+                role,
+                self._day_first.get(name),
+            )
             for position, (name, role) in enumerate(self.roles_.items())
             if role not in _DROPPED
         }
@@ -509,11 +517,11 @@ def _check_finite(name, values):
         )
 
 
-def _as_role(column, name, role):
+def _as_role(column, name, role, day_first=None):
     """Return values in the form of a role, or an error with the one that misfits."""
     if role in {"category", "text"}:
         return columns.values_of(column, as_text=True)
-    values = columns.values_of(column)
+    values = columns.values_of(column, day_first=day_first)
     missing = columns.missing_in(values)
     kind = {"number": "f", "date": "M"}.get(role, values.dtype.kind)
     if values.dtype.kind == kind:

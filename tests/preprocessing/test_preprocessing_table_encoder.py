@@ -136,6 +136,38 @@ def test_a_stray_text_makes_no_id_of_measured_values(rng, kind):
     assert TableEncoder().fit(pd.DataFrame({"x": values})).roles_ == {"x": "category"}
 
 
+@pytest.mark.parametrize(
+    "form", ["%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d/%m/%Y %H:%M", "%d-%b-%Y",
+             "%B %d, %Y", "%d %b %Y", "%m/%d/%Y %H:%M:%S"]
+)  # fmt: skip
+def test_dates_as_people_write_them(form):
+    days = pd.date_range("2020-01-01 01:00", periods=N, freq="D")
+    if "%H" not in form:
+        days = days.normalize()
+    text = pd.DataFrame({"day": days.strftime(form)})
+    true = TableEncoder().fit(pd.DataFrame({"day": days}))
+    encoder = TableEncoder().fit(text)
+    assert encoder.roles_ == {"day": "date"}
+    expected = true.transform(pd.DataFrame({"day": days}))
+    np.testing.assert_allclose(encoder.transform(text), expected)
+    frame = pl.DataFrame({"day": text["day"].to_list()})
+    np.testing.assert_allclose(
+        TableEncoder().fit(frame).transform(frame[:1]), expected[:1]
+    )
+    # alone, the first row would not tell its day from its month
+    np.testing.assert_allclose(encoder.transform(text[:1]), expected[:1])
+
+
+def test_dates_without_a_day_above_twelve_stay_categories():
+    text = [f"{k % 12 + 1:02d}/{k % 11 + 1:02d}/{2000 + k}" for k in range(N)]
+    assert TableEncoder().fit(pd.DataFrame({"day": text})).roles_ == {"day": "category"}
+    mixed = ["31/01/2020", "01/31/2020"] * 3
+    assert TableEncoder().fit(pd.DataFrame({"d": mixed})).roles_ == {"d": "category"}
+    encoder = TableEncoder().fit(pd.DataFrame({"day": ["31/01/2020", "01/02/2020"]}))
+    with pytest.raises(ValueError, match="'12/31/2020'"):
+        encoder.transform(pd.DataFrame({"day": ["12/31/2020"]}))
+
+
 def test_labels_are_used_to_find_copies_alone(rng):
     frame, y = pd.DataFrame(table(rng)), rng.normal(size=N)
     first = TableEncoder().fit(frame, y, sample_domain=DOMAIN)
