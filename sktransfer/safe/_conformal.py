@@ -254,7 +254,15 @@ class TransferConformal(TransferMetaEstimator):
             part = data.take(kept)
             learner = self.domain_classifier
             learner = LogisticRegression() if learner is None else clone(learner)
-            self.domain_classifier_ = learner.fit(part.X, part.is_target.astype(int))
+            try:
+                learner.fit(part.X, part.is_target.astype(int))
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    "method='weighted' tells target rows from source rows, but "
+                    f"domain_classifier={learner!r} cannot be fitted to them: give one "
+                    f"that takes such rows, e.g. a pipeline. It says: {error}"
+                ) from error
+            self.domain_classifier_ = learner
             self._calibration_weights = self._density_ratio(X)
         return model
 

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from sktransfer._solvers.conformal import (
@@ -16,6 +19,8 @@ from sktransfer._solvers.conformal import (
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.datasets import make_concept_shift, make_label_shift
 from sktransfer.safe import TransferConformal, TransferGuard
+
+TEXTS = make_pipeline(CountVectorizer(), MultinomialNB())
 
 
 def regression(n_labeled, seed, shift=(0.0, 2.0)):
@@ -229,3 +234,26 @@ def test_what_it_refuses():
     missing[0] = np.nan
     with pytest.raises(ValueError, match=r"unlabeled|missing|marker"):
         model.coverage(data.X_test, missing)
+    with pytest.raises(
+        ValueError, match=r"domain_classifier=.* cannot be fitted to them"
+    ):
+        TransferConformal(Pooled(TEXTS), method="weighted").fit(
+            ["red", "blue"] * 6, [0, 1] * 6, sample_domain=[1] * 8 + [-1] * 4
+        )
+
+
+def test_rows_of_text_with_their_own_domain_classifier():
+    words, domain = (
+        ["red", "blue", "red green", "blue green"] * 10,
+        [1] * 24 + [-1] * 16,
+    )
+    y = np.array([0, 1, 0, 1] * 10, dtype=float)
+    y[24:] = np.nan
+    vectorizer = CountVectorizer()
+    model = TransferConformal(
+        Pooled(TEXTS),
+        alpha=0.2,
+        domain_classifier=make_pipeline(vectorizer, LogisticRegression()),
+    ).fit(words, y, sample_domain=domain)
+    assert model.method_ == "weighted"
+    assert model.predict_set(["red", "blue"]).tolist() == [[True, False], [False, True]]
