@@ -70,6 +70,9 @@ def _make_parser():
     add("--label", required=True, metavar="COLUMN", help="column to predict")
     add("--drop", action="append", default=[], metavar="COLUMN",
         help="column to leave out, such as an id; may be given again")  # fmt: skip
+    add("--category", action="append", default=[], metavar="COLUMN",
+        help="column of numbers that are codes, such as a postal code; may be given "
+             "again")  # fmt: skip
     add("--groups", metavar="COLUMN",
         help="column that names the unit of each row, such as the patient, if units "
              "have several rows")  # fmt: skip
@@ -159,6 +162,7 @@ def _make_report(args):
     df, notes = _leave_out_unlabeled_sources(df.drop(columns=args.drop), args, target)
     groups = _take_groups(df, args, target)
     df = df.drop(columns=[args.groups] * (groups is not None))
+    df = df.astype(dict.fromkeys(args.category, "category"))
     from sktransfer.datasets import from_frame
     from sktransfer.inspection import transfer_report
 
@@ -289,6 +293,7 @@ def _read(args):
 def _check_columns(df, args):
     for option, columns in (
         ("domain", [args.domain]), ("label", [args.label]), ("drop", args.drop),
+        ("category", args.category),
         ("groups", [args.groups] * (args.groups is not None)),
     ):  # fmt: skip
         for column in columns:
@@ -306,6 +311,12 @@ def _check_columns(df, args):
             f"--groups {args.groups!r} is the column of --domain or --label; name the "
             "column of the unit, or leave it out"
         )
+    taken = {args.domain, args.label, args.groups, *args.drop}
+    for column in args.category:
+        if column in taken:
+            raise _BadInput(
+                f"--category {column!r} is the column of another option; name a feature"
+            )
     for option in ("domain", "label", "groups"):
         if getattr(args, option) in args.drop:
             raise _BadInput(f"--drop leaves out the column of --{option}; keep it")

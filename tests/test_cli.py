@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import re
 import subprocess
 import sys
 import zipfile
@@ -433,6 +434,18 @@ def test_kind_41_a_label_that_never_repeats_is_no_class(data, capsys):
         capsys, ["report", path, "--target", "DE", *COLUMNS],
         "60 distinct values", "classes repeat",
     )  # fmt: skip
+
+
+def test_codes_are_categories_where_the_user_says_so(data, capsys):
+    path = data(lambda df: df.assign(zip=[10115, 69001, 75002] * 20))
+    args = ["report", path, "--target", "DE", *COLUMNS]
+    options = ["--folds", "2", "--quick", "--quiet", "--category", "zip"]
+    assert main([*args, *options]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"Read as category: [^.]*\bzip\b", out)
+    assert "quick report" in out
+    for column, word in (("site", "another option"), ("none", "is no column")):
+        _failed(capsys, [*args, "--category", column], "--category", word)
 
 
 def test_the_report_begins_with_how_the_file_was_read(data, capsys, tmp_path):

@@ -140,7 +140,7 @@ def mixed_columns(X, encoder):
 
 def telling_columns(X, encoder, sample_domain):
     """Return a sentence on columns that tell nothing, or the domain and no more."""
-    empty, constant, telling = [], [], []
+    empty, constant, telling, distinct = [], [], [], []
     for name, role in encoder.roles_.items():
         if name not in getattr(X, "columns", []) or role not in {"number", "category"}:
             continue
@@ -157,10 +157,16 @@ def telling_columns(X, encoder, sample_domain):
         n_domains = len(np.unique(domains))
         if n_domains > 1 and (nested or len(pairs) == n_domains):
             telling.append(str(name))
+        elif role == "number" and n_values == len(values) >= columns.LEAST_EVIDENCE:
+            numbers = columns.values_of(X[name])
+            if (numbers[~np.isnan(numbers)] % 1 == 0).all():
+                distinct.append(str(name))
     notes = []
     for names, what in (
         (empty, "Empty in every row: {}."),
         (constant, "The same in every row: {}."),
+        (distinct, "Whole numbers, another one in every row: {}. Leave them out if "
+                   "they are ids."),
         (telling, "These columns tell domains apart: {}. Each of their values is in "
                   "one domain, or each domain has one value. Leave them out if they "
                   "are names or ids."),

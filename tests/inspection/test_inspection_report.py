@@ -304,11 +304,13 @@ def test_columns_that_tell_the_domain_or_nothing_are_named():
     X = X.assign(
         unit=1000 * site + np.arange(len(X)) // 2, same=3, empty=np.nan,
         region=np.where(site == 0, "north", "south"), month=np.arange(len(X)) % 12,
+        nr=np.arange(len(X)) * 10,
     )  # fmt: skip
     typed, reading = read_columns(X, y, domains)
     assert "Empty in every row: empty." in reading
     assert "The same in every row: same." in reading
     assert any("tell domains apart: unit, region." in text for text in reading)
+    assert any("another one in every row: nr." in text for text in reading)
     assert list(typed.columns) == list(X.columns)
 
 
