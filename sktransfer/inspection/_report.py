@@ -24,6 +24,7 @@ from sktransfer.inspection import _report_models as models
 from sktransfer.inspection import _report_steps as steps
 from sktransfer.inspection import _report_text as text
 from sktransfer.inspection._report_result import TransferReport
+from sktransfer.preprocessing._columns import column_names
 
 __all__ = ["TransferReport", "transfer_report"]
 
@@ -212,9 +213,12 @@ def transfer_report(
         confidence_level, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max),
     )  # fmt: skip
-    reading = steps.describe_labels(data, task)
+    reading, roles = steps.describe_labels(data, task), {}
     if estimators is None:
-        rows, columns = models.read_columns(rows, data.y, data.sample_domain)
+        known = column_names(rows)
+        rows, columns, roles = models.read_columns(rows, data.y, data.sample_domain)
+        if not hasattr(X, "columns"):  # an array of objects, which became a frame
+            roles = {f"x{known.index(name)}": role for name, role in roles.items()}
         reading += columns
         data = run.data = data.with_X(rows)
         estimators = models.default_estimators(
@@ -270,8 +274,11 @@ def transfer_report(
             label_next=label_next,
             settings=settings,
             estimators=estimators,
-            recommended=models.recommended(
-                decision.verdict, estimators.get(decision.method), run.seed
+            recommended=models.leaving_out(
+                models.recommended(
+                    decision.verdict, estimators.get(decision.method), run.seed
+                ),
+                roles,
             ),
             **found,
         )

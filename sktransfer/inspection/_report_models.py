@@ -79,6 +79,9 @@ def read_columns(X, y, sample_domain):
         The other columns, those of a frame with the types of what they hold.
     reading : list of str
         One sentence per kind of column, with their names.
+    roles : dict of str to str
+        Roles of a :class:`~sktransfer.preprocessing.TableEncoder` that leaves out the
+        same columns.
     """
     with warnings.catch_warnings():
         # the sentences below name the columns that are left out
@@ -98,7 +101,7 @@ def read_columns(X, y, sample_domain):
     X = X.iloc[:, kept] if hasattr(X, "columns") else X[:, kept]
     reading += mixed_columns(X, encoder)
     reading += telling_columns(X, encoder, np.asarray(sample_domain))
-    return _typed(X, encoder), reading
+    return _typed(X, encoder), reading, dict.fromkeys(encoder.dropped_, "id")
 
 
 def _typed(X, encoder):
@@ -309,6 +312,30 @@ def target_only(estimator):
     if consumes_sample_domain(learner):
         return target_only(learner)
     return TargetOnly(clone(learner))
+
+
+def leaving_out(estimator, roles):
+    """Return an estimator whose encoders leave out what the report left out.
+
+    Parameters
+    ----------
+    estimator : estimator or None
+        Recommended estimator, to be fitted on all columns of the user's table.
+    roles : dict of str to str
+        Roles of :func:`read_columns`.
+
+    Returns
+    -------
+    estimator : estimator or None
+        The same, unfitted.
+    """
+    if estimator is None or not roles:
+        return estimator
+    estimator = clone(estimator)
+    for part in estimator.get_params().values():
+        if isinstance(part, TableEncoder):
+            part.set_params(roles=dict(roles))
+    return estimator
 
 
 def recommended(verdict, estimator, random_state):

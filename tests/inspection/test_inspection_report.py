@@ -32,6 +32,7 @@ from sktransfer.inspection._report_steps import error_of
 from sktransfer.inspection._report_text import listed, number
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.multisource import UOWQ
+from sktransfer.preprocessing import TableEncoder
 from sktransfer.safe import TransferGuard
 
 METHODS = {"pooled": Pooled(Ridge()), "source only": SourceOnly(Ridge())}
@@ -306,7 +307,7 @@ def test_columns_that_tell_the_domain_or_nothing_are_named():
         region=np.where(site == 0, "north", "south"), month=np.arange(len(X)) % 12,
         nr=np.arange(len(X)) * 10,
     )  # fmt: skip
-    typed, reading = read_columns(X, y, domains)
+    typed, reading, _ = read_columns(X, y, domains)
     assert "Empty in every row: empty." in reading
     assert "The same in every row: same." in reading
     assert any("tell domains apart: unit, region." in text for text in reading)
@@ -318,11 +319,39 @@ def test_columns_are_read_once_and_hold_the_same_numbers():
     X, y, domains = _rows(_mixed())
     days = pd.date_range("2020-01-01", periods=len(X)).strftime("%Y-%m-%d")
     X = X.assign(day=days, code=[f"0{k % 5}" for k in range(len(X))])
-    typed, _ = read_columns(X, y, domains)
+    typed, _, roles = read_columns(X, y, domains)
     assert typed["day"].dtype.kind == "M"
     assert isinstance(typed["code"].dtype, pd.CategoricalDtype)
     raw, fast = (make_preprocessor().fit_transform(part) for part in (X, typed))
     np.testing.assert_array_equal(raw, fast)
+    assert roles == {}
+
+
+@pytest.mark.parametrize("as_array", [False, True, "objects"])
+def test_the_recommended_model_leaves_out_what_the_report_left_out(as_array, routing):
+    X, y, domains = _rows(_mixed(120, 24))
+    copy = np.array([np.nan if v is None else float(v == "yes") for v in y])
+    X = X.assign(copy=copy, nr=np.arange(len(X)))
+    names = {"copy", "nr"}
+    if as_array:
+        X = X[["size", "copy", "nr"]].to_numpy()
+        X = X.astype(object) if as_array == "objects" else X
+        names = {"x1", "x2"}
+    report = transfer_report(X, y, domains, cv=2, quick=True)
+    model = report.recommended.fit(X, y, sample_domain=domains)
+    encoders = [
+        part
+        for part in report.recommended.get_params().values()
+        if isinstance(part, TableEncoder)
+    ]
+    assert encoders
+    assert all(set(encoder.roles) == names for encoder in encoders)
+    other = X.copy()
+    if as_array:
+        other[:, 1] = 1 - other[:, 1]
+    else:
+        other["copy"] = 1 - other["copy"]
+    np.testing.assert_array_equal(model.predict(X), model.predict(other))
 
 
 def test_notebook_gets_a_fragment(helped):
