@@ -129,7 +129,7 @@ ESTIMATORS = [
     TransferGuard(Pooled(Ridge()), cv=3, policy="aggregate"),
     TransferGuard(Pooled(Ridge()), cv=3, policy="safew"),
     TransferGuard(Pooled(LinearSVC(dual=False)), cv=3, policy="aggregate"),
-    TransferPortfolioClassifier(cv=2),
+    TransferPortfolioClassifier(DecisionTreeClassifier(random_state=0), cv=2),
     TransferPortfolioClassifier(
         members=[
             ("pooled", Pooled(LogisticRegression())),
