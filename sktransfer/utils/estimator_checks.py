@@ -519,12 +519,12 @@ def check_sparse(estimator, make_data):
     fitted = _fit(estimator, rows)
     outputs = _outputs(fitted, rows)
     _assert_same(outputs, expected, "sparse X differs from dense X", rtol=1e-3)
-    for what, fitted, other in (
+    for what, model, other in (
         ("dense X after a fit on sparse X", fitted, problem),
         ("sparse X after a fit on dense X", _fit(estimator, problem), rows),
     ):
         try:
-            outputs = _outputs(fitted, other)
+            outputs = _outputs(model, other)
         except (TypeError, ValueError) as error:
             # a learner, such as a search tree of neighbors, may refuse it by name
             assert "sparse" in str(error), f"{what}: the error says {str(error)!r}"
