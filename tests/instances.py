@@ -12,7 +12,7 @@ from sklearn.linear_model import (
     Ridge,
 )
 from sklearn.svm import LinearSVC
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
@@ -89,7 +89,7 @@ ESTIMATORS = [
     TargetOnly(Ridge()),
     Pooled(LogisticRegression()),
     Pooled(LinearRegression()),
-    TargetOnly(DecisionTreeClassifier(random_state=0)),
+    TargetOnly(DecisionTreeRegressor(random_state=0)),
     Pooled(Ridge(), source_weight=0.5),
     Pooled(Ridge(), add_domain=True, max_rows=8),
     Pooled(LogisticRegression(), add_domain="one-hot", max_rows=8),
