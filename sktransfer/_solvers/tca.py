@@ -444,7 +444,14 @@ def solve_reduced(
     M[np.diag_indices_from(M)] += mu
     r = A.shape[0]
     kept = min(q, r)
-    all_values, b = linalg.eigh((A + A.T) / 2, (M + M.T) / 2, check_finite=False)
+    try:
+        all_values, b = linalg.eigh((A + A.T) / 2, (M + M.T) / 2, check_finite=False)
+    except linalg.LinAlgError as error:
+        raise ValueError(
+            f"mu={mu:g} is lost in rounding beside a kernel of size "
+            f"{np.abs(second).max():.1e}. Scale the features, e.g. by StandardScaler, "
+            "or raise mu."
+        ) from error
     all_values, b = all_values[::-1], b[:, ::-1]
     following = max(0.0, float(all_values[kept])) if kept < r else 0.0
     values, out = np.zeros(q), np.zeros((r, q))
