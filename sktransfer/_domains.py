@@ -201,6 +201,12 @@ class DomainData:
             labeled=self.labeled[rows],
         )
 
+    def mask_of(self, rows: Rows) -> Mask:
+        """Mask of the rows with the given indices."""
+        mask = np.zeros(len(self.sample_domain), dtype=bool)
+        mask[rows] = True
+        return mask
+
     def with_X(self, X: Any) -> "DomainData":
         """Return the same rows described by other features."""
         return replace(self, X=X)
@@ -694,9 +700,15 @@ def _check_face_value(labels: Rows, *, numeric: bool) -> Rows:
     )  # fmt: skip
 
 
-def _is_missing(label: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """Tell whether a single value is missing: None, NaN, NaT or ``pandas.NA``."""
+    if type(value) is str:  # the common case first: this runs for every cell
+        return False
     # pandas.NA cannot be compared, so its type is asked first
-    return label is None or type(label).__name__ == "NAType" or label != label
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    differs = value != value
+    return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
 def _missing(labels: Rows) -> Mask:
@@ -704,7 +716,7 @@ def _missing(labels: Rows) -> Mask:
     if labels.dtype.kind == "f":
         missing = np.isnan(labels)
     elif labels.dtype == object:
-        missing = np.array([_is_missing(v) for v in labels.flat], dtype=bool)
+        missing = np.array([is_missing(v) for v in labels.flat], dtype=bool)
         missing = missing.reshape(labels.shape)
     else:
         missing = np.zeros(labels.shape, dtype=bool)

@@ -13,7 +13,7 @@ from sklearn.model_selection import PredefinedSplit, check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from sktransfer._domains import DomainData, Rows, canonical_order
+from sktransfer._domains import DomainData, Rows, canonical_order, is_missing
 from sktransfer._learners import check_weights
 
 Indices = NDArray[np.intp]
@@ -166,7 +166,7 @@ def check_groups(groups: Any, data: DomainData) -> Indices | None:
             f"groups has shape {names.shape}, but X has {n_samples} rows: give one "
             f"group per row, shape ({n_samples},)."
         )
-    missing = np.array([_is_missing(name) for name in names.tolist()], dtype=bool)
+    missing = np.array([is_missing(name) for name in names.tolist()], dtype=bool)
     bad = np.flatnonzero(missing & data.is_labeled_target)
     if len(bad):
         raise ValueError(
@@ -183,11 +183,6 @@ def check_groups(groups: Any, data: DomainData) -> Indices | None:
     units[~missing] = codes
     units[missing] = len(distinct) + np.arange(missing.sum())
     return units
-
-
-def _is_missing(value: Any) -> bool:
-    # pandas.NA cannot be compared, so its type is asked first
-    return value is None or type(value).__name__ == "NAType" or value != value
 
 
 def _name(cv: Any) -> str:

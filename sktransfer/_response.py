@@ -11,7 +11,7 @@ from scipy.special import logit
 
 from sktransfer._learners import predict_learner
 
-__all__ = ["CommonColumns", "all_classes", "common_columns"]
+__all__ = ["CommonColumns", "all_classes", "common_columns", "log_odds"]
 
 _METHODS = ("predict_proba", "decision_function", "predict")
 
@@ -94,10 +94,14 @@ class CommonColumns:
     def decisions(self, values):
         """Turn answers into decision values; shares of the classes into log-odds."""
         if self.absent == 0:
-            least = np.finfo(float).tiny
-            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
-            values = logit(values) if values.shape[1] == 2 else np.log(values)
+            return log_odds(values)
         return values[:, 1] if values.shape[1] == 2 else values
+
+
+def log_odds(proba):
+    """Return finite log-odds of the second of two classes, else logarithms."""
+    proba = np.clip(proba, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
+    return logit(proba[:, 1]) if proba.shape[1] == 2 else np.log(proba)
 
 
 def common_columns(models, y, *, classify):

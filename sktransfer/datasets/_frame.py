@@ -2,9 +2,14 @@
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._missing import is_pandas_na, is_scalar_nan
 
-from sktransfer._domains import TARGET_ID, check_target_labels, join_labels, source_id
+from sktransfer._domains import (
+    TARGET_ID,
+    check_target_labels,
+    is_missing,
+    join_labels,
+    source_id,
+)
 from sktransfer.datasets._stack import is_frame
 from sktransfer.exceptions import DomainError
 
@@ -109,7 +114,7 @@ def _check_columns(df, *, label, domain, features):
 
 
 def _domain_ids(values, column, target):
-    missing = [row for row, value in enumerate(values) if _is_missing(value)]
+    missing = [row for row, value in enumerate(values) if is_missing(value)]
     if missing:
         raise DomainError(
             f"Column {column!r} names no domain in {len(missing)} rows (first at row "
@@ -133,7 +138,7 @@ def _domain_ids(values, column, target):
 def _labels(column, label, ids):
     """Return the labels with the marker of their kind where one is missing."""
     values = column.to_list()
-    missing = np.array([_is_missing(value) for value in values], dtype=bool)
+    missing = np.array([is_missing(value) for value in values], dtype=bool)
     unlabeled_source = np.flatnonzero(missing & (ids != TARGET_ID))
     if len(unlabeled_source):
         raise DomainError(
@@ -151,10 +156,6 @@ def _labels(column, label, ids):
     y = np.empty_like(joined)
     y[~missing], y[missing] = joined[: len(present)], joined[len(present) :]
     return y
-
-
-def _is_missing(value):
-    return value is None or is_pandas_na(value) or is_scalar_nan(value)
 
 
 def _preview(names, limit=10):

@@ -3,7 +3,7 @@
 from numbers import Real
 
 import numpy as np
-from scipy.special import expit, log_softmax, logit, softmax
+from scipy.special import expit, log_softmax, softmax
 from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 from sktransfer._domains import check_scorable, take_rows
 from sktransfer._folds import target_folds
 from sktransfer._learners import check_weights, fit_or_constant
-from sktransfer._response import align_classes
+from sktransfer._response import align_classes, log_odds
 from sktransfer._source_models import is_fitted
 from sktransfer.base import TransferMixin
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
@@ -499,9 +499,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         """
         rows, predictor = self._predictor(X)
         if predictor is None:
-            proba = self.predict_proba(rows)
-            proba = np.clip(proba, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
-            return logit(proba[:, 1]) if proba.shape[1] == 2 else np.log(proba)
+            return log_odds(self.predict_proba(rows))
         return predictor if predictor.ndim == 1 else log_softmax(predictor, axis=1)
 
     def _seen_classes(self):

@@ -141,18 +141,15 @@ def cross_fit(estimator, baseline, data, folds, measure, *, params, n_jobs=None)
 
 
 def _fit_and_measure(estimator, baseline, data, train, test, measure, params):
-    mask = np.zeros(len(data.sample_domain), dtype=bool)
-    mask[train] = True
-    rows, handed = data.take(train), slice_params(params, mask)
+    rows, handed = data.take(train), slice_params(params, data.mask_of(train))
     pair = (
         fit_target_only(baseline, rows, handed),
         fit_transfer(estimator, rows, handed),
     )
     weight = params.get("sample_weight")
     weight = None if weight is None else np.asarray(weight, dtype=np.float64)[test]
-    mask[:] = False
-    mask[test] = True
-    return measure(pair, take_rows(data.X, test), data.labels(mask), weight)
+    y = data.labels(data.mask_of(test))
+    return measure(pair, take_rows(data.X, test), y, weight)
 
 
 def handed_on(estimator, params):

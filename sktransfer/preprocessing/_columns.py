@@ -12,6 +12,8 @@ from numbers import Real
 import numpy as np
 from sklearn.utils.validation import _num_samples
 
+from sktransfer._domains import is_missing
+
 #: what a column may hold, and why it may not be learned from
 ROLES = ("number", "date", "category", "text")
 DROPPED = {
@@ -132,17 +134,8 @@ def missing_in(values):
     if values.dtype.kind in "mM":
         return np.isnat(values)
     if values.dtype == object:
-        return np.array([_is_missing(value) for value in values], dtype=bool)
+        return np.array([is_missing(value) for value in values], dtype=bool)
     return np.zeros(len(values), dtype=bool)
-
-
-def _is_missing(value):
-    if type(value) is str:  # the common case first: this runs for every cell
-        return False
-    # pandas.NA cannot be compared, so its type is asked first
-    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
-        return True
-    return isinstance(value, Real | np.datetime64) and bool(value != value)
 
 
 def _texts(raw):
@@ -152,7 +145,7 @@ def _texts(raw):
 def _text(value):
     if type(value) is str:
         return value
-    if _is_missing(value):
+    if is_missing(value):
         return None
     if isinstance(value, Real) and not isinstance(value, bool | np.bool_):
         return f"{float(value):.17g}"

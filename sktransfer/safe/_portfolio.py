@@ -7,7 +7,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from scipy.special import logit
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -19,7 +18,6 @@ from sklearn.base import (
 )
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
@@ -38,6 +36,7 @@ from sktransfer._solvers.aggregation import (
 )
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer.base import (
+    BlendMixin,
     TransferMixin,
     TransferPredictorMixin,
     get_transfer_tags,
@@ -45,7 +44,6 @@ from sktransfer.base import (
     without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._evidence import fold_evidence, row_evidence
 from sktransfer.metrics._pair import fit_target_only, fit_transfer
 from sktransfer.safe._defaults import (
     INFLATION,
@@ -54,6 +52,7 @@ from sktransfer.safe._defaults import (
     PORTFOLIO_RISK,
     TEMPERATURE,
 )
+from sktransfer.safe._portfolio_evidence import Evidence
 from sktransfer.safe._portfolio_members import (
     MAX_ROWS,
     SharedSources,
@@ -79,26 +78,7 @@ _CANNOT_FIT = (
 )
 
 
-def _members_have(method):
-    def check(self):
-        if hasattr(self, "_columns"):
-            allowed = {
-                "predict_proba": {"predict_proba"},
-                "decision_function": {"predict_proba", "decision_function"},
-            }[method]
-            if self._columns.method not in allowed:
-                raise AttributeError(f"a member of the portfolio has no {method}")
-            return True
-        models = [] if isinstance(self.members, str) else [m for _, m in self.members]
-        for model in [self.learner, *models]:
-            if model is not None and not hasattr(model, "predict_proba"):
-                getattr(model, method)
-        return True
-
-    return check
-
-
-class _TransferPortfolio(TransferMixin, BaseEstimator):
+class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
     """What both portfolios share."""
 
     __metadata_request__fit = {
@@ -363,7 +343,7 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
                 "No target-only member can be fitted without some of the labeled "
                 f"target rows: {self.skipped_}. Label more rows or lower cv."
             )
-        return _Evidence(
+        return Evidence(
             data, folds, residuals, params.get("groups"), params.get("sample_weight")
         )
 
@@ -475,17 +455,34 @@ class _TransferPortfolio(TransferMixin, BaseEstimator):
         part.transferred_ = transferred
         return part
 
-    def _blend(self, X):
-        """Return blended predictions, coded, one row per row of X."""
+    def _delegate(self, method, X, params):
         check_is_fitted(self)
         X = self._validate_X(
             X, get_tags(self), reset=False, skip_check=self._hands_rows_on(X)
         )
-        return sum(
-            weight * self._columns.answer(self.members_[name], X)
-            for name, weight in self.weights_.items()
-            if weight > 0
-        )
+        return self._answer(method, X, params)
+
+    def _check_answers(self, method):
+        if method == "predict":
+            return
+        if not is_classifier(self):
+            raise AttributeError(f"{type(self).__name__} has no {method}")
+        if method == "predict_log_proba":
+            method = "predict_proba"
+        if hasattr(self, "_columns"):
+            if self._columns.method not in {method, "predict_proba"}:
+                raise AttributeError(f"a member of the portfolio has no {method}")
+            return
+        models = [] if isinstance(self.members, str) else [m for _, m in self.members]
+        for model in [self.learner, *models]:
+            if model is not None and not hasattr(model, "predict_proba"):
+                getattr(model, method)
+
+    def _blend(self, X):
+        """Return blended predictions, coded, one row per row of X."""
+        used = {name: weight for name, weight in self.weights_.items() if weight}
+        models = [self.members_[name] for name in used]
+        return self._columns.blend(models, list(used.values()), X)
 
     def without_sources(self):
         r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
@@ -723,77 +720,6 @@ class TransferPortfolioClassifier(
     True
     """
 
-    def predict(self, X):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Classes of the blended prediction.
-        """
-        blended = self._blend(X)
-        return self._columns.decide(blended)
-
-    @available_if(_members_have("predict_proba"))
-    def predict_proba(self, X):
-        """Predict class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Blended probabilities, in the order of ``classes_``.
-        """
-        return self._blend(X)
-
-    @available_if(_members_have("predict_proba"))
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms, in the order of ``classes_``.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self._blend(X))
-
-    @available_if(_members_have("decision_function"))
-    def decision_function(self, X):
-        """Compute decision values of target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Log-odds (two classes) or logarithms of blended probabilities, else
-            blended decision values.
-        """
-        values = self._blend(X)
-        if self._columns.absent == 0:  # shares of the classes
-            least = np.finfo(float).tiny
-            values = np.clip(values, least, 1 - np.finfo(float).epsneg)
-            values = logit(values) if values.shape[1] == 2 else np.log(values)
-        return values[:, 1] if values.shape[1] == 2 else values
-
     @property
     def classes_(self):
         """Classes of source and target, shape (n_classes,)."""
@@ -997,106 +923,6 @@ class TransferPortfolioRegressor(
     True
     """
 
-    def predict(self, X):
-        """Predict target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix, dataframe} of shape (n_samples, n_features)
-            Target rows.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            The blended prediction.
-        """
-        blended = self._blend(X)
-        return self._columns.decide(blended)
-
-
-class _Evidence:
-    """Residuals of members on held-out rows, fold after fold.
-
-    Parameters
-    ----------
-    data : DomainData
-        Rows of every domain.
-    folds : list of (train, test)
-        Of :func:`~sktransfer._folds.target_folds`.
-    residuals : dict of str to ndarray of shape (n_tests, n_columns)
-        One entry per member.
-    groups, sample_weight : array-like of shape (n_samples,) or None
-        Units and weights of the rows.
-    """
-
-    def __init__(self, data, folds, residuals, groups, sample_weight):
-        self.residuals = residuals
-        self.row_weights, self.n_units = row_evidence(
-            data, folds, groups, sample_weight
-        )
-        self.folds = None
-        if folds:
-            self.folds = fold_evidence(data, folds, groups, sample_weight)
-        tests = [test for _, test in folds]
-        self.fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
-        rows = np.concatenate([np.zeros(0, dtype=np.intp), *tests])
-        units = check_groups(groups, data)
-        self.unit = rows if units is None else units[rows]
-
-    def scaled(self, residual):
-        """Return residuals whose squares add up to a sum over units."""
-        return np.sqrt(self.row_weights)[:, None] * residual
-
-    def _stack(self, names):
-        if not self.n_units:
-            return np.zeros((len(names), 0, 1))
-        return np.stack([self.residuals[name] for name in names])
-
-    def weigh(self, names, prior, rule):
-        """Return name -> weight by all held-out rows."""
-        pi = np.array([prior[name] for name in names])
-        weights = rule(self.scaled(self._stack(names)), self.n_units, pi)
-        return dict(zip(names, map(float, weights), strict=True))
-
-    def out_of_fold(self, names, prior, rule):
-        """Return residuals of the blend, with weights that no unit of the fold saw."""
-        pi = np.array([prior[name] for name in names])
-        residuals = self._stack(names)
-        scaled = self.scaled(residuals)
-        blend = np.zeros(residuals.shape[1:])
-        for inside in self._each_fold():
-            others = ~np.isin(self.unit, self.unit[inside])
-            n_units = len(np.unique(self.unit[others]))
-            weights = rule(scaled[:, others], n_units, pi)
-            blend[inside] = np.tensordot(weights, residuals[:, inside], axes=1)
-        return blend
-
-    def loss(self, name):
-        """Return the mean squared residual of a member; NaN without evidence."""
-        if not self.n_units:
-            return np.nan
-        return float(np.sum(self.scaled(self.residuals[name]) ** 2) / self.n_units)
-
-    def gap(self, residual, residual_0):
-        """Return the mean gap, its interval and the probability that it is positive."""
-        if not self.n_units:
-            return np.nan, np.array([-np.inf, np.inf]), 0.5
-        difference = np.sum(residual**2, axis=1) - np.sum(residual_0**2, axis=1)
-        gaps = np.array(
-            [
-                np.average(difference[inside], weights=self.row_weights[inside])
-                for inside in self._each_fold()
-            ]
-        )
-        return (
-            self.folds.mean(gaps),
-            self.folds.interval(gaps, 0.95),
-            self.folds.probability_positive(gaps),
-        )
-
-    def _each_fold(self):
-        return [self.fold == k for k in range(self.fold.max(initial=-1) + 1)]
-
 
 def _without_negligible(weights):
     kept = {name: w if w >= _NEGLIGIBLE else 0.0 for name, w in weights.items()}
@@ -1136,18 +962,12 @@ def _held_out_residuals(member, fitted, data, train, test, columns, params):
     model, seconds, error = fitted, 0.0, None
     if not _ignores_target_labels(member.estimator):
         model, seconds, error = _try_fit(
-            member, data.take(train), slice_params(params, _mask(train, data))
+            member, data.take(train), slice_params(params, data.mask_of(train))
         )
     if error is not None:
         return None, seconds, error
-    X, y = take_rows(data.X, test), data.labels(_mask(test, data))
+    X, y = take_rows(data.X, test), data.labels(data.mask_of(test))
     return columns.residual(model, X, y), seconds, None
-
-
-def _mask(rows, data):
-    mask = np.zeros(len(data.sample_domain), dtype=bool)
-    mask[rows] = True
-    return mask
 
 
 def _ignores_target_labels(estimator):

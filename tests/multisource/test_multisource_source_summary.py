@@ -2,6 +2,7 @@
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.linear_model import (
@@ -185,7 +186,6 @@ def test_models_without_a_summary_are_refused(rng, model, error, message):
 
 
 def test_an_entry_that_does_not_fit_is_named(rng):
-    pd = pytest.importorskip("pandas")
     X, y = _rows(rng)
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     good = summarize_source(Ridge(), frame, y)
@@ -233,7 +233,6 @@ def test_summaries_live_in_guards_and_searches(rng, estimator):
 
 
 def test_only_text_names_features(rng):
-    pd = pytest.importorskip("pandas")
     X, y = _rows(rng)
     assert summarize_source(Ridge(), pd.DataFrame(X), y).feature_names is None
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
