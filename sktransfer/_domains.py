@@ -21,9 +21,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from sklearn.utils import _safe_indexing, check_array, column_or_1d
-from sklearn.utils.validation import _num_samples, assert_all_finite
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.validation import assert_all_finite
 
+from sktransfer._compat import _num_samples, _safe_indexing
 from sktransfer.exceptions import (
     CapabilityError,
     DomainError,

@@ -32,7 +32,6 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.metadata_routing import (
     MetadataRequest,
     MetadataRouter,
@@ -40,6 +39,8 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from sktransfer._compat import HasMethods
 
 # composites that hand fit parameters on without scikit-learn's routing
 _VOTERS = (VotingClassifier, VotingRegressor, StackingClassifier, StackingRegressor)

@@ -19,10 +19,10 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._compat import HasMethods
 from sktransfer._domains import source_id, take_rows
 from sktransfer._learners import fit_or_constant, has_method, predict_learner
 from sktransfer._response import CommonColumns, all_classes

@@ -19,7 +19,6 @@ from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
     TransformerMixin,
-    _fit_context,
     clone,
     is_classifier,
     is_regressor,
@@ -47,16 +46,18 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import BaseDecisionTree
 from sklearn.utils import Tags, check_array, get_tags
-from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import (
-    _num_samples,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sktransfer._compat import (
+    Interval,
+    MetadataRouter,
+    MethodMapping,
+    StrOptions,
+    _fit_context,
+    _num_samples,
+)
 from sktransfer._domains import (
     DomainData,
     check_capabilities,

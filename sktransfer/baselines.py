@@ -7,10 +7,9 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import _num_samples
 
+from sktransfer._compat import Interval, StrOptions, _num_samples
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._learners import (
     LearnerMethodsMixin,

@@ -27,6 +27,7 @@ FAMILIES = {
 }
 #: what every method may use; a new module of the root gets a line
 ROOT = {
+    "_compat",
     "_domains",
     "_folds",
     "_learners",
@@ -40,24 +41,28 @@ ROOT = {
 METHODS = {*ROOT, "metrics", "model_selection"}
 #: layer -> the layers that it may import; absent layers may import everything
 ALLOWED = {
+    "_compat": set(),
     "exceptions": set(),
-    "_learners": {"exceptions"},
+    "_learners": {"_compat", "exceptions"},
     "_response": {"_learners"},
-    "_solvers": {"exceptions"},
-    "_domains": {"exceptions"},
-    "_folds": {"_domains", "_learners", "exceptions"},
+    "_solvers": {"_compat", "exceptions"},
+    "_domains": {"_compat", "exceptions"},
+    "_folds": {"_compat", "_domains", "_learners", "exceptions"},
     "_linear": {"base"},
-    "_source_models": {"_domains", "_learners", "_response", "_solvers", "base"},
-    "base": {"_domains", "_learners", "_response", "_solvers", "exceptions"},
+    "_source_models": {
+        "_compat", "_domains", "_learners", "_response", "_solvers", "base",
+    },
+    "base": {"_compat", "_domains", "_learners", "_response", "_solvers", "exceptions"},
     "metrics": {
-        "_domains", "_folds", "_learners", "_response", "_solvers", "base",
+        "_compat", "_domains", "_folds", "_learners", "_response", "_solvers", "base",
         "exceptions",
     },
     "model_selection": {
-        "_domains", "_folds", "_learners", "_solvers", "base", "exceptions", "metrics",
+        "_compat", "_domains", "_folds", "_learners", "_solvers", "base",
+        "exceptions", "metrics",
     },
-    "datasets": {"_domains", "_solvers", "exceptions"},
-    "utils": {"_domains", "base", "exceptions"},
+    "datasets": {"_compat", "_domains", "_solvers", "exceptions"},
+    "utils": {"_compat", "_domains", "base", "exceptions"},
     "safe": {*METHODS, *FAMILIES},
     **dict.fromkeys(FAMILIES, METHODS),
     # UOWQNet applies the source weights of UOWQ to nets
@@ -99,6 +104,19 @@ def test_imports_go_one_way(path):
             "inspection",
             "__main__",
         }, where
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_one_module_imports_private_names_of_sklearn(path):
+    if path.name == "_compat.py":
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [*node.module.split("."), *(alias.name for alias in node.names)]
+            assert names[0] != "sklearn" or not any(n.startswith("_") for n in names), (
+                f"{path}:{node.lineno} imports a private name of scikit-learn: "
+                f"import it from sktransfer._compat"
+            )
 
 
 @pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -4,8 +4,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import TARGET_ID, source_id
 from sktransfer.datasets._stack import stack_domains
 from sktransfer.exceptions import DomainError

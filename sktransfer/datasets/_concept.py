@@ -3,8 +3,8 @@
 from numbers import Integral
 
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from sktransfer._compat import Interval, validate_params
 from sktransfer.datasets._assemble import (
     COMMON_CONSTRAINTS,
     assemble,

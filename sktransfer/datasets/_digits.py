@@ -7,8 +7,8 @@ from scipy.ndimage import rotate
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from sktransfer._compat import Interval, validate_params
 from sktransfer.datasets._stack import stack_domains
 
 __all__ = ["load_perturbed_digits"]

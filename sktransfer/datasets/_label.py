@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import expit, logsumexp
 from scipy.stats import norm
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from sktransfer._compat import Interval, validate_params
 from sktransfer._domains import is_source
 from sktransfer.datasets._assemble import (
     COMMON_CONSTRAINTS,

@@ -5,8 +5,8 @@ from importlib import import_module
 import numpy as np
 from scipy import sparse
 from sklearn.utils import Bunch, check_array
-from sklearn.utils.validation import _num_samples
 
+from sktransfer._compat import _num_samples
 from sktransfer._domains import TARGET_ID, check_target_labels, join_labels, source_id
 from sktransfer.exceptions import DomainError
 

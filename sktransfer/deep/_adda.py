@@ -5,8 +5,8 @@ from numbers import Real
 from typing import ClassVar
 
 import torch
-from sklearn.utils._param_validation import Interval
 
+from sktransfer._compat import Interval
 from sktransfer.deep._alignment import Alignment, Encoded
 from sktransfer.deep._modules import fool, freeze
 from sktransfer.deep._net import TransferNet, TransferNetClassifier

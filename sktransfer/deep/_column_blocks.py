@@ -1,8 +1,8 @@
 """Two feature spaces in one table: blocks of columns, NaN where a row lacks one."""
 
 import numpy as np
-from sklearn.utils._indexing import _get_column_indices
 
+from sktransfer._compat import _get_column_indices
 from sktransfer.exceptions import DomainError
 
 __all__ = ["check_present", "has_block", "resolve_columns"]

@@ -3,8 +3,7 @@
 from numbers import Integral, Real
 from typing import ClassVar
 
-from sklearn.utils._param_validation import Interval, StrOptions
-
+from sktransfer._compat import Interval, StrOptions
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._losses import mk_mmd_loss
 from sktransfer.deep._net import (

@@ -2,8 +2,7 @@
 
 from typing import ClassVar
 
-from sklearn.utils._param_validation import StrOptions
-
+from sktransfer._compat import StrOptions
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._net import (
     TransferNet,

@@ -11,10 +11,10 @@ from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._column_blocks import check_present, has_block, resolve_columns

@@ -5,10 +5,10 @@ from numbers import Integral, Real
 from typing import ClassVar
 
 import torch
-from sklearn.utils._param_validation import Interval
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
+from sktransfer._compat import Interval
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._modules import freeze, label_code
 from sktransfer.deep._net import TransferNet, TransferNetClassifier

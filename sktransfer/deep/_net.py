@@ -15,12 +15,12 @@ from sklearn.base import (
 )
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 from skorch.callbacks import EarlyStopping
 from torch import nn
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._alignment import Alignment, Sizes

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval
 from torch.nn.functional import one_hot
 
+from sktransfer._compat import Interval
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
 from sktransfer.deep._pretraining import RepeatedRows, train_alone

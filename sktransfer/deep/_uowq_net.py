@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 from torch.func import functional_call, grad, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.uowq import solve_uowq
 from sktransfer.deep._adapters import (
     add_adapters,

@@ -3,9 +3,9 @@
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import type_of_target
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.sstca import (
     class_label_factor,
     knn_laplacian,

@@ -409,7 +409,7 @@ def _raw_prediction(last, X):
 
 def _fit_hist_boosting(last, X, y, codes, start, sample_weight):
     """Fit HistGradientBoostingClassifier to the gradients at shifted predictions."""
-    from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss
+    from sktransfer._compat import HalfBinomialLoss, HalfMultinomialLoss
 
     if last.early_stopping == "auto" and len(codes) > 10_000:
         raise ValueError(

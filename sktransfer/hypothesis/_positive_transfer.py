@@ -6,9 +6,9 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._linear import LinearClassifierMixin, LinearRegressorMixin
 from sktransfer._solvers.gaussian_prior import choose_prior, logistic_path, ridge_path
 from sktransfer.base import TransferEstimator

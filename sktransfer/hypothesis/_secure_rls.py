@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.linear_model import RidgeCV
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.extmath import safe_sparse_dot
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.secure_rls import secure_rls
 from sktransfer._source_models import (

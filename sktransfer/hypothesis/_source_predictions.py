@@ -4,16 +4,16 @@ from numbers import Integral
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import (
-    MetaEstimatorMixin,
-    _fit_context,
-    is_classifier,
-    is_regressor,
-)
+from sklearn.base import MetaEstimatorMixin, is_classifier, is_regressor
 from sklearn.utils import check_random_state, get_tags
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._compat import (
+    Interval,
+    StrOptions,
+    _check_feature_names_in,
+    _fit_context,
+)
 from sktransfer._domains import take_rows
 from sktransfer._folds import deal_rows
 from sktransfer._learners import fit_or_constant

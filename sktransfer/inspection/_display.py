@@ -2,11 +2,8 @@
 
 import numpy as np
 from sklearn.pipeline import Pipeline
-from sklearn.utils._optional_dependencies import (
-    check_matplotlib_support,
-    check_pandas_support,
-)
 
+from sktransfer._compat import check_matplotlib_support, check_pandas_support
 from sktransfer._domains import TARGET_ID, is_source
 
 #: told apart in black and white

@@ -10,14 +10,9 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
 from sklearn.utils.metadata_routing import get_routing_for_object
 
+from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains
 from sktransfer.inspection._display import (
     INK,

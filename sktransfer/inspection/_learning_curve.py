@@ -5,8 +5,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from sktransfer._compat import HasMethods, Interval, validate_params
 from sktransfer._domains import check_domains
 from sktransfer._folds import check_groups
 from sktransfer._learners import check_weights

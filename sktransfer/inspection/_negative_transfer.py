@@ -5,13 +5,8 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
 
+from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains, check_scorable
 from sktransfer._folds import take_folds
 from sktransfer.base import as_rows, slice_params

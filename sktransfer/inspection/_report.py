@@ -5,18 +5,16 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
-from sklearn.utils._optional_dependencies import (
-    check_matplotlib_support,
-    check_pandas_support,
-)
-from sklearn.utils._param_validation import (
+
+import sktransfer
+from sktransfer._compat import (
     HasMethods,
     Interval,
     StrOptions,
+    check_matplotlib_support,
+    check_pandas_support,
     validate_params,
 )
-
-import sktransfer
 from sktransfer._domains import check_domains
 from sktransfer._folds import check_groups, take_units
 from sktransfer.exceptions import DomainError

@@ -7,9 +7,8 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
-from sklearn.utils._optional_dependencies import check_pandas_support
 
+from sktransfer._compat import _safe_indexing, check_pandas_support
 from sktransfer.base import (
     consumes_sample_domain,
     get_transfer_tags,

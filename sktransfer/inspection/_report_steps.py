@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
-from sklearn.utils._optional_dependencies import check_pandas_support
 
+from sktransfer._compat import check_pandas_support
 from sktransfer._folds import check_groups, target_folds
 from sktransfer.base import fit_on_domains, get_transfer_tags
 from sktransfer.inspection._display import domain_label, find_attribute

@@ -1,8 +1,8 @@
 """A heat map of the weights of the sources."""
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from sktransfer._compat import validate_params
 from sktransfer.inspection._display import (
     INK,
     Display,

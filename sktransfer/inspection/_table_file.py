@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_pandas_support
+
+from sktransfer._compat import check_pandas_support
 
 __all__ = ["BadTable", "ReadTable", "read_table"]
 

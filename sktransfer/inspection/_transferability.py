@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import stats
 from sklearn.metrics import check_scoring
-from sklearn.utils._param_validation import validate_params
 
+from sktransfer._compat import validate_params
 from sktransfer.inspection._display import INK, Display, plain_text
 
 __all__ = ["TransferabilityDisplay"]

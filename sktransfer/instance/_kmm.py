@@ -7,8 +7,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._domains import take_rows
 from sktransfer._learners import (
     LearnerMethodsMixin,

@@ -3,8 +3,8 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_params
 
+from sktransfer._compat import Interval, validate_params
 from sktransfer.metrics._checks import check_domain_pair, encode_labels
 from sktransfer.metrics._gaussian import SHRINKAGE, fit_gaussian, kl_of_fits
 

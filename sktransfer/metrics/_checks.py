@@ -5,7 +5,8 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.validation import _num_samples
+
+from sktransfer._compat import _num_samples
 
 # more distinct whole numbers than this, with fewer rows each, may be values
 _MANY, _FEW_ROWS = 20, 5

@@ -9,9 +9,9 @@ from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics._azab import azab_weights

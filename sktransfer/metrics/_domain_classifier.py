@@ -6,8 +6,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import HasMethods, validate_params
 
+from sktransfer._compat import HasMethods, validate_params
 from sktransfer.metrics._checks import check_domain_pair
 
 

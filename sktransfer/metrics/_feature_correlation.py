@@ -1,8 +1,8 @@
 """Correlation of the mean features of two domains."""
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from sktransfer._compat import validate_params
 from sktransfer.metrics._checks import check_domain_pair
 
 

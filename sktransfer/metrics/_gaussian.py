@@ -4,8 +4,8 @@ from numbers import Real
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer.metrics._checks import check_domain_pair
 
 SHRINKAGE = [StrOptions({"ledoit_wolf"}), Interval(Real, 0, 1, closed="both")]

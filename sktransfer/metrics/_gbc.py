@@ -4,8 +4,8 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.decomposition import PCA
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer.metrics._checks import check_features, class_means, to_unit_range
 
 

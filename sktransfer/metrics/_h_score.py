@@ -1,8 +1,8 @@
 """H-score of features."""
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from sktransfer._compat import validate_params
 from sktransfer.metrics._checks import check_features, class_means, to_unit_range
 from sktransfer.metrics._gaussian import SHRINKAGE, ledoit_wolf
 

@@ -4,8 +4,8 @@ from numbers import Real
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._solvers.kernels import (
     ORIGIN_FREE_KERNELS,
     common_origin,

@@ -8,8 +8,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
 
+from sktransfer._compat import HasMethods, Interval, validate_params
 from sktransfer._learners import fit_learner, predict_learner, takes_sample_weight
 from sktransfer.metrics._checks import check_domain_pair, encode_labels
 

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer.metrics._checks import check_features, encode_labels, to_unit_range
 
 

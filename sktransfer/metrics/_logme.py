@@ -2,8 +2,8 @@
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils._param_validation import StrOptions, validate_params
 
+from sktransfer._compat import StrOptions, validate_params
 from sktransfer.metrics._checks import encode_labels, infer_task, to_unit_range
 
 # the ratio alpha / beta is searched between these multiples of the largest squared

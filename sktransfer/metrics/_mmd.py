@@ -4,8 +4,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state, gen_batches
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._solvers.kernels import (
     ORIGIN_FREE_KERNELS,
     kernel_diagonal,

@@ -8,15 +8,16 @@ from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import (
+from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils.validation import check_is_fitted
+
+from sktransfer._compat import (
     HasMethods,
     Interval,
     StrOptions,
+    _num_samples,
     validate_params,
 )
-from sklearn.utils.metadata_routing import MetadataRequest
-from sklearn.utils.validation import _num_samples, check_is_fitted
-
 from sktransfer._domains import check_domains, check_scorable
 from sktransfer._folds import target_folds
 from sktransfer._learners import HasLearnerMethods, check_weights

@@ -3,8 +3,8 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, validate_params
 
+from sktransfer._compat import Interval, validate_params
 from sktransfer.metrics._checks import check_domain_pair
 
 

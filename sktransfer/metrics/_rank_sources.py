@@ -13,16 +13,11 @@ from sklearn import config_context
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains, source_id, take_rows
 from sktransfer._folds import check_groups, take_folds
 from sktransfer._learners import name_samples

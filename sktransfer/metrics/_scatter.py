@@ -1,8 +1,8 @@
 """Domain transferability estimation by scatter matrices."""
 
 import numpy as np
-from sklearn.utils._param_validation import validate_params
 
+from sktransfer._compat import validate_params
 from sktransfer.metrics._checks import check_domain_pair, class_means, encode_labels
 
 

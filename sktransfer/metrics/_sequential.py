@@ -5,8 +5,8 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.betting import BETS, LARGEST_BET, ConstantBet
 
 __all__ = ["SequentialHarmTest"]

@@ -4,8 +4,8 @@ from numbers import Integral
 
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, validate_params
 
+from sktransfer._compat import Interval, validate_params
 from sktransfer.metrics._checks import check_features
 
 

@@ -1,9 +1,10 @@
 """What a source model says about rows: features, probabilities, labels."""
 
 import numpy as np
-from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sktransfer._compat import ACTIVATIONS
 
 
 def source_features(estimator, X):

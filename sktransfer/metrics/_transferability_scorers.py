@@ -4,9 +4,9 @@ from inspect import signature
 
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
-from sklearn.utils._param_validation import StrOptions, validate_params
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from sktransfer._compat import StrOptions, validate_params
 from sktransfer._domains import check_domains, check_scorable
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics._gbc import gbc

@@ -14,8 +14,8 @@ from sklearn.model_selection import (
     StratifiedGroupKFold,
     StratifiedKFold,
 )
-from sklearn.utils.validation import _num_samples
 
+from sktransfer._compat import _num_samples
 from sktransfer._domains import check_domains
 from sktransfer._folds import check_groups
 from sktransfer.exceptions import DomainError, UnlabeledTargetError

@@ -15,14 +15,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils._param_validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    validate_params,
-)
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import (
     check_domains,
     is_source,

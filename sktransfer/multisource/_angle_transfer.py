@@ -4,8 +4,8 @@ from numbers import Real
 
 import numpy as np
 from scipy import linalg, optimize
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.random_effects import evidence_ridge
 from sktransfer.multisource._summary_estimator import (

@@ -5,8 +5,8 @@ from numbers import Real
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.armul import solve_armul
 from sktransfer.multisource._summary_estimator import (

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.random_effects import (
     Evidence,

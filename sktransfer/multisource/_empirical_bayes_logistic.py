@@ -3,9 +3,9 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._linear import LinearClassifierMixin
 from sktransfer._solvers.glm import fit_glm, glm_expansion

@@ -8,8 +8,8 @@ from scipy import linalg
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import SOLVERS, solve_simplex_qp
 from sktransfer._source_models import (

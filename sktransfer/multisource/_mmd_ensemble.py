@@ -5,8 +5,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._solvers.kernels import (
     ORIGIN_FREE_KERNELS,

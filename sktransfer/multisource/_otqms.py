@@ -4,8 +4,8 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._solvers.uowq import optimal_quantities

@@ -3,8 +3,8 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._param_validation import Interval
 
+from sktransfer._compat import Interval
 from sktransfer._domains import take_rows
 from sktransfer._learners import predict_learner
 from sktransfer._response import CommonColumns, all_classes

@@ -5,8 +5,8 @@ from numbers import Integral
 import numpy as np
 from sklearn.base import is_regressor
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.utils._param_validation import StrOptions
 
+from sktransfer._compat import StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._learners import LearnerMethodsMixin
 from sktransfer._source_models import fit_domain, fit_source_models

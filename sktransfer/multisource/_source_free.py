@@ -9,9 +9,9 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import normalize
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import Interval
 from sklearn.utils.extmath import safe_sparse_dot
 
+from sktransfer._compat import Interval
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._source_models import (
     SourceModelCombiner,

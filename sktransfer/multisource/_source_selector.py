@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._folds import check_groups, take_folds
 from sktransfer._learners import LearnerMethodsMixin
 from sktransfer.base import (

@@ -8,11 +8,11 @@ from scipy import special
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, d2_tweedie_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import check_scorable
 from sktransfer._solvers.aggregation import (
     exponential_weights,

@@ -7,8 +7,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import SourceModelsMixin, given_models
 from sktransfer.base import TransferMetaEstimator, is_scale_free

@@ -6,9 +6,9 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer.base import MultiTargetMetaEstimator, is_scale_free
 from sktransfer.multisource._estimated_risk import least_risk

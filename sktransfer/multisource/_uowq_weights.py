@@ -6,8 +6,8 @@ from numbers import Real
 import numpy as np
 from scipy import linalg
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._solvers.uowq import UOWQResult, solve_uowq
 

@@ -10,8 +10,8 @@ from functools import partial
 from numbers import Real
 
 import numpy as np
-from sklearn.utils.validation import _num_samples
 
+from sktransfer._compat import _num_samples
 from sktransfer._domains import is_missing
 
 #: what a column may hold, and why it may not be learned from

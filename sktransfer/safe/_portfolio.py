@@ -11,16 +11,15 @@ from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
     RegressorMixin,
-    _fit_context,
     clone,
     is_classifier,
     is_regressor,
 )
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from sktransfer._compat import HasMethods, Interval, StrOptions, _fit_context
 from sktransfer._domains import take_rows
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import check_weights

@@ -8,8 +8,8 @@ from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval
 
+from sktransfer._compat import Interval
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._folds import deal_rows
 from sktransfer._learners import (

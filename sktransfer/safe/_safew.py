@@ -5,8 +5,8 @@ import warnings
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import StrOptions
 
+from sktransfer._compat import StrOptions
 from sktransfer._learners import fit_learner, has_method, name_samples
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.simplex_qp import SOLVERS

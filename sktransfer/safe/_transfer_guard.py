@@ -6,8 +6,8 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
-from sklearn.utils._param_validation import Interval, StrOptions
 
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import HasLearnerMethods, check_method
 from sktransfer._response import common_columns
