@@ -1,9 +1,10 @@
 """Shared fixtures."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import sklearn
-import torch
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
@@ -19,7 +20,10 @@ settings.load_profile("default")
 
 # threads of two workers on two cores only get in each other's way
 threadpool_limits(1)
-torch.set_num_threads(1)
+if find_spec("torch"):
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

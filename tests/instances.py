@@ -4,6 +4,8 @@ A new method adds a line here. Both scikit-learn's checks and the transfer contr
 run on every line.
 """
 
+from importlib.util import find_spec
+
 import numpy as np
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import (
@@ -16,26 +18,6 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
-from sktransfer.deep import (
-    ADDA,
-    DAN,
-    DANN,
-    DATN,
-    GTA,
-    PADA,
-    DANNRegressor,
-    DANRegressor,
-    DeepCORAL,
-    DeepCORALRegressor,
-    OTCEFineTuning,
-    SourceOnlyNet,
-    SourceOnlyNetRegressor,
-    TargetOnlyNet,
-    TargetOnlyNetRegressor,
-    TransferNetClassifier,
-    TransferNetRegressor,
-    UOWQNet,
-)
 from sktransfer.feature import SSTCA, TCA
 from sktransfer.hypothesis import (
     AdaptiveGP,
@@ -74,10 +56,6 @@ from sktransfer.safe import (
     TransferPortfolioClassifier,
     TransferPortfolioRegressor,
 )
-
-#: a net for classes, and one for real labels, need few epochs at this rate
-_CLASSES = {"max_epochs": 5, "lr": 0.05, "batch_size": 64, "random_state": 0}
-_REALS = _CLASSES | {"max_epochs": 10}
 
 #: estimators that know no domains: scikit-learn's checks alone
 PLAIN_ESTIMATORS = [OTCERegressor(), TableEncoder(drop_copies=False)]
@@ -195,42 +173,70 @@ ESTIMATORS = [
     EmpiricalBayesRidge(
         pseudo_sources=0.0, noise="common", borrow_weight=0.5, fit_intercept=False
     ),
-    TransferNetClassifier(**_CLASSES),
-    TransferNetRegressor(gate=True, **_REALS),
-    SourceOnlyNet(**_CLASSES),
-    SourceOnlyNetRegressor(**_REALS),
-    TargetOnlyNet(**_CLASSES),
-    TargetOnlyNetRegressor(**_REALS),
-    DANN(gate=True, **_CLASSES),
-    DANNRegressor(**_REALS),
-    DAN(**_CLASSES),
-    DANRegressor(gate=True, **_REALS),
-    DeepCORAL(gate=True, **_CLASSES),
-    DeepCORALRegressor(**_REALS),
-    ADDA(**_CLASSES | {"max_epochs": 12}),
-    PADA(gate=True, **_CLASSES),
-    GTA(**_CLASSES),
-    UOWQNet(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
-    UOWQNet(
-        max_epochs=3,
-        lr=0.02,
-        trainable="adapter",
-        warmup=0.0,
-        fisher="expected",
-        noise_correction=True,
-        random_state=0,
-    ),
-    OTCEFineTuning(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
-    DATN(
-        n_components=6,
-        source_hidden=(),
-        target_hidden=(),
-        pretrain_iter=15,
-        max_iter=3,
-        learning_rate=0.1,
-        random_state=0,
-    ),
 ]
+
+if find_spec("torch"):
+    from sktransfer.deep import (
+        ADDA,
+        DAN,
+        DANN,
+        DATN,
+        GTA,
+        PADA,
+        DANNRegressor,
+        DANRegressor,
+        DeepCORAL,
+        DeepCORALRegressor,
+        OTCEFineTuning,
+        SourceOnlyNet,
+        SourceOnlyNetRegressor,
+        TargetOnlyNet,
+        TargetOnlyNetRegressor,
+        TransferNetClassifier,
+        TransferNetRegressor,
+        UOWQNet,
+    )
+
+    #: a net for classes, and one for real labels, need few epochs at this rate
+    _CLASSES = {"max_epochs": 5, "lr": 0.05, "batch_size": 64, "random_state": 0}
+    _REALS = _CLASSES | {"max_epochs": 10}
+    ESTIMATORS += [
+        TransferNetClassifier(**_CLASSES),
+        TransferNetRegressor(gate=True, **_REALS),
+        SourceOnlyNet(**_CLASSES),
+        SourceOnlyNetRegressor(**_REALS),
+        TargetOnlyNet(**_CLASSES),
+        TargetOnlyNetRegressor(**_REALS),
+        DANN(gate=True, **_CLASSES),
+        DANNRegressor(**_REALS),
+        DAN(**_CLASSES),
+        DANRegressor(gate=True, **_REALS),
+        DeepCORAL(gate=True, **_CLASSES),
+        DeepCORALRegressor(**_REALS),
+        ADDA(**_CLASSES | {"max_epochs": 12}),
+        PADA(gate=True, **_CLASSES),
+        GTA(**_CLASSES),
+        UOWQNet(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
+        UOWQNet(
+            max_epochs=3,
+            lr=0.02,
+            trainable="adapter",
+            warmup=0.0,
+            fisher="expected",
+            noise_correction=True,
+            random_state=0,
+        ),
+        OTCEFineTuning(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
+        DATN(
+            n_components=6,
+            source_hidden=(),
+            target_hidden=(),
+            pretrain_iter=15,
+            max_iter=3,
+            learning_rate=0.1,
+            random_state=0,
+        ),
+    ]
 
 _NO_ITERATION = {
     "check_non_transformer_estimators_n_iter": (

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - the pages show the nets, too
 from instances import ESTIMATORS
 
 from sktransfer.base import TransferMixin, get_transfer_tags

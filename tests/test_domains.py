@@ -3,8 +3,6 @@
 import warnings
 
 import numpy as np
-import pandas as pd
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,17 +91,35 @@ def test_without_domains_labels_are_taken_at_face_value():
         (np.array(["a", "b", None], dtype=object), ["b"]),
         (["a", "b", None], ["b"]),
         (["a", "b", np.nan], ["b"]),
-        (pd.Series(["a", "b", None]), ["b"]),
-        (pd.Series(["a", "b", None], dtype="category"), ["b"]),
-        (pd.Series([0, 1, None], dtype="Int64"), [1]),
-        (pl.Series(["a", "b", None]), ["b"]),
-        (pl.Series([0, 1, None]), [1.0]),
     ],
 )
 def test_markers(y, labels):
     data = check_domains(_rows(3), y, [1, -1, -1])
     assert data.y_labeled.tolist() == labels
     assert data.y_labeled.dtype != object
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "labels"),
+    [
+        (["a", "b", None], None, ["b"]),
+        (["a", "b", None], "category", ["b"]),
+        ([0, 1, None], "Int64", [1]),
+    ],
+)
+def test_markers_of_pandas(values, dtype, labels):
+    import pandas as pd
+
+    test_markers(pd.Series(values, dtype=dtype), labels)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"), [(["a", "b", None], ["b"]), ([0, 1, None], [1.0])]
+)
+def test_markers_of_polars(values, labels):
+    import polars as pl
+
+    test_markers(pl.Series(values), labels)
 
 
 def test_text_that_numpy_made_of_nan_is_an_error():
@@ -220,7 +236,13 @@ def test_join_labels_refuses_mixed_and_huge_labels():
         join_labels([[1], ["a"]], 0)
 
 
-@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, pd.DataFrame])
+def _frame(X):
+    import pandas as pd
+
+    return pd.DataFrame(X)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_matrix, _frame])
 def test_canonical_order_forgets_the_order(rng, kind):
     X, y = rng.normal(size=(20, 3)), np.array(["a", "b"])[rng.randint(2, size=20)]
     X[5] = X[4]

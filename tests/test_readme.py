@@ -11,6 +11,8 @@ README = Path(__file__).parent.parent / "README.md"
 
 @pytest.mark.slow
 def test_python_blocks_run_one_after_the_other():
+    import torch  # noqa: F401 - one block is about nets
+
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     assert blocks
     with sklearn.config_context():  # the first block flips the routing switch

@@ -1,7 +1,6 @@
 """Negative transfer gap: definition, folds, interval, scorer."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
@@ -461,6 +460,8 @@ def test_plain_target_estimator_gets_the_labeled_target_rows():
 
 @pytest.mark.parametrize("kind", ["lists", "texts", "frame", "3d", "tokens"])
 def test_kind_06_rows_of_any_kind_that_the_pipeline_takes(kind):
+    import pandas as pd
+
     X, y, domain, labeled = problem()
     y = classes(y, labeled)
     y = np.where(y == -1, np.nan, y)

@@ -1,5 +1,7 @@
 """The contract checks are checked: each one fails on a toy that breaks its sentence."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from scipy import sparse
@@ -398,7 +400,13 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "toy"), BROKEN)
+#: the check of column names needs a frame
+CHECKED = [
+    (n, t) for n, t in BROKEN if n != "check_feature_names" or find_spec("pandas")
+]
+
+
+@pytest.mark.parametrize(("name", "toy"), CHECKED)
 def test_a_broken_toy_fails_its_check(name, toy):
     check = getattr(checks, name)
     with pytest.raises(
