@@ -547,7 +547,8 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
     """Template of transformers: adds the hook ``_transform(X, source)``.
 
     ``source`` is the mask of the source rows; maps that treat both domains alike
-    ignore it.
+    ignore it. Maps that differ between sources override
+    ``_transform_domains(X, sample_domain)``, which calls that hook.
     """
 
     __metadata_request__transform = {"sample_domain": True}
@@ -601,7 +602,10 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
         check_is_fitted(self)
         X = self._validate_X(X, get_tags(self), reset=False)
         domain = check_sample_domain(sample_domain, _num_samples(X))
-        return self._transform(X, is_source(domain))
+        return self._transform_domains(X, domain)
+
+    def _transform_domains(self, X, sample_domain):
+        return self._transform(X, is_source(sample_domain))
 
     def _transform(self, X, source):
         """Return mapped samples, in order; ``source`` is the mask of source samples."""

@@ -18,7 +18,15 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
-from sktransfer.feature import SSTCA, TCA
+from sktransfer.feature import (
+    CORAL,
+    SSTCA,
+    TCA,
+    FeatureAugmentation,
+    GeodesicFlowKernel,
+    MMDLinearMap,
+    SubspaceAlignment,
+)
 from sktransfer.hypothesis import (
     AdaptiveGP,
     OffsetTransfer,
@@ -82,6 +90,13 @@ ESTIMATORS = [
     TCA(2, kernel="linear"),
     TCA(2, eigen_solver="nystroem", n_landmarks=15),
     SSTCA(2),
+    CORAL(),
+    CORAL(0.0, reg=1.0, align_means=False, per_source=True),
+    SubspaceAlignment(2),
+    GeodesicFlowKernel(1),
+    FeatureAugmentation(),
+    FeatureAugmentation("rbf", agreement=1.0, n_landmarks=15),
+    MMDLinearMap(max_iter=1000),
     SecureRLS(),
     SecureRLS([Ridge(), LinearRegression()], alphas=[0.1, 1.0], truncation=None),
     SecureRLS(fit_intercept=False, truncation=1.0, source_weights="uniform"),
@@ -256,6 +271,14 @@ EXPECTED_FAILURES = {
     (LabelShiftClassifier, "classifier"): _NO_ITERATION,
     (SourcePredictions, None): {
         "check_domain_order": "the columns of the sources come in the order of the ids"
+    },
+    (MMDLinearMap, None): {
+        "check_transformer_n_iter": (
+            "the check fits without sources, where there is no map: n_iter_ is 0"
+        )
+    },
+    (FeatureAugmentation, None): {
+        "check_domain_order": "the copies of the sources come in the order of the ids"
     },
     (UOWQ, "classifier"): _NO_ITERATION,
     (UOWQMultiTask, "classifier"): _NO_ITERATION,

@@ -1,6 +1,19 @@
 """Where the domains look alike: common feature spaces."""
 
+from sktransfer.feature._augmentation import FeatureAugmentation
+from sktransfer.feature._coral import CORAL
+from sktransfer.feature._geodesic_flow import GeodesicFlowKernel
+from sktransfer.feature._mmd_linear_map import MMDLinearMap
 from sktransfer.feature._sstca import SSTCA
+from sktransfer.feature._subspace_alignment import SubspaceAlignment
 from sktransfer.feature._tca import TCA
 
-__all__ = ["SSTCA", "TCA"]
+__all__ = [
+    "CORAL",
+    "FeatureAugmentation",
+    "GeodesicFlowKernel",
+    "MMDLinearMap",
+    "SSTCA",
+    "SubspaceAlignment",
+    "TCA",
+]
