@@ -1,0 +1,144 @@
+"""What held-out units say: intervals for two gaps, and one probability of harm."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
+
+from sktransfer._domains import check_domains
+from sktransfer._folds import target_folds
+from sktransfer.metrics._evidence import (
+    FoldEvidence,
+    FoldGaps,
+    PairedEvidence,
+    fold_evidence,
+    paired_evidence,
+    reference_rows,
+    step_instability,
+)
+
+
+def rows(n_source=4, n_labeled=12, n_unlabeled=6):
+    rng = np.random.default_rng(0)
+    n = n_source + n_labeled + n_unlabeled
+    domain = np.repeat([1, -1], [n_source, n - n_source])
+    y = rng.normal(size=n)
+    y[n - n_unlabeled :] = np.nan
+    return check_domains(rng.normal(size=(n, 2)), y, domain, numeric_labels=True)
+
+
+def test_interval_is_a_t_with_half_the_degrees_of_freedom():
+    d = np.random.default_rng(0).normal(size=20)
+    evidence = PairedEvidence(d, instability=0.4)
+    for name, more in (("average", 0.0), ("fitted", 1.5)):
+        half = stats.t.ppf(0.95, 9.5) * np.sqrt(d.var(ddof=1) / 20 * (1 + more * 0.4))
+        expected = [d.mean() - half, d.mean() + half]
+        assert_allclose(evidence.interval(0.9, name), expected)
+    assert_allclose([evidence.dof, evidence.n_units], [9.5, 20])
+
+
+def test_probability_belongs_to_the_interval_of_the_fitted_pair():
+    evidence = PairedEvidence(np.array([0.3, 0.1, 0.5, -0.1, 0.2]), instability=0.7)
+    p = evidence.probability_positive()
+    level = abs(2 * p - 1)
+    assert p > 0.5
+    assert_allclose(evidence.interval(level)[0], 0, atol=1e-12)
+    opposite = PairedEvidence(-evidence.differences, instability=0.7)
+    assert_allclose(opposite.probability_positive(), 1 - p)
+
+
+@pytest.mark.parametrize("d", [[0.2], [0.2, 0.0]])
+def test_one_unit_is_no_evidence(d):
+    evidence = PairedEvidence(np.array(d), np.array([1.0, 0.0][: len(d)]))
+    assert_array_equal(evidence.interval(), [-np.inf, np.inf])
+    assert evidence.probability_positive() == 0.5 and evidence.mean == 0.2
+
+
+def test_error_rates_leave_neither_a_point_nor_their_range():
+    same = PairedEvidence(np.zeros(5), guesses=np.zeros(5), hits=True)
+    low, high = same.interval()
+    assert -1 <= low < 0 < high <= 1 and same.probability_positive() == 0.5
+    two = PairedEvidence(np.array([1.0, 0.0]), guesses=np.array([1.0, 0.0]), hits=True)
+    assert_array_equal(two.interval(), [-1, 1])
+
+
+def test_the_order_and_the_scale_of_the_weights_do_not_matter():
+    rng = np.random.default_rng(1)
+    d, g, w = rng.normal(size=9), rng.random(9), rng.random(9)
+    order = rng.permutation(9)
+    one = PairedEvidence(d, w, g, rng.random(30))
+    two = PairedEvidence(d[order], 3 * w[order], g[order], one.reference_guesses)
+    assert_allclose(one.interval(), two.interval())
+
+
+def test_repeats_and_rows_of_a_unit_are_averaged():
+    data = rows()
+    folds = target_folds(data, 4, stratify=False, random_state=0)
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=len(data.labeled))
+    tested = np.concatenate([test for _, test in folds])
+    once = paired_evidence(data, folds, values[tested])
+    again = paired_evidence(data, folds * 3, np.tile(values[tested], 3))
+    assert_allclose(once.mean, values[tested].mean())
+    assert_allclose(once.interval(), again.interval())
+    assert once.n_units == pytest.approx(12)
+    groups = np.arange(len(values)) // 2
+    folds = target_folds(data, 3, groups=groups, stratify=False, random_state=0)
+    tested = np.concatenate([test for _, test in folds])
+    units = paired_evidence(data, folds, values[tested], groups=groups)
+    assert len(units.differences) == 6
+    pairs = [values[tested][groups[tested] == k].mean() for k in groups[tested]]
+    assert set(np.round(units.differences, 9)) == set(np.round(pairs, 9))
+
+
+def test_the_mean_is_the_weighted_mean_of_the_folds():
+    data = rows(n_labeled=11)
+    weight = np.random.default_rng(2).uniform(0.1, 2, len(data.labeled))
+    folds = target_folds(data, 4, stratify=False, random_state=0)
+    values = np.random.default_rng(3).normal(size=len(weight))
+    for w in (None, weight):
+        gaps = [
+            np.average(values[t], weights=None if w is None else w[t]) for _, t in folds
+        ]
+        tested = np.concatenate([test for _, test in folds])
+        evidence = paired_evidence(data, folds, values[tested], sample_weight=w)
+        expected = fold_evidence(data, folds, None, w).mean(np.array(gaps))
+        assert_allclose(evidence.mean, expected)
+
+
+def test_reference_rows_are_unlabeled_ones_in_whatever_order():
+    data = rows(n_unlabeled=300)
+    chosen, unlabeled = reference_rows(data)
+    assert unlabeled and len(chosen) == 200
+    assert not data.labeled[chosen].any() and data.is_target[chosen].all()
+    order = np.random.default_rng(0).permutation(len(data.labeled))
+    mixed, _ = reference_rows(data.take(order))
+    assert set(order[mixed]) == set(chosen)
+    weight = np.where(data.labeled, 1.0, 0.0)
+    chosen, unlabeled = reference_rows(data, weight)
+    assert not unlabeled and len(chosen) == 12
+
+
+def test_instability_is_the_share_of_the_step_that_labels_decide():
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(size=(1, 50, 2)), rng.normal(size=(10, 50, 2))
+    assert step_instability(np.repeat(common, 10, axis=0), 1 / 9) == pytest.approx(0)
+    assert step_instability(own, 1 / 9) == 1
+    assert step_instability(common, 1.0) == 1  # one fold: unknown
+    assert step_instability(0 * own, 1 / 9) == 0
+    # means of all but one of ten draws: the jackknife finds the variance of the mean
+    draws = rng.normal(size=(10, 4000, 1))
+    steps = 1.0 + (draws.sum(axis=0) - draws) / 9
+    share = 0.1 / (1 + 0.1)
+    assert step_instability(steps, 1 / 9) == pytest.approx(share, rel=0.1)
+
+
+def test_gaps_of_folds_where_there_are_no_units():
+    folds = FoldEvidence(np.full(4, 0.25), 1 / 3, 12)
+    gaps = np.array([0.1, 0.3, -0.2, 0.4])
+    evidence = FoldGaps(gaps, folds, 0.5)
+    assert evidence.mean == gaps.mean() and evidence.n_units == 12
+    assert_allclose(evidence.interval(0.9, "average"), folds.interval(gaps, 0.9))
+    wider = np.ptp(evidence.interval(0.9)) / np.ptp(folds.interval(gaps, 0.9))
+    assert_allclose(wider, np.sqrt(1.25))
+    assert 0.5 < evidence.probability_positive() < folds.probability_positive(gaps)
