@@ -386,6 +386,20 @@ def _no_weights(learner):
     )
 
 
+def last_step(learner):
+    """Return the last step of a pipeline, else the learner."""
+    return last_step(learner.steps[-1][1]) if isinstance(learner, Pipeline) else learner
+
+
+def package_of(learner):
+    """Return the boosting package that a learner or a base class of it is from."""
+    for kind in type(learner).__mro__:
+        package = kind.__module__.split(".")[0]
+        if package in ("lightgbm", "xgboost", "catboost"):
+            return package
+    return None
+
+
 def _last_step(learner):
     if isinstance(learner, Pipeline):
         return _last_step(learner.steps[-1][1])

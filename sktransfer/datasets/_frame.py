@@ -16,7 +16,21 @@ from sktransfer.exceptions import DomainError
 __all__ = ["from_frame"]
 
 
-def from_frame(df, *, label, domain, target, features=None):
+#: further columns that a fit may take -> what they hold
+_METADATA = ("groups", "sample_weight", "exposure")
+
+
+def from_frame(
+    df,
+    *,
+    label,
+    domain,
+    target,
+    features=None,
+    groups=None,
+    sample_weight=None,
+    exposure=None,
+):
     """Read features, labels and domain ids from one dataframe.
 
     Parameters
@@ -31,7 +45,13 @@ def from_frame(df, *, label, domain, target, features=None):
     target : object
         Value of the domain column that is the target; all others are sources.
     features : list of str or None, default=None
-        Columns to learn from. None: all but ``label`` and ``domain``.
+        Columns to learn from. None: all but the others that are named here.
+    groups : str or None, default=None
+        Column that names the unit of each row, such as the patient.
+    sample_weight : str or None, default=None
+        Column of the weights of the rows.
+    exposure : str or None, default=None
+        Column of the exposures of counts, such as the time at risk.
 
     Returns
     -------
@@ -48,6 +68,10 @@ def from_frame(df, *, label, domain, target, features=None):
             sorted names, the target -1.
         domain_names : dict of int to object
             The value of the domain column behind each id.
+        metadata : dict of str to ndarray of shape (n_samples,)
+            What ``fit`` is to know of the rows: ``sample_domain`` and those of
+            ``groups``, ``sample_weight`` and ``exposure`` that were named here, as in
+            ``fit(data.X, data.y, **data.metadata)``.
 
     Raises
     ------
@@ -58,6 +82,7 @@ def from_frame(df, *, label, domain, target, features=None):
     See Also
     --------
     sktransfer.datasets.stack_domains : The same from separate arrays.
+    sktransfer.safe.make_transfer_pipeline : A guarded model of such a table.
 
     Notes
     -----
@@ -82,23 +107,37 @@ def from_frame(df, *, label, domain, target, features=None):
             f"df must be a pandas or polars DataFrame, got {type(df).__name__}. For "
             "arrays use sktransfer.datasets.stack_domains."
         )
+    further = dict(zip(_METADATA, (groups, sample_weight, exposure), strict=True))
+    further = {name: column for name, column in further.items() if column is not None}
     if features is None:
-        features = [column for column in df.columns if column not in (label, domain)]
-    _check_columns(df, label=label, domain=domain, features=features)
+        named = {label, domain, *further.values()}
+        features = [column for column in df.columns if column not in named]
+    _check_columns(df, label=label, domain=domain, features=features, **further)
     ids, domain_names = _domain_ids(df[domain].to_list(), domain, target)
+    metadata = {name: _values(df[column]) for name, column in further.items()}
     return Bunch(
         X=df[list(features)],
         y=_labels(df[label], label, ids),
         sample_domain=ids,
         domain_names=domain_names,
+        metadata={"sample_domain": ids, **metadata},
     )
 
 
-def _check_columns(df, *, label, domain, features):
+def _values(column):
+    """Return a column as an array; missing values of text and objects are None."""
+    values = np.asarray(column.to_numpy())
+    if values.dtype != object:
+        return values
+    return np.array([None if is_missing(v) else v for v in values], dtype=object)
+
+
+def _check_columns(df, *, label, domain, features, **further):
     if isinstance(features, str):
         raise TypeError(f"features must be a list of columns: use [{features!r}].")
     known = ", ".join(map(str, df.columns))
     wanted = {"label": [label], "domain": [domain], "features": features}
+    wanted |= {name: [column] for name, column in further.items()}
     for argument, columns in wanted.items():
         for column in columns:
             if column not in df.columns:

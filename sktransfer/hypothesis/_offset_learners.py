@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_sample_weight
 
-from sktransfer._learners import fit_learner
+from sktransfer._learners import fit_learner, last_step, package_of
 from sktransfer._solvers.offset_logistic import solve_offset_logistic
 
 # the offset of a class with this probability or less does not fall any further
@@ -79,20 +79,6 @@ def link_of(learner):
             return Link("log", powers[last.loss])
         return Link("identity")
     return _objective_link(last)
-
-
-def last_step(learner):
-    """Return the last step of a pipeline, else the learner."""
-    return last_step(learner.steps[-1][1]) if isinstance(learner, Pipeline) else learner
-
-
-def package_of(learner):
-    """Return the boosting package that a learner or a base class of it is from."""
-    for kind in type(learner).__mro__:
-        package = kind.__module__.split(".")[0]
-        if package in ("lightgbm", "xgboost", "catboost"):
-            return package
-    return None
 
 
 def _tweedie_link(learner):

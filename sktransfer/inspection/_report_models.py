@@ -110,6 +110,9 @@ def _typed(X, encoder):
         return X
     typed = {}
     for name in X.columns:
+        if encoder.roles_[name] == "time":
+            typed[name] = X[name]  # as a duration it would be a number
+            continue
         is_category = encoder.roles_[name] == "category"
         values = columns.values_of(X[name], as_text=is_category)
         typed[name] = pandas.Categorical(values) if is_category else values

@@ -1,7 +1,8 @@
 """Columns of a table: their values, what they hold, and which may not be learned from.
 
-Values come in one of three forms, whatever library the table is from: floats with NaN,
-``datetime64[us]`` with NaT, or objects that are strings or None.
+Values come in one of four forms, whatever library the table is from: floats with NaN,
+``datetime64[us]`` with NaT, ``timedelta64[us]`` with NaT for times of the day, or
+objects that are strings or None.
 """
 
 import datetime as dt
@@ -15,7 +16,7 @@ from sktransfer._compat import _num_samples
 from sktransfer._domains import is_missing
 
 #: what a column may hold, and why it may not be learned from
-ROLES = ("number", "date", "category", "text")
+ROLES = ("number", "date", "time", "category", "text")
 DROPPED = {
     "id": "a running number, or a text of its own in every sample",
     "copy of the label": "a copy of the label",
@@ -32,8 +33,16 @@ _LEADING_ZERO = re.compile(r"[-+]?0\d")
 _DATE_FORMATS = (
     "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d", "%d-%b-%Y",
     "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
+    "%d.%m.%y", "%d.%m.%y %H:%M", "%d.%m.%y %H:%M:%S", "%d-%b-%y", "%d %b %y",
 )  # fmt: skip
-_SLASHED = re.compile(r"(\d{1,2})([/-])(\d{1,2})\2(\d{4})( \d{1,2}:\d{2}(?::\d{2})?)?")
+_SLASHED = re.compile(
+    r"(\d{1,2})([/-])(\d{1,2})\2(\d{4}|\d{2})( \d{1,2}:\d{2}(?::\d{2})?)?"
+)
+_CLOCK = re.compile(
+    r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:\s*([ap])\.?m\.?)?", re.I
+)
+#: years of two digits: 69 to 99 are in the last century, as in POSIX
+_FIRST_OF_LAST_CENTURY = 69
 _START = np.datetime64("1970-01-01", "us")
 _DAY = np.timedelta64(1, "D")
 
@@ -75,8 +84,9 @@ def values_of(column, *, as_text=False, day_first=None):
     Returns
     -------
     values : ndarray of shape (n_samples,)
-        Floats with NaN, ``datetime64[us]`` with NaT, or objects: strings and None.
-        Text in which every value is a number or a date counts as that.
+        Floats with NaN, ``datetime64[us]`` or, for times of the day,
+        ``timedelta64[us]`` with NaT, or objects: strings and None. Text in which every
+        value is a number, a date or a time of the day counts as that.
 
     Raises
     ------
@@ -111,6 +121,8 @@ def _from_objects(raw, day_first=None):
         return values
     if all(isinstance(value, dt.date | np.datetime64) for value in present):
         return _fill_dates(missing, [_as_date(value) for value in present])
+    if all(isinstance(value, dt.time) for value in present):
+        return parse_times(np.array([_text(value) for value in raw], dtype=object))
     if any(isinstance(v, list | tuple | dict | set | np.ndarray) for v in present):
         raise TypeError(
             "argument must be a string or a number: a column holds the nested value "
@@ -121,6 +133,8 @@ def _from_objects(raw, day_first=None):
         parsed = parse_numbers(values)
         if parsed is None:
             parsed = parse_dates(values, day_first)
+        if parsed is None:
+            parsed = parse_times(values)
         if parsed is not None:
             return parsed
     return values
@@ -179,12 +193,16 @@ def day_first_of(values):
     Returns
     -------
     day_first : bool or None
-        None if a value is no such date, or no day is above 12 in any of them.
+        None if a value is no such date, or no day is above 12 in any of them, or all
+        of them may begin with a year of two digits.
     """
     found = [_SLASHED.fullmatch(value.strip()) for value in values if value is not None]
     if not found or None in found:
         return None
     first, second = (max(int(match[k]) for match in found) > 12 for k in (1, 3))
+    short = any(len(match[4]) == 2 for match in found)
+    if short and all(int(match[1]) > 12 for match in found):
+        return None  # 20/12/31 may be a date of 2020
     return None if first == second else first
 
 
@@ -192,7 +210,8 @@ def parse_dates(values, day_first=None):
     """Return strings as dates, or None if one is in no unambiguous format.
 
     ISO 8601, ``31.12.2020``, ``31 Dec 2020`` and ``2020/12/31`` are; ``03/04/2020`` is
-    where another value of the column, or ``day_first``, settles what comes first.
+    where another value of the column, or ``day_first``, settles what comes first. A
+    year may have two digits where it comes last: 69 to 99 are 1969 to 1999.
     """
     missing = missing_in(values)
     if day_first is None:
@@ -229,10 +248,61 @@ def _parse_slashed(day_first, text):
     time = (match[5] or " 00:00").strip().zfill(5)
     try:
         return _as_date(
-            dt.datetime.fromisoformat(f"{match[4]}-{month:0>2}-{day:0>2} {time}")
+            dt.datetime.fromisoformat(f"{_year(match[4])}-{month:0>2}-{day:0>2} {time}")
         )
     except ValueError:
         return None
+
+
+def _year(digits):
+    if len(digits) == 4:
+        return digits
+    century = "19" if int(digits) >= _FIRST_OF_LAST_CENTURY else "20"
+    return century + digits
+
+
+def parse_times(values):
+    """Return strings as times of the day, or None if one is none.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        Strings such as ``14:30``, ``14:30:05`` and ``2:30 PM``, and None.
+
+    Returns
+    -------
+    times : ndarray of shape (n_samples,) or None
+        ``timedelta64[us]`` since midnight, NaT where missing.
+    """
+    times = np.full(len(values), np.timedelta64("NaT", "us"))
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        seconds = _seconds(value.strip())
+        if seconds is None:
+            return None
+        times[row] = np.timedelta64(round(seconds * 1e6), "us")
+    return None if np.isnat(times).all() else times
+
+
+def _seconds(text):
+    """Return the seconds since midnight, or None if a text is no time of the day."""
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute, second = int(match[1]), int(match[2]), float(match[3] or 0)
+    if match[4]:
+        if not 1 <= hour <= 12:
+            return None
+        hour = hour % 12 + (12 if match[4].lower() == "p" else 0)
+    if hour > 23 or minute > 59 or second >= 60:
+        return None
+    return 3600 * hour + 60 * minute + second
+
+
+def hours(times):
+    """Return times of the day as hours, NaN where missing."""
+    return np.where(np.isnat(times), np.nan, times / np.timedelta64(1, "h"))
 
 
 def _as_date(value):
@@ -260,7 +330,7 @@ def role_of(values, *, categorical=False):
 
     Returns
     -------
-    role : {"number", "date", "category", "text", "id"}
+    role : {"number", "date", "time", "category", "text", "id"}
         A running number, or a text of its own in each sample, is an id: whole numbers
         without a repetition fill half of their range by chance in no measurement.
     """
@@ -268,6 +338,8 @@ def role_of(values, *, categorical=False):
         return "id" if _is_running(values) else "number"
     if values.dtype.kind == "M":
         return "date"
+    if values.dtype.kind == "m":
+        return "time"
     present = values[~missing_in(values)]
     n_values = len(set(present))
     if not categorical and len(present) and n_values > LEAST_EVIDENCE:
@@ -279,18 +351,19 @@ def role_of(values, *, categorical=False):
 
 
 def is_ambiguous_date(values):
-    """Tell whether texts are dates in which day and month cannot be told apart."""
+    """Tell whether texts are dates of which nobody can tell day, month and year."""
     present = [value.strip() for value in values if value is not None]
     return bool(present) and all(map(_SLASHED.fullmatch, present))
 
 
 def _is_measured(present):
-    """Tell whether most texts are numbers or dates, so that the others are stray."""
+    """Tell whether most texts are numbers, dates or times, so that others are stray."""
     part = present[:: max(len(present) // 1000, 1)]
     parsed = [
         parse_numbers(np.array([v], dtype=object)) is not None
         or _parse_date(v.strip()) is not None
         or _SLASHED.fullmatch(v.strip()) is not None
+        or _CLOCK.fullmatch(v.strip()) is not None
         for v in part
     ]
     return np.mean(parsed) > 0.5
@@ -358,8 +431,10 @@ def _on_a_line(a, b):
 
 
 def days_since_1970(dates):
-    """Return dates as days, and where they are missing (0 days there)."""
+    """Return dates, or times of the day, as days, and where they are missing (0)."""
     missing = np.isnat(dates)
+    if dates.dtype.kind == "m":
+        return np.where(missing, np.timedelta64(0, "us"), dates) / _DAY, missing
     known = np.where(missing, _START, dates)
     return (known - _START) / _DAY, missing
 

@@ -33,9 +33,10 @@ _DROPPED = columns.DROPPED
 class TableEncoder(TransformerMixin, BaseEstimator):
     """Turn a table with mixed columns into numbers.
 
-    Columns are read for what they hold: numbers, dates, categories or free text, as
-    such types or as text. Columns that must not be learned from, running ids and
-    copies of the label or of the domain, are left out with a warning that names them.
+    Columns are read for what they hold: numbers, dates, times of the day, categories or
+    free text, as such types or as text. Columns that must not be learned from, running
+    ids and copies of the label or of the domain, are left out with a warning that names
+    them.
 
     Parameters
     ----------
@@ -57,7 +58,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         decomposition of the tf-idf weights of its character n-grams.
     roles : dict of str to str, default=None
         Roles of some columns, by their names (``"x0"``, ``"x1"``, ... for the columns
-        of an array), in place of what the values look like: "number", "date",
+        of an array), in place of what the values look like: "number", "date", "time",
         "category", "text", or "id" to leave a column out.
     drop_ids : bool, default=True
         Leave out running ids.
@@ -69,8 +70,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     Attributes
     ----------
     roles_ : dict of str to str
-        What each column holds: "number", "date", "category", "text", "id", "copy of the
-        label" or "copy of the domain".
+        What each column holds: "number", "date", "time", "category", "text", "id",
+        "copy of the label" or "copy of the domain".
     dropped_ : dict of str to str
         Columns that are left out, each with the reason.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -94,7 +95,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     A date becomes the number of years since 1970 and the sine and cosine of the time
     of the year and of the week, and of the day where it comes with a time. Text counts
     as a date in ISO 8601, as ``31.12.2020`` or as ``31 Dec 2020``. ``03/04/2020`` is a
-    date if a day above 12 in the column tells days from months, else a category.
+    date if a day above 12 in the column tells days from months, else a category. A year
+    may have two digits where it comes last, as in ``31.12.20``: 69 to 99 are 1969 to
+    1999. A time of the day, such as ``14:30`` or ``2:30 PM``, becomes the number of
+    hours since midnight and the sine and cosine of it.
 
     At prediction time the columns of a frame are found by name; their order does not
     matter and further columns are ignored. A category that ``fit`` has not seen counts
@@ -315,7 +319,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._cycles = {
             name: [c for c in columns.CYCLES if c != "day" or columns.has_time(v)]
             for name, v in ((name, values[name]) for name in dates)
-        }
+        } | {name: ["day"] for name in self._with_role("time")}
         self._numbers = self._categories = None
         numbers = self._number_block(values)
         if numbers.shape[1]:
@@ -363,9 +367,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return pipeline.fit(_filled(values))
 
     def _number_block(self, values):
-        """Return numbers and dates as floats, NaN where missing."""
+        """Return numbers, dates and times as floats, NaN where missing."""
         parts = [values[name] for name in self._with_role("number")]
         parts += [columns.years(values[name]) for name in self._with_role("date")]
+        parts += [columns.hours(values[name]) for name in self._with_role("time")]
         n_samples = len(next(iter(values.values())))
         return np.column_stack(parts) if parts else np.empty((n_samples, 0))
 
@@ -423,21 +428,27 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Return a frame whose categories are of the type ``category``."""
         pandas = check_pandas_support("TableEncoder(categories='native')")
         frame = pandas.DataFrame(encoded, columns=self.get_feature_names_out())
-        for name, n_values in zip(
+        for name, (n_values, rare) in zip(
             self._with_role("category"), self._n_codes(), strict=True
         ):
             codes = frame[name].astype(int).to_numpy()
-            frame[name] = pandas.Categorical.from_codes(codes, range(n_values))
+            # a value that fit has not seen is rare, or else has a code of its own
+            codes = np.where(codes < 0, n_values - rare, codes)
+            size = n_values + (not rare)
+            frame[name] = pandas.Categorical.from_codes(codes, range(size))
         return frame
 
     def _n_codes(self):
+        """Return for each category how many codes it has, and whether one is rare."""
         if self._categories is None:
             return []
         infrequent = self._categories.infrequent_categories_
-        sizes = []
-        for known, rare in zip(self._categories.categories_, infrequent, strict=True):
-            sizes.append(len(known) - (0 if rare is None else len(rare) - 1))
-        return sizes
+        return [
+            (len(known), 0) if rare is None else (len(known) - len(rare) + 1, 1)
+            for known, rare in zip(
+                self._categories.categories_, infrequent, strict=True
+            )
+        ]
 
     def get_feature_names_out(self, input_features=None):
         """Return the names of the encoded columns.
@@ -451,18 +462,21 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         -------
         names : ndarray of str of shape (n_features_out,)
             A number keeps its name; ``_missing`` marks indicators, ``_years``,
-            ``_year_sin`` and the like come from dates, ``column_value`` from
-            categories.
+            ``_year_sin`` and the like come from dates, ``_hours`` from times,
+            ``column_value`` from categories.
         """
         check_is_fitted(self)
         given = _check_feature_names_in(self, input_features)
         shown = dict(zip(self._names, given, strict=True))
         numbers = [shown[name] for name in self._with_role("number")]
         dates = [shown[name] for name in self._with_role("date")]
+        times = [shown[name] for name in self._with_role("time")]
         names = numbers + [f"{name}_years" for name in dates]
+        names += [f"{name}_hours" for name in times]
         if isinstance(getattr(self._numbers, "steps", [[0]])[0][-1], SimpleImputer):
             marked = getattr(self._numbers[0].indicator_, "features_", [])
-            names += [f"{(numbers + dates)[position]}_missing" for position in marked]
+            read = numbers + dates + times
+            names += [f"{read[position]}_missing" for position in marked]
         for name, cycles in self._cycles.items():
             names += [f"{shown[name]}_{c}_{f}" for c in cycles for f in ("sin", "cos")]
         for name, text in self._texts.items():
@@ -524,12 +538,13 @@ def _as_role(column, name, role, day_first=None):
         return columns.values_of(column, as_text=True)
     values = columns.values_of(column, day_first=day_first)
     missing = columns.missing_in(values)
-    kind = {"number": "f", "date": "M"}.get(role, values.dtype.kind)
+    kind = {"number": "f", "date": "M", "time": "m"}.get(role, values.dtype.kind)
     if values.dtype.kind == kind:
         _check_finite(name, values)
         return values
     if missing.all():
-        return np.full(len(values), np.nan if kind == "f" else np.datetime64("NaT"))
+        empty = {"f": np.nan, "M": np.datetime64("NaT"), "m": np.timedelta64("NaT")}
+        return np.full(len(values), empty[kind])
     raise ValueError(
         f"Column {name!r} of X is to hold a {role} in each sample, as in fit or by "
         f"roles, but holds {values[~missing][0]!r}."

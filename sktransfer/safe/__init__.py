@@ -1,6 +1,7 @@
 """Estimators that are built to be no worse than the target alone."""
 
 from sktransfer.safe._conformal import TransferConformal
+from sktransfer.safe._make_pipeline import make_transfer_pipeline
 from sktransfer.safe._portfolio import (
     TransferPortfolioClassifier,
     TransferPortfolioRegressor,
@@ -16,4 +17,5 @@ __all__ = [
     "TransferGuard",
     "TransferPortfolioClassifier",
     "TransferPortfolioRegressor",
+    "make_transfer_pipeline",
 ]

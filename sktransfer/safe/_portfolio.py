@@ -62,19 +62,15 @@ from sktransfer.safe._portfolio_members import (
     target_members,
     transfer_members,
 )
+from sktransfer.safe._settled import Settled, leading_encoder
 
 __all__ = ["TransferPortfolioClassifier", "TransferPortfolioRegressor"]
 
 # members below this weight are left out of predict
 _NEGLIGIBLE = 1e-4
-# what a member that cannot be fitted raises
-_CANNOT_FIT = (
-    ValueError,
-    TypeError,
-    NotImplementedError,
-    np.linalg.LinAlgError,
-    UserWarning,
-)
+# what a member that cannot be fitted raises: the errors of boosting packages derive
+# from Exception alone; each one is told in skipped_
+_CANNOT_FIT = Exception
 
 
 class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
@@ -254,19 +250,23 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
     def _plan(self, data):
         """Return the members that these rows allow for."""
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
+        settled = Settled(data)
+        learner = settled(self.learner)
+        encoder = leading_encoder(learner)
         options = {
             "classification": is_classifier(self),
-            "roles": find_roles(data),
+            "roles": find_roles(data) if encoder is None else encoder.roles,
             "random_state": seed,
         }
         if isinstance(self.members, str):
-            members = target_members(self.learner, **options)
+            members = target_members(learner, **options)
             if data.n_source:
                 members += transfer_members(
-                    self.learner, data, max_rows=self.max_rows, **options
+                    learner, data, max_rows=self.max_rows, **options
                 )
         else:
-            members = members_of(self.members, self.learner, **options)
+            given = [(name, settled(model)) for name, model in self.members]
+            members = members_of(given, learner, **options)
         if data.n_source:
             return members
         return [m for m in members if m.target_only or _holds_models(m.estimator)]

@@ -300,13 +300,13 @@ def _learners(learner, classification, roles, random_state):
     if learner is None:
         learners["trees"] = default_trees(classification, roles, random_state)
         return learners
-    learner = _asking_for_weights(learner)
+    learner = asking_for_weights(learner)
     if _is_linear(learner):
         return {"learner": learner}
     return {**learners, "learner": learner}
 
 
-def _asking_for_weights(learner):
+def asking_for_weights(learner):
     """Return a clone that requests weights, unless the user said what it requests."""
     learner = clone(learner)
     if isinstance(learner, Pipeline) or not has_fit_parameter(learner, "sample_weight"):

@@ -29,6 +29,7 @@ from sktransfer.metrics._pair import (
     fit_transfer,
 )
 from sktransfer.safe._defaults import ATOM, INFLATION, LEAST_WEIGHT, RISK
+from sktransfer.safe._settled import Settled
 
 __all__ = ["TransferGuard"]
 
@@ -250,12 +251,15 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             raise TypeError(
                 f"estimator={self.estimator!r} is neither a classifier nor a regressor."
             )
-        baseline = check_pair(self.estimator, self.target_estimator)
+        check_pair(self.estimator, self.target_estimator)
         # every inner fit gets the domains of its own rows
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
         existing, params, _ = self._existing(data, fit_params)
         self._check_classes(existing)
         check_groups(fit_params.get("groups"), data)
+        settled = Settled(existing)
+        self._settled = settled(self.estimator)
+        baseline = check_pair(self._settled, settled(self.target_estimator))
         self.target_only_ = fit_target_only(baseline, existing, params)
         if self._nothing_to_transfer(existing):
             self.transfer_ = self.target_only_
@@ -267,7 +271,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             weights = np.ones(1)
         else:
             folds = self._hold_out(data, fit_params)
-            self.transfer_ = fit_transfer(self.estimator, existing, params)
+            self.transfer_ = fit_transfer(self._settled, existing, params)
             self.models_ = [self.target_only_, self.transfer_]
             self._set_columns(existing)
             self._weigh_evidence(baseline, data, folds, fit_params)
@@ -328,7 +332,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             self.n_held_out_ = 0
             return
         results = cross_fit(
-            self.estimator,
+            self._settled,
             baseline,
             data,
             folds,
@@ -358,7 +362,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             for source in data.sources:
                 rows = data.rows_of(source) | data.is_target
                 part, params = data.take(rows), slice_params(fit_params, rows)
-                self.models_.append(fit_transfer(self.estimator, part, params))
+                self.models_.append(fit_transfer(self._settled, part, params))
         self._set_columns(data)
         rows = data.X_target
         answers = self._columns.answers(self.models_, rows)

@@ -304,3 +304,63 @@ def test_sparse_numbers_stay_sparse(rng, scale):
     assert encoder.get_feature_names_out().tolist() == ["x0", "x1", "x2", "x3"]
     spread = X.toarray().std(axis=0) if scale else np.ones(4)
     np.testing.assert_allclose(encoded.toarray(), X.toarray() / spread)
+
+
+@pytest.mark.parametrize(
+    ("texts", "first"),
+    [
+        (["31.12.20", "01.02.21", "05.06.71"], "2020-12-31"),
+        (["31/12/20", "01/02/21", "05/06/71"], "2020-12-31"),
+        (["12/31/20", "02/01/21", "06/05/71"], "2020-12-31"),
+        (["31-Dec-20", "01-Feb-21", "05-Jun-71"], "2020-12-31"),
+        (["31.12.20 14:30", "01.02.21 00:00", "05.06.71 23:59"], "2020-12-31T14:30"),
+    ],
+)
+def test_years_of_two_digits_are_dates(texts, first):
+    encoder = TableEncoder(scale=False).fit(pd.DataFrame({"day": texts * 10}))
+    assert encoder.roles_ == {"day": "date"}
+    days = (np.datetime64(first) - np.datetime64("1970-01-01")) / np.timedelta64(1, "D")
+    read = encoder.transform(pd.DataFrame({"day": texts}))[:, 0]
+    assert read[0] == pytest.approx(days / 365.2425)
+    assert 1.4 < read[2] < 1.5  # 71 is 1971
+
+
+def test_a_year_of_two_digits_that_may_come_first_is_not_guessed():
+    frame = pd.DataFrame({"day": ["20/12/31", "21/02/01"] * 15})
+    assert TableEncoder().fit(frame).roles_ == {"day": "category"}
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame])
+def test_times_of_the_day(library):
+    minutes = np.arange(0, 1440, 24)
+    clock = [f"{m // 60}:{m % 60:02d}" for m in minutes]
+    frame = library({"at": clock, "spoken": [
+        f"{(m // 60 - 1) % 12 + 1}:{m % 60:02d} {'AM' if m < 720 else 'p.m.'}"
+        for m in minutes
+    ], "real": [dt.time(int(m // 60), int(m % 60), 30) for m in minutes]})  # fmt: skip
+    encoder = TableEncoder(scale=False).fit(frame)
+    assert set(encoder.roles_.values()) == {"time"}
+    names = encoder.get_feature_names_out().tolist()
+    assert names[:4] == ["at_hours", "spoken_hours", "real_hours", "at_day_sin"]
+    read = encoder.transform(frame)
+    np.testing.assert_allclose(read[:, 0], minutes / 60)
+    np.testing.assert_allclose(read[:, 1], minutes / 60)
+    np.testing.assert_allclose(read[:, 2], minutes / 60 + 30 / 3600)
+    angle = 2 * np.pi * minutes / 1440
+    np.testing.assert_allclose(read[:, 3:5], np.c_[np.sin(angle), np.cos(angle)])
+
+
+def test_missing_times_have_an_indicator_and_other_text_is_refused():
+    frame = pd.DataFrame({"at": ["08:15", None, "23:59:59.5"] * 10})
+    encoder = TableEncoder(scale=False).fit(frame)
+    assert encoder.get_feature_names_out()[:2].tolist() == ["at_hours", "at_missing"]
+    empty = encoder.transform(pd.DataFrame({"at": [None, "08:15"]}))
+    assert empty[0, 1] == 1
+    assert np.isfinite(empty).all()
+    with pytest.raises(ValueError, match=r"'at' of X is to hold a time.*'25:00'"):
+        encoder.transform(pd.DataFrame({"at": ["25:00"]}))
+
+
+def test_durations_beyond_a_day_are_no_ids():
+    frame = pd.DataFrame({"took": [f"{h}:{h % 60:02d}" for h in range(40)]})
+    assert TableEncoder().fit(frame).roles_ == {"took": "category"}
