@@ -387,6 +387,7 @@ def evidence_ridge(
     With :math:`\theta \sim N(0, \sigma^2 / \alpha)` for the penalized coefficients and
     a flat prior of the others the noise is profiled out:
     :math:`\hat\sigma^2 = (y'y - h'\hat\theta) / (n - f)` for f free coefficients.
+    Labels that are all 0 give no scale: the noise is then :math:`1 / (n - f)`.
 
     Parameters
     ----------
@@ -404,11 +405,14 @@ def evidence_ridge(
     """
     best, best_value = None, np.inf
     free = int(np.sum(~penalized))
+    smallest = np.finfo(float).tiny / np.finfo(float).eps ** 2
+    if energy <= smallest:  # labels that are all 0 have no scale
+        moment, energy = np.zeros_like(moment), 1.0
     for alpha in map(float, alphas):
         inverse, logdet = _pinv(gram + alpha * np.diag(penalized.astype(float)))
         coef = inverse @ moment
         dof = max(size - free, 1.0)
-        floor = np.finfo(float).eps * max(energy, np.finfo(float).tiny)
+        floor = np.finfo(float).eps * energy
         noise = max(float(energy - moment @ coef), floor) / dof
         if alpha == 0:
             rank = np.linalg.matrix_rank(gram)

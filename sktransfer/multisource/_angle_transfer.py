@@ -179,8 +179,8 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
 
 
 def _source_vector(task, d):
-    """Slopes of the ridge regression of a source, or those it gives without noise."""
-    if task.gram is None:
+    """Slopes of the ridge regression of a source; as they are without noise or size."""
+    if task.gram is None or not task.vector[:d].any():
         return task.vector[:d]
     slopes = np.arange(len(task.vector)) < d
     ridge = evidence_ridge(

@@ -1,6 +1,6 @@
 """Template of estimators whose sources are rows, summaries, or both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -282,7 +282,18 @@ def gaussian_tasks(data, weight, summaries, coordinates):
                 (summary.noise or 0.0) * dof, dof,
             )
         )  # fmt: skip
+    tasks = [target, *sources]
+    target, *sources = [_with_noise(task, tasks) for task in tasks]
     return target, sources
+
+
+def _with_noise(task, tasks):
+    """Give a domain whose labels are all equal the noise of the other ones."""
+    if task.noise != 0:
+        return task
+    rss, dof = sum(t.rss for t in tasks), sum(t.dof for t in tasks)
+    noise = (rss / dof if dof > 0 else 0.0) or 1.0
+    return replace(task, noise=noise, information=task.gram / noise)
 
 
 def _task_of_rows(name, data, weight, rows, coordinates):
@@ -295,6 +306,9 @@ def _task_of_rows(name, data, weight, rows, coordinates):
     vector = np.linalg.lstsq(design * root[:, None], y * root, rcond=1e-10)[0]
     rss = float(w @ (y - design @ vector) ** 2)
     n = float(w.sum())
+    if coordinates.fit_intercept and np.ptp(y) == 0:  # no sign of the noise
+        vector = np.append(np.zeros(design.shape[1] - 1), y[0])
+        return Task(name, gram, vector, n, gram, noise=0.0)
     energy = float(w @ y**2)
     dof = max(n - information_rank(gram), 0.0)
     floor = np.finfo(float).eps * energy

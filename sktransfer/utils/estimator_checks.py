@@ -285,7 +285,11 @@ def _checks_of(estimator):
     if hasattr(estimator, "score"):
         checks.append(check_score_refuses_markers)
     if is_classifier(estimator) or is_regressor(estimator):
-        checks += [check_scorers_refuse_markers, check_cross_validate_refuses_markers]
+        checks += [
+            check_equal_target_labels,
+            check_scorers_refuse_markers,
+            check_cross_validate_refuses_markers,
+        ]
     if _takes_metadata(estimator):
         checks.append(check_metadata_sliced)
     if _weighted(estimator) is not None:
@@ -725,6 +729,23 @@ def check_one_labeled_row(estimator, make_data):
         outputs = _outputs(_fit(estimator, problem), problem)
     except ValueError:
         return
+    for value in outputs.values():
+        if value.dtype.kind == "f":
+            assert np.isfinite(value).all(), "an output is not finite"
+
+
+def check_equal_target_labels(estimator, make_data):
+    """Target rows that all have one label give a fit or a ValueError, nothing else."""
+    problem = make_data(estimator)
+    y = problem.y.copy()
+    y[problem.is_labeled_target] = y[problem.is_labeled_target][0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            outputs = _outputs(_fit(estimator, problem, y=y), problem)
+        except ValueError:
+            return
     for value in outputs.values():
         if value.dtype.kind == "f":
             assert np.isfinite(value).all(), "an output is not finite"

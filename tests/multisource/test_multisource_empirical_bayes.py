@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy import stats
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
@@ -16,6 +17,8 @@ from sktransfer._solvers.random_effects import (
     sam_weight,
 )
 from sktransfer.multisource import (
+    ARMUL,
+    AngleTransfer,
     EmpiricalBayesRidge,
     SourceSummary,
     summarize_source,
@@ -429,3 +432,18 @@ def test_row_of_weight_zero_is_a_removed_row(rng):
     one = EmpiricalBayesRidge().fit(X, y, sample_domain=domain, sample_weight=weight)
     two = EmpiricalBayesRidge().fit(X[kept], y[kept], sample_domain=domain[kept])
     np.testing.assert_array_equal(one.coef_, two.coef_)
+
+
+@pytest.mark.parametrize("constant", ["target", "source"])
+@pytest.mark.parametrize("n_target", [3, 6])
+def test_units_of_labels_do_not_matter_where_a_domain_has_equal_labels(
+    rng, constant, n_target
+):
+    X = rng.normal(size=(60 + n_target, 4))
+    y = X[:, 0] + 0.1 * rng.normal(size=len(X))
+    domain = np.repeat([1, 2, -1], [30, 30, n_target])
+    y[domain == (-1 if constant == "target" else 1)] = 0.7
+    for model in (ARMUL(), AngleTransfer(), EmpiricalBayesRidge()):
+        fitted = model.fit(X, y, sample_domain=domain).predict(X)
+        in_grams = model.fit(X, 1e5 * y, sample_domain=domain).predict(X)
+        assert_allclose(1e-5 * in_grams, fitted, rtol=1e-4, atol=1e-6)

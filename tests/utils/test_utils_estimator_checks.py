@@ -109,6 +109,12 @@ def _key_error_for_one_label(self, data, fit_params):
     return Pooled._fit_estimator(self, data, fit_params)
 
 
+def _key_error_for_equal_labels(self, data, fit_params):
+    if len(np.unique(data.y_labeled)) == 1:
+        raise KeyError("equal labels")
+    return Pooled._fit_estimator(self, data, fit_params)
+
+
 def _set_parameter(self, X, y, sample_domain):
     self.source_weight = 0.5
     return X, y, sample_domain
@@ -378,6 +384,10 @@ BROKEN = [
         ),
     ),
     ("check_one_labeled_row", _pooled(_fit_estimator=_key_error_for_one_label)),
+    (
+        "check_equal_target_labels",
+        _pooled(_fit_estimator=_key_error_for_equal_labels),
+    ),
     ("check_parameters_kept", _pooled(fit=_fit_then(_set_parameter))),
     ("check_refit", _pooled(_fit_estimator=_grow)),
     ("check_same_seed", _pooled(_fit_estimator=_random)),
