@@ -24,7 +24,9 @@ from sktransfer.feature import (
     TCA,
     FeatureAugmentation,
     GeodesicFlowKernel,
+    LinearTransportMap,
     MMDLinearMap,
+    OptimalTransportMap,
     SubspaceAlignment,
 )
 from sktransfer.hypothesis import (
@@ -97,6 +99,10 @@ ESTIMATORS = [
     FeatureAugmentation(),
     FeatureAugmentation("rbf", agreement=1.0, n_landmarks=15),
     MMDLinearMap(max_iter=1000),
+    OptimalTransportMap(0.2),
+    OptimalTransportMap(0.2, class_reg=0.1, class_penalty="lp_l1"),
+    OptimalTransportMap(0.0, match_labels=False, per_source=True),
+    LinearTransportMap(),
     SecureRLS(),
     SecureRLS([Ridge(), LinearRegression()], alphas=[0.1, 1.0], truncation=None),
     SecureRLS(fit_intercept=False, truncation=1.0, source_weights="uniform"),
@@ -258,6 +264,11 @@ _NO_ITERATION = {
         "the check fits without sources, where no weight is to be found: n_iter_ is 0"
     )
 }
+_NO_MAP = {
+    "check_transformer_n_iter": (
+        "the check fits without sources, where there is no map: n_iter_ is 0"
+    )
+}
 _BY_NAME = {
     "check_dataframe_column_names_consistency": (
         "columns are found by name, so that their order does not matter"
@@ -272,11 +283,8 @@ EXPECTED_FAILURES = {
     (SourcePredictions, None): {
         "check_domain_order": "the columns of the sources come in the order of the ids"
     },
-    (MMDLinearMap, None): {
-        "check_transformer_n_iter": (
-            "the check fits without sources, where there is no map: n_iter_ is 0"
-        )
-    },
+    (MMDLinearMap, None): _NO_MAP,
+    (OptimalTransportMap, None): _NO_MAP,
     (FeatureAugmentation, None): {
         "check_domain_order": "the copies of the sources come in the order of the ids"
     },

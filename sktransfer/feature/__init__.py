@@ -7,12 +7,15 @@ from sktransfer.feature._mmd_linear_map import MMDLinearMap
 from sktransfer.feature._sstca import SSTCA
 from sktransfer.feature._subspace_alignment import SubspaceAlignment
 from sktransfer.feature._tca import TCA
+from sktransfer.feature._transport_map import LinearTransportMap, OptimalTransportMap
 
 __all__ = [
     "CORAL",
     "FeatureAugmentation",
     "GeodesicFlowKernel",
+    "LinearTransportMap",
     "MMDLinearMap",
+    "OptimalTransportMap",
     "SSTCA",
     "SubspaceAlignment",
     "TCA",

@@ -51,6 +51,7 @@ class CORAL(SourceMap):
 
     See Also
     --------
+    LinearTransportMap : Moves samples least of all such maps.
     MMDLinearMap : Looks at more than two moments, but only at scales.
     sktransfer.deep.DeepCORAL : Learns features with equal covariances.
 

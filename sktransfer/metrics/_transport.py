@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions, validate_params
+from sktransfer._solvers.transport import entropic_plan as solve_entropic
 from sktransfer.metrics._checks import check_domain_pair, warn_not_converged
 
 _PAIR = {"X_source": ["array-like"], "X_target": ["array-like"]}
@@ -253,53 +254,6 @@ def _entropic_cost(plan, C, epsilon):
 
 
 def entropic_plan(C, epsilon, *, max_iter=5000, tol=1e-8):
-    """Solve entropic transport between uniform samples by Sinkhorn iterations.
-
-    The cost is first lowered by its row and column minima, which changes the scaling
-    vectors and not the plan, and lets the fast iterations in the linear domain reach
-    far smaller ``epsilon``; those in the log domain take over where it still
-    underflows.
-
-    Parameters
-    ----------
-    C : ndarray of shape (n_source, n_target)
-        Cost of each pair.
-    epsilon : float
-        Strength of the entropy term, in the unit of the cost.
-    max_iter : int
-        Largest number of iterations.
-    tol : float
-        Largest violation of the marginals.
-
-    Returns
-    -------
-    plan : ndarray of shape (n_source, n_target)
-        The coupling.
-    residual : float
-        Norm of the violation of the marginals.
-    """
-    import ot
-
-    m, n = C.shape
-    a, b = np.full(m, 1 / m), np.full(n, 1 / n)
-    lowered = C - C.min(axis=1, keepdims=True)
-    lowered = lowered - lowered.min(axis=0, keepdims=True)
-    options = {"numItermax": max_iter, "stopThr": tol, "warn": False}
-    methods = ["sinkhorn_log"]
-    if lowered.max() / epsilon < 500:
-        methods.insert(0, "sinkhorn")
-    for method in methods:
-        with np.errstate(all="ignore"):
-            plan = ot.sinkhorn(a, b, lowered, epsilon, method=method, **options)
-        residual = _marginal_violation(plan, a, b)
-        if np.isfinite(residual):
-            break
-    return plan, residual
-
-
-def _marginal_violation(plan, a, b):
-    if not np.isfinite(plan).all():
-        return np.inf
-    rows = np.linalg.norm(plan.sum(axis=1) - a)
-    columns = np.linalg.norm(plan.sum(axis=0) - b)
-    return float(max(rows, columns))
+    """Return the entropic coupling of uniform samples and its marginal violation."""
+    plan = solve_entropic(C, epsilon, max_iter=max_iter, tol=tol)
+    return plan.coupling, plan.residual

@@ -1,0 +1,281 @@
+r"""Optimal transport plans, entropic or exact, with classes kept together.
+
+References
+----------
+G. Peyre, M. Cuturi. Computational optimal transport. Foundations and Trends in Machine
+Learning 11(5-6), 2019. :doi:`10.1561/2200000073`.
+
+N. Courty, R. Flamary, D. Tuia, A. Rakotomamonjy. Optimal transport for domain
+adaptation. IEEE TPAMI 39(9), 2017. :doi:`10.1109/TPAMI.2016.2615921`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics.pairwise import euclidean_distances
+
+from sktransfer._solvers.kernels import common_origin
+
+Array = npt.NDArray[Any]
+
+#: mass per target row at which the concave class penalty stops rising steeply
+_ROUNDING = 1e-3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A coupling of source and target rows.
+
+    Attributes
+    ----------
+    coupling : ndarray of shape (n_source, n_target)
+        Mass that goes from each source row to each target row.
+    residual : float
+        Norm of the violation of the marginals.
+    potential : ndarray of shape (n_target,) or None
+        Of an entropic plan the target's dual potential g, in the unit of the cost:
+        row i of the coupling is proportional to ``exp((g - C[i]) / epsilon)``.
+    n_iter : int
+        Iterations of the outer loop over class penalties; 1 without them.
+    converged : bool
+        Whether that loop settled.
+    """
+
+    coupling: Array
+    residual: float
+    potential: Array | None = None
+    n_iter: int = 1
+    converged: bool = True
+
+
+def squared_distances(left: Any, right: Any) -> Array:
+    """Compute the squared Euclidean distance of each row to each row, at least 0."""
+    distances: Array = euclidean_distances(*common_origin(left, right), squared=True)
+    return distances
+
+
+def exact_plan(C: Array, a: Array, b: Array) -> Plan:
+    """Solve transport without regularization by the network simplex.
+
+    Parameters
+    ----------
+    C : ndarray of shape (n_source, n_target)
+        Cost of each pair.
+    a, b : ndarray of shape (n_source,) and (n_target,)
+        Masses of the rows, of sum 1.
+
+    Returns
+    -------
+    Plan
+        A vertex of the polytope of couplings.
+    """
+    import ot
+
+    coupling, log = ot.emd(a, b, C, numItermax=2_000_000, log=True)
+    residual = marginal_violation(coupling, a, b)
+    return Plan(coupling, residual, converged=log["warning"] is None)
+
+
+def entropic_plan(
+    C: Array,
+    epsilon: float,
+    a: Array | None = None,
+    b: Array | None = None,
+    *,
+    max_iter: int = 5000,
+    tol: float = 1e-8,
+) -> Plan:
+    """Solve entropic transport by Sinkhorn iterations.
+
+    The cost is first lowered by its row and column minima, which changes the scaling
+    vectors and not the plan, and lets the fast iterations in the linear domain reach
+    far smaller ``epsilon``; those in the log domain take over where it still
+    underflows.
+
+    Parameters
+    ----------
+    C : ndarray of shape (n_source, n_target)
+        Cost of each pair.
+    epsilon : float
+        Strength of the entropy term, in the unit of the cost.
+    a, b : ndarray of shape (n_source,) and (n_target,), default=None
+        Masses of the rows, of sum 1; None: uniform.
+    max_iter : int, default=5000
+        Largest number of iterations.
+    tol : float, default=1e-8
+        Largest violation of the marginals.
+
+    Returns
+    -------
+    Plan
+        The coupling, its residual and the target's potential.
+    """
+    import ot
+
+    m, n = C.shape
+    a = np.full(m, 1 / m) if a is None else a
+    b = np.full(n, 1 / n) if b is None else b
+    lowered = C - C.min(axis=1, keepdims=True)
+    shift = lowered.min(axis=0)
+    lowered = lowered - shift
+    options: dict[str, Any] = {"numItermax": max_iter, "stopThr": tol, "warn": False}
+    methods = ["sinkhorn_log"]
+    if lowered.max() / epsilon < 500:
+        methods.insert(0, "sinkhorn")
+    for method in methods:
+        with np.errstate(all="ignore"):
+            coupling, log = ot.sinkhorn(
+                a, b, lowered, epsilon, method=method, log=True, **options
+            )
+            scaling = log["log_v"] if "log_v" in log else np.log(log["v"])
+        residual = marginal_violation(coupling, a, b)
+        if np.isfinite(residual) and np.isfinite(scaling).all():
+            break
+    return Plan(coupling, residual, potential=epsilon * scaling + shift)
+
+
+def marginal_violation(coupling: Array, a: Array, b: Array) -> float:
+    """Return the larger norm of what the marginals miss; infinite where not finite."""
+    if not np.isfinite(coupling).all():
+        return np.inf
+    rows = np.linalg.norm(coupling.sum(axis=1) - a)
+    columns = np.linalg.norm(coupling.sum(axis=0) - b)
+    return float(max(rows, columns))
+
+
+def class_plan(
+    C: Array,
+    epsilon: float,
+    codes: Array,
+    strength: float,
+    penalty: str,
+    a: Array,
+    b: Array,
+    *,
+    max_iter: int = 5000,
+    tol: float = 1e-8,
+    max_outer: int = 100,
+    rounding: float = _ROUNDING,
+) -> Plan:
+    r"""Solve entropic transport in which a target row draws on few source classes.
+
+    With :math:`\pi_{cj}` the masses that the source rows of class c send to target row
+    j, the penalty is
+
+    .. math:: \eta \sum_{j, c} \lVert \pi_{cj} \rVert_2 \quad (\text{"group\_lasso"}),
+        \qquad
+        \eta \sum_j b_j \sum_c \sqrt{\lVert \pi_{cj} \rVert_1 / b_j + r}
+        \quad (\text{"lp\_l1"}).
+
+    The first is convex and solved by generalized conditional gradients, the second is
+    concave and solved by majorization: entropic transport with the tangent as a cost.
+
+    Parameters
+    ----------
+    C : ndarray of shape (n_source, n_target)
+        Cost of each pair.
+    epsilon : float
+        Strength of the entropy term.
+    codes : ndarray of shape (n_source,)
+        Class of each source row.
+    strength : float
+        Strength :math:`\eta` of the penalty.
+    penalty : {"group_lasso", "lp_l1"}
+        Form of the penalty.
+    a, b : ndarray of shape (n_source,) and (n_target,)
+        Masses of the rows.
+    max_iter, tol
+        As in :func:`entropic_plan`.
+    max_outer : int, default=100
+        Largest number of outer iterations.
+    rounding : float, default=1e-3
+        r, which keeps the slope of the concave penalty finite.
+
+    Returns
+    -------
+    Plan
+        The coupling; the last outer change relative to the masses decides on
+        ``converged``.
+    """
+    members = np.unique(codes, return_inverse=True)[1]
+    one_hot = np.zeros((len(codes), int(members.max()) + 1))
+    one_hot[np.arange(len(codes)), members] = 1.0
+
+    def solve(cost: Array) -> Plan:
+        return entropic_plan(cost, epsilon, a, b, max_iter=max_iter, tol=tol)
+
+    if penalty == "lp_l1":
+        return _majorized(C, one_hot, strength, b, solve, max_outer, rounding)
+    found = _group_lasso(C, epsilon, one_hot, strength, solve, max_outer)
+    return replace(found, residual=marginal_violation(found.coupling, a, b))
+
+
+def _majorized(
+    C: Array,
+    one_hot: Array,
+    strength: float,
+    b: Array,
+    solve: Callable[[Array], Plan],
+    max_outer: int,
+    rounding: float,
+) -> Plan:
+    plan, change, step = solve(C), np.inf, 1
+    while change > 1e-5 and step < max_outer:
+        step += 1
+        share = one_hot.T @ plan.coupling / b
+        slope = 0.5 / np.sqrt(share + rounding)
+        new = solve(C + strength * (one_hot @ slope))
+        change = float(np.abs(new.coupling - plan.coupling).sum())
+        plan = new
+    return Plan(plan.coupling, plan.residual, n_iter=step, converged=change <= 1e-5)
+
+
+def _group_lasso(
+    C: Array,
+    epsilon: float,
+    one_hot: Array,
+    strength: float,
+    solve: Callable[[Array], Plan],
+    max_outer: int,
+) -> Plan:
+    def norms(coupling: Array) -> Array:
+        return np.asarray(np.sqrt(one_hot.T @ coupling**2))
+
+    def objective(coupling: Array) -> float:
+        positive = coupling[coupling > 0]
+        entropy = float(np.sum(positive * np.log(positive)))
+        transported = float(np.sum(coupling * C))
+        penalty = float(norms(coupling).sum())
+        return transported + epsilon * entropy + strength * penalty
+
+    coupling = solve(C).coupling
+    value, done, step = objective(coupling), False, 0
+    while not done and step < max_outer:
+        step += 1
+        size = np.maximum(one_hot @ norms(coupling), np.finfo(float).tiny)
+        direction = solve(C + strength * coupling / size).coupling - coupling
+        length, best = _line_search(objective, coupling, direction, value)
+        done = value - best <= 1e-7 * max(abs(value), np.finfo(float).tiny)
+        if length > 0:
+            coupling, value = coupling + length * direction, best
+    return Plan(coupling, 0.0, n_iter=step, converged=done)
+
+
+def _line_search(
+    objective: Any, coupling: Array, direction: Array, value: float
+) -> tuple[float, float]:
+    """Minimize a convex objective along a segment by golden sections."""
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(
+        lambda t: objective(coupling + t * direction),
+        bounds=(0.0, 1.0),
+        method="bounded",
+        options={"xatol": 1e-3},
+    )
+    candidates = [(0.0, value), (float(found.x), float(found.fun))]
+    candidates.append((1.0, objective(coupling + direction)))
+    return min(candidates, key=lambda pair: pair[1])
