@@ -364,7 +364,14 @@ def estimate_effects(estimator, information, vectors, slopes, tasks):
     dof = np.array([task.dof for task in tasks])
     noise = np.nan
     if common:
-        noise = float(rss.sum() / dof.sum()) if dof.sum() > 0 else tasks[0].noise
+        sizes = np.array([task.n for task in tasks])
+        # without a residual the noise of each domain comes from a ridge
+        measured = dof.sum() > 0
+        noise = float(
+            rss.sum() / dof.sum()
+            if measured
+            else np.average([task.noise for task in tasks], weights=sizes)
+        )
     if not isinstance(estimator.tau, str):
         tau = np.asarray(estimator.tau, dtype=np.float64)
         if np.ndim(tau) and (tau.shape != free.shape or not (tau >= 0).all()):
@@ -393,7 +400,9 @@ def estimate_effects(estimator, information, vectors, slopes, tasks):
             fit_random_effects(information, vectors, **options).variances, False, noise
         )
     grams = np.array([task.gram for task in tasks])
-    sizes = np.array([task.n for task in tasks])
+    if not measured:
+        fitted = fit_random_effects(grams / noise, vectors, **options)
+        return Effects(fitted.variances, False, noise)
     fitted = fit_random_effects(grams, vectors, sizes=sizes, rss=rss, **options)
     return Effects(fitted.variances, False, fitted.noise)
 

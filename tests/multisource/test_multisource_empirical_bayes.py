@@ -447,3 +447,14 @@ def test_units_of_labels_do_not_matter_where_a_domain_has_equal_labels(
         fitted = model.fit(X, y, sample_domain=domain).predict(X)
         in_grams = model.fit(X, 1e5 * y, sample_domain=domain).predict(X)
         assert_allclose(1e-5 * in_grams, fitted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_common_noise_without_residuals_is_that_of_the_ridges(rng):
+    X = rng.normal(size=(36, 60))
+    y = X[:, 0] + 0.1 * rng.normal(size=36)
+    domain = np.repeat([1, 2, -1], 12)
+    model = EmpiricalBayesRidge(noise="common").fit(X, y, sample_domain=domain)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.noise_ > 1e-6
+    scaled = EmpiricalBayesRidge(noise="common").fit(X, 1e3 * y, sample_domain=domain)
+    assert_allclose(scaled.predict(X), 1e3 * model.predict(X), rtol=1e-4, atol=1e-3)
