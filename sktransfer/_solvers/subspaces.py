@@ -40,7 +40,8 @@ def principal_axes(X: Any, n_components: int) -> tuple[Array, Array]:
         solver = "covariance_eigh"
     else:
         solver = "arpack" if sparse.issparse(X) else "full"
-    pca = PCA(n_components, svd_solver=solver, random_state=0).fit(X)
+    with np.errstate(invalid="ignore"):  # shares of a variance of 0, not used here
+        pca = PCA(n_components, svd_solver=solver, random_state=0).fit(X)
     variance = pca.explained_variance_
     kept = variance > max(float(variance[0]), 0.0) * 1e-12
     return pca.mean_, np.where(kept[:, None], pca.components_, 0.0).T

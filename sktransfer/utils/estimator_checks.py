@@ -270,6 +270,7 @@ def _checks_of(estimator):
         check_target_only,
         check_no_labeled_target,
         check_one_labeled_row,
+        check_equal_rows,
         check_parameters_kept,
         check_refit,
         check_same_seed,
@@ -343,6 +344,22 @@ def _outputs(fitted, problem):
                 take_rows(problem.X, source), sample_domain=ids[source]
             )
     return {name: _dense(value) for name, value in outputs.items()}
+
+
+def _assert_finite_or_refused(estimator, problem):
+    """Fit and predict: finite values without a warning of the numerics, or an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            outputs = _outputs(_fit(estimator, problem), problem)
+        except np.linalg.LinAlgError as error:
+            raise AssertionError(f"a bare error of the numerics: {error}") from error
+        except ValueError:
+            return
+    for value in outputs.values():
+        if value.dtype.kind == "f":
+            assert np.isfinite(value).all(), "an output is not finite"
 
 
 def _dense(value):
@@ -724,14 +741,7 @@ def check_no_labeled_target(estimator, make_data):
 
 def check_one_labeled_row(estimator, make_data):
     """One labeled target row gives a fit or a ValueError, nothing else."""
-    problem = make_data(estimator, n_labeled=1)
-    try:
-        outputs = _outputs(_fit(estimator, problem), problem)
-    except ValueError:
-        return
-    for value in outputs.values():
-        if value.dtype.kind == "f":
-            assert np.isfinite(value).all(), "an output is not finite"
+    _assert_finite_or_refused(estimator, make_data(estimator, n_labeled=1))
 
 
 def check_equal_target_labels(estimator, make_data):
@@ -739,16 +749,13 @@ def check_equal_target_labels(estimator, make_data):
     problem = make_data(estimator)
     y = problem.y.copy()
     y[problem.is_labeled_target] = y[problem.is_labeled_target][0]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("error", RuntimeWarning)
-        try:
-            outputs = _outputs(_fit(estimator, problem, y=y), problem)
-        except ValueError:
-            return
-    for value in outputs.values():
-        if value.dtype.kind == "f":
-            assert np.isfinite(value).all(), "an output is not finite"
+    _assert_finite_or_refused(estimator, replace(problem, y=y))
+
+
+def check_equal_rows(estimator, make_data):
+    """Samples that are all alike give a fit or a ValueError, nothing else."""
+    problem = make_data(estimator)
+    _assert_finite_or_refused(estimator, replace(problem, X=np.ones_like(problem.X)))
 
 
 def check_parameters_kept(estimator, make_data):

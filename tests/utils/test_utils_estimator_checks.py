@@ -115,6 +115,12 @@ def _key_error_for_equal_labels(self, data, fit_params):
     return Pooled._fit_estimator(self, data, fit_params)
 
 
+def _key_error_for_equal_rows(self, data, fit_params):
+    if not np.ptp(data.X, axis=0).any():
+        raise KeyError("equal rows")
+    return Pooled._fit_estimator(self, data, fit_params)
+
+
 def _set_parameter(self, X, y, sample_domain):
     self.source_weight = 0.5
     return X, y, sample_domain
@@ -384,6 +390,7 @@ BROKEN = [
         ),
     ),
     ("check_one_labeled_row", _pooled(_fit_estimator=_key_error_for_one_label)),
+    ("check_equal_rows", _pooled(_fit_estimator=_key_error_for_equal_rows)),
     (
         "check_equal_target_labels",
         _pooled(_fit_estimator=_key_error_for_equal_labels),
