@@ -45,6 +45,8 @@ from sktransfer.multisource import (
     OTQMS,
     UOWQ,
     AngleTransfer,
+    AngleTransferLogistic,
+    ARMULLogistic,
     DomainRecognitionEnsemble,
     EmpiricalBayesLogistic,
     EmpiricalBayesRidge,
@@ -176,6 +178,12 @@ ESTIMATORS = [
     SourceSelector(Pooled(Ridge()), source_score="ntg", n_sources=1, cv=3),
     ARMUL(),
     ARMUL(penalty=1.0, alpha=0.1, fit_intercept=False),
+    ARMUL(form="clustered", n_centers=2, penalty=1.0),
+    ARMUL(form="low_rank", n_centers=1, penalty=1.0, alpha=0.1),
+    ARMULLogistic(cv=2),
+    ARMULLogistic(
+        form="clustered", n_centers=2, penalty=1.0, alpha=0.1, fit_intercept=False
+    ),
     TransGLM(penalties=[0.5, 0.1], correction_penalties=[0.5, 0.1], cv=2),
     TransGLM(
         family="binomial",
@@ -186,6 +194,8 @@ ESTIMATORS = [
     ),
     AngleTransfer(),
     AngleTransfer(alpha=1.0, eta=0.5, fit_intercept=False),
+    AngleTransferLogistic(),
+    AngleTransferLogistic(alpha=1.0, eta=0.5, fit_intercept=False),
     EmpiricalBayesLogistic(),
     EmpiricalBayesLogistic(
         alpha=0.1, commensurability=1.0, borrow_weight=0.5, fit_intercept=False

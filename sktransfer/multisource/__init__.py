@@ -1,7 +1,9 @@
 """Several sources: which of them count, and how much."""
 
 from sktransfer.multisource._angle_transfer import AngleTransfer
+from sktransfer.multisource._angle_transfer_logistic import AngleTransferLogistic
 from sktransfer.multisource._armul import ARMUL
+from sktransfer.multisource._armul_logistic import ARMULLogistic
 from sktransfer.multisource._domain_recognition import DomainRecognitionEnsemble
 from sktransfer.multisource._empirical_bayes import EmpiricalBayesRidge
 from sktransfer.multisource._empirical_bayes_logistic import EmpiricalBayesLogistic
@@ -27,7 +29,9 @@ from sktransfer.multisource._uowq_weights import UOWQResult, uowq_weights
 
 __all__ = [
     "ARMUL",
+    "ARMULLogistic",
     "AngleTransfer",
+    "AngleTransferLogistic",
     "DomainRecognitionEnsemble",
     "EmpiricalBayesLogistic",
     "EmpiricalBayesRidge",

@@ -70,6 +70,7 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
 
     See Also
     --------
+    AngleTransferLogistic : The same for classes.
     EmpiricalBayesRidge : A prior of its own for every coefficient.
 
     Notes
@@ -136,7 +137,7 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
         self.source_names_ = [task.name for task in sources]
         d = self.n_features_in_
         W = np.array([_source_vector(task, d) for task in sources]).reshape(-1, d)
-        given = self._given_weights(len(W))
+        given = given_source_weights(self.source_weights, len(W))
         X = coordinates.design(data.X_labeled)[:, :d]
         y = data.y_labeled.astype(np.float64) - coordinates.shift
         own = weight[data.is_labeled_target]
@@ -163,19 +164,20 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
         self.coef_, self.intercept_ = coef.astype(dtype), float(intercept)
         self.source_coef_ = W / coordinates.scale
 
-    def _given_weights(self, n_sources):
-        """Return the weights of the parameter, None if they are to be chosen."""
-        if isinstance(self.source_weights, str):
-            if self.source_weights == "auto":
-                return None
-            return np.full(n_sources, 1 / max(n_sources, 1))
-        given = np.asarray(self.source_weights, dtype=np.float64)
-        if given.shape != (n_sources,) or not (given >= 0).all() or not given.sum() > 0:
-            raise ValueError(
-                f"source_weights must hold one nonnegative number for each of the "
-                f"{n_sources} sources, not all 0; got {self.source_weights!r}."
-            )
-        return given / given.sum()
+
+def given_source_weights(source_weights, n_sources):
+    """Return the weights of the parameter, None if they are to be chosen."""
+    if isinstance(source_weights, str):
+        if source_weights == "auto":
+            return None
+        return np.full(n_sources, 1 / max(n_sources, 1))
+    given = np.asarray(source_weights, dtype=np.float64)
+    if given.shape != (n_sources,) or not (given >= 0).all() or not given.sum() > 0:
+        raise ValueError(
+            f"source_weights must hold one nonnegative number for each of the "
+            f"{n_sources} sources, not all 0; got {source_weights!r}."
+        )
+    return given / given.sum()
 
 
 def _source_vector(task, d):

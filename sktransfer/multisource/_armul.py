@@ -1,31 +1,20 @@
 """ARMUL: tasks that share one center, or leave it if their rows say so."""
 
-import warnings
-from numbers import Real
-
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
-from sktransfer._compat import Interval, StrOptions
 from sktransfer._linear import LinearRegressorMixin
-from sktransfer._solvers.armul import solve_armul
-from sktransfer.multisource._summary_estimator import (
-    Coordinates,
-    SummaryEstimator,
-    gaussian_tasks,
-)
+from sktransfer._solvers.armul import QuadraticTask
+from sktransfer.multisource._armul_base import ArmulEstimator
+from sktransfer.multisource._summary_estimator import Coordinates, gaussian_tasks
 
 __all__ = ["ARMUL"]
 
-#: constants C that are tried: own fits, 0, to the pooled fit, infinity
-_CONSTANTS = np.array([np.inf, 8.0, 4.0, 2.0, 1.0, 0.5, 0.25, 0.0])
 
-
-class ARMUL(LinearRegressorMixin, SummaryEstimator):
-    r"""Least squares on all domains at once, each at the common center or away from it.
+class ARMUL(LinearRegressorMixin, ArmulEstimator):
+    r"""Least squares on all domains at once, each at a shared center or away from it.
 
     Every domain, the target among them, has coefficients of its own, and pays for
-    their distance from a common center, not for the square of it. So domains that are
+    their distance from its center, not for the square of it. So domains that are
     like each other have exactly the same coefficients, and one that is different leaves
     without pulling the others far.
 
@@ -33,10 +22,20 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
     ----------
     source_summaries : SourceSummary or list of SourceSummary, default=None
         Sources that give no rows, beside those among the rows; they need ``noise``.
+    form : {"vanilla", "clustered", "low_rank"}, default="vanilla"
+        What the centers share. "vanilla": all domains have one center. "clustered":
+        every domain has one of ``n_centers`` centers. "low_rank": the centers are in a
+        subspace of dimension ``n_centers``; of dimension 1 they are multiples of one
+        vector.
+    n_centers : {"auto"} or int, default="auto"
+        Number of clusters, or rank of the centers. "auto": that of the least held-out
+        error among 1, 2 and 3, of equal ones the smallest; 2 clusters or rank 1 if
+        nothing can be held out. "vanilla" has one center.
     penalty : {"auto"} or float in [0, inf], default="auto"
         The constant C. 0: each domain alone; infinity: the pooled fit. "auto": that of
         the least squared error on held-out target rows among 0, 1/4, 1/2, 1, 2, 4, 8
-        and infinity, of equal ones the largest; 1 if nothing can be held out.
+        and infinity (0, 1/4, 1, 4 and infinity if the form is not "vanilla"), of equal
+        ones the largest; 1 if nothing can be held out.
     alpha : float in [0, inf), default=0.0
         Ridge penalty of every domain relative to the *mean* squared error, of
         standardized features.
@@ -54,7 +53,15 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
     intercept_ : float
         Its intercept.
     center_coef_, center_intercept_ : ndarray of shape (n_features,), float
-        The center.
+        The center of the target.
+    source_center_coef_ : ndarray of shape (n_sources, n_features)
+        The centers of the sources.
+    source_center_intercept_ : ndarray of shape (n_sources,)
+        Their intercepts.
+    labels_ : ndarray of int of shape (n_sources + 1,)
+        Cluster of each domain; the target is last. Only if ``form="clustered"``.
+    n_centers_ : int
+        Number of clusters that have a domain, or rank that was used; 1 for "vanilla".
     source_coef_ : ndarray of shape (n_sources, n_features)
         Coefficients of the sources.
     source_intercept_ : ndarray of shape (n_sources,)
@@ -62,15 +69,16 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
     source_names_ : list of str
         Ids of the sources among the rows, then ``"source_summaries[i]"``.
     at_center_ : ndarray of bool of shape (n_sources + 1,)
-        Which domains have exactly the center; the target is last.
+        Which domains have exactly their center; the target is last.
     penalty_ : float
         The constant C that was used.
-    cv_errors_ : dict of float to float
-        Held-out mean squared error of each constant; empty if it was given.
+    cv_errors_ : dict
+        Held-out mean squared error of each constant, or pair of constant and
+        ``n_centers`` if the form is not "vanilla"; empty if nothing was chosen.
     kkt_residual_ : float
         Relative violation of the optimality conditions, see Notes.
     n_iter_ : int
-        Newton steps of the last fit; at least 1.
+        Steps of the solver in the last fit; at least 1.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -78,24 +86,34 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
 
     See Also
     --------
+    ARMULLogistic : The same for classes.
     EmpiricalBayesRidge : Pays for the square of each coefficient's distance.
     UOWQMultiTask : Every domain is a target in turn, with weighted sources.
 
     Notes
     -----
-    The vanilla form of [1]_, with :math:`f_j` half the mean squared residual and the
+    The program of [1]_, with :math:`f_j` half the mean squared residual and the
     pooled noise :math:`\hat\sigma`:
 
-    .. math:: \min_{\theta_j, g} \sum_j n_j \left[ f_j(\theta_j)
-              + \lambda_j \|\theta_j - g\|_2 \right], \qquad
-              \lambda_j = C \hat\sigma \sqrt{d / n_j}.
+    .. math:: \min_{\theta_j, \gamma_j} \sum_j n_j \left[ f_j(\theta_j)
+              + \lambda_j \|\theta_j - \gamma_j\|_2 \right], \qquad
+              \lambda_j = C \hat\sigma \sqrt{d / n_j},
 
-    For a fixed center :math:`\theta_j = g` exactly if :math:`\|\nabla f_j(g)\| \le
+    where the centers are :math:`\gamma_j = g` (vanilla), :math:`\gamma_j = g_{c(j)}`
+    (clustered) or :math:`\gamma_j = B z_j` (low rank). For a fixed center
+    :math:`\theta_j = \gamma_j` exactly if :math:`\|\nabla f_j(\gamma_j)\| \le
     \lambda_j`; else its distance r solves :math:`\|(r H_j + \lambda_j I)^{-1} \nabla
-    f_j(g)\| = 1` with the Hessian :math:`H_j`. The program is convex; it is solved by
-    Newton's method in g, and at the optimum :math:`\sum_j n_j \nabla f_j(\theta_j) =
-    0`, while :math:`\nabla f_j(\theta_j)` is in the ball of radius :math:`\lambda_j`,
-    or :math:`\lambda_j` times the direction from :math:`\theta_j` to g.
+    f_j(\gamma_j)\| = 1` with the Hessian :math:`H_j`. At the optimum
+    :math:`\nabla f_j(\theta_j)` is in the ball of radius :math:`\lambda_j`, or
+    :math:`\lambda_j` times the direction from :math:`\theta_j` to
+    :math:`\gamma_j`.
+
+    The vanilla program is convex; it is solved by Newton's method in g, and there
+    :math:`\sum_j n_j \nabla f_j(\theta_j) = 0`. The other two are not convex. The
+    clusters are the best of three starts of assigning and solving in turn, and
+    ``kkt_residual_`` is that of the program within them; the subspace is stationary in
+    both factors. One cluster is the vanilla form; as many clusters as domains, or a
+    rank that is not below the number of domains or of parameters, is each domain alone.
 
     Directions that the rows of a domain do not determine are those of the center.
 
@@ -115,20 +133,20 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
     >>> model = ARMUL(penalty=2.0).fit(X, y, sample_domain=domain)
     >>> model.at_center_
     array([ True, False,  True])
-    """
 
-    _parameter_constraints: dict = {
-        **SummaryEstimator._parameter_constraints,
-        "penalty": [StrOptions({"auto"}), Interval(Real, 0, None, closed="both")],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "cv": ["cv_object"],
-        "random_state": ["random_state"],
-    }
+    Domains of two kinds have two centers:
+
+    >>> kinds = ARMUL(form="clustered", n_centers=2, penalty=2.0)
+    >>> kinds.fit(X, y, sample_domain=domain).labels_
+    array([0, 1, 0])
+    """
 
     def __init__(
         self,
         source_summaries=None,
         *,
+        form="vanilla",
+        n_centers="auto",
         penalty="auto",
         alpha=0.0,
         cv=5,
@@ -136,13 +154,15 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
         random_state=0,
     ):
         self.source_summaries = source_summaries
+        self.form = form
+        self.n_centers = n_centers
         self.penalty = penalty
         self.alpha = alpha
         self.cv = cv
         self.fit_intercept = fit_intercept
         self.random_state = random_state
 
-    def _fit_tasks(self, data, weight, summaries, folds):
+    def _prepare(self, data, weight, summaries):
         coordinates = Coordinates(
             data, weight, summaries, fit_intercept=self.fit_intercept
         )
@@ -153,68 +173,37 @@ class ARMUL(LinearRegressorMixin, SummaryEstimator):
                     f"{task.name} has no noise, which ARMUL needs to weigh its squared "
                     "residuals: give SourceSummary(noise=...)."
                 )
-        self.source_names_ = [task.name for task in sources]
-        sigma = _pooled_noise([*sources, target])
-        self.penalty_, self.cv_errors_ = self.penalty, {}
-        if self.penalty == "auto":
-            self.penalty_ = self._choose(
-                data, weight, coordinates, sources, sigma, folds
-            )
-        theta, center, info = self._solve([*sources, target], self.penalty_, sigma)
-        self.at_center_ = np.array([np.array_equal(t, center) for t in theta])
-        self.kkt_residual_, self.n_iter_ = info.kkt_residual, max(info.n_iter, 1)
-        if not info.converged:
-            warnings.warn(
-                "ARMUL did not converge: relative KKT residual "
-                f"{info.kkt_residual:.2g} after {info.n_iter} Newton steps.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        dtype = data.X.dtype if data.X.dtype == np.float32 else np.float64
+        self._noise_sd = _pooled_noise([*sources, target])
+        names = [task.name for task in sources]
+        sizes = np.array([task.n for task in sources])
+        return coordinates, names, [self._quadratic(task) for task in sources], sizes
+
+    def _target_task(self, data, weight, coordinates):
+        task, _ = gaussian_tasks(
+            data.without_sources(), weight[data.is_target], [], coordinates
+        )
+        return self._quadratic(task), task.n
+
+    def _quadratic(self, task):
+        H = task.gram / task.n
+        slopes = np.arange(len(H)) < self.n_features_in_
+        return QuadraticTask(H + self.alpha * np.diag(slopes), task.moment / task.n)
+
+    def _unit(self, n_parameters):
+        return self._noise_sd * np.sqrt(n_parameters)
+
+    def _loss(self, theta, data, rows, coordinates, weight):
+        labels = data.labels(rows) - coordinates.shift
+        return weight @ (labels - coordinates.design(data.take(rows).X) @ theta) ** 2
+
+    def _set_coefficients(self, theta, centers, coordinates, dtype):
         coef, intercept = coordinates.raw(theta)
         self.coef_, self.intercept_ = coef[-1].astype(dtype), float(intercept[-1])
         self.source_coef_, self.source_intercept_ = coef[:-1], intercept[:-1]
-        coef, intercept = coordinates.raw(center)
-        self.center_coef_, self.center_intercept_ = coef, float(intercept)
-
-    def _solve(self, tasks, constant, sigma):
-        n = np.array([task.n for task in tasks])
-        H = np.array([task.gram / task.n for task in tasks])
-        m = np.array([task.moment / task.n for task in tasks])
-        d = H.shape[1]
-        H = H + self.alpha * np.diag(np.arange(d) < self.n_features_in_)
-        lams = constant * sigma * np.sqrt(d / n) if constant else np.zeros(len(n))
-        return solve_armul(H, m, n, lams)
-
-    def _choose(self, data, weight, coordinates, sources, sigma, folds):
-        """Return the constant of the least held-out error."""
-        if not sources:
-            return 1.0  # a single task is its own center
-        errors, total = np.zeros(len(_CONSTANTS)), 0.0
-        for train, test in folds:
-            part = data.take(train)
-            if not part.n_labeled:
-                continue
-            own, _ = gaussian_tasks(
-                part.without_sources(), weight[train][part.is_target], [], coordinates
-            )
-            rows = coordinates.design(data.take(test).X)
-            labels = data.labels(_mask(test, len(weight))) - coordinates.shift
-            for i, constant in enumerate(_CONSTANTS):
-                theta = self._solve([*sources, own], constant, sigma)[0][-1]
-                errors[i] += weight[test] @ (labels - rows @ theta) ** 2
-            total += weight[test].sum()
-        if not total:
-            return 1.0
-        errors /= total
-        self.cv_errors_ = dict(zip(_CONSTANTS.tolist(), errors.tolist(), strict=True))
-        return float(_CONSTANTS[int(np.argmin(errors))])
-
-
-def _mask(rows, n):
-    mask = np.zeros(n, dtype=bool)
-    mask[rows] = True
-    return mask
+        coef, intercept = coordinates.raw(centers)
+        self.center_coef_, self.center_intercept_ = coef[-1], float(intercept[-1])
+        self.source_center_coef_ = coef[:-1]
+        self.source_center_intercept_ = intercept[:-1]
 
 
 def _pooled_noise(tasks):

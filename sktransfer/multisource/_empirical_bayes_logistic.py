@@ -3,13 +3,8 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval, StrOptions
-from sktransfer._domains import take_rows
-from sktransfer._linear import LinearClassifierMixin
-from sktransfer._solvers.glm import fit_glm, glm_expansion
-from sktransfer._solvers.random_effects import Evidence, log_pseudo_determinant
 from sktransfer.multisource._empirical_bayes import (
     Effects,
     check_borrowing,
@@ -18,21 +13,16 @@ from sktransfer.multisource._empirical_bayes import (
     mean_of_sources,
     mix_with_vague,
 )
-from sktransfer.multisource._source_summary import labels_as_goal
-from sktransfer.multisource._summary_estimator import (
-    ALPHAS,
-    Coordinates,
-    SummaryEstimator,
-    Task,
+from sktransfer.multisource._logistic_tasks import (
+    LogisticSummaryEstimator,
+    PenalizedLikelihood,
 )
+from sktransfer.multisource._summary_estimator import ALPHAS, SummaryEstimator
 
 __all__ = ["EmpiricalBayesLogistic"]
 
-#: precision of the prior that keeps the coefficients of a separated source finite
-_WEAK = 0.1
 
-
-class EmpiricalBayesLogistic(LinearClassifierMixin, SummaryEstimator):
+class EmpiricalBayesLogistic(LogisticSummaryEstimator):
     r"""Logistic regression toward the coefficients of the sources, as far as they vary.
 
     The classifier beside :class:`EmpiricalBayesRidge`: sources are draws of
@@ -139,8 +129,6 @@ class EmpiricalBayesLogistic(LinearClassifierMixin, SummaryEstimator):
     True
     """
 
-    _families = ("binomial", "multinomial")
-
     _parameter_constraints: dict = {
         **SummaryEstimator._parameter_constraints,
         "tau": [StrOptions({"reml"}), Interval(Real, 0, None, closed="both"),
@@ -182,54 +170,17 @@ class EmpiricalBayesLogistic(LinearClassifierMixin, SummaryEstimator):
 
     def _fit_tasks(self, data, weight, summaries, folds):
         check_borrowing(self)
-        self._check_classes(data, summaries)
-        coordinates = Coordinates(
-            data, weight, summaries, fit_intercept=self.fit_intercept, shift=False
-        )
-        family = "binomial" if len(self.classes_) == 2 else "multinomial"
-        n_logits = 1 if family == "binomial" else len(self.classes_)
+        coordinates, rows_of = self._prepare_rows(data, weight, summaries)
         width = self.n_features_in_ + self.fit_intercept
-        slopes = np.tile(np.arange(width) < self.n_features_in_, n_logits)
-
-        def rows_of(rows):
-            design = coordinates.design(take_rows(data.X, rows))
-            goal = labels_as_goal(data.labels(rows), self.classes_)
-            return family, design, goal, weight[rows]
-
-        target = _Target(*rows_of(data.is_labeled_target), slopes)
-        sources = [
-            _source_task(str(int(k)), *rows_of(data.rows_of(k))) for k in data.sources
-        ]
-        for name, summary in summaries:
-            vector, information = coordinates.standardized(summary)
-            sources.append(Task(name, information, vector, float(summary.n)))
+        slopes = np.tile(np.arange(width) < self.n_features_in_, self._n_logits)
+        target = PenalizedLikelihood(*rows_of(data.is_labeled_target), slopes)
+        sources = self._expanded_sources(data, summaries, coordinates, rows_of)
         self.source_names_ = [task.name for task in sources]
         mean, theta, covariance = self._posterior(target, sources, slopes)
-        M = np.kron(np.eye(n_logits), coordinates.to_raw)
+        M = np.kron(np.eye(self._n_logits), coordinates.to_raw)
         self.covariance_ = M @ covariance @ M.T
-        dtype = data.X.dtype if data.X.dtype == np.float32 else np.float64
-        coef, intercept = coordinates.raw(_centered(theta, n_logits))
-        self.coef_, self.intercept_ = coef.astype(dtype), intercept
-        prior = coordinates.raw(_centered(mean, n_logits))
-        self.prior_coef_, self.prior_intercept_ = prior
-
-    def _check_classes(self, data, summaries):
-        y = data.labels(data.labeled)
-        check_classification_targets(y)
-        self.classes_ = np.unique(
-            np.concatenate([y, *(s.classes for _, s in summaries)])
-        )
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "Labels of at least two classes are needed, but all labeled rows have "
-                f"one class: {self.classes_.tolist()[0]!r}."
-            )
-        for name, summary in summaries:
-            if not np.array_equal(summary.classes, self.classes_):
-                raise ValueError(
-                    f"{name} has the classes {summary.classes.tolist()}, but those of "
-                    f"all domains are {self.classes_.tolist()}."
-                )
+        self.coef_, self.intercept_ = self._raw(theta, coordinates, data.X.dtype)
+        self.prior_coef_, self.prior_intercept_ = self._raw(mean, coordinates)
 
     def _posterior(self, target, sources, slopes):
         p = len(slopes)
@@ -260,53 +211,3 @@ class EmpiricalBayesLogistic(LinearClassifierMixin, SummaryEstimator):
             self, mean, evidence, vague, target.log_likelihood
         )
         return mean, theta, covariance
-
-
-class _Target:
-    """Log-likelihood of the target and its marginal likelihood under a prior."""
-
-    def __init__(self, family, design, goal, weight, slopes):
-        self.rows = family, design, goal, weight
-        self.n = float(weight.sum())
-        self.slopes = slopes
-        self.shape = (goal.shape[1], design.shape[1])
-        self.start = np.zeros(self.shape)
-        hessian = glm_expansion(*self.rows, self.start)[2]
-        # of several logits a common shift has no effect: it counts as determined
-        C, d = self.shape
-        shift = np.kron(np.ones((C, C)) / C, np.eye(d)) if C > 1 else 0.0
-        self.curvature = hessian + shift
-
-    def log_likelihood(self, theta):
-        """Return the log-likelihood of the labels."""
-        return -glm_expansion(*self.rows, theta.reshape(self.shape))[0]
-
-    def evidence(self, prior, pull, alpha):
-        """Return the posterior mode with Laplace's marginal likelihood."""
-        R = prior + alpha * np.diag(self.slopes.astype(np.float64))
-        theta, _, _ = fit_glm(*self.rows, prior=R, pull=pull, start=self.start)
-        self.start = theta
-        value, _, hessian = glm_expansion(*self.rows, theta)
-        flat = theta.ravel()
-        center = np.linalg.pinv(R, hermitian=True) @ pull
-        distance = (flat - center) @ R @ (flat - center)
-        precision = hessian + R
-        log_likelihood = -value - 0.5 * distance - 0.5 * (
-            log_pseudo_determinant(precision) - log_pseudo_determinant(R)
-        )  # fmt: skip
-        return Evidence(flat, precision, float(log_likelihood))
-
-
-def _source_task(name, family, design, goal, weight):
-    p = goal.shape[1] * design.shape[1]
-    theta, _, _ = fit_glm(
-        family, design, goal, weight, prior=_WEAK * np.eye(p), pull=np.zeros(p)
-    )
-    _, _, fisher = glm_expansion(family, design, goal, weight, theta)
-    return Task(name, fisher, theta.ravel(), float(weight.sum()))
-
-
-def _centered(theta, n_logits):
-    """Return parameters of shape (n_logits, width) that sum to 0 over the classes."""
-    theta = theta.reshape(n_logits, -1)
-    return theta - theta.mean(axis=0) * (n_logits > 1)

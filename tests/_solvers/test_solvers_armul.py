@@ -4,7 +4,16 @@ import cvxpy as cp
 import numpy as np
 import pytest
 
-from sktransfer._solvers.armul import solve_armul, solve_task
+from sktransfer._solvers.armul import (
+    GlmTask,
+    QuadraticTask,
+    expanded,
+    solve_armul,
+    solve_clustered,
+    solve_low_rank,
+    solve_task,
+    solve_vanilla,
+)
 
 
 def _tasks(rng, K=5, d=4, outlier=0.0, rows=(5, 40)):
@@ -96,3 +105,133 @@ def test_directions_without_rows_are_those_of_the_center(rng):
     assert info.converged
     np.testing.assert_allclose(theta[2, 1:], g[1:], atol=1e-12)
     assert theta[2, 0] > g[0] + 1
+
+
+def _glm_tasks(rng, K=3, d=3, n=(12, 40)):
+    tasks, rows, sizes = [], [], rng.randint(*n, size=K).astype(float)
+    for size in sizes:
+        X = rng.normal(size=(int(size), d))
+        y = (X @ (1 + rng.normal(size=d)) + rng.logistic(size=int(size)) > 0) * 1.0
+        ridge = np.full(d, 0.5 / size)
+        tasks.append(GlmTask("binomial", X, y[:, None], np.ones(len(X)), ridge))
+        rows.append((X, y))
+    return tasks, rows, sizes
+
+
+@pytest.mark.parametrize("constant", [0.05, 0.2, 1.0])
+def test_logistic_tasks_agree_with_cvxpy(rng, constant):
+    tasks, rows, sizes = _glm_tasks(rng)
+    lams = constant * np.sqrt(3 / sizes)
+    theta, centers, info = solve_vanilla(tasks, sizes, lams)
+    assert info.converged
+    T, G, terms = cp.Variable((3, 3)), cp.Variable(3), []
+    for k, (X, y) in enumerate(rows):
+        eta = X @ T[k]
+        terms.append(cp.sum(cp.logistic(eta)) - y @ eta + 0.25 * cp.sum_squares(T[k]))
+        terms.append(sizes[k] * lams[k] * cp.norm(T[k] - G))
+    best = cp.Problem(cp.Minimize(sum(terms))).solve(solver="CLARABEL")
+    assert info.objective == pytest.approx(best, rel=1e-7)
+    np.testing.assert_allclose(theta, T.value, atol=2e-3)
+    np.testing.assert_allclose(centers, centers[:1].repeat(3, axis=0))
+
+
+def test_logistic_task_is_exactly_the_center_on_its_condition(rng):
+    (task, *_), _, _ = _glm_tasks(rng)
+    center = np.array([1.0, -0.5, 0.3])
+    norm = np.linalg.norm(task.expand(center)[1])
+    at = task.minimize(norm * (1 + 1e-9), center, np.zeros(3))
+    np.testing.assert_array_equal(at, center)
+    away = task.minimize(norm * (1 - 1e-3), center, np.zeros(3))
+    gap = center - away
+    assert 0 < np.linalg.norm(gap) < 0.1
+    np.testing.assert_allclose(
+        task.expand(away)[1], norm * (1 - 1e-3) * gap / np.linalg.norm(gap), atol=1e-10
+    )
+
+
+def test_expansion_of_a_task_has_its_minimum(rng):
+    (task, *_), _, _ = _glm_tasks(rng)
+    zero = np.zeros(3)
+    own = task.minimize(0.0, zero, zero)
+    assert np.abs(task.expand(own)[1]).max() < 1e-10
+    quadratic = expanded(task)
+    np.testing.assert_allclose(quadratic.minimize(0.0, zero, zero), own)
+    assert expanded(quadratic) is quadratic
+
+
+def _quadratics(H, m):
+    return [QuadraticTask(h, v) for h, v in zip(H, m, strict=True)]
+
+
+def test_one_cluster_is_the_vanilla_form_and_full_rank_is_each_task_alone(rng):
+    H, m, sizes = _tasks(rng, outlier=4.0)
+    lams = 0.7 * np.sqrt(4 / sizes)
+    tasks = _quadratics(H, m)
+    vanilla = solve_vanilla(tasks, sizes, lams)
+    one = solve_clustered(tasks, sizes, lams, 1)
+    np.testing.assert_allclose(one[0], vanilla[0])
+    assert one[2].objective == pytest.approx(vanilla[2].objective)
+    own = np.linalg.solve(H, m[..., None])[..., 0]
+    for solve, size in [(solve_clustered, 5), (solve_low_rank, 4)]:
+        theta, centers, info = solve(tasks, sizes, lams, size)
+        np.testing.assert_allclose(theta, own, atol=1e-5)
+        assert np.linalg.matrix_rank(centers) <= size
+        assert info.converged
+
+
+@pytest.mark.parametrize("constant", [0.3, 1.0, np.inf])
+def test_clusters_are_the_best_of_all_partitions(rng, constant):
+    H, m, sizes = _tasks(rng, K=6, rows=(20, 40))
+    own = np.linalg.solve(H, m[..., None])[..., 0]
+    shifts = np.repeat([0.0, 3.0], 3)
+    m = np.einsum("kij,kj->ki", H, own + shifts[:, None])
+    lams = constant * np.sqrt(4 / sizes)
+    tasks = _quadratics(H, m)
+    theta, centers, info = solve_clustered(tasks, sizes, lams, 2)
+    values = []
+    for code in range(1, 32):  # every partition of six tasks in two parts
+        mask = np.array([code >> i & 1 for i in range(6)], dtype=bool)
+        values.append(sum(
+            solve_vanilla([t for t, k in zip(tasks, part, strict=True) if k],
+                          sizes[part], lams[part])[2].objective
+            for part in (mask, ~mask)
+        ))  # fmt: skip
+    assert info.objective == pytest.approx(min(values), rel=1e-9)
+    assert len(set(info.labels[:3])) == len(set(info.labels[3:])) == 1
+    assert info.labels[0] != info.labels[3]
+    assert info.converged
+    again = solve_clustered(tasks, sizes, lams, 2, labels=info.labels, n_init=0)
+    np.testing.assert_allclose(again[1], centers)
+    assert len(np.unique(theta.round(6), axis=0)) >= 2
+
+
+def test_more_centers_never_cost_more(rng):
+    H, m, sizes = _tasks(rng, K=6, outlier=3.0)
+    lams = 0.8 * np.sqrt(4 / sizes)
+    tasks = _quadratics(H, m)
+    for solve in (solve_clustered, solve_low_rank):
+        values = [solve(tasks, sizes, lams, c)[2].objective for c in (1, 2, 3, 4)]
+        assert all(np.diff(values) <= 1e-6 * np.abs(values[0]))
+
+
+def test_low_rank_finds_a_subspace_without_noise(rng):
+    B, Z = rng.normal(size=(5, 2)), rng.normal(size=(7, 2))
+    parameters = Z @ B.T
+    parameters[0] += [0, 0, 4.0, 0, 0]  # one task is not in the subspace
+    X = rng.normal(size=(7, 30, 5))
+    H = np.einsum("kni,knj->kij", X, X) / 30
+    m = np.einsum("kij,kj->ki", H, parameters)
+    theta, centers, info = solve_low_rank(
+        _quadratics(H, m), np.full(7, 30.0), np.full(7, 0.3), 2
+    )
+    assert info.converged
+    assert np.linalg.matrix_rank(centers, tol=1e-6) == 2
+    # the odd task pulls the others by no more than its penalty
+    assert np.abs(theta[1:] - parameters[1:]).max() < 0.2
+    assert (theta[1:] == centers[1:]).all()
+    assert np.linalg.norm(theta[0] - centers[0]) > 1
+    # stationary in both factors: the pulls are orthogonal to rows and columns
+    gradients = np.einsum("kij,kj->ki", H, theta) - m
+    U, _, V = np.linalg.svd(centers)
+    np.testing.assert_allclose(gradients @ V[:2].T, 0, atol=1e-4)
+    np.testing.assert_allclose(gradients.T @ U[:, :2], 0, atol=1e-4)

@@ -98,3 +98,63 @@ def test_kind_30_units_do_not_matter(rng):
     np.testing.assert_allclose(
         second.predict(X * factor + offset), 7 * first.predict(X) + 1e4, rtol=1e-6
     )
+
+
+def _kinds(rng, n=80, n_target=15):
+    """Sources of two kinds; the target is of the second."""
+    X = rng.normal(size=(6 * n + n_target, 3))
+    domain = np.repeat([1, 2, 3, 4, 5, 6, -1], [n] * 6 + [n_target])
+    second = (domain < 0) | (domain % 2 == 0)
+    coef = np.where(second[:, None], [2.0, -1.0, 0.5], [-1.0, 2.0, 1.0])
+    return X, (X * coef).sum(axis=1) + 1 + rng.normal(size=len(X)), domain
+
+
+def test_clusters_are_the_kinds_of_domains(rng):
+    X, y, domain = _kinds(rng)
+    model = ARMUL(form="clustered", n_centers=2, penalty=2.0)
+    model.fit(X, y, sample_domain=domain)
+    np.testing.assert_array_equal(model.labels_, [0, 1, 0, 1, 0, 1, 1])
+    assert model.at_center_.all()
+    assert model.n_centers_ == 2
+    # the target has exactly the pooled fit of its kind
+    kind = (domain < 0) | (domain % 2 == 0)
+    pooled = LinearRegression().fit(X[kind], y[kind])
+    np.testing.assert_allclose(model.coef_, pooled.coef_, rtol=1e-8)
+    np.testing.assert_allclose(model.source_center_coef_[1], model.center_coef_)
+    chosen = ARMUL(form="clustered").fit(X, y, sample_domain=domain)
+    assert len(chosen.cv_errors_) == 15
+    assert chosen.n_centers_ >= 2
+    assert min(chosen.cv_errors_.values()) == min(
+        error for (_, count), error in chosen.cv_errors_.items() if count > 1
+    )
+
+
+def test_rank_one_centers_are_multiples_of_one_vector(rng):
+    X, y, domain = _data(rng, slopes=(3.0, -2.0, 0.5))
+    y = y - 1
+    model = ARMUL(form="low_rank", n_centers=1, penalty=np.inf, fit_intercept=False)
+    model.fit(X, y, sample_domain=domain)
+    centers = np.vstack([model.source_center_coef_, model.center_coef_])
+    assert np.linalg.matrix_rank(centers, tol=1e-8) == 1
+    np.testing.assert_array_equal(model.coef_, model.center_coef_)
+    assert model.n_centers_ == 1
+    alone = LinearRegression(fit_intercept=False).fit(X[domain < 0], y[domain < 0])
+    true = [2.0, -1.0, 0.5]
+    assert np.abs(model.coef_ - true).max() < np.abs(alone.coef_ - true).max()
+
+
+def test_own_fits_are_the_limit_of_every_form(rng):
+    X, y, domain = _kinds(rng, n=30)
+    ols = LinearRegression().fit(X[domain < 0], y[domain < 0])
+    for form, size in [("clustered", 7), ("low_rank", 4)]:
+        model = ARMUL(form=form, n_centers=size, penalty=1.0)
+        model.fit(X, y, sample_domain=domain)
+        np.testing.assert_allclose(model.coef_, ols.coef_, atol=1e-4)
+    alone = ARMUL(form="clustered").fit(X[domain < 0], y[domain < 0])
+    np.testing.assert_allclose(alone.coef_, ols.coef_, rtol=1e-8)
+
+
+def test_number_of_centers_needs_a_form_that_has_it(rng):
+    X, y, domain = _data(rng)
+    with pytest.raises(ValueError, match="n_centers=2, but form='vanilla'"):
+        ARMUL(n_centers=2).fit(X, y, sample_domain=domain)

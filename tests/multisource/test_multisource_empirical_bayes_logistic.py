@@ -18,7 +18,7 @@ from sktransfer.multisource import (
     SourceSummary,
     summarize_source,
 )
-from sktransfer.multisource._empirical_bayes_logistic import _Target
+from sktransfer.multisource._logistic_tasks import PenalizedLikelihood
 
 
 def _data(rng, n_classes=2, n=300, n_target=40, sources=2, shift=0.0):
@@ -100,7 +100,9 @@ def test_posterior_is_the_mode_under_the_prior_of_the_sources(rng):
 def test_laplace_is_near_the_integral(rng):
     x, R, m = rng.normal(size=30), 2.0, 0.5
     y = (rng.uniform(size=30) < special.expit(x)).astype(float)
-    target = _Target("binomial", x[:, None], y[:, None], np.ones(30), np.array([True]))
+    target = PenalizedLikelihood(
+        "binomial", x[:, None], y[:, None], np.ones(30), np.array([True])
+    )
     found = target.evidence(np.array([[R]]), np.array([R * m]), 0.0)
 
     def density(t):
