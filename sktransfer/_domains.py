@@ -365,6 +365,7 @@ def check_domains(
     numeric_labels: bool | None = False,
     multi_output: bool = False,
     target_required: bool = True,
+    unlabeled_sources: bool = False,
 ) -> DomainData:
     """Check ``y`` and ``sample_domain`` against ``X`` and return them together.
 
@@ -385,6 +386,9 @@ def check_domains(
         Accept ``y`` with several columns.
     target_required : bool, default=True
         Refuse rows without a target row; a batch may hold source rows alone.
+    unlabeled_sources : bool, default=False
+        Accept missing values as labels of source rows, which are unlabeled then; the
+        integer -1 never marks them.
 
     Returns
     -------
@@ -427,7 +431,8 @@ def check_domains(
     if doubtful:
         _check_ambiguous(labels, source)
     labels, unlabeled = _find_missing(labels, source, numeric=numeric_labels)
-    _check_sources_labeled(labels, unlabeled & source)
+    if not unlabeled_sources:
+        _check_sources_labeled(labels, unlabeled & source)
     _check_labels_finite(labels, ~unlabeled)
     if numeric_labels and labels.dtype.kind in "iub":
         labels = labels.astype(np.float64)
@@ -536,7 +541,7 @@ def labeled_target_index(y: Any, sample_domain: Any, n_samples: int) -> Rows:
     """Return the indices of the labeled target rows (splitters test on these)."""
     data = check_domains(
         np.empty((n_samples, 0)), y, sample_domain, numeric_labels=None,
-        multi_output=True,
+        multi_output=True, unlabeled_sources=True,
     )  # fmt: skip
     return np.flatnonzero(data.is_labeled_target)
 

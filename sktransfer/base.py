@@ -106,6 +106,7 @@ __all__ = [
     "get_transfer_tags",
     "is_scale_free",
     "predict_learner",
+    "with_budget_of",
     "without_sources",
 ]
 
@@ -143,6 +144,8 @@ class TransferTags:
         What labels of target rows do in a fit with sources.
     uses_unlabeled : bool, default=False
         Whether unlabeled target rows change the fit.
+    unlabeled_sources : bool, default=False
+        Whether labels of source rows may be missing.
     source_free : bool, default=False
         Whether fitted source models can take the place of source rows.
     scale_free : bool, default=False
@@ -157,6 +160,7 @@ class TransferTags:
     multi_target: bool = False
     target_labels: Literal["unused", "optional", "required"] = "optional"
     uses_unlabeled: bool = False
+    unlabeled_sources: bool = False
     source_free: bool = False
     scale_free: bool = False
     classification: bool = True
@@ -356,6 +360,43 @@ def without_sources(estimator):
     return copy.set_params(**nested) if nested else copy
 
 
+def with_budget_of(estimator, data):
+    r"""Return an estimator that trains as long on fewer samples as on these.
+
+    What is compared with a fit on all samples, such as :math:`\theta(0,T)`, must not
+    lose by a shorter training. Estimators that count passes over their samples have a
+    method ``budget_params(data)``, which returns the parameters that make other fits as
+    long; steps of pipelines and inner estimators are asked, too.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted; it is not changed.
+    data : DomainData
+        All samples.
+
+    Returns
+    -------
+    estimator : estimator
+        A copy with these parameters, or the estimator itself if there are none.
+
+    Examples
+    --------
+    >>> from sklearn.linear_model import Ridge
+    >>> from sktransfer.base import with_budget_of
+    >>> with_budget_of(Ridge(), None)
+    Ridge()
+    """
+    found = {}
+    if hasattr(estimator, "budget_params"):
+        found = dict(estimator.budget_params(data))
+    for name, part in estimator.get_params(deep=True).items():
+        if hasattr(part, "budget_params") and not isinstance(part, type):
+            own = part.budget_params(data)
+            found |= {f"{name}__{key}": value for key, value in own.items()}
+    return clone(estimator).set_params(**found) if found else estimator
+
+
 def missing_hook(estimator, hook):
     """Return the error of a class that lacks a hook of its template."""
     contract = getattr(type(estimator), hook.split("(")[0]).__doc__ or ""  # -OO: None
@@ -400,6 +441,7 @@ class TransferMixin:
             numeric_labels=has_numeric_labels(self),
             multi_output=tags.target_tags.multi_output,
             target_required=not is_batch,
+            unlabeled_sources=tags.transfer_tags.unlabeled_sources,
         )
         self._check_capable(data, is_batch=is_batch)
         return data

@@ -229,8 +229,8 @@ if find_spec("torch"):
     )
 
     #: a net for classes, and one for real labels, need few epochs at this rate
-    _CLASSES = {"max_epochs": 5, "lr": 0.05, "batch_size": 64, "random_state": 0}
-    _REALS = _CLASSES | {"max_epochs": 10}
+    _CLASSES = {"max_steps": 5, "lr": 0.05, "batch_size": 64, "random_state": 0}
+    _REALS = _CLASSES | {"max_steps": 10}
     ESTIMATORS += [
         TransferNetClassifier(**_CLASSES),
         TransferNetRegressor(gate=True, **_REALS),
@@ -244,7 +244,7 @@ if find_spec("torch"):
         DANRegressor(gate=True, **_REALS),
         DeepCORAL(gate=True, **_CLASSES),
         DeepCORALRegressor(**_REALS),
-        ADDA(**_CLASSES | {"max_epochs": 12}),
+        ADDA(**_CLASSES | {"max_steps": 12}),
         PADA(gate=True, **_CLASSES),
         GTA(**_CLASSES),
         UOWQNet(max_epochs=3, lr=0.02, batch_size=32, random_state=0),

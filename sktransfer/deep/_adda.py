@@ -41,19 +41,29 @@ class DiscriminativeAlignment(Alignment):
     def __init__(self, pretraining=0.5):
         super().__init__()
         self.pretraining = pretraining
-        # part of the state: going back to an earlier epoch goes back in this, too
-        self.register_buffer("adapting", torch.tensor(False))
+        self.settled = (1 + pretraining) / 2
+        self.adapting = False
 
     def build(self, sizes, net):
         """Make room for the target's extractor."""
         self.extractor = copy.deepcopy(net.extractor)
 
+    def get_extra_state(self):
+        """Return whether the target has its extractor, which is part of the state."""
+        return torch.tensor(self.adapting)
+
+    def set_extra_state(self, state):
+        """Go back to an earlier state."""
+        self.adapting = bool(state)
+
     def begin_epoch(self, net, rows, progress):
         """Give the target its extractor when pretraining is over."""
-        over = progress >= self.pretraining and len(rows.x_target)
+        over = progress >= self.pretraining and rows.sizes[2]
         if over and not self.adapting:
             self.extractor.load_state_dict(net.extractor.state_dict())
-            self.adapting.fill_(True)
+            self.adapting = True
+        if not self.learns_from_source(net):
+            net.extractor.eval()  # its statistics stay as they are, too
 
     def encode(self, net, batch):
         """Map the source by its extractor and the target by the other."""
@@ -135,7 +145,7 @@ class ADDA(TransferNetClassifier):
     >>> from sktransfer.datasets import make_subspace_shift
     >>> from sktransfer.deep import ADDA
     >>> data = make_subspace_shift(n_labeled=0, random_state=0)
-    >>> net = ADDA(random_state=0)
+    >>> net = ADDA(max_steps=150, random_state=0)
     >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
     >>> bool(net.score(data.X_test, data.y_test) > 0.7)
     True

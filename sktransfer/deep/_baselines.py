@@ -18,12 +18,17 @@ class _SourceRows:
         rows = data.is_source if data.n_source else data.is_labeled_target
         return rows & data.labeled, nobody, nobody
 
+    def _scaled_rows(self, data):
+        """Return all rows: a feature that hardly varies in the source may elsewhere."""
+        return np.ones(len(data.labeled), dtype=bool)
+
     def _validation_pool(self, data):
         return self._roles(data)[0]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "unused"
+        tags.transfer_tags.uses_unlabeled = True
         return tags
 
 
@@ -44,8 +49,8 @@ class _TargetRows:
 class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     """Fit the net on the source rows and predict the target with it.
 
-    Target labels are not used. Without any source row it is fitted on the labeled
-    target rows.
+    Target labels are not used; of target rows only the scales of the inputs are
+    learned. Without any source row it is fitted on the labeled target rows.
 
     %(sections)s
 
@@ -57,7 +62,8 @@ class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     --------
     >>> from sktransfer.deep import SourceOnlyNet
     >>> X, y, domain = [[-1.0], [1.0], [0.9]], [0, 1, None], [1, 1, -1]
-    >>> net = SourceOnlyNet(lr=0.05, random_state=0).fit(X, y, sample_domain=domain)
+    >>> net = SourceOnlyNet(lr=0.05, max_steps=50, random_state=0)
+    >>> net = net.fit(X, y, sample_domain=domain)
     >>> net.predict([[0.9]])
     array([1])
     """
@@ -67,8 +73,8 @@ class SourceOnlyNet(_SourceRows, TransferNetClassifier):
 class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
     """Fit the regression net on the source rows and predict the target with it.
 
-    Target labels are not used. Without any source row it is fitted on the labeled
-    target rows.
+    Target labels are not used; of target rows only the scales of the inputs are
+    learned. Without any source row it is fitted on the labeled target rows.
 
     %(sections)s
 
@@ -80,7 +86,7 @@ class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
     --------
     >>> from sktransfer.deep import SourceOnlyNetRegressor
     >>> X, y, domain = [[-1.0], [1.0], [0.5]], [-1.0, 1.0, None], [1, 1, -1]
-    >>> net = SourceOnlyNetRegressor(lr=0.05, random_state=0)
+    >>> net = SourceOnlyNetRegressor(lr=0.05, max_steps=50, random_state=0)
     >>> net.fit(X, y, sample_domain=domain).predict([[1.0]]).round()
     array([1.])
     """
@@ -102,7 +108,8 @@ class TargetOnlyNet(_TargetRows, TransferNetClassifier):
     --------
     >>> from sktransfer.deep import TargetOnlyNet
     >>> X, y, domain = [[-1.0], [1.0], [0.9]], [0, 1, 0], [-1, -1, 1]
-    >>> net = TargetOnlyNet(lr=0.05, random_state=0).fit(X, y, sample_domain=domain)
+    >>> net = TargetOnlyNet(lr=0.05, max_steps=50, random_state=0)
+    >>> net = net.fit(X, y, sample_domain=domain)
     >>> net.predict([[0.9]])
     array([1])
     """
@@ -124,7 +131,7 @@ class TargetOnlyNetRegressor(_TargetRows, TransferNetRegressor):
     --------
     >>> from sktransfer.deep import TargetOnlyNetRegressor
     >>> X, y, domain = [[-1.0], [1.0], [0.5]], [-1.0, 1.0, 9.0], [-1, -1, 1]
-    >>> net = TargetOnlyNetRegressor(lr=0.05, random_state=0)
+    >>> net = TargetOnlyNetRegressor(lr=0.05, max_steps=50, random_state=0)
     >>> net.fit(X, y, sample_domain=domain).predict([[1.0]]).round()
     array([1.])
     """

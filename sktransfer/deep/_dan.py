@@ -121,7 +121,7 @@ class DAN(_MeanDiscrepancy, TransferNetClassifier):
     >>> from sktransfer.datasets import make_subspace_shift
     >>> from sktransfer.deep import DAN
     >>> data = make_subspace_shift(n_labeled=0, random_state=0)
-    >>> net = DAN(max_epochs=20, random_state=0)
+    >>> net = DAN(max_steps=60, random_state=0)
     >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
     >>> bool(net.score(data.X_test, data.y_test) > 0.7)
     True
@@ -164,7 +164,7 @@ class DANRegressor(_MeanDiscrepancy, TransferNetRegressor):
     >>> from sktransfer.deep import DANRegressor
     >>> X = np.linspace(-2, 2, 80)[:, None]
     >>> y, domain = np.abs(X[:, 0]), np.tile([1, -1], 40)
-    >>> net = DANRegressor(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
-    >>> net.score(X, y) > 0.9
+    >>> net = DANRegressor(lr=0.01, max_steps=150, random_state=0)
+    >>> net.fit(X, y, sample_domain=domain).score(X, y) > 0.9
     True
     """

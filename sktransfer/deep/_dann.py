@@ -40,6 +40,8 @@ class AdversarialAlignment(Alignment):
     def __init__(self, match="both"):
         super().__init__()
         self.match = match
+        # features that nothing is to deceive need no discriminator
+        self.needs_discriminator = self.adversarial = match != "none"
 
     def reversal(self, net, term):
         r"""Return :math:`\mu` for the terms to match, else 0."""
@@ -125,7 +127,7 @@ class DANN(_Adversarial, TransferNetClassifier):
     >>> from sktransfer.datasets import make_subspace_shift
     >>> from sktransfer.deep import DANN
     >>> data = make_subspace_shift(n_labeled=0, random_state=0)
-    >>> net = DANN(max_epochs=20, random_state=0)
+    >>> net = DANN(max_steps=60, random_state=0)
     >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
     >>> bool(net.score(data.X_test, data.y_test) > 0.7)
     True
@@ -167,7 +169,7 @@ class DANNRegressor(_Adversarial, TransferNetRegressor):
     >>> from sktransfer.deep import DANNRegressor
     >>> X = np.linspace(-2, 2, 80)[:, None]
     >>> y, domain = np.abs(X[:, 0]), np.tile([1, -1], 40)
-    >>> net = DANNRegressor(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
-    >>> net.score(X, y) > 0.9
+    >>> net = DANNRegressor(lr=0.01, max_steps=150, random_state=0)
+    >>> net.fit(X, y, sample_domain=domain).score(X, y) > 0.9
     True
     """

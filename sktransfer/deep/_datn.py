@@ -169,8 +169,10 @@ class DATN(
 
     A row takes part in both domains with the blocks that it has. Its label belongs to
     its own domain: a labeled pair among the source rows trains the softmax of the
-    source, one among the target rows the transferred classifier. Unlabeled pairs are
-    unlabeled target rows. In one feature space (no columns named) both extractors see
+    source, one among the target rows the transferred classifier. Unlabeled rows of
+    either domain, whose labels are missing values (NaN, None), are reconstructed and
+    count in the distributions; an unlabeled pair may belong to either domain. In
+    one feature space (no columns named) both extractors see
     every row, so the map begins as a copy of the source's net on the target's
     representations; reconstruction and means are those of each domain's own rows.
 
@@ -346,6 +348,12 @@ class DATN(
 
     def _encode_labels(self, data):
         """Set ``classes_`` and return the class of each row, -1 where unlabeled."""
+        of_sources = data.is_source & data.labeled
+        if self._classifies_with_source and not of_sources.any():
+            raise DomainError(
+                "y holds no label of a source row, but DATN transfers the classifier "
+                "of the source. Give some, or use variant='unsupervised'."
+            )
         labels = data.labels(data.labeled)
         check_classification_targets(labels)
         self.classes_, known = np.unique(labels, return_inverse=True)
@@ -535,5 +543,6 @@ class DATN(
         tags.input_tags.allow_nan = not self._one_space
         tags.transfer_tags.multi_source = False
         tags.transfer_tags.uses_unlabeled = True
+        tags.transfer_tags.unlabeled_sources = True
         tags.transfer_tags.regression = False
         return tags

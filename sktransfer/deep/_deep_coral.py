@@ -104,7 +104,7 @@ class DeepCORAL(_Covariances, TransferNetClassifier):
     >>> from sktransfer.datasets import make_subspace_shift
     >>> from sktransfer.deep import DeepCORAL
     >>> data = make_subspace_shift(n_labeled=0, random_state=0)
-    >>> net = DeepCORAL(max_epochs=20, random_state=0)
+    >>> net = DeepCORAL(max_steps=60, random_state=0)
     >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
     >>> bool(net.score(data.X_test, data.y_test) > 0.7)
     True
@@ -144,7 +144,7 @@ class DeepCORALRegressor(_Covariances, TransferNetRegressor):
     >>> from sktransfer.deep import DeepCORALRegressor
     >>> X = np.linspace(-2, 2, 80)[:, None]
     >>> y, domain = np.abs(X[:, 0]), np.tile([1, -1], 40)
-    >>> net = DeepCORALRegressor(lr=0.01, random_state=0)
+    >>> net = DeepCORALRegressor(lr=0.01, max_steps=150, random_state=0)
     >>> net.fit(X, y, sample_domain=domain).score(X, y) > 0.9
     True
     """

@@ -1,5 +1,7 @@
 """The discriminator of domains, which is also the gate."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -8,6 +10,7 @@ from sktransfer.deep._modules import label_code, reverse_gradient
 __all__ = ["DomainDiscriminator"]
 
 _MAX_PRODUCT = 4096
+_N_PROJECTIONS = 1024
 
 
 class DomainDiscriminator(nn.Module):
@@ -15,6 +18,9 @@ class DomainDiscriminator(nn.Module):
 
     The label is coded as one-hot classes (or the real label) and a last column "nil",
     which says that no label is given. With ``labels=False`` it sees features alone.
+    Beside features and code it sees their products; of more than 4096 products it sees
+    1024 random ones, :math:`(R_f^\top f) \odot (R_y^\top y) / \sqrt{1024}` with fixed
+    Gaussian :math:`R_f, R_y` [1]_.
 
     Parameters
     ----------
@@ -29,8 +35,13 @@ class DomainDiscriminator(nn.Module):
     noise : float, default=0.0
         Standard deviation, in those of the features, of Gaussian noise on the features
         in training: the ratio is then that of the densities smoothed by it.
-    hidden_units : int, default=64
-        Width of the hidden layer.
+    hidden_units : tuple of int, default=(64,)
+        Width of each hidden layer.
+
+    References
+    ----------
+    .. [1] M. Long, Z. Cao, J. Wang, M. I. Jordan, "Conditional adversarial domain
+       adaptation", NeurIPS 2018, arXiv:1705.10667.
     """
 
     def __init__(
@@ -41,25 +52,35 @@ class DomainDiscriminator(nn.Module):
         labels=True,
         max_ratio=float("inf"),
         noise=0.0,
-        hidden_units=64,
+        hidden_units=(64,),
     ):
         super().__init__()
         self.max_ratio, self.noise = max_ratio, noise
         self.n_classes, self.labels = n_classes, labels
         n_codes = (n_classes or 1) + 1 if labels else 0
-        self.product = n_features * n_codes <= _MAX_PRODUCT
-        n_inputs = n_features + n_codes + self.product * n_features * n_codes
-        self.hidden = nn.Linear(n_inputs, hidden_units)
-        self.logit = nn.Linear(hidden_units, 1)
+        n_products = n_features * n_codes
+        self.projected = n_products > _MAX_PRODUCT
+        if self.projected:
+            n_products = _N_PROJECTIONS
+            self.register_buffer("of_features", torch.randn(n_features, n_products))
+            self.register_buffer("of_codes", torch.randn(n_codes, n_products))
+        layers, width = [], n_features + n_codes + n_products
+        for units in hidden_units:
+            layers += [nn.Linear(width, units), nn.ReLU()]
+            width = units
+        self.hidden = nn.Sequential(*layers)
+        self.logit = nn.Linear(width, 1)
 
     def forward(self, features, code=None):
         """Return the logit of "target" for each row, shape (n,)."""
         if self.labels:
-            parts = [features, code]
-            if self.product:
-                parts.append((features[:, :, None] * code[:, None, :]).flatten(1))
-            features = torch.cat(parts, 1)
-        return self.logit(torch.relu(self.hidden(features))).squeeze(1)
+            if self.projected:
+                products = (features @ self.of_features) * (code @ self.of_codes)
+                products = products / math.sqrt(_N_PROJECTIONS)
+            else:
+                products = (features[:, :, None] * code[:, None, :]).flatten(1)
+            features = torch.cat([features, code, products], 1)
+        return self.logit(self.hidden(features)).squeeze(1)
 
     def code(self, y, like):
         """Return the code of labels, or of "nil" for ``y=None``."""

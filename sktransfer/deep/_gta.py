@@ -189,7 +189,7 @@ class GTA(TransferNetClassifier):
     >>> from sktransfer.datasets import make_subspace_shift
     >>> from sktransfer.deep import GTA
     >>> data = make_subspace_shift(n_labeled=0, random_state=0)
-    >>> net = GTA(max_epochs=20, random_state=0)
+    >>> net = GTA(max_steps=60, random_state=0)
     >>> net = net.fit(data.X, data.y, sample_domain=data.sample_domain)
     >>> bool(net.score(data.X_test, data.y_test) > 0.7)
     True

@@ -47,19 +47,20 @@ def mk_mmd_loss(source, target, n_kernels=5, factor=2.0):
     >>> print(f"{mk_mmd_loss(x, x):.2f} {mk_mmd_loss(x, x + 9):.2f}")
     0.00 1.31
     """
-    rows = torch.cat([source, target])
+    rows = _full_precision(torch.cat([source, target]))
+    with torch.autocast(rows.device.type, enabled=False):
+        return _mk_mmd(rows, len(source), n_kernels, factor)
+
+
+def _mk_mmd(rows, n_source, n_kernels, factor):
     squares = (rows * rows).sum(1)
     distances = squares[:, None] + squares[None, :] - 2 * rows @ rows.T
     distances = distances.clamp_min(0)
     n = len(rows)
     mean = distances.detach().sum() / max(n * (n - 1), 1)
     mean = mean.clamp_min(torch.finfo(rows.dtype).tiny * 1e6)
-    weight = torch.cat(
-        [
-            source.new_full((len(source),), 1 / len(source)),
-            target.new_full((len(target),), -1 / len(target)),
-        ]
-    )
+    weight = rows.new_full((n,), 1 / n_source)
+    weight[n_source:] = -1 / (n - n_source)
     # the widest kernel first: the others are powers of it
     kernel = torch.exp(-distances / (mean * factor ** ((n_kernels - 1) / 2)))
     total = kernel
@@ -102,9 +103,17 @@ def coral_loss(source, target):
     tensor(9.)
     """
     d = source.shape[1]
-    return (_covariance(source) - _covariance(target)).square().sum() / (4 * d**2)
+    with torch.autocast(source.device.type, enabled=False):
+        gap = _covariance(source) - _covariance(target)
+    return gap.square().sum() / (4 * d**2)
+
+
+def _full_precision(x):
+    """Return at least single precision: differences of half ones are noise."""
+    return x.float() if x.element_size() < 4 else x
 
 
 def _covariance(x):
+    x = _full_precision(x)
     centered = x - x.mean(0)
     return centered.T @ centered / max(len(x) - 1, 1)

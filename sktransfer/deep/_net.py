@@ -1,7 +1,6 @@
-"""The scikit-learn side of every net: validation, encoding, fit and prediction."""
+"""The scikit-learn side of every net: validation, fit and prediction."""
 
 import copy
-import inspect
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -15,29 +14,37 @@ from sklearn.base import (
 )
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
-from skorch.callbacks import EarlyStopping
 from torch import nn
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order
+from sktransfer._learners import check_weights
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
-from sktransfer.deep._alignment import Alignment, Sizes
-from sktransfer.deep._device import find_device
-from sktransfer.deep._discriminator import DomainDiscriminator
-from sktransfer.deep._modules import MLP
+from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._budget import epoch_size_of, find_budget
+from sktransfer.deep._builder import make_extractor, make_module
+from sktransfer.deep._criterion import make_criterion
+from sktransfer.deep._device import find_device, seeded
+from sktransfer.deep._encoder import RowEncoder
 from sktransfer.deep._parameters import ModuleParametersMixin, inherit_parameters
 from sktransfer.deep._rows import DomainRows
-from sktransfer.deep._trainer import TransferTrainer
-from sktransfer.deep._transfer_module import TransferModule
+from sktransfer.deep._trainer import (
+    HeldOutStopping,
+    TransferTrainer,
+    check_callbacks,
+    cut_held_out,
+)
+from sktransfer.exceptions import DomainError
 
 __all__ = ["TRANSFER_PARAMETERS", "TransferNetClassifier", "TransferNetRegressor"]
 
 #: parameters of alignment and gate, for nets that have neither
 TRANSFER_PARAMETERS = (
-    "alignment", "gate", "label_input", "max_weight", "gate_smoothing", "mu",
-    "source_weight",
+    "alignment", "gate", "label_input", "max_weight", "gate_smoothing",
+    "discriminator_units", "mu", "source_weight",
 )  # fmt: skip
 
 _ROWS_AT_ONCE = 8192
@@ -60,13 +67,17 @@ class TransferNet(
         "label_input": ["boolean", StrOptions({"auto"})],
         "max_weight": [Interval(Real, 0, None, closed="right")],
         "gate_smoothing": [Interval(Real, 0, None, closed="left")],
+        "discriminator_units": [tuple, list],
         "mu": [Interval(Real, 0, None, closed="left")],
         "source_weight": [Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "criterion": [None, nn.Module, callable],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
+        "max_steps": [Interval(Integral, 1, None, closed="left"), None],
+        "epoch_size": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "optimizer": [None, callable],
-        "standardize": ["boolean"],
+        "standardize": ["boolean", StrOptions({"robust"})],
         "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -90,9 +101,13 @@ class TransferNet(
         label_input="auto",
         max_weight=10.0,
         gate_smoothing=1.0,
+        discriminator_units=(64,),
         mu=1.0,
         source_weight=1.0,
-        max_epochs=50,
+        criterion=None,
+        max_epochs=None,
+        max_steps=None,
+        epoch_size=None,
         batch_size=128,
         lr=1e-3,
         optimizer=None,
@@ -117,9 +132,13 @@ class TransferNet(
         self.label_input = label_input
         self.max_weight = max_weight
         self.gate_smoothing = gate_smoothing
+        self.discriminator_units = discriminator_units
         self.mu = mu
         self.source_weight = source_weight
+        self.criterion = criterion
         self.max_epochs = max_epochs
+        self.max_steps = max_steps
+        self.epoch_size = epoch_size
         self.batch_size = batch_size
         self.lr = lr
         self.optimizer = optimizer
@@ -158,17 +177,95 @@ class TransferNet(
             roles = labeled, nobody, data.is_target & ~labeled
         return roles if self._uses_target_rows() else (*roles[:2], nobody)
 
+    def budget_params(self, data):
+        """Return parameters that make a fit as long as one on these samples.
+
+        A fit without the sources that is compared with one with them gets them, so
+        that both take the same number of steps.
+
+        Parameters
+        ----------
+        data : DomainData
+            All samples, those of the sources included.
+
+        Returns
+        -------
+        params : dict
+            ``epoch_size``, unless the user has set it.
+        """
+        return {} if self.epoch_size else {"epoch_size": epoch_size_of(data)}
+
     # -- fit -------------------------------------------------------------------
+
+    def fit(self, X, y, sample_domain=None, sample_weight=None):
+        """Train the net on source and target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,)
+            Labels. Those of unlabeled target rows are missing: NaN among numbers,
+            None among objects; see :func:`~sktransfer.datasets.mark_unlabeled`.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows in the losses of the labels and in the scales, relative
+            to their mean. A row of weight 0 is left out; the alignment, the gate and
+            the weights of sources count all others alike.
+
+        Returns
+        -------
+        self : object
+            The fitted net.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract or ask for more than the tags
+            declare, or no target row has a weight.
+        ValueError
+            If parameters contradict each other or a loss is not finite.
+        """
+        self._sample_weight = sample_weight
+        try:
+            return super().fit(X, y, sample_domain=sample_domain)
+        finally:
+            del self._sample_weight
+
+    def fit_transform(self, X, y=None, sample_domain=None, sample_weight=None):
+        """Train the net and map the same rows to features.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, ...)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,), default=None
+            Labels, with markers on the unlabeled target rows.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as in ``fit``.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_features_out)
+            Features, in input order.
+        """
+        self.fit(X, y, sample_domain=sample_domain, sample_weight=sample_weight)
+        return self.transform(X, sample_domain=sample_domain)
 
     def _fit_domains(self, data):
         warm = self.warm_start and hasattr(self, "net_")
-        self._train(data, self.max_epochs, warm=warm)
+        self._train(data, self._sample_weight, warm=warm)
 
-    def partial_fit(self, X, y, sample_domain=None, classes=None):
+    def partial_fit(self, X, y, sample_domain=None, classes=None, sample_weight=None):
         """Train one more epoch on these rows.
 
         The first call sets up the net; the scales of inputs and labels stay as it
-        found them. The ramp of ``mu`` takes ``max_epochs`` calls.
+        found them, and the ramp of ``mu`` takes as many steps as a fit on its rows
+        would. No label is held out.
 
         Parameters
         ----------
@@ -181,6 +278,8 @@ class TransferNet(
         classes : array-like of shape (n_classes,), default=None
             Every class that will ever come, for the first call of a classifier. None:
             the classes of the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, as in ``fit``.
 
         Returns
         -------
@@ -192,65 +291,99 @@ class TransferNet(
         DomainError
             If the rows break the domain contract.
         ValueError
-            If a label is not among the classes, or ``classes`` is given in
-            regression.
+            If a label is not among the classes, ``classes`` is given in regression, or
+            ``early_stopping=True``.
         """
         self._validate_params()
+        if self.early_stopping is True:
+            raise ValueError(
+                "partial_fit holds out no label, so early_stopping=True has no effect; "
+                "set it to False or 'auto'."
+            )
         first = not hasattr(self, "net_")
         data = self._validate_domains(X, y, sample_domain, reset=first)
-        self._train(data, 1, warm=not first, classes=classes)
+        self._train(
+            data, sample_weight, warm=not first, one_epoch=True, classes=classes
+        )
         return self
 
-    def _train(self, data, n_epochs, *, warm, classes=None):
-        """Train for some epochs, on from the last fit where ``warm``."""
+    def _train(self, data, sample_weight, *, warm, one_epoch=False, classes=None):
+        """Train, on from the last fit where ``warm``."""
         device = find_device(self.device)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        cuda = [device] if device.type == "cuda" else []
-        data, validation = self._hold_out(data, seed)
+        everything = data
+        data, weight, kept = self._leave_out_weightless(data, sample_weight)
+        budget = self._budget(data)
         if not warm:
-            self._prepare(data, device.type)
-            self._learn_labels(data, classes)
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(seed)
-            rows, order = self._to_device(data, validation, device)
+            self._random_state = check_random_state(self.random_state)
+        seed = self._random_state.randint(np.iinfo(np.int32).max)
+        if not warm:
+            self._held_out_seed = seed  # later calls hold out the same rows
+        held_out = np.zeros(len(data.labeled), dtype=bool)
+        if not one_epoch:
+            held_out = self._choose_held_out(data)
+        check_callbacks(self.callbacks, held_out.any())
+        data = data.without_labels(held_out)
+        if not warm:
+            used = self._scaled_rows(data)
+            of_used = None if weight is None else weight[used]
+            self._encoder = RowEncoder(self.standardize, self.dtype)
+            self._encoder.fit(data.X[used], device, of_used)
+            self._learn_labels(data, classes, weight)
+        with seeded(seed, device):
+            rows, order = self._encode_rows(data, weight, held_out, device, budget)
             if not warm:
-                self.net_ = self._make_trainer(rows, str(device))
-            trainer = self.net_
+                self.net_ = self._make_trainer(rows, device, budget)
+            n_steps = budget.epoch_steps if one_epoch else budget.n_steps
             # as everywhere in skorch, Ctrl-C ends the training and keeps the net
-            trainer.partial_fit(rows, None, epochs=n_epochs)
+            self.net_.train(rows, n_steps)
         self.module_.eval()
-        self.history_ = _as_columns(trainer.history)
-        self.n_iter_ = len(trainer.history)
-        self.sample_weight_ = self._source_weights(rows, order, data)
-
-    def _prepare(self, data, kind):
-        """Learn classes, scales and dtype from the rows of a first fit."""
-        double = self.dtype == "float64" or (
-            self.dtype == "auto" and kind == "cpu" and data.X.dtype == np.float64
+        self.history_ = _as_columns(self.net_.history)
+        self.n_iter_ = len(self.net_.history)
+        weights = np.zeros(len(kept))
+        weights[np.flatnonzero(kept)[data.is_source]] = self._source_weights(
+            rows, order, data
         )
-        self.dtype_ = np.dtype(np.float64 if double else np.float32).name
-        self.row_shape_ = data.X.shape[1:]
-        source, labeled, target = self._roles(data)
-        used = data.X[source | labeled | target]
-        axes = tuple(axis for axis in range(used.ndim) if axis != 1)
-        # in canonical order, so that rounding does not depend on the order of rows
-        used = used[canonical_order(used)]
-        if self.standardize:
-            self.shift_ = used.mean(axis=axes, keepdims=True)[0]
-            spread = used.std(axis=axes, keepdims=True)[0]
-            self.scale_ = np.where(spread > 0, spread, 1.0).astype(spread.dtype)
-        else:
-            self.shift_, self.scale_ = np.zeros(1, used.dtype), np.ones(1, used.dtype)
+        self.sample_weight_ = weights[everything.is_source]
 
-    def _hold_out(self, data, seed):
-        """Hide labels for early stopping; return the rest and the held-out mask."""
+    def _leave_out_weightless(self, data, sample_weight):
+        """Return the rows of positive weight, their weights, and their mask."""
+        kept = np.ones(len(data.labeled), dtype=bool)
+        if sample_weight is None:
+            return data, None, kept
+        weight = check_weights(sample_weight, len(kept)).astype(np.float64)
+        kept = weight > 0
+        part = data.take(kept)
+        if data.n_target and not part.n_target:
+            raise DomainError(
+                "sample_weight is zero in every target row, and a row of weight 0 is "
+                "left out: give one a positive weight."
+            )
+        self._check_capable(part)
+        return part, weight[kept], kept
+
+    def _budget(self, data):
+        """Return how long a fit on these rows trains."""
+        return find_budget(
+            self.epoch_size or epoch_size_of(data),
+            self.batch_size,
+            max_epochs=self.max_epochs,
+            max_steps=self.max_steps,
+        )
+
+    def _scaled_rows(self, data):
+        """Return the mask of the rows that the scales are learned from."""
+        source, labeled, target = self._roles(data)
+        return source | labeled | target
+
+    def _choose_held_out(self, data):
+        """Return the mask of the rows whose labels early stopping looks at."""
         pool = self._validation_pool(data)
         n, n_valid = pool.sum(), int(pool.sum() * self.validation_fraction)
         nobody = np.zeros_like(pool)
         if self.early_stopping is False or (
             self.early_stopping == "auto" and n < _ENOUGH_LABELS
         ):
-            return data, nobody
+            return nobody
         if not 1 <= n_valid < n:
             raise ValueError(
                 "early_stopping=True with validation_fraction="
@@ -261,61 +394,93 @@ class TransferNet(
         rows = rows[canonical_order(data.X[rows], data.labels(pool))]
         strata = self._strata(data.y[rows], n_valid)
         held = train_test_split(
-            rows, test_size=n_valid, stratify=strata, random_state=seed
+            rows,
+            test_size=n_valid,
+            stratify=strata,
+            random_state=self._held_out_seed,
         )[1]
         nobody[held] = True
-        return data.without_labels(nobody), nobody
+        return nobody
 
     def _validation_pool(self, data):
         """Mask of the rows from which rows for early stopping are held out."""
         return data.is_labeled_target
 
-    def _to_device(self, data, validation, device):
-        """Return the rows on the device, and where they are in the input."""
-        source, labeled, target = self._roles(data)
-        parts, order = [], []
-        for mask, with_labels in (source, True), (labeled, True), (target, False):
+    def _encode_rows(self, data, weight, held_out, device, budget):
+        """Return the rows as tensors, and where they are in the input."""
+        masks = self._roles(data)
+        weight = self._label_weights(data, weight, masks[0] | masks[1], held_out)
+        parts, order, weights = [], [], []
+        for mask, with_labels in zip(masks, (True, True, False), strict=True):
             rows = np.flatnonzero(mask)
             y = self._encode(data.labels(mask)) if with_labels else np.zeros(len(rows))
             found = canonical_order(data.X[rows], y)
-            parts += [
-                self._tensor(data.X[rows[found]], device),
-                torch.as_tensor(y[found]),
-            ]
             order.append(rows[found])
+            parts.append(self._encoder.tensor(data.X[order[-1]]))
+            if with_labels:
+                parts.append(torch.as_tensor(y[found]))
+                weights.append(self._as_weight(weight, order[-1]))
         ids = np.searchsorted(data.sources, data.sample_domain[order[0]])
-        parts = [part.to(device) for part in parts]
-        batch = DomainRows(*parts[:5], torch.as_tensor(ids).to(device), self.batch_size)
-        if validation.any():
-            y = self._encode(data.labels(validation))
-            y = torch.as_tensor(y).to(device)
-            batch.validation = [(self._tensor(data.X[validation], device), y)]
+        batch = DomainRows(
+            *parts,
+            torch.as_tensor(ids),
+            self.batch_size,
+            n_batches=budget.epoch_steps,
+            w_source=weights[0],
+            w_labeled=weights[1],
+            device=device,
+        )
+        if held_out.any():
+            y = self._encode(data.labels(held_out))
+            tensors = [self._encoder.tensor(data.X[held_out]), torch.as_tensor(y)]
+            tensors.append(self._as_weight(weight, np.flatnonzero(held_out)))
+            moved = (None if part is None else part.to(device) for part in tensors)
+            batch.validation = cut_held_out(*moved)
         return batch, order[0]
 
-    def _tensor(self, X, device):
-        X = ((X - self.shift_) / self.scale_).astype(self.dtype_, copy=False)
-        return torch.as_tensor(np.ascontiguousarray(X)).to(device)
+    def _label_weights(self, data, weight, labeled, held_out):
+        """Return weights of the rows in the losses of the labels, or None."""
+        if weight is None:
+            return None
+        return weight / weight[labeled].mean()
 
-    def _make_trainer(self, rows, device):
-        module = self._make_module(rows).to(getattr(torch, self.dtype_))
+    def _as_weight(self, weight, rows):
+        if weight is None:
+            return None
+        return torch.as_tensor(weight[rows].astype(self._encoder.dtype_name))
+
+    def _make_trainer(self, rows, device, budget):
+        dtype = getattr(torch, self._encoder.dtype_name)
+        module = make_module(self, rows, self._n_classes).to(dtype)
+        self._n_features_out = module.sizes.n_features
         callbacks = [*(self.callbacks or [])]
-        if rows.validation:
-            callbacks.append(
-                EarlyStopping(
-                    "valid_loss", patience=self.n_iter_no_change, load_best=True
-                )
-            )
+        if self.early_stopping is not False:
+            plain = type(module.alignment) is Alignment and not self.gate
+            start = 0.0 if plain else module.alignment.settled
+            patience = self.n_iter_no_change
+            callbacks.append(HeldOutStopping(start, patience=patience))
         trainer = TransferTrainer(
             module,
-            self._criterion,
-            max_epochs=self.max_epochs,
+            self._make_criterion(),
+            max_epochs=budget.n_epochs,
+            n_steps=budget.n_steps,
             callbacks=callbacks,
             verbose=int(self.verbose),
-            device=device,
+            device=str(device),
             compile=self.compile,
             **self._training_params(module.alignment),
         )
         return trainer.initialize()
+
+    def _make_criterion(self):
+        """Return the loss of each row."""
+        criterion = make_criterion(
+            self.criterion,
+            self._params_of("criterion__"),
+            self._default_criterion,
+            one_output=not self._n_classes,
+        )
+        return criterion.to(getattr(torch, self._encoder.dtype_name))
 
     def _training_params(self, alignment):
         """Return the trainer's parameters that every training of this net shares."""
@@ -328,93 +493,21 @@ class TransferNet(
             "optimizer": self.optimizer or torch.optim.Adam,
             "lr": self.lr,
             "mixed_precision": self.mixed_precision,
+            "n_classes": self._n_classes,
+            "predict_nonlinearity": _proba if self._n_classes else None,
             "train_split": None,
         }
 
-    def _make_module(self, rows):
-        """Build extractor, head, alignment and discriminator."""
-        extractor, n_features = self._make_extractor(rows.x[:2].to("cpu"))
-        n_outputs = self._n_classes or 1
-        sizes = Sizes(tuple(self.row_shape_), n_features, n_outputs, self._n_classes)
-        self._n_features_out = n_features
-        head = self._make_part("head", nn.Linear, n_features, n_outputs)
-        alignment = self._make_alignment()
-        module = TransferModule(
-            extractor, head, alignment, None,
-            gate=self.gate, mu=self.mu, source_weight=self.source_weight,
-        )  # fmt: skip
-        alignment.build(sizes, module)
-        if self.gate or alignment.needs_discriminator:
-            module.discriminator = self._make_discriminator(
-                alignment.gate_width(sizes), rows
-            )
-        return module
-
-    def _make_discriminator(self, width, rows):
-        """Build the discriminator; that of a gate sees features through noise."""
-        labels = self.gate if self.label_input == "auto" else self.label_input
-        _, n_labeled, n_target = rows.sizes
-        n = (n_labeled if labels else 0) or n_target
-        scott = n ** (-1 / (width + 4)) if n and self.gate else 0.0
-        return DomainDiscriminator(
-            width,
-            self._n_classes,
-            labels=labels,
-            max_ratio=self.max_weight,
-            noise=self.gate_smoothing * scott,
-        )
-
     def _make_extractor(self, x):
         """Return the extractor, with outputs of shape (n, width), and the width."""
-        n_features = int(np.prod(self.row_shape_))
-        extractor = self._make_part("module", MLP, n_features=n_features)
-        extractor = extractor.to(x.dtype)
-        try:
-            with torch.no_grad():
-                features = extractor.eval()(x)
-        except RuntimeError as error:
-            raise ValueError(
-                f"module={self.module!r} cannot take rows of shape "
-                f"{tuple(self.row_shape_)}: {error}"
-            ) from error
-        rows = isinstance(features, torch.Tensor) and features.ndim > 1
-        if not rows or len(features) != len(x):
-            raise ValueError(
-                f"module={self.module!r} must return one tensor with a row of features "
-                "for each row."
-            )
-        if features.ndim > 2:
-            extractor = nn.Sequential(extractor, nn.Flatten())
-        return extractor.train(), features[0].numel()
-
-    def _make_part(self, name, default, *args, **kwargs):
-        """Copy a module, or call a class with its own arguments and ours."""
-        part = getattr(self, name)
-        own = self._params_of(f"{name}__")
-        if isinstance(part, nn.Module):
-            if own:
-                raise ValueError(
-                    f"{name} is an instance, so {name}__{next(iter(own))} has no "
-                    f"effect; give the class and its arguments."
-                )
-            return copy.deepcopy(part)
-        maker = default if part is None else part
-        made = None
-        if not isinstance(maker, type) or issubclass(maker, nn.Module):
-            taken = inspect.signature(maker).parameters
-            made = maker(
-                *args, **{k: v for k, v in kwargs.items() if k in taken}, **own
-            )
-        if not isinstance(made, nn.Module):
-            raise TypeError(f"{name}={part!r} does not make a torch module.")
-        return made
+        return make_extractor(self, x)
 
     def _source_weights(self, rows, order, data):
         """Return the final weights of the source rows in input order."""
         weights = np.ones(len(order))
         if self.gate and self.module_.discriminator is not None and rows.sizes[2]:
             found = self.module_.weights_of_source(rows, _ROWS_AT_ONCE)
-            weights = found.double().cpu().numpy()
+            weights = found.cpu().double().numpy()
         everywhere = np.zeros(len(data.X))
         everywhere[order] = weights
         return everywhere[data.is_source]
@@ -426,30 +519,48 @@ class TransferNet(
         """The trained torch module, with ``extractor``, ``head`` and further parts."""
         return self.net_.base_module
 
+    @property
+    def shift_(self):
+        """Location of each feature, which is taken off before the net sees it."""
+        return self._encoder.shift
+
+    @property
+    def scale_(self):
+        """Scale of each feature, by which it is divided."""
+        return self._encoder.scale
+
+    def _chunks(self, X):
+        """Yield encoded rows, a part at a time, on the device."""
+        for start in range(0, max(len(X), 1), _ROWS_AT_ONCE):
+            part = self._encoder.tensor(X[start : start + _ROWS_AT_ONCE])
+            yield part.to(self.net_.device)
+
     def _infer(self, X):
         """Return features and outputs of target rows as arrays."""
-        x, module = self._tensor(X, self.net_.device), self.module_
         with torch.no_grad():
-            chunks = [module.predict(part) for part in x.split(_ROWS_AT_ONCE)]
-        return (torch.cat(part).cpu().numpy() for part in zip(*chunks, strict=True))
+            chunks = [
+                [part.cpu() for part in self.module_.predict(x)]
+                for x in self._chunks(X)
+            ]
+        return (torch.cat(part).numpy() for part in zip(*chunks, strict=True))
 
     def _transform(self, X, source):
         features, _ = self._infer(X)
         if source.any():
-            x = self._tensor(X[source], self.net_.device)
+            extractor = self.module_.extractor
             with torch.no_grad():
-                chunks = [self.module_.extractor(p) for p in x.split(_ROWS_AT_ONCE)]
-            features[source] = torch.cat(chunks).cpu().numpy()
+                chunks = [extractor(x).cpu() for x in self._chunks(X[source])]
+            features[source] = torch.cat(chunks).numpy()
         return features.astype(X.dtype, copy=False)
 
     def _validate_X(self, X, tags, *, reset, skip_check=False):
         X = validate_data(
             self, X, reset=reset, dtype=[np.float64, np.float32], allow_nd=True
         )
-        if not reset and X.shape[1:] != tuple(self.row_shape_):
+        if not reset and X.shape[1:] != self._encoder.row_shape:
             raise ValueError(
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was "
-                f"fitted on rows of shape {tuple(self.row_shape_)}."
+                f"fitted on rows of shape {self._encoder.row_shape}."
             )
         return X
 
@@ -459,19 +570,9 @@ class TransferNet(
         return tags
 
 
-class _SquaredError(nn.Module):
-    """Squared error of each row."""
-
-    def forward(self, output, y):
-        """Return the squared errors, shape (n,)."""
-        return (output.squeeze(1) - y).square()
-
-
-class _RowCrossEntropy(nn.CrossEntropyLoss):
-    """Cross-entropy of each row."""
-
-    def __init__(self):
-        super().__init__(reduction="none")
+def _proba(outputs):
+    """Return class probabilities, for callbacks that score them."""
+    return outputs.softmax(1)
 
 
 def _as_columns(history):
@@ -520,19 +621,47 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     >>> X = rng.normal(size=(60, 2))
     >>> y, domain = (X[:, 0] > 0).astype(int), np.repeat([1, -1], 30)
     >>> y[:20] = 1 - y[:20]  # wrong labels in the source
-    >>> net = TransferNetClassifier(gate=True, lr=0.01, random_state=0)
+    >>> net = TransferNetClassifier(gate=True, lr=0.01, max_steps=50, random_state=0)
     >>> weight = net.fit(X, y, sample_domain=domain).sample_weight_
     >>> bool(weight[:20].mean() < weight[20:].mean())
     True
     """
 
-    _criterion = _RowCrossEntropy
+    _parameter_constraints: ClassVar[dict] = {
+        **TransferNet._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    _default_criterion = nn.CrossEntropyLoss
+
+    def __init__(self, module=None, *, class_weight=None, **params):
+        super().__init__(module, **params)
+        self.class_weight = class_weight
+
+    def _label_weights(self, data, weight, labeled, held_out):
+        weight = super()._label_weights(data, weight, labeled, held_out)
+        if self.class_weight is None:
+            return weight
+        if isinstance(self.class_weight, dict):
+            unknown = [c for c in self.class_weight if c not in self.classes_]
+            if unknown:
+                raise ValueError(
+                    f"class_weight names {unknown[0]!r}, which is not among the "
+                    f"classes {self.classes_.tolist()}."
+                )
+        of_class = np.ones(len(data.labeled))
+        # sources and target each by their own frequencies
+        for part in (data.is_source & labeled, data.is_target & labeled, held_out):
+            if part.any():
+                of_class[part] = compute_sample_weight(
+                    self.class_weight, data.labels(part)
+                )
+        return of_class if weight is None else weight * of_class
 
     @property
     def _n_classes(self):
         return len(self.classes_)
 
-    def _learn_labels(self, data, classes):
+    def _learn_labels(self, data, classes, weight):
         source, labeled, _ = self._roles(data)
         check_classification_targets(data.labels(source | labeled))
         self.classes_ = np.unique(data.labels(source | labeled))
@@ -626,24 +755,31 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
     >>> from sktransfer.deep import TransferNetRegressor
     >>> X = np.linspace(-2, 2, 80)[:, None]
     >>> domain = np.tile([1, -1], 40)
-    >>> net = TransferNetRegressor(lr=0.01, random_state=0)
+    >>> net = TransferNetRegressor(lr=0.01, max_steps=150, random_state=0)
     >>> y = np.abs(X[:, 0])
     >>> net.fit(X, y, sample_domain=domain).score(X, y) > 0.9
     True
     """
 
-    _criterion = _SquaredError
+    _default_criterion = nn.MSELoss
     _n_classes = 0
 
-    def _learn_labels(self, data, classes):
+    def _learn_labels(self, data, classes, weight):
         if classes is not None:
             raise ValueError("classes must be None in regression.")
         source, labeled, _ = self._roles(data)
-        y = np.sort(data.labels(source | labeled))  # sorted: rounding knows no order
-        self.label_shift_, self.label_scale_ = y.mean(), y.std() or 1.0
+        y = data.labels(source | labeled)
+        weight = np.ones(len(y)) if weight is None else weight[source | labeled]
+        order = np.lexsort((weight, y))  # sorted: rounding knows no order
+        y, weight = y[order], weight[order]
+        self.label_shift_ = np.average(y, weights=weight)
+        spread = np.sqrt(np.average((y - self.label_shift_) ** 2, weights=weight))
+        self.label_scale_ = spread if y[0] < y[-1] else 1.0
 
     def _encode(self, labels):
-        return ((labels - self.label_shift_) / self.label_scale_).astype(self.dtype_)
+        return ((labels - self.label_shift_) / self.label_scale_).astype(
+            self._encoder.dtype_name
+        )
 
     def _strata(self, labels, n_valid):
         return None

@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from itertools import islice
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -11,13 +12,15 @@ from sklearn.exceptions import ConvergenceWarning
 from torch.nn.functional import one_hot
 
 from sktransfer._compat import Interval
+from sktransfer.deep._device import has_double
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
-from sktransfer.deep._pretraining import RepeatedRows, train_alone
+from sktransfer.deep._pretraining import labeled_rows, train_alone
 
 __all__ = ["OTCEFineTuning"]
 
 _MAX_ITER = 500
+_LOOK = 5  # iterations between two looks at the violation
 _CLOSE = 1e-2  # relative violation of a marginal at which Newton steps take over
 _PRECISE = 1e-9
 _RIDGE = 1e-9
@@ -44,11 +47,12 @@ def entropic_plan(source, target, reg):
     Returns
     -------
     plan : tensor of shape (m, n)
-        The coupling, in double precision.
-    residual : float
+        The coupling, in double precision where the device has it.
+    residual : tensor of shape ()
         Largest violation of a marginal, relative to it.
     """
-    source, target = source.double(), target.double()
+    if has_double(source.device):
+        source, target = source.double(), target.double()
     cost = ((source[:, None] - target[None]) ** 2).sum(2)
     kernel = -cost / (reg * cost.mean().clamp_min(torch.finfo(cost.dtype).tiny))
     with torch.no_grad():
@@ -59,19 +63,20 @@ def entropic_plan(source, target, reg):
         for w, step in zip((u, v), _newton_step(kernel, u, v), strict=True)
     )
     plan = torch.exp(kernel + u[:, None] + v[None])
-    return plan, _violation(plan.detach()).item()
+    return plan, _violation(plan.detach())
 
 
 def _sinkhorn(kernel):
     """Return the potentials of both sides, in the log domain."""
     m, n = kernel.shape
     v = kernel.new_zeros(n)
-    for _ in range(_MAX_ITER):
+    for i in range(_MAX_ITER):
         u = -np.log(m) - torch.logsumexp(kernel + v[None], 1)
         columns = torch.logsumexp(kernel + u[:, None], 0)
         violation = (torch.expm1(columns + v + np.log(n))).abs().max()
         v = -np.log(n) - columns
-        if violation < _CLOSE:
+        # to look at it makes the host wait for the device
+        if i % _LOOK == 0 and violation < _CLOSE:
             break
     return u, v
 
@@ -147,8 +152,8 @@ class OTCEFineTuning(TransferNetClassifier):
     ----------
     %(module)s
     source_epochs : int in [0, inf), default=None
-        Epochs on the source rows. 0: ``module`` is an extractor that is trained
-        already. None: ``max_epochs``.
+        Passes over the source rows. 0: ``module`` is an extractor that is trained
+        already. None: as many steps as step 2 takes.
     otce_epochs : int in [0, inf), default=1
         Epochs of step 1, passes over the source rows. 0: plain fine-tuning. With few
         labeled target rows many epochs fit their noise.
@@ -188,8 +193,9 @@ class OTCEFineTuning(TransferNetClassifier):
               \qquad P(a, b) = \sum_{ij:\, y_i = a,\, y_j = b} \pi_{ij},
 
     over the extractor. The gradient passes through the plan. Costs are taken relative
-    to their mean, so that a change of scale gains nothing. ``max_epochs`` counts passes
-    over the labeled target rows.
+    to their mean, so that a change of scale gains nothing. ``max_epochs`` and
+    ``max_steps`` are those of step 2, which takes as many steps as any other net on the
+    same rows; ``sample_weight`` counts in the losses of the labels, not in the plan.
 
     References
     ----------
@@ -234,40 +240,46 @@ class OTCEFineTuning(TransferNetClassifier):
         self.reg = reg
         self.keep_head = keep_head
 
-    def _to_device(self, data, validation, device):
+    def _encode_rows(self, data, weight, held_out, device, budget):
         """Return the labeled target rows, which remember the rows of all domains."""
-        rows, order = super()._to_device(data, validation, device)
+        rows, order = super()._encode_rows(data, weight, held_out, device, budget)
         if not data.n_source:
             return rows, order
-        n_source, n = rows.sizes[:2]
-        x = rows.x[n_source : n_source + n]
-        tuning = RepeatedRows(x, rows.y_labeled, self.batch_size)
+        tuning = labeled_rows(
+            rows.x_labeled, rows.y_labeled, self.batch_size,
+            n_batches=budget.epoch_steps, weight=rows.w_labeled, device=device,
+        )  # fmt: skip
         tuning.validation, tuning.all_rows = rows.validation, rows
         return tuning, order
 
-    def _make_trainer(self, rows, device):
-        trainer = super()._make_trainer(rows, device)
+    def _make_trainer(self, rows, device, budget):
+        trainer = super()._make_trainer(rows, device, budget)
         self.task_difference_path_ = np.zeros(0)
         if hasattr(rows, "all_rows"):
-            self._pretrain(trainer.base_module, rows.all_rows)
+            self._pretrain(trainer.base_module, rows.all_rows, budget)
         return trainer
 
-    def _pretrain(self, module, rows):
+    def _pretrain(self, module, rows, budget):
         """Train on the sources, then let the plan guide the extractor."""
         head = copy.deepcopy(module.head.state_dict())
-        epochs = self.max_epochs if self.source_epochs is None else self.source_epochs
-        if epochs:
-            x, y = rows.x_source, rows.y_source
-            batches = RepeatedRows(x, y, self.batch_size)
+        one_pass = -(-rows.sizes[0] // self.batch_size)
+        n_steps = budget.n_steps
+        if self.source_epochs is not None:
+            n_steps = self.source_epochs * one_pass
+        batches = labeled_rows(
+            rows.x_source, rows.y_source, self.batch_size,
+            weight=rows.w_source, device=rows.device,
+        )  # fmt: skip
+        if n_steps:
             seed = torch.initial_seed()
-            train_alone(self, module.extractor, module.head, batches, epochs, seed)
+            train_alone(self, module.extractor, module.head, batches, n_steps, seed)
         if self.otce_epochs:
-            self._lower_task_difference(module.extractor, rows)
+            self._lower_task_difference(module.extractor, rows, one_pass)
         if not self.keep_head:
             module.head.load_state_dict(head)
 
-    def _lower_task_difference(self, extractor, rows):
-        """Step 1."""
+    def _lower_task_difference(self, extractor, rows, one_pass):
+        """Step 1: epochs are passes over the source rows."""
         parameters = [p for p in extractor.parameters() if p.requires_grad]
         if not parameters:
             raise ValueError(
@@ -280,7 +292,7 @@ class OTCEFineTuning(TransferNetClassifier):
         path, worst = [], 0.0
         for _ in range(self.otce_epochs):
             values = []
-            for batch in rows:
+            for batch in islice(rows, one_pass):
                 source, labeled, _ = batch.split(extractor(batch.x))
                 plan, residual = entropic_plan(source, labeled, self.reg)
                 value = task_difference(
@@ -289,9 +301,10 @@ class OTCEFineTuning(TransferNetClassifier):
                 optimizer.zero_grad()
                 value.backward()
                 optimizer.step()
-                values.append(value.item())
-                worst = max(worst, residual)
-            path.append(np.mean(values))
+                values.append(torch.stack([value.detach(), residual]))
+            values = torch.stack(values).cpu()  # once an epoch
+            path.append(values[:, 0].mean().item())
+            worst = max(worst, values[:, 1].max().item())
         self.task_difference_path_ = np.array(path)
         if worst > _WARN:
             warnings.warn(

@@ -35,11 +35,11 @@ class PartialAlignment(AdversarialAlignment):
 
     def begin_epoch(self, net, rows, progress):
         """Weigh the classes by the predictions for the target rows."""
-        if not progress or not len(rows.x_target):
+        if not progress or not rows.sizes[2]:
             return
         net.eval()
         with torch.no_grad():
-            chunks = rows.x_target.split(8192)
+            chunks = rows.chunks(rows.x_target, 8192)
             total = sum(net.predict(x)[1].softmax(1).sum(0) for x in chunks)
         net.train()
         self.class_weight.copy_(total / total.max())
@@ -91,7 +91,8 @@ class PADA(TransferNetClassifier):
     >>> center = np.r_[np.repeat([0, 4, 8], 30), np.repeat([0, 4], 20)]
     >>> X = center[:, None] + rng.normal(size=(130, 1))
     >>> domain = np.where(np.isnan(y), -1, 1)
-    >>> net = PADA(lr=0.01, random_state=0).fit(X, y, sample_domain=domain)
+    >>> net = PADA(lr=0.01, max_steps=100, random_state=0)
+    >>> net = net.fit(X, y, sample_domain=domain)
     >>> bool(net.class_weight_[2] < 0.5)
     True
     """

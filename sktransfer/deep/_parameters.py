@@ -8,7 +8,7 @@ from sklearn.base import ClassifierMixin
 
 __all__ = ["ModuleParametersMixin", "inherit_parameters"]
 
-_PREFIXES = "module__", "optimizer__"
+_PREFIXES = "module__", "head__", "criterion__", "optimizer__"
 #: text of the parameters that nets inherit, indented for a docstring of a class
 PARAMETERS = {
     "module": """module : Module, class or callable, default=None
@@ -38,15 +38,35 @@ PARAMETERS = {
         :math:`\sigma\, n^{-1/(d+4)}`, where :math:`\sigma` are the standard deviations
         of the d features and n is the number of labeled target rows (of all target
         rows, where the discriminator sees no label of the target). Without noise it
-        knows few labeled rows by heart and takes every source row for foreign. 0 is
-        the gate as published.""",
+        knows few labeled rows by heart and takes every source row for foreign. Where
+        features work against a discriminator, that one sees them without noise, and
+        the gate has a discriminator of its own. 0 is the gate as published: one for
+        both.""",
+    "discriminator_units": """discriminator_units : tuple of int, default=(64,)
+        Widths of the hidden layers of each discriminator of domains.""",
     "mu": r"""mu : float in [0, inf), default=1.0
         Largest weight of the alignment; it is ramped up from 0 as
         :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.""",
     "source_weight": r"""source_weight : float in [0, inf), default=1.0
         Weight :math:`\lambda` of the loss of the source rows.""",
-    "max_epochs": """max_epochs : int in [1, inf), default=50
-        Number of passes over the larger domain.""",
+    "criterion": """criterion : Module, class or callable, default=None
+        Loss of a row: a criterion of torch, or a class or function that makes one from
+        the arguments ``criterion__NAME``. It gets the outputs (a vector in regression)
+        and the class codes or scaled labels. None: the cross-entropy, or the squared
+        error in regression.""",
+    "max_epochs": """max_epochs : int in [1, inf), default=None
+        Number of passes over the largest kind of rows (source or target), whichever of
+        them the net uses. None: as ``max_steps`` says.""",
+    "max_steps": """max_steps : int in [1, inf), default=None
+        Number of steps of the optimizer; they are cut into epochs of a pass or of a
+        fiftieth of them, whichever is more. None, and ``max_epochs=None``: 1000 steps
+        or 10 passes, whichever is more.""",
+    "epoch_size": """epoch_size : int in [1, inf), default=None
+        Number of rows that make a pass. None: those of the largest kind that ``fit``
+        gets. Where a fit without the sources is compared with one with them
+        (:class:`~sktransfer.safe.TransferGuard`,
+        :func:`~sktransfer.metrics.cross_val_ntg`) it gets the number of the latter, so
+        that both take the same number of steps.""",
     "batch_size": """batch_size : int in [1, inf), default=128
         Rows of each kind (source, labeled target, all target) in a batch.""",
     "lr": """lr : float in (0, inf), default=1e-3
@@ -55,21 +75,30 @@ PARAMETERS = {
         Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam, with
         ``betas=(0, 0.99)`` where features and a discriminator work against each other
         (momentum makes them run in circles), else with torch's own.""",
-    "standardize": """standardize : bool, default=True
+    "standardize": """standardize : bool or "robust", default=True
         Scale every feature (channel for images) to mean 0 and variance 1 over the rows
-        that the net sees.""",
+        that the net sees; "robust": to median 0 and the interquartile range of a
+        standard normal distribution. No scale is less than a twentieth of the range of
+        its feature, so that rare values do not become huge (where "robust" has an
+        interquartile range, that is taken as it is).""",
     "early_stopping": """early_stopping : {"auto"} or bool, default="auto"
         Hold out labeled target rows, stop when their loss no longer falls, and go back
-        to the best epoch. "auto": with 200 labeled target rows or more. Held-out
-        rows stay in the fit as unlabeled target rows.""",
+        to the best epoch. Epochs count once the objective no longer changes: with an
+        alignment or a gate from half of the training on. "auto": with 200 labeled
+        target rows or more. Held-out rows stay in the fit as unlabeled target rows;
+        with ``warm_start`` they are the same in every fit on the same rows.""",
     "validation_fraction": """validation_fraction : float in (0, 1), default=0.2
         Share of the labeled target rows to hold out.""",
     "n_iter_no_change": """n_iter_no_change : int in [1, inf), default=10
         Epochs without progress before an early stop.""",
     "callbacks": """callbacks : list, default=None
-        Further callbacks of skorch, such as schedules of the learning rate.""",
+        Further callbacks of skorch, such as schedules of the learning rate. Those that
+        monitor or score held-out rows need ``early_stopping`` to hold some out; what
+        they score are class codes, or scaled labels in regression.""",
     "device": """device : str, default="auto"
-        Device of torch: "auto" is "cuda" where there is a GPU, else "cpu".""",
+        Device of torch: "auto" is "cuda" where there is a GPU, else "cpu". Rows that
+        take more than a gigabyte stay in the memory of the host, and a batch at a time
+        is moved.""",
     "dtype": """dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the net. "auto": that of the rows on the CPU, float32
         elsewhere.""",
@@ -78,15 +107,24 @@ PARAMETERS = {
     "compile": """compile : bool, default=False
         Compile the module with ``torch.compile``.""",
     "warm_start": """warm_start : bool, default=False
-        Go on from the last fit.""",
+        Go on from the last fit, with the next random numbers, for as many steps
+        again; ``mu`` is at its largest by then.""",
     "verbose": """verbose : int or bool, default=0
         1: print a line of losses per epoch; 2: and show a progress bar of its
         steps.""",
     "random_state": """random_state : int, RandomState instance or None, default=None
         Seed of initial weights and batches. An int makes fits on a CPU repeatable,
         also for rows in another order.""",
+    "class_weight": """class_weight : dict or "balanced", default=None
+        Weights of the classes in the losses of the labels, as in scikit-learn;
+        "balanced" takes the frequencies among the sources and those among the labeled
+        target rows, each for its own loss. They multiply ``sample_weight``.""",
     "module_params": """**module_params : dict
-        Arguments of module and optimizer: ``module__NAME``, ``optimizer__NAME``.""",
+        Arguments of module, head, criterion and optimizer: ``module__NAME``,
+        ``head__NAME``, ``criterion__NAME``, ``optimizer__NAME``. skorch's
+        ``optimizer__param_groups=[("extractor*", {"lr": 1e-4})]`` gives the parts
+        (``extractor``, ``head``, ``discriminator``, ``gate_discriminator``,
+        ``alignment``) rates of their own.""",
 }
 #: text of their attributes; ``classes_`` is a classifier's
 ATTRIBUTES = {
@@ -94,7 +132,7 @@ ATTRIBUTES = {
         Class labels.""",
     "sample_weight_": """sample_weight_ : ndarray of shape (n_source,)
         Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate.""",
+        input; ones without a gate. A row whose ``sample_weight`` is 0 has 0.""",
     "history_": """history_ : dict of str to ndarray of shape (n_iter_,)
         Mean of every loss in each epoch, and the last ``mu``.""",
     "net_": """net_ : NeuralNet
@@ -118,14 +156,14 @@ _SECTIONS = """Parameters
 
 
 class ModuleParametersMixin:
-    """Accept ``module__NAME`` and ``optimizer__NAME`` beside the named parameters."""
+    """Accept ``module__NAME``, ``optimizer__NAME`` and so on as parameters."""
 
     def _set_module_params(self, params):
         for name in params:
             if not name.startswith(_PREFIXES):
                 raise TypeError(
                     f"{type(self).__name__}() got an unexpected keyword argument "
-                    f"{name!r}; arguments of the module and the optimizer start with "
+                    f"{name!r}; arguments of the parts start with "
                     f"{' or '.join(map(repr, _PREFIXES))}."
                 )
         vars(self).update(params)

@@ -3,15 +3,16 @@
 import torch
 
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._device import seeded
 from sktransfer.deep._rows import DomainRows
 from sktransfer.deep._trainer import TransferTrainer
 from sktransfer.deep._transfer_module import TransferModule
 
-__all__ = ["RepeatedRows", "train_alone"]
+__all__ = ["labeled_rows", "train_alone"]
 
 
-class RepeatedRows(DomainRows):
-    """Labeled rows of one domain, with a given number of batches in an epoch.
+def labeled_rows(x, y, batch_size, *, device, n_batches=None, weight=None):
+    """Return labeled rows of one domain, to be trained on alone.
 
     Parameters
     ----------
@@ -21,22 +22,26 @@ class RepeatedRows(DomainRows):
         Labels.
     batch_size : int
         Rows in a batch.
+    device : torch.device
+        Where batches are used.
     n_batches : int, default=None
         Batches of an epoch. None: as many as it takes to see every row.
+    weight : tensor of shape (n,), default=None
+        Weights of the rows.
+
+    Returns
+    -------
+    rows : DomainRows
+        Rows that play the source.
     """
-
-    def __init__(self, x, y, batch_size, n_batches=None):
-        none = torch.zeros(0, dtype=torch.long, device=x.device)
-        super().__init__(x, y, x[:0], y[:0], x[:0], none, batch_size)
-        self._n_batches = n_batches
-
-    @property
-    def n_batches(self):
-        """Number of batches of an epoch."""
-        return self._n_batches or super().n_batches
+    none = torch.zeros(0, dtype=torch.long)
+    return DomainRows(
+        x, y, x[:0], y[:0], x[:0], none, batch_size,
+        n_batches=n_batches, w_source=weight, device=device,
+    )  # fmt: skip
 
 
-def train_alone(net, extractor, head, rows, epochs, seed):
+def train_alone(net, extractor, head, rows, n_steps, seed):
     """Train an extractor and a head, in place, on labeled rows alone.
 
     Parameters
@@ -45,25 +50,24 @@ def train_alone(net, extractor, head, rows, epochs, seed):
         Estimator with the settings of the training.
     extractor, head : Module
         What to train, on the device of ``rows``.
-    rows : RepeatedRows
+    rows : DomainRows
         Labeled rows.
-    epochs : int
-        Number of epochs.
+    n_steps : int
+        Number of steps.
     seed : int
-        Seed of the batches; the state of torch's generator is left as it was.
+        Seed of the batches; the state of torch's generators is left as it was.
     """
     module = TransferModule(
         extractor, head, Alignment(), None, gate=False, mu=0.0, source_weight=1.0
     )
-    device = rows.x.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, rows.device):
         trainer = TransferTrainer(
             module,
-            net._criterion,
-            max_epochs=epochs,
+            net._make_criterion(),
+            max_epochs=-(-n_steps // rows.n_batches),
+            n_steps=n_steps,
             verbose=0,
-            device=str(device),
+            device=str(rows.device),
             **net._training_params(module.alignment),
         )
-        trainer.initialize().partial_fit(rows, None, epochs=epochs)
+        trainer.initialize().train(rows, n_steps)

@@ -1,10 +1,13 @@
-"""The rows of a fit, on the device, and domain-balanced batches of them."""
+"""The rows of a fit, and domain-balanced batches of them on the device."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 __all__ = ["Batch", "DomainRows"]
+
+#: rows that take more bytes than this stay in the memory of the host
+_MOST_BYTES = 2**30
 
 
 class Batch(NamedTuple):
@@ -13,13 +16,16 @@ class Batch(NamedTuple):
     ``source`` are positions of source rows (for weights that belong to a row), ``x``
     holds the rows of all parts one after another: ``n_source`` source rows,
     ``n_labeled`` labeled target rows, then target rows whose labels are not looked
-    at. ``y_source`` and ``y_labeled`` are class codes or real labels.
+    at. ``y_source`` and ``y_labeled`` are class codes or real labels, ``w_source``
+    and ``w_labeled`` the user's weights of the rows, or None.
     """
 
     x: torch.Tensor
     y_source: torch.Tensor
     y_labeled: torch.Tensor
     source: torch.Tensor
+    w_source: Any = None
+    w_labeled: Any = None
 
     @property
     def n_source(self):
@@ -36,60 +42,116 @@ class Batch(NamedTuple):
         n_target = len(rows) - self.n_source - self.n_labeled
         return torch.split(rows, [self.n_source, self.n_labeled, n_target])
 
+    def known(self):
+        """Return rows and labels of the labeled parts."""
+        n = self.n_source + self.n_labeled
+        return self.x[:n], torch.cat([self.y_source, self.y_labeled])
+
 
 class DomainRows(torch.utils.data.Dataset):
-    """Rows of a fit on the device; iterating over it gives one epoch of batches.
+    """Rows of a fit; iterating over it gives one epoch of batches on the device.
 
-    A batch holds ``batch_size`` rows of each part, fewer where a part is smaller. An
-    epoch has as many batches as it takes to see every row of the larger domain; the
-    rows of smaller parts come again, in a new order each time.
+    A batch holds ``batch_size`` rows of each part, fewer where a part is smaller. The
+    rows of a part come in shuffled rounds, so that each of them comes equally often.
+    Rows are kept on the device unless they take more than a gigabyte: then a batch at
+    a time is moved there.
 
     Parameters
     ----------
     x_source, x_labeled, x_target : tensor of shape (n, ...)
-        Source rows, labeled target rows, target rows without labels.
+        Source rows, labeled target rows, target rows without labels, on the CPU.
     y_source, y_labeled : tensor of shape (n,)
         Labels.
     domain : tensor of shape (n_source,)
         Position of each source row's domain among the sources.
     batch_size : int
         Rows of each part in a batch.
+    n_batches : int, default=None
+        Batches of an epoch. None: as many as it takes to see every row.
+    w_source, w_labeled : tensor of shape (n,), default=None
+        Weights of the labeled rows.
+    device : torch.device, default=None
+        Where batches are used. None: where the rows are.
     """
 
     def __init__(
-        self, x_source, y_source, x_labeled, y_labeled, x_target, domain, batch_size
+        self,
+        x_source,
+        y_source,
+        x_labeled,
+        y_labeled,
+        x_target,
+        domain,
+        batch_size,
+        *,
+        n_batches=None,
+        w_source=None,
+        w_labeled=None,
+        device=None,
     ):
-        self.x = torch.cat([x_source, x_labeled, x_target])
-        self.y_source, self.y_labeled = y_source, y_labeled
-        self.domain = domain
+        x = torch.cat([x_source, x_labeled, x_target])
+        self.device = x.device if device is None else torch.device(device)
         self.sizes = len(x_source), len(x_labeled), len(x_target)
         self.batch_size = batch_size
+        large = x.element_size() * x.nelement() > _MOST_BYTES
+        if large and self.device.type == "cuda":
+            self.x = x.pin_memory()
+        else:
+            self.x = x if large else x.to(self.device)
+        parts = y_source, y_labeled, domain, w_source, w_labeled
+        self.y_source, self.y_labeled, self.domain, self.w_source, self.w_labeled = (
+            None if part is None else part.to(self.device) for part in parts
+        )
+        self._n_batches = n_batches
         self.validation = None
 
     def __len__(self):
-        return max(self.sizes[0], self.sizes[2])
+        return max(self.sizes)
 
     @property
     def n_batches(self):
         """Number of batches of an epoch."""
-        return -(-len(self) // self.batch_size)
+        return self._n_batches or max(1, -(-len(self) // self.batch_size))
 
     @property
     def x_source(self):
-        """Source rows."""
+        """Source rows, where they are kept."""
         return self.x[: self.sizes[0]]
 
     @property
+    def x_labeled(self):
+        """Labeled target rows, where they are kept."""
+        return self.x[self.sizes[0] : self.sizes[0] + self.sizes[1]]
+
+    @property
     def x_target(self):
-        """Target rows without labels."""
+        """Target rows without labels, where they are kept."""
         return self.x[self.sizes[0] + self.sizes[1] :]
+
+    def chunks(self, x, rows_at_once):
+        """Cut rows into parts and hand each to the device."""
+        for part in x.split(rows_at_once):
+            yield self._moved(part)
+
+    def _moved(self, x):
+        return x if x.device == self.device else x.to(self.device, non_blocking=True)
 
     def __iter__(self):
         source, labeled, target = (self._positions(size) for size in self.sizes)
         n_source, n_labeled, _ = self.sizes
         rows = torch.cat([source, labeled + n_source, target + n_source + n_labeled], 1)
+        # positions are used where the rows are, labels and weights on the device
+        rows = rows.to(self.x.device)
+        source, labeled = source.to(self.device), labeled.to(self.device)
         for of_batch, i, j in zip(rows, source, labeled, strict=True):
-            yield Batch(self.x[of_batch], self.y_source[i], self.y_labeled[j], i)
+            yield Batch(
+                self._moved(self.x[of_batch]),
+                self.y_source[i],
+                self.y_labeled[j],
+                i,
+                None if self.w_source is None else self.w_source[i],
+                None if self.w_labeled is None else self.w_labeled[j],
+            )
 
     def _positions(self, size):
         """Return shuffled positions, shape (n_batches, rows of a batch)."""
@@ -98,4 +160,4 @@ class DomainRows(torch.utils.data.Dataset):
         rounds = -(-needed // size) if size else 0
         order = [torch.randperm(size) for _ in range(rounds)]
         positions = torch.cat(order)[:needed] if order else torch.zeros(0).long()
-        return positions.view(self.n_batches, width).to(self.x.device)
+        return positions.view(self.n_batches, width)

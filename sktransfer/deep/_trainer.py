@@ -2,33 +2,103 @@
 
 import math
 from contextlib import nullcontext
+from itertools import islice
 
+import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import PrintLog, ProgressBar
+from skorch.callbacks import EarlyStopping, EpochScoring, PrintLog, ProgressBar
 
-__all__ = ["TransferTrainer"]
+__all__ = ["HeldOutStopping", "TransferTrainer", "check_callbacks", "cut_held_out"]
+
+_ROWS_AT_ONCE = 8192
+
+
+class HeldOutStopping(EarlyStopping):
+    """Stop when the loss of held-out rows no longer falls, once the task is settled.
+
+    Parameters
+    ----------
+    start : float in [0, 1]
+        Share of the training before which no epoch counts: until then the objective
+        itself still changes.
+    **params : dict
+        Parameters of skorch's EarlyStopping.
+    """
+
+    def __init__(self, start=0.0, **params):
+        super().__init__("valid_loss", load_best=True, **params)
+        self.start = start
+
+    def on_epoch_end(self, net, **kwargs):
+        """Count an epoch that has a loss of held-out rows."""
+        if net.progress >= self.start and "valid_loss" in net.history[-1]:
+            super().on_epoch_end(net, **kwargs)
 
 
 class TransferTrainer(NeuralNet):
     """Train a :class:`TransferModule` on :class:`DomainRows`.
 
-    The rows are on the device and cut their own batches, and losses are read from the
+    The rows cut their own batches on the device, and losses are read from the
     device once an epoch. Everything else, such as callbacks, optimizers and devices, is
     skorch's.
     """
 
-    def __init__(self, module, criterion, *, mixed_precision=False, **kwargs):
+    def __init__(
+        self,
+        module,
+        criterion,
+        *,
+        mixed_precision=False,
+        n_steps=1,
+        n_classes=0,
+        **kwargs,
+    ):
         super().__init__(module, criterion, **kwargs)
         self.mixed_precision = mixed_precision
+        self.n_steps = n_steps
+        self.n_classes = n_classes
+
+    def initialize(self):
+        """Initialize all parts; no step is done."""
+        self.steps_done_ = self.stop_at_ = 0
+        self.keeps_outputs_, self.least_ = False, {}
+        return super().initialize()
 
     @property
     def _default_callbacks(self):
         shown = [("print_log", PrintLog()), ("progress_bar", ProgressBar())]
         return shown[: self.verbose]
 
+    @property
+    def progress(self):
+        """Share of the steps that are done, 1 at most."""
+        return min(self.steps_done_ / self.n_steps, 1.0)
+
+    def train(self, rows, n_steps):
+        """Take some steps more; Ctrl-C ends the training and keeps the net.
+
+        Parameters
+        ----------
+        rows : DomainRows
+            What to train on.
+        n_steps : int
+            Number of steps.
+
+        Returns
+        -------
+        self : TransferTrainer
+            The trainer.
+        """
+        self.stop_at_ = self.steps_done_ + n_steps
+        return self.partial_fit(rows, None, epochs=-(-n_steps // rows.n_batches))
+
+    def get_dataset(self, X, y=None):
+        """Return the rows themselves."""
+        return X
+
     def get_split_datasets(self, X, y=None, **fit_params):
-        """Return the training rows and the held-out labeled target rows."""
+        """Return the training rows and the held-out labeled rows."""
         return X, X.validation
 
     def get_iterator(self, dataset, training=False):
@@ -38,28 +108,46 @@ class TransferTrainer(NeuralNet):
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Put all modules in training mode, whatever mode each of them came in."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
+        self.keeps_outputs_ = any(
+            isinstance(callback, EpochScoring) and callback.on_train
+            for _, callback in self.callbacks_
+        )
         self._set_training(True)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run the steps of an epoch and record the mean of every loss."""
         if iterator is None:
             return
-        if self.base_module.training != training:  # to set it visits every submodule
+        module = self.base_module
+        if module.training != training:  # to set it visits every submodule
             self._set_training(training)
-        losses, steps = [], []
+        batches = iterator
         if training:
-            module = self.base_module
-            epochs = len(self.history) - 1
-            module.alignment.begin_epoch(module, iterator, epochs / self.max_epochs)
-        for i, batch in enumerate(iterator):
+            self._forget_batches()
+            module.alignment.begin_epoch(module, iterator, self.progress)
+            left = self.stop_at_ - self.steps_done_
+            batches = islice(iterator, left) if left < iterator.n_batches else iterator
+        losses, steps = {}, []
+        for batch in batches:
             if training:
-                done = epochs + i / iterator.n_batches
-                module.ramp(done / self.max_epochs)
+                module.ramp(self.progress)
+            self.history.new_batch()
             self.notify("on_batch_begin", batch=batch, training=training)
             losses = step_fn(batch)
-            self.notify("on_batch_end", batch=batch, training=training, **losses)
+            outputs = losses.pop("y_pred", None)
+            shown = batch if training else batch[:2]
+            if training and self.keeps_outputs_:
+                shown = batch.known()
+            self.steps_done_ += training
+            self.notify(
+                "on_batch_end", batch=shown, training=training, y_pred=outputs, **losses
+            )
             steps.append(torch.stack(tuple(losses.values())).detach())
-        means = torch.stack(steps).mean(0).tolist()
+        steps = torch.stack(steps)
+        if not training:  # parts of held-out rows differ in size
+            sizes = [float(len(y)) for _, y, _ in iterator]
+            steps = steps * (steps.new_tensor(sizes) / np.mean(sizes))[:, None]
+        means = steps.mean(0).tolist()
         if not all(map(math.isfinite, means)):
             raise ValueError(
                 f"The loss is not finite in epoch {len(self.history)}: lower lr="
@@ -67,8 +155,20 @@ class TransferTrainer(NeuralNet):
             )
         for name, value in zip(losses, means, strict=True):
             self.history.record(f"{prefix}_{name}", value)
+        self._record_best(f"{prefix}_loss")
         if training:
-            self.history.record("mu", module.mu.item())
+            self.history.record("mu", module.ramped_mu)
+
+    def _forget_batches(self):
+        """Keep the last batch's record of a past epoch only."""
+        if len(self.history) > 1:
+            del self.history[-2]["batches"][:-1]
+
+    def _record_best(self, name):
+        """Record whether a loss is the least so far, as skorch's own loop does."""
+        value, least = self.history[-1, name], self.least_.get(name, math.inf)
+        self.least_[name] = min(value, least)
+        self.history.record(f"{name}_best", value < least)
 
     @property
     def base_module(self):
@@ -86,7 +186,7 @@ class TransferTrainer(NeuralNet):
         """Take one step of the optimizer and return the losses."""
         self._zero_grad_optimizer(set_to_none=True)
         with self.autocast():
-            losses = self.module_(batch, self.criterion_)
+            losses = self.module_(batch, self.criterion_, self.keeps_outputs_)
         losses["loss"].backward()
         self.notify(
             "on_grad_computed",
@@ -98,7 +198,82 @@ class TransferTrainer(NeuralNet):
         return losses
 
     def validation_step(self, batch, **fit_params):
-        """Return the loss of held-out labeled target rows."""
-        x, y = batch
+        """Return loss and outputs of held-out labeled rows."""
+        x, y, weight = batch
         with torch.no_grad():
-            return {"loss": self.criterion_(self.base_module.predict(x)[1], y).mean()}
+            outputs = self.base_module.predict(x)[1]
+            loss = self.criterion_(outputs, y)
+            loss = loss if weight is None else loss * weight
+        return {"loss": loss.mean(), "y_pred": outputs}
+
+    # -- what scoring callbacks ask for ------------------------------------------------
+
+    def predict(self, X):
+        """Return class codes, or scaled labels, of the rows that a callback scores."""
+        outputs = self.predict_proba(X)
+        return outputs.argmax(axis=1) if self.n_classes else outputs[:, 0]
+
+    def evaluation_step(self, batch, training=False):
+        """Return the outputs for held-out rows."""
+        with torch.no_grad():
+            return self.base_module.predict(batch[0])[1]
+
+    @property
+    def classes_(self):
+        """Codes of the classes."""
+        return np.arange(self.n_classes)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier" if self.n_classes else "regressor"
+        return tags
+
+
+def cut_held_out(x, y, weight):
+    """Cut held-out rows into parts that a device takes at once.
+
+    Parameters
+    ----------
+    x : tensor of shape (n, ...)
+        Rows.
+    y, weight : tensor of shape (n,)
+        Labels; weights or None.
+
+    Returns
+    -------
+    parts : list of tuple
+        ``(x, y, weight)`` of each part.
+    """
+    weights = [None] * len(y) if weight is None else weight.split(_ROWS_AT_ONCE)
+    parts = x.split(_ROWS_AT_ONCE), y.split(_ROWS_AT_ONCE), weights
+    return list(zip(*parts, strict=False))
+
+
+def check_callbacks(callbacks, held_out):
+    """Refuse callbacks that read held-out rows where there are none.
+
+    Parameters
+    ----------
+    callbacks : list or None
+        Callbacks of skorch, some of them with their names.
+    held_out : bool
+        Whether rows are held out.
+
+    Raises
+    ------
+    ValueError
+        If a callback would look for what is not recorded.
+    """
+    for entry in callbacks or []:
+        callback = entry[1] if isinstance(entry, tuple) else entry
+        monitor = getattr(callback, "monitor", None)
+        reads = isinstance(monitor, str) and monitor.startswith("valid_")
+        scores = isinstance(callback, EpochScoring) and not callback.on_train
+        if (reads or scores) and not held_out:
+            what = f"monitors {monitor!r}" if reads else "scores held-out rows"
+            other = "monitor 'train_loss'" if reads else "set its on_train=True"
+            raise ValueError(
+                f"callbacks hold {type(callback).__name__}, which {what}, but no "
+                "labels are held out: set early_stopping=True with enough labels, or "
+                f"{other}."
+            )

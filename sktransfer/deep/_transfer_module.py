@@ -19,6 +19,9 @@ class TransferModule(nn.Module):
         A built alignment.
     discriminator : DomainDiscriminator or None
         Discriminator of domains.
+    gate_discriminator : DomainDiscriminator, default=None
+        One of the gate's own, which no feature is trained against. None: the gate asks
+        ``discriminator``.
     gate : bool
         Weigh source rows by :math:`D / (1 - D)`.
     mu, source_weight : float
@@ -26,23 +29,37 @@ class TransferModule(nn.Module):
     """
 
     def __init__(
-        self, extractor, head, alignment, discriminator, *, gate, mu, source_weight
+        self,
+        extractor,
+        head,
+        alignment,
+        discriminator,
+        *,
+        gate,
+        mu,
+        source_weight,
+        gate_discriminator=None,
     ):
         super().__init__()
         self.extractor, self.head = extractor, head
         self.alignment, self.discriminator = alignment, discriminator
+        self.gate_discriminator = gate_discriminator
         self.gate = gate
         self.largest_mu, self.lambda_ = mu, source_weight
+        self.ramped_mu = 0.0
         self.register_buffer("mu", torch.zeros(()), persistent=False)
 
     def ramp(self, progress):
         r"""Set :math:`\mu_p = \mu\,(2 / (1 + e^{-10 p}) - 1)` for progress p."""
-        self.mu.fill_(
-            self.largest_mu * (2 / (1 + math.exp(-10 * min(progress, 1))) - 1)
-        )
+        ramp = 2 / (1 + math.exp(-10 * min(progress, 1))) - 1
+        self.ramped_mu = self.largest_mu * ramp
+        self.mu.fill_(self.ramped_mu)
 
-    def forward(self, batch, criterion):
-        """Return the losses of a batch by name; ``loss`` is their sum."""
+    def forward(self, batch, criterion, keep_outputs=False):
+        """Return the losses of a batch by name; ``loss`` is their sum.
+
+        With ``keep_outputs`` the outputs of the labeled rows are there as ``y_pred``.
+        """
         encoded = self.alignment.encode(self, batch)
         aligned, own, weight = {}, {}, None
         if batch.n_source:
@@ -51,11 +68,17 @@ class TransferModule(nn.Module):
             aligned = self.alignment.losses(self, batch, encoded)
             own = self.alignment.own_losses(self, batch, encoded)
             if self.discriminator is not None:
-                logits = self.judge(batch, encoded)
+                logits = self.judge(self.discriminator, batch, encoded)
                 own = own | self.discriminator.losses(logits, weight)
+                gate = self.discriminator
+                if self.gate_discriminator is not None:
+                    gate = self.gate_discriminator
+                    logits = self.judge(gate, batch, encoded)
+                    judged = gate.losses(logits, weight)
+                    own = own | {f"gate_{k}": v for k, v in judged.items()}
                 if self.gate:
                     # of the pairs with their labels, where pairs were judged
-                    ratio = self.discriminator.ratio(logits[-2])
+                    ratio = gate.ratio(logits[-2])
                     weight = ratio if weight is None else weight * ratio
         parts = self.label_losses(batch, encoded, criterion, weight)
         learned = dict(parts)
@@ -64,7 +87,11 @@ class TransferModule(nn.Module):
         learned |= {k: self.mu * v for k, v in aligned.items()} | own
         total = torch.stack(tuple(learned.values())).sum()
         parts |= aligned | own
-        return {"loss": total, **{f"{name}_loss": v for name, v in parts.items()}}
+        losses = {"loss": total, **{f"{name}_loss": v for name, v in parts.items()}}
+        if keep_outputs:
+            outputs = torch.cat([encoded.out_source, encoded.out_labeled])
+            losses["y_pred"] = outputs.detach()
+        return losses
 
     def label_losses(self, batch, encoded, criterion, weight):
         """Return the losses of the labeled rows, source rows times ``weight``."""
@@ -72,38 +99,42 @@ class TransferModule(nn.Module):
         if batch.n_source:
             source = criterion(encoded.out_source, batch.y_source)
             source = source if weight is None else weight * source
+            source = source if batch.w_source is None else batch.w_source * source
             losses["source"] = self.lambda_ * source.mean()
         if batch.n_labeled:
-            labeled = criterion(encoded.out_labeled, batch.y_labeled).mean()
-            losses["labeled"] = self.alignment.labeled_weight(self) * labeled
+            labeled = criterion(encoded.out_labeled, batch.y_labeled)
+            labeled = labeled if batch.w_labeled is None else batch.w_labeled * labeled
+            losses["labeled"] = self.alignment.labeled_weight(self) * labeled.mean()
         return losses
 
-    def judge(self, batch, encoded):
-        """Let the discriminator judge a batch."""
+    def judge(self, discriminator, batch, encoded):
+        """Let a discriminator judge a batch."""
         seen = self.alignment.gate_features(self, batch.x)
         parts = encoded[:3] if seen is None else batch.split(seen)
         source, labeled, target = parts
-        reversal = [self.alignment.reversal(self, t) for t in ("marginal", "joint")]
-        return self.discriminator.judge(
+        if discriminator is self.gate_discriminator:
+            reversal = [self.mu * 0] * 2
+        else:
+            reversal = [self.alignment.reversal(self, t) for t in ("marginal", "joint")]
+        return discriminator.judge(
             source, batch.y_source, labeled, batch.y_labeled, target, reversal
         )
 
     def weights_of_source(self, rows, rows_at_once):
         """Return the gate's weight of every source row, in the order of ``rows``."""
-        paired, weights = rows.sizes[1] > 0 and self.discriminator.labels, []
+        gate = self.gate_discriminator or self.discriminator
+        paired, weights = rows.sizes[1] > 0 and gate.labels, []
         with torch.no_grad():
             for x, y in zip(
-                rows.x_source.split(rows_at_once),
+                rows.chunks(rows.x_source, rows_at_once),
                 rows.y_source.split(rows_at_once),
                 strict=True,
             ):
                 seen = self.alignment.gate_features(self, x)
                 seen = self.extractor(x) if seen is None else seen
-                code = self.discriminator.code(y if paired else None, seen)
-                logits = self.discriminator(
-                    seen, code if self.discriminator.labels else None
-                )
-                weights.append(self.discriminator.ratio(logits))
+                code = gate.code(y if paired else None, seen)
+                logits = gate(seen, code if gate.labels else None)
+                weights.append(gate.ratio(logits))
         return torch.cat(weights)
 
     def predict(self, x):

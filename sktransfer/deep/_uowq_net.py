@@ -20,7 +20,7 @@ from sktransfer.deep._adapters import (
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
-from sktransfer.deep._pretraining import RepeatedRows, train_alone
+from sktransfer.deep._pretraining import labeled_rows, train_alone
 
 __all__ = ["UOWQNet"]
 
@@ -41,17 +41,31 @@ class _SourceWeights(Alignment):
         Share of the training before the weights are updated in every epoch.
     noise_correction : bool
         Take the noise of the fits out of the differences.
+    pickle_fits : bool, default=False
+        Whether pickles hold the nets of the sources, without which no training goes on.
     """
 
-    def __init__(self, fisher, n_parameters, *, warmup, noise_correction):
+    def __init__(
+        self, fisher, n_parameters, *, warmup, noise_correction, pickle_fits=False
+    ):
         super().__init__()
+        self.pickle_fits, self.fits_are_missing = pickle_fits, False
         self.fisher, self.n_parameters = fisher, n_parameters
         self.warmup, self.noise_correction = warmup, noise_correction
+        self.settled = min(warmup, 1.0) if np.isfinite(warmup) else 0.0
         self.sources, self.start, self.path, self.results = None, None, [], []
 
     def set_fits(self, sources, folds, start=None):
         """Take in states of the nets of sources, of folds and of the target alone."""
         self.sources, self.folds, self.start = sources, folds, start
+
+    def __getstate__(self):
+        """Leave the nets of the sources out of pickles: they are large."""
+        state = dict(super().__getstate__())
+        if self.sources is not None and not self.pickle_fits:
+            left_out = {"sources": None, "folds": None, "start": None}
+            state |= left_out | {"in_batch": None, "fits_are_missing": True}
+        return state
 
     def begin_epoch(self, net, rows, progress):
         """Set the weights of this epoch."""
@@ -86,8 +100,8 @@ class _SourceWeights(Alignment):
         training = predictor.training
         predictor.eval()
         state = state_of(predictor) if state is None else state
-        n_source, n = rows.sizes[:2]
-        x, y = rows.x[n_source : n_source + n], rows.y_labeled
+        n = rows.sizes[1]
+        x, y = rows.x_labeled, rows.y_labeled
         fits = [*self.sources, *self.folds]
         found = row_differences(predictor, state, fits, x, y, self.fisher)
         predictor.train(training)
@@ -272,6 +286,9 @@ class UOWQNet(TransferNetClassifier):
 
     which agrees to second order and holds at any distance.
 
+    A net of its own for each source is kept for further fits; pickles leave these nets
+    out, unless ``warm_start=True``.
+
     Theory says that the target alone has an expected divergence of :math:`d / (2 N_0)`
     with d parameters. For a net d is far less than their number, with which every
     weight would be near 1. The estimate turns the equation around: three nets, each
@@ -344,6 +361,7 @@ class UOWQNet(TransferNetClassifier):
             self.n_parameters,
             warmup=np.inf if self.weighting == "static" else self.warmup,
             noise_correction=self.noise_correction,
+            pickle_fits=self.warm_start,
         )
 
     def _make_extractor(self, x):
@@ -354,47 +372,66 @@ class UOWQNet(TransferNetClassifier):
             extractor = add_adapters(extractor, self.adapter_rank, self.adapter_alpha)
         return extractor, n_features
 
-    def _train(self, data, n_epochs, *, warm, classes=None):
+    def _train(self, data, sample_weight, *, warm, **options):
         if warm and not np.array_equal(data.sources, self.source_ids_):
             raise ValueError(
                 f"sample_domain names the sources {data.sources.tolist()}, but the net "
                 f"was set up for {self.source_ids_.tolist()}; each source's own net "
                 "is fitted in the first call. Fit anew, without warm_start."
             )
+        if warm and self.module_.alignment.fits_are_missing:
+            raise ValueError(
+                "This net comes from a pickle, which holds the nets of the sources "
+                "only with warm_start=True: fit anew, or set it before the first fit."
+            )
         self.source_ids_ = data.sources
-        super()._train(data, n_epochs, warm=warm, classes=classes)
+        super()._train(data, sample_weight, warm=warm, **options)
 
-    def _make_trainer(self, rows, device):
-        trainer = super()._make_trainer(rows, device)
+    def _make_trainer(self, rows, device, budget):
+        trainer = super()._make_trainer(rows, device, budget)
         if len(self.source_ids_):
-            self._fit_parts(trainer.base_module, rows)
+            self._fit_parts(trainer.base_module, rows, budget)
         return trainer
 
-    def _fit_parts(self, module, rows):
+    def _fit_parts(self, module, rows, budget):
         """Fit a net to each source, and to parts of the labeled target rows."""
-        n_source, n_target = rows.sizes[:2]
-        x = rows.x[n_source : n_source + n_target]
-        y = rows.y_labeled
+        n_target = rows.sizes[1]
+        x, y, w = rows.x_labeled, rows.y_labeled, rows.w_labeled
         own = [rows.domain == k for k in range(len(self.source_ids_))]
-        seed, enough = torch.initial_seed(), -(-rows.n_batches // len(own))
+        # all sources together take as many steps as the net itself
+        enough = -(-budget.epoch_steps // len(own))
+        seed = torch.initial_seed()
 
-        def fit(x, y):
+        def fit(x, y, w):
             part = copy.deepcopy(nn.Sequential(module.extractor, module.head))
             if len(x):
                 n_batches = max(enough, -(-len(x) // self.batch_size))
-                batches = RepeatedRows(x, y, self.batch_size, n_batches)
-                train_alone(self, *part, batches, self.max_epochs, seed)
+                batches = labeled_rows(
+                    x, y, self.batch_size,
+                    n_batches=n_batches, weight=w, device=rows.device,
+                )  # fmt: skip
+                part = part.to(rows.device)
+                n_steps = min(budget.n_epochs * n_batches, budget.n_steps)
+                train_alone(self, *part, batches, n_steps, seed)
             return state_of(part.eval())
 
-        sources = [fit(rows.x_source[mask], rows.y_source[mask]) for mask in own]
+        def of(mask, w):
+            return None if w is None else w[mask]
+
+        sources = [
+            fit(rows.x_source[mask.to(rows.x.device)], rows.y_source[mask],
+                of(mask, rows.w_source))
+            for mask in own
+        ]  # fmt: skip
         folds, start = [], None
         if self.n_parameters == "estimate":
-            fold = torch.arange(n_target, device=x.device) % _N_FOLDS
+            fold = torch.arange(n_target, device=y.device) % _N_FOLDS
             folds = [
-                fit(x[fold != k], y[fold != k]) for k in range(min(_N_FOLDS, n_target))
+                fit(x[(fold != k).to(x.device)], y[fold != k], of(fold != k, w))
+                for k in range(min(_N_FOLDS, n_target))
             ]
         if module.alignment.warmup > 0:
-            start = fit(x, y)
+            start = fit(x, y, w)
         module.alignment.set_fits(sources, folds, start)
 
     def _source_weights(self, rows, order, data):

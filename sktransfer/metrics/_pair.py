@@ -16,6 +16,7 @@ from sktransfer.base import (
     fit_on_domains,
     get_transfer_tags,
     slice_params,
+    with_budget_of,
     without_sources,
 )
 
@@ -88,7 +89,8 @@ def fit_target_only(baseline, data, params):
     ----------
     baseline : estimator
         What :func:`check_pair` returns. One that knows no domains gets the labeled
-        target rows, any other all target rows.
+        target rows, any other all target rows. What counts passes over its samples
+        trains as long as on all of them.
     data : DomainData
         Rows of sources and target.
     params : dict
@@ -99,6 +101,7 @@ def fit_target_only(baseline, data, params):
     estimator : estimator
         The fitted clone.
     """
+    baseline = with_budget_of(baseline, data)
     if consumes_sample_domain(baseline):
         rows = data.is_target
         return fit_transfer(baseline, data.take(rows), slice_params(params, rows))

@@ -270,6 +270,47 @@ def test_progress_stalls_after_its_patience():
     assert not Progress(None).stalled
 
 
+# --- unlabeled rows of the source
+
+
+def _with_unlabeled_source(n=40):
+    """Append rows that have the source's block alone, and no label."""
+    X, y, domain, X_test, y_test = two_views()
+    rng = np.random.RandomState(1)
+    rows = np.full((n, X.shape[1]), np.nan)
+    rows[:, SOURCE] = X[:n, SOURCE] + 0.1 * rng.normal(size=(n, 3))
+    y = np.where((y == -1) & (domain < 0), np.nan, y)
+    X, y = np.vstack([X, rows]), np.r_[y, np.full(n, np.nan)]
+    return X, y, np.r_[domain, np.ones(n, int)], X_test, y_test
+
+
+def test_unlabeled_source_rows_count_in_reconstruction_and_distribution(routing):
+    X, y, domain, X_test, y_test = _with_unlabeled_source()
+    few, many = (
+        DATN(SOURCE, TARGET, **SMALL).fit(X[:n], y[:n], sample_domain=domain[:n])
+        for n in (-40, len(y))
+    )
+    assert_array_equal(few.classes_, many.classes_)
+    gap = abs(few.predict_proba(X_test) - many.predict_proba(X_test)).max()
+    assert gap > 1e-3
+    assert many.score(X_test, y_test) > 0.6
+    search = GridSearchCV(
+        DATN(SOURCE, TARGET, **SMALL), {"beta": [0.0]}, cv=StratifiedTargetKFold(2)
+    )
+    search.fit(X, y, sample_domain=domain)
+    assert search.best_score_ > 0
+
+
+def test_a_source_without_any_label_has_no_classifier_to_transfer():
+    X, y, domain, X_test, _ = _with_unlabeled_source()
+    y[domain > 0] = np.nan
+    with pytest.raises(DomainError, match="no label of a source row"):
+        DATN(SOURCE, TARGET, **SMALL).fit(X, y, sample_domain=domain)
+    net = DATN(SOURCE, TARGET, variant="unsupervised", **SMALL)
+    net.fit(X, y, sample_domain=domain)
+    assert np.isfinite(net.predict_proba(X_test)).all()
+
+
 # --- columns and blocks
 
 

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from torch import nn
 
-from sktransfer.deep import MLP
+from sktransfer.deep import DANN, MLP
 from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import freeze, reverse_gradient
 from sktransfer.deep._rows import DomainRows
@@ -101,9 +101,9 @@ def test_noise_smooths_what_the_discriminator_sees_in_training():
     torch.manual_seed(0)
     discriminator = DomainDiscriminator(2, 0, labels=False, noise=0.5).double()
     with torch.no_grad():  # the discriminator's logit is the first feature
-        discriminator.hidden.weight.zero_()
-        discriminator.hidden.weight[0, 0] = 1
-        discriminator.hidden.bias.fill_(100)
+        discriminator.hidden[0].weight.zero_()
+        discriminator.hidden[0].weight[0, 0] = 1
+        discriminator.hidden[0].bias.fill_(100)
         discriminator.logit.weight.zero_()
         discriminator.logit.weight[0, 0] = 1
         discriminator.logit.bias.fill_(-100)
@@ -140,7 +140,7 @@ def test_features_get_no_gradient_at_reversal_zero():
     logits = discriminator.judge(features, y, features, y, features, (zero, zero))
     sum(discriminator.losses(logits).values()).backward()
     assert (features.grad == 0).all()
-    assert discriminator.hidden.weight.grad.abs().sum() > 0
+    assert discriminator.hidden[0].weight.grad.abs().sum() > 0
 
 
 def test_batches_hold_every_part_and_an_epoch_every_row():
@@ -165,3 +165,44 @@ def test_mlp_is_sized_from_the_data():
     assert MLP(3)(torch.zeros(2, 3)).shape == (2, 16)
     assert MLP(10_000).layers[1].out_features == 256
     assert any(isinstance(m, nn.Dropout) for m in MLP(3, dropout=0.5).layers)
+
+
+def test_products_of_many_features_and_classes_are_projected_not_dropped():
+    torch.manual_seed(0)
+    small, large = DomainDiscriminator(40, 100), DomainDiscriminator(41, 100)
+    assert small.hidden[0].in_features == 40 + 101 + 40 * 101
+    assert large.hidden[0].in_features == 41 + 101 + 1024
+    f, g = torch.randn(2, 4000, 41)
+    code = large.code(torch.zeros(4000).long(), f)
+
+    def products(x):
+        return (x @ large.of_features) * (code @ large.of_codes) / np.sqrt(1024)
+
+    found = (products(f) * products(g)).sum(1)
+    expected = (f * g).sum(1)  # inner product of the outer products, as code @ code = 1
+    assert np.corrcoef(found, expected)[0, 1] > 0.9
+    large(f, code).sum().backward()
+    assert large.hidden[0].weight.grad[:, 142:].abs().sum() > 0
+
+
+def test_discriminators_have_the_layers_that_were_asked_for(toy):
+    net = DANN(discriminator_units=(5, 3), label_input=True, max_epochs=1)
+    net.fit(toy.X, toy.y, sample_domain=toy.domain)
+    widths = [m.out_features for m in net.module_.discriminator.hidden[::2]]
+    assert widths == [5, 3]
+
+
+def test_an_adversary_sees_features_without_the_noise_of_the_gate(toy):
+    for smoothing, alone in ((1.0, False), (0.0, True)):
+        net = DANN(gate=True, match="both", gate_smoothing=smoothing, max_epochs=2)
+        net.fit(toy.X, toy.y, sample_domain=toy.domain)
+        module = net.module_
+        assert module.discriminator.noise == 0
+        assert (module.gate_discriminator is None) == alone
+        assert ("gate_joint_loss" in net.history_) != alone
+    own = DANN(gate=True, match="none", max_epochs=1)
+    own.fit(toy.X, toy.y, sample_domain=toy.domain)
+    assert own.module_.discriminator.noise > 0, "no adversary: the one is the gate's"
+    plain = DANN(match="none", max_epochs=1)
+    plain.fit(toy.X, toy.y, sample_domain=toy.domain)
+    assert plain.module_.discriminator is None

@@ -11,7 +11,14 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
+from skorch.callbacks import (
+    Callback,
+    Checkpoint,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+)
+from skorch.callbacks import EarlyStopping as SkorchStopping
 from torch import nn
 
 from sktransfer.deep import (
@@ -24,6 +31,7 @@ from sktransfer.deep import (
     TransferNetClassifier,
     TransferNetRegressor,
 )
+from sktransfer.deep._rows import DomainRows
 from sktransfer.metrics import h_score, leep, logme, make_transferability_scorer
 from sktransfer.model_selection import StratifiedTargetKFold
 
@@ -173,6 +181,57 @@ def test_partial_fit_and_warm_start_go_on(toy):
         DANNRegressor().partial_fit(toy.X[:3], [1.0, 2.0, 3.0], classes=[1])
 
 
+def test_calls_go_on_with_other_batches(toy, monkeypatch):
+    """An int seed makes the calls repeatable, not alike."""
+    seen, cut = [], DomainRows.__iter__
+
+    def record(self):
+        for batch in cut(self):
+            seen.append(batch.source.tolist())
+            yield batch
+
+    monkeypatch.setattr(DomainRows, "__iter__", record)
+    runs = []
+    for _ in range(2):
+        net = DANN(batch_size=8, max_epochs=1, warm_start=True, random_state=0)
+        for _ in range(2):
+            net.partial_fit(toy.X, toy.y, sample_domain=toy.domain)
+        _fit(net, toy)
+        runs.append([tuple(map(tuple, seen[k : k + 5])) for k in (0, 5, 10)])
+        seen.clear()
+    assert runs[0] == runs[1]
+    assert len(set(runs[0])) == 3
+
+
+def test_warm_starts_hold_out_the_same_rows_and_batches_none(make_toy):
+    toy, held_out = make_toy(n_labeled=60), []
+
+    class Record(Callback):
+        def on_train_begin(self, net, X=None, **kwargs):
+            held_out.append(X.validation)
+
+    net = DANN(max_epochs=1, warm_start=True, early_stopping=True, random_state=0)
+    net.set_params(callbacks=[Record()])
+    for _ in range(3):
+        _fit(net, toy)
+    assert all(torch.equal(held_out[0][0][0], h[0][0]) for h in held_out)
+    with pytest.raises(ValueError, match="partial_fit holds out no label"):
+        net.partial_fit(toy.X, toy.y, sample_domain=toy.domain)
+    many = make_toy(n_labeled=220)
+    batch = DANN(random_state=0, callbacks=[Record()])
+    batch.partial_fit(many.X, many.y, sample_domain=many.domain)
+    assert held_out[-1] is None
+
+
+@pytest.mark.parametrize("labels", [(220, 60), (60, 220)])
+def test_early_stopping_comes_and_goes_with_the_number_of_labels(make_toy, labels):
+    net = DANN(max_epochs=3, warm_start=True, random_state=0)
+    for n_labeled in labels:
+        net = _fit(net, make_toy(n_labeled=n_labeled))
+    known = ~np.isnan(net.history_["valid_loss"])
+    assert known.tolist() == [n >= 200 for n in labels for _ in range(3)]
+
+
 def test_same_seed_same_net_and_other_randomness_is_left_alone(toy):
     state = torch.get_rng_state()
     first, second = (_fit(DANN(max_epochs=2, random_state=3), toy) for _ in range(2))
@@ -264,6 +323,136 @@ def test_callbacks_of_skorch_are_called(toy):
 
     _fit(DANN(max_epochs=2, callbacks=[Record()], random_state=0), toy)
     assert [entry == "epoch" for entry in seen] == [True, False, True, False]
+
+
+def test_scoring_callbacks_and_checkpoints(make_toy, tmp_path):
+    toy = make_toy(n_labeled=60)
+    callbacks = [
+        EpochScoring("accuracy", name="held_out", lower_is_better=False),
+        EpochScoring("roc_auc", name="auc", lower_is_better=False),
+        EpochScoring("accuracy", name="seen", on_train=True, lower_is_better=False),
+        Checkpoint(dirname=tmp_path, monitor="valid_loss_best", load_best=True),
+        LRScheduler("StepLR", step_size=5, gamma=0.5, step_every="batch"),
+        SkorchStopping("valid_loss", patience=30),
+    ]
+    net = DANN(max_epochs=8, lr=0.05, early_stopping=True, callbacks=callbacks)
+    net = _fit(net.set_params(random_state=0, batch_size=8), toy)
+    for name in "held_out", "auc", "seen":
+        assert net.history_[name].shape == (8,)
+        assert net.history_[name].max() > 0.6
+    pairs, y = zip(*[(v[0], v[1]) for v in _held_out(net, toy)], strict=True)
+    last = net.net_.base_module.predict(torch.cat(pairs))[1].argmax(1)
+    best = net.history_["valid_loss"].argmin()
+    accuracy = (last == torch.cat(y)).double().mean().item()
+    assert accuracy == pytest.approx(net.history_["held_out"][best])
+    assert (tmp_path / "params.pt").exists()
+    assert pickle.loads(pickle.dumps(net)).n_iter_ == 8
+
+
+def _held_out(net, toy):
+    """Held-out rows of a net, which a further fit of it would take."""
+    found = []
+
+    class Record(Callback):
+        def on_train_begin(self, net, X=None, **kwargs):
+            found.extend(X.validation)
+
+    again = clone(net).set_params(callbacks=[Record()], max_epochs=1)
+    _fit(again, toy)
+    return found
+
+
+def test_scores_of_regression(rng):
+    X = rng.uniform(-2, 2, size=(100, 1))
+    callback = EpochScoring("r2", lower_is_better=False)
+    net = TransferNetRegressor(
+        max_steps=200, lr=0.02, early_stopping=True, callbacks=[callback],
+        random_state=0,
+    ).fit(X, np.abs(X[:, 0]))  # fmt: skip
+    assert net.history_["r2"][-1] > 0.8
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        SkorchStopping(),
+        Checkpoint(),
+        EpochScoring("accuracy"),
+        ("plateau", LRScheduler("ReduceLROnPlateau", monitor="valid_loss")),
+    ],
+)
+def test_callbacks_that_need_held_out_rows_say_so(toy, callback):
+    with pytest.raises(ValueError, match="early_stopping=True"):
+        _fit(DANN(max_epochs=1, callbacks=[callback]), toy)
+
+
+def test_weights_are_relative_and_those_of_classes_multiply(toy):
+    def outputs(weight=None, **params):
+        net = DANN(max_epochs=4, mu=0.0, random_state=0, **params)
+        net.fit(toy.X, toy.y, sample_domain=toy.domain, sample_weight=weight)
+        return net.predict_proba(toy.X)
+
+    rng = np.random.RandomState(0)
+    weight = rng.uniform(0.5, 2, len(toy.y))
+    assert_allclose(outputs(weight), outputs(10 * weight), rtol=1e-6)
+    assert np.abs(outputs(weight) - outputs()).max() > 1e-3
+    assert_allclose(outputs(class_weight={0: 1.0, 1: 1.0}), outputs(), rtol=1e-6)
+    costly = outputs(class_weight={1: 20.0})
+    assert costly[:, 1].mean() > outputs()[:, 1].mean() + 0.005
+    assert np.abs(outputs(class_weight="balanced") - outputs()).max() > 1e-6
+    with pytest.raises(ValueError, match="class_weight names 7"):
+        outputs(class_weight={7: 2.0})
+
+
+def test_balanced_classes_weigh_each_domain_by_its_own_frequencies(toy):
+    net = DANN(max_epochs=1, class_weight="balanced", random_state=0)
+    _fit(net, toy)
+    rows = []
+
+    class Record(Callback):
+        def on_train_begin(self, net, X=None, **kwargs):
+            rows.append(X)
+
+    _fit(net.set_params(callbacks=[Record()]), toy)
+    for y, weight in (
+        (rows[0].y_source, rows[0].w_source),
+        (rows[0].y_labeled, rows[0].w_labeled),
+    ):
+        sums = [weight[y == k].sum().item() for k in (0, 1)]
+        assert sums[0] == pytest.approx(sums[1])
+        assert weight.mean().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"criterion": nn.CrossEntropyLoss, "criterion__label_smoothing": 0.3},
+        {"criterion": nn.CrossEntropyLoss(label_smoothing=0.3)},
+        {"criterion__label_smoothing": 0.3},
+    ],
+)
+def test_criterion(toy, params):
+    net = _fit(DANN(max_steps=300, lr=0.02, mu=0.0, random_state=0, **params), toy)
+    largest = net.predict_proba(toy.X[toy.domain > 0]).max(axis=1)
+    assert largest.mean() < 0.9
+    plain = _fit(DANN(max_steps=300, lr=0.02, mu=0.0, random_state=0), toy)
+    assert plain.predict_proba(toy.X[toy.domain > 0]).max(axis=1).mean() > 0.9
+
+
+def test_criterion_of_regression_and_bad_ones(toy, rng):
+    X = rng.uniform(-2, 2, size=(60, 1))
+    huber = TransferNetRegressor(criterion=nn.HuberLoss, criterion__delta=0.1)
+    huber.set_params(lr=0.02, max_steps=200, random_state=0)
+    assert huber.fit(X, np.abs(X[:, 0])).score(X, np.abs(X[:, 0])) > 0.8
+
+    class Mean(nn.Module):
+        def forward(self, outputs, y):
+            return nn.functional.cross_entropy(outputs, y)
+
+    with pytest.raises(ValueError, match="reduction='none'"):
+        _fit(DANN(max_epochs=1, criterion=Mean), toy)
+    with pytest.raises(ValueError, match="criterion is an instance"):
+        _fit(DANN(criterion=nn.CrossEntropyLoss(), criterion__weight=None), toy)
 
 
 @pytest.mark.parametrize("routed", [False, True])

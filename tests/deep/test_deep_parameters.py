@@ -25,7 +25,7 @@ def make(docstring):
 def test_a_docstring_without_sections_is_enough(docstring):
     net = make(docstring)
     names = list(inspect.signature(net).parameters)
-    assert names[:3] == ["module", "extra", "head"]
+    assert names[:3] == ["module", "extra", "class_weight"]
     assert "gate" not in names
     assert set(names) <= set(net().get_params())
     if docstring is None:

@@ -192,7 +192,7 @@ def test_parameters_are_counted_on_held_out_rows():
     alignment, module = net.module_.alignment, net.module_
     predictor = nn.Sequential(module.extractor, module.head)
     own = X[domain == -1]
-    x = net._tensor(own[canonical_order(own, y[domain == -1])], "cpu")
+    x = net._encoder.tensor(own[canonical_order(own, y[domain == -1])])
     found = row_differences(
         predictor, alignment.start, alignment.folds, x, torch.zeros(31).long(), "path"
     ).numpy()
@@ -330,6 +330,12 @@ def test_partial_fit_goes_on_with_the_same_sources():
     assert_array_equal(net.weights_path_[0], np.zeros(3))
     again = pickle.loads(pickle.dumps(net))
     assert_array_equal(again.predict_proba(X), net.predict_proba(X))
+    with pytest.raises(ValueError, match="only with warm_start=True"):
+        again.partial_fit(X, y, sample_domain=domain)
+    kept = _net(max_epochs=2, warm_start=True).fit(X, y, sample_domain=domain)
+    assert len(pickle.dumps(kept)) > 3 * len(pickle.dumps(net))
+    kept = pickle.loads(pickle.dumps(kept)).fit(X, y, sample_domain=domain)
+    assert kept.weights_path_.shape == (4, 3)
     with pytest.raises(ValueError, match=r"sources \[2, 5\], but"):
         net.partial_fit(
             X[domain != 9], y[domain != 9], sample_domain=domain[domain != 9]

@@ -1,0 +1,120 @@
+"""Where rows are kept and moved, what waits for a device, whose random numbers."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sktransfer.deep
+from sktransfer.deep import DANN, _rows
+from sktransfer.deep._device import find_device, has_double, seeded
+from sktransfer.deep._encoder import RowEncoder
+from sktransfer.deep._rows import DomainRows
+
+#: calls that make the host wait for the device, or move something to the host
+WAITS = {"item", "cpu", "numpy", "tolist", "nonzero", "bool", "float"}
+#: functions that run once a step
+STEPS = {
+    "forward", "label_losses", "judge", "encode", "losses", "own_losses",
+    "source_weight", "labeled_weight", "ratio", "reversal", "train_step", "__iter__",
+    "_moved", "ramp", "mk_mmd_loss", "_mk_mmd", "coral_loss", "_covariance",
+}  # fmt: skip
+
+
+def _domain_rows(device="meta"):
+    x, y = torch.randn(20, 3), torch.arange(20)
+    return DomainRows(
+        x, y, x[:5], y[:5], x, torch.zeros(20).long(), 8,
+        w_source=torch.ones(20), device=device,
+    )  # fmt: skip
+
+
+def _count_moves(monkeypatch):
+    moves, to = [], torch.Tensor.to
+
+    def count(self, *args, **kwargs):
+        found = to(self, *args, **kwargs)
+        if found.device != self.device:
+            moves.append(tuple(self.shape))
+        return found
+
+    monkeypatch.setattr(torch.Tensor, "to", count)
+    return moves
+
+
+def test_rows_move_once_and_positions_once_an_epoch(monkeypatch):
+    moves = _count_moves(monkeypatch)
+    rows = _domain_rows()
+    assert moves == [(45, 3), (20,), (5,), (20,), (20,)]
+    moves.clear()
+    batches = list(rows)
+    assert len(batches) == 3
+    assert len(moves) == 3, "one move of positions for each kind of rows"
+    for part in batches[0]:
+        assert part is None or part.device.type == "meta"
+
+
+def test_large_rows_stay_on_the_host_and_move_batch_by_batch(monkeypatch):
+    monkeypatch.setattr(_rows, "_MOST_BYTES", 100)
+    rows = _domain_rows()
+    assert rows.x.device.type == "cpu"
+    moves = _count_moves(monkeypatch)
+    batches = list(rows)
+    assert [shape for shape in moves if len(shape) == 2 and shape[1] == 3] == [
+        (8 + 5 + 8, 3)
+    ] * 3
+    assert batches[0].x.device.type == "meta"
+    assert [len(x) for x in rows.chunks(rows.x_source, 15)] == [15, 5]
+
+
+def test_both_ways_to_keep_rows_give_the_same_net(make_toy, monkeypatch):
+    toy, outputs = make_toy(), []
+    for most in (2**30, 10):
+        monkeypatch.setattr(_rows, "_MOST_BYTES", most)
+        net = DANN(gate=True, max_steps=6, batch_size=8, random_state=0)
+        net.fit(toy.X, toy.y, sample_domain=toy.domain)
+        outputs.append(net.predict_proba(toy.X))
+    np.testing.assert_array_equal(*outputs)
+
+
+def test_no_step_waits_for_the_device():
+    """By reading: what runs once a step calls nothing that synchronizes."""
+    found = []
+    for path in Path(inspect.getfile(sktransfer.deep)).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name in STEPS:
+                calls = (n.func for n in ast.walk(node) if isinstance(n, ast.Call))
+                names = [getattr(f, "attr", getattr(f, "id", None)) for f in calls]
+                found += [(path.name, node.name, n) for n in names if n in WAITS]
+    assert found == []
+
+
+def test_random_numbers_of_a_device_are_seeded_and_restored():
+    state = torch.get_rng_state()
+    draws = []
+    for _ in range(2):
+        with seeded(3, torch.device("cpu")):
+            draws.append(torch.randn(4))
+    assert torch.equal(*draws)
+    assert torch.equal(state, torch.get_rng_state())
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        assert torch.equal(torch.randn(4), draws[0])
+
+
+def test_double_precision_where_a_device_has_it(monkeypatch):
+    assert has_double("cpu")
+    assert has_double("cuda:1")
+    assert not has_double("mps")
+    X = np.zeros((3, 2))
+    encoder = RowEncoder(True, "float64")
+    with pytest.raises(ValueError, match="'mps' has no double"):
+        encoder.fit(X, torch.device("mps"))
+    assert RowEncoder(True, "auto").fit(X, torch.device("mps")).dtype_name == "float32"
+    assert RowEncoder(True, "auto").fit(X, torch.device("cpu")).dtype_name == "float64"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="torch sees no GPU"):
+        find_device("mps")
