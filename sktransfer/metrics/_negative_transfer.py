@@ -25,7 +25,11 @@ from sktransfer.base import as_rows
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics._evidence import FoldEvidence, fold_evidence
 from sktransfer.metrics._held_out import score_pair, settle_scores
-from sktransfer.metrics._pair import check_pair, cross_fit
+from sktransfer.metrics._pair import (
+    check_pair,
+    cross_fit,
+    takes_unlabeled_sources,
+)
 
 __all__ = ["cross_val_ntg", "make_ntg_scorer", "negative_transfer_gap"]
 
@@ -277,8 +281,9 @@ def cross_val_ntg(
     baseline = check_pair(estimator, target_estimator)
     classify = is_classifier(estimator)
     data = check_domains(
-        as_rows(X), y, sample_domain, numeric_labels=not classify, multi_output=True
-    )
+        as_rows(X), y, sample_domain, numeric_labels=not classify, multi_output=True,
+        unlabeled_sources=takes_unlabeled_sources(estimator),
+    )  # fmt: skip
     params = with_groups(params, groups)
     folds = labeled_folds(
         data, cv, params=params, stratify=classify, random_state=random_state

@@ -6,6 +6,8 @@ Whoever compares an estimator with itself without the sources asks here.
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -54,6 +56,13 @@ def check_knows_domains(estimator):
             f"The last step of estimator={estimator!r} does not take sample_domain; "
             "wrap it, e.g. in Pooled of sktransfer.baselines."
         )
+
+
+def takes_unlabeled_sources(estimator):
+    """Tell whether labels of source samples may be missing."""
+    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    tags = getattr(get_tags(last), "transfer_tags", None)
+    return tags is not None and tags.unlabeled_sources
 
 
 def fit_transfer(estimator, data, params):

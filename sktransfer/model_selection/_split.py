@@ -73,7 +73,12 @@ class _TargetSplitter(BaseCrossValidator):
             )
         no_features = np.empty((_num_samples(X), 0))
         data = check_domains(
-            no_features, y, sample_domain, numeric_labels=None, multi_output=True
+            no_features,
+            y,
+            sample_domain,
+            numeric_labels=None,
+            multi_output=True,
+            unlabeled_sources=True,  # whether the estimator takes them, it says itself
         )
         self._check_enough(data)
         return self._iter_splits(data, self._check_units(groups, data))

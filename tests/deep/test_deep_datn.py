@@ -31,7 +31,9 @@ from sktransfer.deep._datn_nets import (
 )
 from sktransfer.deep._device import find_device
 from sktransfer.exceptions import CapabilityError, DomainError
+from sktransfer.metrics import cross_val_ntg
 from sktransfer.model_selection import StratifiedTargetKFold
+from sktransfer.safe import TransferGuard
 from sktransfer.utils import parametrize_with_transfer_checks
 from sktransfer.utils.estimator_checks import make_problem
 
@@ -299,6 +301,10 @@ def test_unlabeled_source_rows_count_in_reconstruction_and_distribution(routing)
     )
     search.fit(X, y, sample_domain=domain)
     assert search.best_score_ > 0
+    guard = TransferGuard(DATN(SOURCE, TARGET, **SMALL), cv=2, random_state=0)
+    assert guard.fit(X, y, sample_domain=domain).score(X_test, y_test) > 0.5
+    gap = cross_val_ntg(DATN(SOURCE, TARGET, **SMALL), X, y, sample_domain=domain, cv=2)
+    assert np.isfinite(gap.ntg)
 
 
 def test_a_source_without_any_label_has_no_classifier_to_transfer():
