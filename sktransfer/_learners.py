@@ -99,7 +99,7 @@ def fit_learner(
     """
     weight = multiply_weights(method_weight, sample_weight)
     if weight is not None:
-        name, routed = _weight_route(learner, params)
+        name, routed, params = _weight_route(learner, params)
         params = {**params, name: weight}
         routing = routed if routing is None else routing
     elif routing is None:
@@ -317,16 +317,31 @@ class HasLearnerMethods(HasMethods):
 
 
 def _weight_route(learner, params):
-    """Return the name of the weights in ``fit``, and if routing must be on or off."""
+    """Return the name of the weights in ``fit``, if routing is on, and the metadata."""
     check_takes_sample_weight(learner)
     if _requests_weight(learner):
-        return "sample_weight", True
+        return "sample_weight", True, params
     name = _weight_argument(learner)
     if not params:
-        return name, False
-    if name != "sample_weight":
+        return name, False, params
+    if name == "sample_weight":
+        return name, True, params
+    if knows_requests(_last_step(learner)):
         raise TypeError(_no_weights(learner))
-    return name, True
+    return name, False, _by_steps(learner, params)
+
+
+def _by_steps(pipeline, params):
+    """Name metadata by the steps that request them, as without routing.
+
+    A last step that knows no requests, such as CatBoost, gets its weights no other way.
+    """
+    named = {}
+    for step, part in pipeline.steps:
+        for name, value in params.items():
+            if hasattr(part, "fit") and routing_of(part).consumes("fit", [name]):
+                named[f"{step}__{name}"] = value
+    return named
 
 
 def _requests_weight(learner):

@@ -59,6 +59,7 @@ from sktransfer.multisource import (
     SourceSelector,
     UOWQMultiTask,
 )
+from sktransfer.preprocessing import TableEncoder
 from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
 
 _CAT = {
@@ -615,3 +616,20 @@ def test_two_columns_of_labels(rows, wrap, learner):
     assert model.predict(X).shape == (100, 2)
     assert np.isfinite(model.score(X[60:90], Z[60:90]))
     assert get_transfer_tags(model).regression
+
+
+def test_a_pipeline_with_further_metadata_and_a_last_step_without_requests(rng):
+    """CatBoost gets its weights though the encoder before it asks for domains."""
+    frame = pd.DataFrame({"x": rng.normal(size=60), "c": ["a", "b", "c"] * 20})
+    y = (frame["x"] > 0).to_numpy().astype(int)
+    domain = np.repeat([1, -1], 30)
+    trees = CatBoostClassifier(
+        iterations=3, verbose=False, thread_count=1, allow_writing_files=False
+    )
+    pipeline = make_pipeline(TableEncoder(), trees)
+    model = Pooled(pipeline, source_weight=1e-9).fit(frame, y, sample_domain=domain)
+    y_bad = np.where(domain > 0, 1 - y, y)
+    other = Pooled(pipeline, source_weight=1e-9).fit(frame, y_bad, sample_domain=domain)
+    np.testing.assert_allclose(
+        model.predict_proba(frame), other.predict_proba(frame), atol=1e-6
+    )
