@@ -148,6 +148,9 @@ class TransferTags:
         Whether labels of source rows may be missing.
     source_free : bool, default=False
         Whether fitted source models can take the place of source rows.
+    unseen_domain : bool, default=False
+        Whether ``predict`` or ``transform`` take ``sample_domain`` with ids that
+        ``fit`` has not seen.
     scale_free : bool, default=False
         Whether predictions do not depend on the units and offsets of the features, as
         without a penalty, a kernel and distances. Wrappers that only choose rows
@@ -162,6 +165,7 @@ class TransferTags:
     uses_unlabeled: bool = False
     unlabeled_sources: bool = False
     source_free: bool = False
+    unseen_domain: bool = False
     scale_free: bool = False
     classification: bool = True
     regression: bool = True

@@ -59,7 +59,7 @@ from sktransfer.multisource import (
     TransGLM,
     UOWQMultiTask,
 )
-from sktransfer.preprocessing import TableEncoder
+from sktransfer.preprocessing import DomainScaler, TableEncoder
 from sktransfer.safe import (
     SAFEW,
     ReliableTransfer,
@@ -94,6 +94,8 @@ ESTIMATORS = [
     TCA(2, kernel="linear"),
     TCA(2, eigen_solver="nystroem", n_landmarks=15),
     SSTCA(2),
+    DomainScaler(),
+    DomainScaler(rotate=True, covariates=[0], shrinkage=2.0),
     CORAL(),
     CORAL(0.0, reg=1.0, align_means=False, per_source=True),
     SubspaceAlignment(2),
