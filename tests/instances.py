@@ -20,6 +20,8 @@ from sklearn.utils import get_tags
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.feature import (
     CORAL,
+    JCPOT,
+    JDOT,
     SSTCA,
     TCA,
     FeatureAugmentation,
@@ -27,6 +29,7 @@ from sktransfer.feature import (
     LinearTransportMap,
     MMDLinearMap,
     OptimalTransportMap,
+    OTLabelPropagation,
     SubspaceAlignment,
 )
 from sktransfer.hypothesis import (
@@ -107,6 +110,11 @@ ESTIMATORS = [
     OptimalTransportMap(0.2, class_reg=0.1, class_penalty="lp_l1"),
     OptimalTransportMap(0.0, match_labels=False, per_source=True),
     LinearTransportMap(),
+    OTLabelPropagation(LogisticRegression(), reg=0.2),
+    OTLabelPropagation(Ridge(), reg=0.0),
+    JDOT(LogisticRegression(), max_iter=50),
+    JDOT(Ridge(), reg=0.2, max_iter=50),
+    JCPOT(LogisticRegression(), reg=0.2),
     SecureRLS(),
     SecureRLS([Ridge(), LinearRegression()], alphas=[0.1, 1.0], truncation=None),
     SecureRLS(fit_intercept=False, truncation=1.0, source_weights="uniform"),
@@ -297,6 +305,11 @@ EXPECTED_FAILURES = {
     },
     (MMDLinearMap, None): _NO_MAP,
     (OptimalTransportMap, None): _NO_MAP,
+    (OTLabelPropagation, "classifier"): _NO_ITERATION,
+    (OTLabelPropagation, "regressor"): _NO_ITERATION,
+    (JDOT, "classifier"): _NO_ITERATION,
+    (JDOT, "regressor"): _NO_ITERATION,
+    (JCPOT, "classifier"): _NO_ITERATION,
     (FeatureAugmentation, None): {
         "check_domain_order": "the copies of the sources come in the order of the ids"
     },

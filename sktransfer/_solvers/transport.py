@@ -23,6 +23,7 @@ Array = npt.NDArray[Any]
 
 #: mass per target row at which the concave class penalty stops rising steeply
 _ROUNDING = 1e-3
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -279,3 +280,100 @@ def _line_search(
     candidates = [(0.0, value), (float(found.x), float(found.fun))]
     candidates.append((1.0, objective(coupling + direction)))
     return min(candidates, key=lambda pair: pair[1])
+
+
+@dataclass(frozen=True)
+class SharesInfo:
+    """How the fit of the target's class shares ended.
+
+    Attributes
+    ----------
+    change : float
+        Norm of the last change of the shares.
+    residual : float
+        Largest violation of a target marginal.
+    n_iter : int
+        Iterations.
+    converged : bool
+        Whether the change is within the tolerance.
+    """
+
+    change: float
+    residual: float
+    n_iter: int
+    converged: bool
+
+
+def joint_class_shares(
+    costs: list[Array],
+    members: list[Array],
+    epsilon: float,
+    b: Array,
+    *,
+    max_iter: int = 5000,
+    tol: float = 1e-8,
+) -> tuple[Array, list[Array], SharesInfo]:
+    r"""Find class shares of the target that all sources agree on.
+
+    .. math:: \min_{h, \pi_1, .., \pi_K} \sum_k \langle \pi_k, C_k \rangle + \epsilon
+        \sum_{ij} \pi_{k,ij} \log \pi_{k,ij}
+
+    over couplings of each source with the target in which the rows of class c have
+    the mass :math:`h_c`, spread evenly, and target rows the masses b. Solved by
+    iterated Bregman projections.
+
+    Parameters
+    ----------
+    costs : list of ndarray of shape (n_k, n_target)
+        Cost of each pair for every source.
+    members : list of ndarray of shape (n_k, n_classes)
+        Masses of rows within their class: columns of sum 1.
+    epsilon : float
+        Strength of the entropy term.
+    b : ndarray of shape (n_target,)
+        Masses of the target rows.
+    max_iter : int, default=5000
+        Largest number of iterations.
+    tol : float, default=1e-8
+        Largest change of the shares that counts as settled.
+
+    Returns
+    -------
+    shares : ndarray of shape (n_classes,)
+        h, of sum 1.
+    couplings : list of ndarray of shape (n_k, n_target)
+        Couplings with these shares.
+    info : SharesInfo
+        Their certificate.
+
+    References
+    ----------
+    I. Redko, N. Courty, R. Flamary, D. Tuia. Optimal transport for multi-source domain
+    adaptation under target shift. AISTATS, 2019. :arxiv:`1803.04899`.
+    """
+    n_classes = members[0].shape[1]
+    indicators = [m > 0 for m in members]
+    # a cost that is lowered column by column changes no coupling: each column's mass
+    # is given
+    logs = [-(C - C.min(axis=0)) / epsilon for C in costs]
+    kernels = [np.exp(K) for K in logs]
+    scalings = [np.ones(len(C)) for C in costs]
+    shares, change, step = np.full(n_classes, 1 / n_classes), np.inf, 0
+    while change > tol and step < max_iter:
+        step += 1
+        masses, sums = [], []
+        for K, u, hit in zip(kernels, scalings, indicators, strict=True):
+            received = K @ (b / np.maximum(u @ K, _TINY))
+            sums.append(np.maximum(received, _TINY))
+            masses.append(hit.T @ (u * sums[-1]))
+        new = np.exp(np.mean([np.log(np.maximum(m, _TINY)) for m in masses], axis=0))
+        scalings = [m @ new / s for m, s in zip(members, sums, strict=True)]
+        change = float(np.linalg.norm(new - shares))
+        shares = new
+    couplings = []
+    for K, u in zip(kernels, scalings, strict=True):
+        columns = b / np.maximum(u @ K, _TINY)
+        couplings.append(u[:, None] * K * columns)
+    residual = max(float(np.linalg.norm(g.sum(axis=0) - b)) for g in couplings)
+    info = SharesInfo(change, residual, step, change <= tol)
+    return shares / shares.sum(), couplings, info

@@ -1,8 +1,9 @@
-"""Where the domains look alike: common feature spaces."""
+"""Where the domains look alike: common feature spaces, and transport between them."""
 
 from sktransfer.feature._augmentation import FeatureAugmentation
 from sktransfer.feature._coral import CORAL
 from sktransfer.feature._geodesic_flow import GeodesicFlowKernel
+from sktransfer.feature._label_transport import JCPOT, JDOT, OTLabelPropagation
 from sktransfer.feature._mmd_linear_map import MMDLinearMap
 from sktransfer.feature._sstca import SSTCA
 from sktransfer.feature._subspace_alignment import SubspaceAlignment
@@ -13,8 +14,11 @@ __all__ = [
     "CORAL",
     "FeatureAugmentation",
     "GeodesicFlowKernel",
+    "JCPOT",
+    "JDOT",
     "LinearTransportMap",
     "MMDLinearMap",
+    "OTLabelPropagation",
     "OptimalTransportMap",
     "SSTCA",
     "SubspaceAlignment",
