@@ -5,6 +5,7 @@ estimator supports is said once, in its :class:`TransferTags`: validation, the
 contract checks and the documentation's capability table all read them.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -81,8 +82,13 @@ from sktransfer._learners import (
     routing_of,
 )
 from sktransfer._response import CommonColumns, all_classes, common_columns
+from sktransfer._solvers.density_ratio import effective_sample_size
 from sktransfer._solvers.kernels import KERNELS, resolve_gamma
-from sktransfer.exceptions import DomainError, UnlabeledTargetError
+from sktransfer.exceptions import (
+    CollapsedWeightsWarning,
+    DomainError,
+    UnlabeledTargetError,
+)
 
 __all__ = [
     "BlendMixin",
@@ -1123,7 +1129,10 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
     """Template of wrappers that fit a learner on weighted source samples.
 
     The hook ``_weigh_sources(data)`` returns the weights of the source samples. The
-    learner is fitted on these and on the labeled target samples.
+    learner is fitted on these and on the labeled target samples. The effective size
+    of the weighted sources is kept as ``effective_sample_size_``, with a
+    :class:`~sktransfer.exceptions.CollapsedWeightsWarning` where little is left of
+    them.
 
     Parameters
     ----------
@@ -1153,6 +1162,7 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
     def _fit_weighted(self, data, sample_weight, fit_params):
         """Fit the learner on weighted source samples and labeled target samples."""
         self.sample_weight_ = sample_weight
+        self._measure_effective_size(data, fit_params.get("sample_weight"))
         rows = data.labeled
         if self.target_weight == 0 and data.n_source:
             rows = data.is_source
@@ -1165,6 +1175,33 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
             method_weight=weight[rows],
             samples=name_samples(data, rows),
             **slice_params(fit_params, rows),
+        )
+
+    def _measure_effective_size(self, data, user_weight):
+        """Set ``effective_sample_size_``, and warn where the weights have collapsed.
+
+        A sample with the user's weight 2 counts as two samples.
+        """
+        weights, counts = self.sample_weight_, np.ones(data.n_source)
+        if user_weight is not None:
+            counts = np.asarray(user_weight, dtype=np.float64)[data.is_source]
+        size = effective_sample_size(weights, counts)
+        self.effective_sample_size_ = size
+        if size >= min(5.0, data.n_source / 20):
+            return
+        name = type(self).__name__
+        if size == 0 and not data.n_labeled:
+            raise ValueError(
+                f"{name} gives all {data.n_source} source samples the weight 0, and "
+                "there is no labeled target sample to fit on: the domains do not "
+                "overlap at this width of the kernel, or in these features."
+            )
+        warnings.warn(
+            f"The weights of {name} leave {data.n_source} source samples with an "
+            f"effective sample size of {size:.1f}: a few of them decide. Widen the "
+            "kernel, use fewer features, or a method that does not weigh samples.",
+            CollapsedWeightsWarning,
+            stacklevel=2,
         )
 
     def _restore_rows(self, data, kept):

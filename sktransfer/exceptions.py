@@ -6,6 +6,7 @@ catches scikit-learn's errors catches ours.
 
 __all__ = [
     "CapabilityError",
+    "CollapsedWeightsWarning",
     "DomainError",
     "IntegerMarkerWarning",
     "NegativeTransferWarning",
@@ -39,6 +40,10 @@ class CapabilityError(DomainError):
 
     For example two targets for an estimator without the ``multi_target`` tag.
     """
+
+
+class CollapsedWeightsWarning(UserWarning):
+    """Nearly all weight of the sources is on a few of their samples, or gone."""
 
 
 class NegativeTransferWarning(UserWarning):

@@ -13,6 +13,7 @@ from sklearn.linear_model import (
     LogisticRegression,
     Ridge,
 )
+from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
@@ -40,7 +41,16 @@ from sktransfer.hypothesis import (
     SecureRLS,
     SourcePredictions,
 )
-from sktransfer.instance import KMM, LabelShiftClassifier
+from sktransfer.instance import (
+    KLIEP,
+    KMM,
+    RULSIF,
+    ULSIF,
+    DomainClassifierWeighting,
+    GaussianWeighting,
+    LabelShiftClassifier,
+    NearestNeighborWeighting,
+)
 from sktransfer.metrics import OTCERegressor
 from sktransfer.multisource import (
     ARMUL,
@@ -90,6 +100,15 @@ ESTIMATORS = [
     KMM(LogisticRegression(), target_weight=0.0, kernel="linear"),
     KMM(Ridge()),
     KMM(Ridge(), solver="low_rank"),
+    ULSIF(LogisticRegression()),
+    ULSIF(Ridge(), gamma="median", regularization=0.1, per_source=True),
+    RULSIF(Ridge(), n_centers=20, target_weight=0.0),
+    KLIEP(LogisticRegression(), gamma="median"),
+    KLIEP(Ridge(), gamma="scale", n_centers=10),
+    DomainClassifierWeighting(LogisticRegression(), cv=2, per_source=True),
+    DomainClassifierWeighting(Ridge(), classifier=GaussianNB(), calibrate=False, cv=2),
+    NearestNeighborWeighting(LogisticRegression()),
+    GaussianWeighting(Ridge()),
     LabelShiftClassifier(LogisticRegression(), cv=3),
     LabelShiftClassifier(LinearSVC(dual=False), method="bbse", cv=2),
     LabelShiftClassifier(LogisticRegression(), method="rlls", cv=2),

@@ -241,6 +241,8 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, ReweightingMetaEstimator):
         Weights of the source rows, in input order, without the user's
         ``sample_weight``, by which they are multiplied; 0 for a row whose
         ``sample_weight`` is 0, which is left out.
+    effective_sample_size_ : float
+        :math:`(\sum w)^2 / \sum w^2` of the source rows.
     estimator_ : estimator
         The fitted learner.
     gamma_ : float or None

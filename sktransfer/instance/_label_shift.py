@@ -362,6 +362,8 @@ class LabelShiftClassifier(LearnerMethodsMixin, ReweightingMetaEstimator):
 
     Attributes
     ----------
+    effective_sample_size_ : float
+        :math:`(\sum w)^2 / \sum w^2` of the source rows.
     estimator_ : estimator
         The learner, fitted on the weighted rows.
     sample_weight_ : ndarray of shape (n_source,)
