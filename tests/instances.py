@@ -13,7 +13,6 @@ from sklearn.linear_model import (
     LogisticRegression,
     Ridge,
 )
-from sklearn.naive_bayes import GaussianNB
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils import get_tags
@@ -106,7 +105,9 @@ ESTIMATORS = [
     KLIEP(LogisticRegression(), gamma="median"),
     KLIEP(Ridge(), gamma="scale", n_centers=10),
     DomainClassifierWeighting(LogisticRegression(), cv=2, per_source=True),
-    DomainClassifierWeighting(Ridge(), classifier=GaussianNB(), calibrate=False, cv=2),
+    DomainClassifierWeighting(
+        Ridge(), classifier=LogisticRegression(), calibrate=False, cv=2
+    ),
     NearestNeighborWeighting(LogisticRegression()),
     GaussianWeighting(Ridge()),
     LabelShiftClassifier(LogisticRegression(), cv=3),

@@ -34,7 +34,7 @@ RIDGES = np.logspace(-3, 1, 9)
 class DensityRatioInfo:
     """How the ratio of two densities was estimated.
 
-    Attributes
+    Parameters
     ----------
     gamma : float
         Width of the kernel.

@@ -56,7 +56,8 @@ def domain_classifier_weights(
         regression on scaled features.
     calibrate : bool, default=True
         Fit probabilities to held-out answers (Platt's method); False: take those of
-        the classifier as they are.
+        the classifier as they are, so that it must not balance the domains
+        (``class_weight``).
     cv : int in [2, inf), default=5
         Folds; each sample is judged by a classifier that has not seen it.
     random_state : int, RandomState instance or None, default=0
@@ -263,12 +264,14 @@ def _calibrated(scores, code):
     n_domains = scores.shape[1]
     counts = np.bincount(code, minlength=n_domains)
     features = scores[:, 1:] - scores[:, :1]
+    features = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-12)
     # a sample of domain d counts as d by (n_d + 1) / (n_d + K), as each other by
     # 1 / (n_d + K): scores that separate the domains give finite odds too
     rest = 1.0 / (counts[code] + n_domains)
     weight = np.repeat(rest[:, None], n_domains, axis=1)
     weight[np.arange(len(code)), code] += counts[code] * rest
-    model = LogisticRegression(C=np.inf, solver="newton-cholesky", max_iter=1000)
+    # a ridge that is small beside the samples: constant scores have no slope
+    model = LogisticRegression(C=100.0, solver="newton-cholesky", max_iter=1000)
     model.fit(
         np.repeat(features, n_domains, axis=0),
         np.tile(np.arange(n_domains), len(code)),
@@ -303,7 +306,8 @@ class DomainClassifierWeighting(RatioWeighting):
         features, which need finite numbers.
     calibrate : bool, default=True
         Fit probabilities to held-out answers (Platt's method); False: take those of
-        the classifier as they are.
+        the classifier as they are, so that it must not balance the domains
+        (``class_weight``).
     cv : int in [2, inf), default=5
         Folds; each sample is judged by a classifier that has not seen it.
     target_weight : float in [0, inf), default=1.0
