@@ -2,7 +2,7 @@
 
 import re
 
-from pages_from_code import link_arxiv
+from pages_from_code import FIRST_RELEASE, link_arxiv
 
 #: a word that ends in an underscore, which reStructuredText takes for a link
 _LEARNED = re.compile(r"(?<![\w`*\\.:<\"])([A-Za-z]\w+_)(?=[\s,.;)]|$)")
@@ -35,9 +35,17 @@ def link_references(app, what, name, obj, options, lines):
     lines[:] = [link_arxiv(line) for line in lines]
 
 
+def add_version(app, what, name, obj, options, lines):
+    """Show since when a class or function is there: from the start, if it is silent."""
+    if what in {"class", "function"} and "versionadded::" not in "\n".join(lines):
+        end = lines.index("") if "" in lines else len(lines)
+        lines[end:end] = ["", f".. versionadded:: {FIRST_RELEASE}"]
+
+
 def setup(app):
     """Run before and after numpydoc, whose priority is 500."""
     app.connect("autodoc-process-docstring", join_continued_lines, priority=400)
     app.connect("autodoc-process-docstring", link_references, priority=400)
+    app.connect("autodoc-process-docstring", add_version, priority=400)
     app.connect("autodoc-process-docstring", escape_learned_names, priority=600)
     return {"parallel_read_safe": True}

@@ -18,6 +18,8 @@ from sktransfer.base import TransferMixin, get_transfer_tags
 
 DOCS = Path(__file__).parent
 GENERATED = DOCS / "api" / "generated"
+#: what a docstring without ``versionadded`` is there since
+FIRST_RELEASE = "0.1.0"
 #: templates to derive from, not methods
 BASES = "sktransfer.base"
 
