@@ -98,6 +98,8 @@ def _make_parser():
     add("--jobs", type=int, default=None, metavar="N",
         help="folds that run in parallel; -1: one per processor")  # fmt: skip
     add("--out", metavar="report.html", help="write the report with pictures here")
+    add("--save", metavar="model.joblib",
+        help="write the recommended model, fitted, here")  # fmt: skip
     add("--json", metavar="report.json", help="write all numbers here")
     add("--quiet", action="store_true", help="no progress")
     return parser
@@ -120,7 +122,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         report = _make_report(args)
-        written = _write(report, args)
+        written, report = _write(report, args)
     except _BadInput as error:
         line = " ".join(str(error).split())
         sys.stderr.write(f"{parser.prog} report: error: {line}\n")
@@ -130,6 +132,13 @@ def main(argv=None):
         lines = ", ".join(map(str, report.label_next))
         said.append(f"Lines of {args.data} to label next: {lines}")
     said += [f"Written: {path}" for path in written]
+    if report.saved:
+        said.append(
+            "To predict for new rows:\n  import joblib\n"
+            "  from sktransfer.inspection import read_table\n"
+            f"  model = joblib.load({report.saved!r})\n"
+            '  model.predict(read_table("new_rows.csv"))'
+        )
     if not args.out:
         said.append("--out report.html writes the full report with pictures.")
     sys.stdout.write("\n\n".join(said) + "\n")
@@ -137,20 +146,26 @@ def main(argv=None):
 
 
 def _write(report, args):
-    """Write the files that were asked for and return their paths."""
+    """Write the files that were asked for; return their paths and the report."""
     written = []
-    for option, write in (("out", report.to_html), ("json", report.to_json)):
+    for option in ("save", "out", "json"):  # the page tells where the model is
         path = getattr(args, option)
-        if path:
-            try:
-                write(path)
-            except OSError as error:
-                raise _BadInput(
-                    f"--{option} {path!r} cannot be written ({error}); name another "
-                    "file"
-                ) from error
-            written.append(path)
-    return written
+        if not path:
+            continue
+        if option == "save" and report.recommended is None:
+            report.notes.append(f"--save {path!r} was not written: no model is known.")
+            continue
+        try:
+            if option == "save":
+                report = report.save_model(path)
+            else:
+                (report.to_html if option == "out" else report.to_json)(path)
+        except OSError as error:
+            raise _BadInput(
+                f"--{option} {path!r} cannot be written ({error}); name another file"
+            ) from error
+        written.append(path)
+    return written, report
 
 
 def _make_report(args):
@@ -261,7 +276,7 @@ def _check_options(args):
                 f"--scoring {args.scoring!r} is no scorer of scikit-learn; some are "
                 "accuracy, balanced_accuracy, roc_auc, r2, neg_mean_absolute_error"
             )
-    for option in ("out", "json"):
+    for option in ("out", "save", "json"):
         path = getattr(args, option)
         if path and not Path(path).absolute().parent.is_dir():
             raise _BadInput(f"--{option} {path!r}: there is no such folder; make it")

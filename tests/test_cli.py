@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 import zipfile
+from html import unescape
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
 
 import sktransfer
 from sktransfer.__main__ import main
+from sktransfer.inspection import read_table as read_frame
 from sktransfer.inspection._table_file import BadTable, read_table, stray_text
 
 COLUMNS = ["--domain", "site", "--label", "y"]
@@ -85,6 +88,36 @@ def test_report_is_written(data, tmp_path, capsys):
     }  # fmt: skip
     assert loaded["settings"]["columns"] == 2
     assert [s["source"] for s in loaded["sources"]] == ["FR"]
+
+
+def test_the_model_is_saved_and_predicts_for_a_file(data, tmp_path, capsys):
+    path, model = data(sep=";", decimal=","), tmp_path / "model.joblib"
+    page = tmp_path / "r.html"
+    status = main(
+        ["report", path, "--target", "DE", *COLUMNS, "--quick", "--folds", "2",
+         "--quiet", "--save", str(model), "--out", str(page)]
+    )  # fmt: skip
+    out, _ = capsys.readouterr()
+    assert status == 0
+    assert f"joblib.load({str(model)!r})" in out
+    assert f"joblib.load({str(model)!r})" in unescape(page.read_text())
+    predicted = joblib.load(model).predict(read_frame(path))
+    assert set(predicted) <= {"yes", "no"}
+
+
+def test_a_table_that_cannot_be_read_is_a_value_error(tmp_path):
+    file = tmp_path / "empty.csv"
+    file.write_text("")
+    with pytest.raises(ValueError, match=r"empty\.csv' is empty"):
+        read_frame(file)
+
+
+def test_no_model_is_saved_without_labels(data, tmp_path, capsys):
+    path, model = data(_unlabel), tmp_path / "model.joblib"
+    main(["report", path, "--target", "1", *COLUMNS, "--quick", "--quiet",
+          "--save", str(model)])  # fmt: skip
+    assert "was not written" in capsys.readouterr().out
+    assert not model.exists()
 
 
 def _unlabel(df):

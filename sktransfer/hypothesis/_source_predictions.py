@@ -5,6 +5,8 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 from sklearn.base import MetaEstimatorMixin, is_classifier, is_regressor
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, get_tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -359,7 +361,7 @@ class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransform
         entries = [model for model in entries if hasattr(model, "__sklearn_tags__")]
         inner = [get_tags(model).input_tags for model in entries]
         tags.input_tags.sparse = all(t.sparse for t in inner)
-        tags.input_tags.allow_nan = all(t.allow_nan for t in inner)
+        tags.input_tags.allow_nan = all(map(_takes_nan, entries))
         outputs = [get_tags(model).target_tags.multi_output for model in entries]
         tags.target_tags.multi_output = all(outputs) and all(map(is_regressor, entries))
         tags.transfer_tags.target_labels = "unused"
@@ -374,6 +376,15 @@ def _classifies(model):
     if hasattr(model, "__sklearn_tags__"):
         return is_classifier(model)
     return hasattr(model, "classes_")
+
+
+def _takes_nan(model):
+    """Tell whether a model takes missing values; of a pipeline its first step does."""
+    if isinstance(model, FrozenEstimator):
+        model = model.estimator
+    if isinstance(model, Pipeline) and hasattr(model[0], "__sklearn_tags__"):
+        model = model[0]
+    return get_tags(model).input_tags.allow_nan
 
 
 def _holds_text(X):

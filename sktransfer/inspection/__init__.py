@@ -10,6 +10,7 @@ where they are used; ``pip install "sktransfer[plot]"`` brings both.
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.inspection._negative_transfer import NegativeTransferDisplay
+from sktransfer.inspection._read_table import read_table
 from sktransfer.inspection._report import TransferReport, transfer_report
 from sktransfer.inspection._sample_weight import SampleWeightDisplay
 from sktransfer.inspection._source_weights import SourceWeightsDisplay
@@ -23,5 +24,6 @@ __all__ = [
     "SourceWeightsDisplay",
     "TransferReport",
     "TransferabilityDisplay",
+    "read_table",
     "transfer_report",
 ]

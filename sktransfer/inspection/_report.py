@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
+from threadpoolctl import threadpool_limits
 
 import sktransfer
 from sktransfer._compat import (
@@ -21,6 +22,7 @@ from sktransfer.exceptions import DomainError
 from sktransfer.inspection import _report_models as models
 from sktransfer.inspection import _report_steps as steps
 from sktransfer.inspection import _report_text as text
+from sktransfer.inspection._report_portfolio import fit_portfolio, tabulate_members
 from sktransfer.inspection._report_result import TransferReport
 from sktransfer.preprocessing._columns import column_names
 
@@ -211,12 +213,13 @@ def transfer_report(
         confidence_level, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max),
     )  # fmt: skip
-    reading, roles = steps.describe_labels(data, task), {}
-    if estimators is None:
+    reading, left_out = steps.describe_labels(data, task), []
+    by_default = estimators is None
+    if by_default:
         known = column_names(rows)
         rows, columns, roles = models.read_columns(rows, data.y, data.sample_domain)
-        if not hasattr(X, "columns"):  # an array of objects, which became a frame
-            roles = {f"x{known.index(name)}": role for name, role in roles.items()}
+        if not hasattr(X, "columns"):
+            left_out = [known.index(name) for name in roles]
         reading += columns
         data = run.data = data.with_X(rows)
         estimators = models.default_estimators(
@@ -252,11 +255,21 @@ def transfer_report(
         "columns": rows.shape[1],
         "features": features.shape[1],
     }
-    with steps.Progress(len(estimators) + 6, verbose) as progress:
+    with (
+        threadpool_limits(1),  # for samples of this size threads only cost time
+        steps.Progress(len(estimators) + 7, verbose) as progress,
+    ):
         found, reason = steps.find(
             run, estimators, features, classify, progress, curve=not quick
         )
-    decision = text.decide(run, found, reason)
+        decision = text.decide(run, found, reason)
+        progress.step("fitting the recommended portfolio")
+        run.data = data
+        model = fit_portfolio(
+            X, run, None if by_default else estimators, learner=learner,
+            groups=groups, classify=classify, verdict=decision.verdict, quick=quick,
+            left_out=left_out,
+        )  # fmt: skip
     return text.explained(
         TransferReport(
             verdict=decision.verdict,
@@ -272,12 +285,8 @@ def transfer_report(
             label_next=label_next,
             settings=settings,
             estimators=estimators,
-            recommended=models.leaving_out(
-                models.recommended(
-                    decision.verdict, estimators.get(decision.method), run.seed
-                ),
-                roles,
-            ),
+            recommended=model,
+            members=tabulate_members(model, run, not by_default),
             **found,
         )
     )

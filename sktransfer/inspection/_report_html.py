@@ -78,6 +78,14 @@ _LABEL_COLUMNS = {
     "interval": "interval of the gap",
     "effect": "alone it",
 }
+_MEMBER_COLUMNS = {
+    "member": "member",
+    "weight": "weight",
+    "loss": "held-out squared error",
+    "uses_sources": "uses sources",
+}
+#: members of less weight are not listed
+_LEAST_WEIGHT = 0.01
 _METHOD_COLUMNS = {
     "method": "method",
     "error": "error",
@@ -126,6 +134,7 @@ def render_fragment(report):
     """
     parts = [
         _head(report),
+        _model(report),
         _should_i(report),
         _from_which(report),
         _with_which(report),
@@ -349,22 +358,34 @@ def _with_which(report):
     frame.loc[alone, ["interval", "joint_interval"]] = "-"
     caption = f"Methods by cross-validated {report.error_name}"
     parts.append(_columns(caption, frame, _METHOD_COLUMNS))
-    parts.append(_code(report))
     return "\n".join(parts)
 
 
-def _code(report):
+def _model(report):
+    """Return what the fitted model is made of, and how to use it."""
     if report.recommended is None:
         return ""
+    frame = report.members[report.members["weight"] > _LEAST_WEIGHT].copy()
+    rest = float(1 - frame["weight"].sum())
+    frame["uses_sources"] = np.where(frame["uses_sources"], "yes", "no")
+    frame["weight"] = [f"{weight:.0%}" for weight in frame["weight"]]
+    if frame["loss"].isna().all():
+        frame = frame.drop(columns="loss")
+    left_out = f" Members below {_LEAST_WEIGHT:.0%} together have {rest:.0%}."
+    saved = report.saved or "model.joblib"
+    first = "" if report.saved else f'report.save_model("{saved}")\n\n'
     return (
-        "<p>To go on with what this report recommends:</p>\n<pre><code>"
-        "import sklearn\nfrom sktransfer.datasets import from_frame\n"
-        "from sktransfer.inspection import transfer_report\n\n"
-        "sklearn.set_config(enable_metadata_routing=True)\n"
-        "data = from_frame(df, label=..., domain=..., target=...)\n"
-        "report = transfer_report(data.X, data.y, data.sample_domain)\n"
-        "model = report.recommended.fit(\n"
-        "    data.X, data.y, sample_domain=data.sample_domain\n)</code></pre>"
+        "<h2>The model</h2>\n<p>The recommended model is fitted. It predicts by the "
+        "weighted mean of these members, which were compared on held-out labeled rows "
+        f"of {escape(report.target)}.{left_out * (rest > 0.005)}</p>\n"
+        + _columns("Members of the model", frame, _MEMBER_COLUMNS, ("uses_sources",))
+        + "\n<p>To predict for new rows, which need the columns of this table but "
+        f"neither domain nor label:</p>\n<pre><code>{escape(first)}"
+        "import joblib\nfrom sktransfer.inspection import read_table\n\n"
+        f"model = joblib.load({escape(repr(saved))})\n"
+        'model.predict(read_table("new_rows.csv"))</code></pre>\n'
+        '<p class="small">Load model files of people you trust only: loading one runs '
+        "code that it contains.</p>"
     )
 
 

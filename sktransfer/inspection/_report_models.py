@@ -316,58 +316,6 @@ def target_only(estimator):
     return TargetOnly(clone(learner))
 
 
-def leaving_out(estimator, roles):
-    """Return an estimator whose encoders leave out what the report left out.
-
-    Parameters
-    ----------
-    estimator : estimator or None
-        Recommended estimator, to be fitted on all columns of the user's table.
-    roles : dict of str to str
-        Roles of :func:`read_columns`.
-
-    Returns
-    -------
-    estimator : estimator or None
-        The same, unfitted.
-    """
-    if estimator is None or not roles:
-        return estimator
-    estimator = clone(estimator)
-    for part in estimator.get_params().values():
-        if isinstance(part, TableEncoder):
-            part.set_params(roles=dict(roles))
-    return estimator
-
-
-def recommended(verdict, estimator, random_state):
-    """Return the unfitted estimator that a verdict asks for.
-
-    Parameters
-    ----------
-    verdict : str
-        Verdict of a report.
-    estimator : estimator or None
-        The method that the verdict is about.
-    random_state : int
-        Seed of a guard.
-
-    Returns
-    -------
-    recommended : estimator or None
-        The method, a guard around it, or the target alone; None if "unknown".
-    """
-    if verdict == "unknown":
-        return None
-    if verdict == "do_not_transfer":
-        return target_only(estimator)
-    if verdict == "transfer" or isinstance(estimator, TransferGuard):
-        return clone(estimator)
-    return TransferGuard(
-        clone(estimator), policy="aggregate", random_state=random_state
-    )
-
-
 def check_estimators(estimators, classify):
     """Refuse methods that cannot be compared, by their name.
 

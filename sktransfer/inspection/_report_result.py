@@ -1,10 +1,11 @@
 """The result of a report: plain data, with its ways out."""
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 
 from sktransfer.inspection import _report_html as html
@@ -64,8 +65,17 @@ class TransferReport:
     estimators : dict of str to estimator
         The compared methods, unfitted.
     recommended : estimator or None
-        What the verdict asks for, unfitted: the best method, a guard around it, or
-        the target alone. None if the verdict is "unknown".
+        What to predict with, fitted: a
+        :class:`~sktransfer.safe.TransferPortfolioClassifier` or
+        :class:`~sktransfer.safe.TransferPortfolioRegressor`, or its part that sees the
+        target alone if the verdict is "do_not_transfer". None if the verdict is
+        "unknown". Of an array with columns that are left out, a pipeline that ends in
+        it.
+    members : pandas.DataFrame
+        One line per member of that model, the heaviest first: what it is, whether it
+        uses sources, its weight in the prediction, and its held-out loss.
+    saved : str or None
+        File that holds the model, by :meth:`save_model` or ``--save``.
 
     See Also
     --------
@@ -94,6 +104,8 @@ class TransferReport:
     settings: dict[str, Any]
     estimators: dict[str, Any] = field(default_factory=dict)
     recommended: Any = None
+    members: Any = None
+    saved: str | None = None
 
     def to_dict(self):
         """Return the report as nested dicts, lists, texts and numbers.
@@ -138,6 +150,32 @@ class TransferReport:
             HTML with all pictures inside; it asks for no other file.
         """
         return _written(html.render_page(self), path)
+
+    def save_model(self, path):
+        """Write the recommended model to a file, which ``joblib.load`` reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write.
+
+        Returns
+        -------
+        report : TransferReport
+            The same report; its page tells how to load that file.
+
+        Raises
+        ------
+        ValueError
+            If the report recommends no model.
+        """
+        if self.recommended is None:
+            raise ValueError(
+                f"The verdict is {self.verdict!r}, so there is no model to save: "
+                f"{self.recommendation}"
+            )
+        joblib.dump(self.recommended, path, compress=3)
+        return replace(self, saved=str(path))
 
     def summary(self):
         """Return the report in a few lines of text.

@@ -12,6 +12,8 @@ _LEAST_SHARE = 0.05
 _MOST_NAMES = 6
 #: most sources that the text lists
 _MOST_LINES = 12
+#: most members of the model that the text lists
+_MOST_MEMBERS = 6
 #: a gap within this share of the target's own error is not worth the sources
 _NEGLIGIBLE = 0.01
 
@@ -368,6 +370,16 @@ def render_text(report):
                 for _, m in report.methods.iterrows()
             ],
         )
+    if report.recommended is not None:
+        lines += ["", "The recommended model, fitted: the weights of its members"]
+        heaviest = report.members.head(_MOST_MEMBERS)
+        lines += _aligned(
+            ["weight", "member"],
+            [[f"{m['weight']:.0%}", m["member"]] for _, m in heaviest.iterrows()],
+        )
+        rest = float(report.members["weight"].iloc[_MOST_MEMBERS:].sum())
+        if rest > 0.005:
+            lines.append(f"  {rest:.0%}".ljust(10) + "others")
     if "ntg" in report.sources:
         ordered = report.sources.sort_values("ntg", kind="stable")
         lines += ["", "Sources, each alone with the target"]

@@ -10,6 +10,8 @@ from scipy.special import expit, logit
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
@@ -306,3 +308,16 @@ def test_arrays_that_hold_text_reach_the_models_as_they_are(X, y, domain):
     found = alone.fit_transform(names, y, sample_domain=domain)
     assert_array_equal(found[:, 0], names[:, 0])
     assert isinstance(found[0, 1], float)
+
+
+def test_missing_values_reach_a_pipeline_that_takes_them(rng):
+    X, domain = rng.normal(size=(60, 2)), np.repeat([1, -1], 30)
+    y = X[:, 0].copy()
+    X[rng.random(X.shape) < 0.2] = np.nan
+    taking = make_pipeline(SimpleImputer(), Ridge())
+    model = SourcePredictions(taking).fit(X, y, sample_domain=domain)
+    assert model.transform(X).shape == (60, 3)
+    frozen = SourcePredictions([FrozenEstimator(taking.fit(X, y))])
+    assert frozen.fit(X, y, sample_domain=domain).transform(X).shape == (60, 3)
+    with pytest.raises(ValueError, match=r"contains NaN.*put a step in front"):
+        SourcePredictions(Ridge()).fit(X, y, sample_domain=domain)

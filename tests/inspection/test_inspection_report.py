@@ -3,15 +3,17 @@
 import json
 import re
 from dataclasses import fields
+from html import unescape
 from html.parser import HTMLParser
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import sklearn
 from scipy.stats import t
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsRegressor
@@ -22,18 +24,19 @@ from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.datasets import from_frame, make_concept_shift
 from sktransfer.exceptions import DomainError
 from sktransfer.inspection import TransferReport, transfer_report
+from sktransfer.inspection import _report_portfolio as report_portfolio
 from sktransfer.inspection._report_models import (
     infer_task,
     make_preprocessor,
     read_columns,
     target_only,
 )
+from sktransfer.inspection._report_portfolio import member_name
 from sktransfer.inspection._report_steps import error_of
 from sktransfer.inspection._report_text import listed, number
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.multisource import UOWQ
-from sktransfer.preprocessing import TableEncoder
-from sktransfer.safe import TransferGuard
+from sktransfer.safe import TransferGuard, TransferPortfolioRegressor
 
 METHODS = {"pooled": Pooled(Ridge()), "source only": SourceOnly(Ridge())}
 
@@ -127,14 +130,19 @@ def test_equal_sources_help(helped):
     best = helped.methods.iloc[0]
     assert best["method"] != "target only"
     assert best["joint_high"] < 0
-    assert type(helped.recommended) is type(METHODS[best["method"]])
+    assert isinstance(helped.recommended, TransferPortfolioRegressor)
+    assert helped.recommended.transferred_
+    assert set(helped.members["member"]) == {*METHODS, "target only"}
+    assert helped.members["weight"].sum() == pytest.approx(1.0)
 
 
 def test_far_sources_are_refused():
     report = _report(_concept([5.0], n_labeled=40))
     assert report.verdict == "do_not_transfer"
     assert report.methods["method"][0] == "target only"
-    assert isinstance(report.recommended, TargetOnly)
+    assert isinstance(report.recommended, TransferPortfolioRegressor)
+    assert report.recommended.weights_ == {"target only": 1.0}
+    assert report.members["uses_sources"].to_list() == [False]
     assert report.sources["effect"].to_list() == ["hurts"]
     assert report.to_label == ""
 
@@ -142,7 +150,7 @@ def test_far_sources_are_refused():
 def test_a_gap_that_may_be_chance_is_undecided():
     report = _report(_concept([0.0], n_labeled=8, noise=1.0))
     assert report.verdict == "undecided"
-    assert isinstance(report.recommended, TransferGuard)
+    assert isinstance(report.recommended, TransferPortfolioRegressor)
     assert "may be chance" in report.recommendation
     assert "would decide" in report.to_label
 
@@ -218,10 +226,51 @@ def test_default_methods_on_a_mixed_frame(default):
     assert set(default.label_next) <= set(np.flatnonzero(pd.isna(data.y)))
 
 
-def test_recommended_fits_and_predicts(default, routing):
+def test_the_recommended_model_is_fitted_and_saved(default, tmp_path):
     data = _mixed()
-    model = default.recommended.fit(data.X, data.y, sample_domain=data.sample_domain)
-    assert set(model.predict(data.X)) <= {"yes", "no"}
+    expected = default.recommended.predict(data.X)
+    assert set(expected) <= {"yes", "no"}
+    path = tmp_path / "model.joblib"
+    saved = default.save_model(path)
+    np.testing.assert_array_equal(joblib.load(path).predict(data.X), expected)
+    assert f"joblib.load({str(path)!r})" in unescape(saved.to_html())
+    assert 'report.save_model("model.joblib")' in unescape(default.to_html())
+    again = clone(default.recommended)
+    again.fit(data.X, data.y, sample_domain=data.sample_domain)
+    np.testing.assert_array_equal(again.predict(data.X), expected)
+
+
+def test_members_have_the_names_of_the_domains(default):
+    members = default.members["member"].tolist()
+    assert "linear model of T alone" in members
+    assert len(set(members)) == len(members)
+    source = default.sources["source"][0]
+    names = {3: source, -1: "T"}
+    assert (
+        member_name("source_3_trees", names, "T") == f"boosted trees of {source} alone"
+    )
+    assert member_name("my own", names, "T") == "my own"
+    for key in default.recommended.weights_:
+        assert "_" not in member_name(key, {1: "A", 2: "B", -1: "T"}, "T")
+
+
+def test_the_model_is_fitted_on_a_sample_of_many_rows(monkeypatch):
+    monkeypatch.setattr(report_portfolio, "MOST_SOURCE_ROWS", 120)
+    report = _report(_concept([0.0, 0.0], n_source=80))
+    assert any("a random sample of 232 of 272 rows" in note for note in report.notes)
+
+
+def test_a_portfolio_that_cannot_be_fitted_is_a_note(monkeypatch):
+    def fail(*args, **kwargs):
+        raise ValueError("no luck")
+
+    monkeypatch.setattr(TransferPortfolioRegressor, "fit", fail)
+    report = _report(_concept([0.0]))
+    assert report.recommended is None
+    assert "No portfolio could be fitted: no luck" in report.notes
+    assert report.members.empty
+    with pytest.raises(ValueError, match="no model to save"):
+        report.save_model("model.joblib")
 
 
 def test_to_json_is_the_report(default, tmp_path):
@@ -332,26 +381,20 @@ def test_the_recommended_model_leaves_out_what_the_report_left_out(as_array, rou
     X, y, domains = _rows(_mixed(120, 24))
     copy = np.array([np.nan if v is None else float(v == "yes") for v in y])
     X = X.assign(copy=copy, nr=np.arange(len(X)))
-    names = {"copy", "nr"}
     if as_array:
         X = X[["size", "copy", "nr"]].to_numpy()
         X = X.astype(object) if as_array == "objects" else X
-        names = {"x1", "x2"}
     report = transfer_report(X, y, domains, cv=2, quick=True)
-    model = report.recommended.fit(X, y, sample_domain=domains)
-    encoders = [
-        part
-        for part in report.recommended.get_params().values()
-        if isinstance(part, TableEncoder)
-    ]
-    assert encoders
-    assert all(set(encoder.roles) == names for encoder in encoders)
+    model = report.recommended
     other = X.copy()
     if as_array:
         other[:, 1] = 1 - other[:, 1]
     else:
         other["copy"] = 1 - other["copy"]
     np.testing.assert_array_equal(model.predict(X), model.predict(other))
+    if as_array:  # of a frame the portfolio leaves them out itself, with a warning
+        again = clone(model).fit(X, y, sample_domain=domains)
+        np.testing.assert_array_equal(again.predict(X), again.predict(other))
 
 
 def test_notebook_gets_a_fragment(helped):
