@@ -717,6 +717,22 @@ def is_missing(value: Any) -> bool:
     return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
+def missing_labels(y: Any) -> Mask:
+    """Return the mask of the rows of ``y`` that have no label: NaN or None.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels.
+
+    Returns
+    -------
+    missing : ndarray of bool of shape (n_samples,)
+        True where the label is missing.
+    """
+    return _missing(_as_label_array(y, multi_output=True))
+
+
 def _missing(labels: Rows) -> Mask:
     """Mask of the rows whose label is NaN or None."""
     if labels.dtype.kind == "f":

@@ -93,6 +93,7 @@ from sktransfer.exceptions import (
 __all__ = [
     "BlendMixin",
     "BlendingMetaEstimator",
+    "ByDomainMixin",
     "CommonColumns",
     "DomainData",
     "KernelParametersMixin",
@@ -1210,7 +1211,161 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
         self.sample_weight_ = weights
 
 
-class MultiTargetMetaEstimator(TransferMetaEstimator):
+class ByDomainMixin:
+    """Predict samples of several domains, each by the model of its domain.
+
+    The samples that are to be predicted name their domain in ``sample_domain``; without
+    it they belong to the (first) target, whose model is ``estimator_``. The hooks are
+    ``_known_domains()`` and ``_model_of(domain, X)``.
+    """
+
+    __metadata_request__predict = {"sample_domain": True}
+    __metadata_request__predict_proba = {"sample_domain": True}
+    __metadata_request__predict_log_proba = {"sample_domain": True}
+    __metadata_request__decision_function = {"sample_domain": True}
+    __metadata_request__score = {"sample_domain": True}
+
+    def _known_domains(self):
+        """Return the ids of the domains that ``fit`` has seen."""
+        raise missing_hook(self, "_known_domains()")
+
+    def _model_of(self, domain, X):
+        """Return the fitted model for the samples ``X`` of one domain."""
+        raise missing_hook(self, "_model_of(domain, X)")
+
+    def _check_decisions(self, sample_domain):
+        """Refuse decision values that differ in their columns (a hook)."""
+
+    def predict(self, X, sample_domain=None):
+        """Predict rows of several domains.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domain of each row. None: the (first) target.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            Predictions of the models of the domains.
+        """
+        return self._by_domain(predict_learner, X, sample_domain)
+
+    @available_if(_answers("predict_proba"))
+    def predict_proba(self, X, sample_domain=None):
+        """Predict class probabilities of rows of several domains.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domain of each row. None: the (first) target.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes)
+            Probabilities in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        columns = CommonColumns(self.classes_, "predict_proba")
+        return self._by_domain(columns.answer, X, sample_domain)
+
+    @available_if(_answers("predict_proba"))
+    def predict_log_proba(self, X, sample_domain=None):
+        """Predict logarithms of class probabilities of rows of several domains.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domain of each row. None: the (first) target.
+
+        Returns
+        -------
+        log_proba : ndarray of shape (n_samples, n_classes)
+            Natural logarithms in the order of ``classes_``.
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X, sample_domain))
+
+    @available_if(_answers("decision_function"))
+    def decision_function(self, X, sample_domain=None):
+        """Compute decision values of rows of several domains.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domain of each row. None: the (first) target.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Decision values; the domains must have the same classes.
+        """
+        check_is_fitted(self)
+        self._check_decisions(sample_domain)
+        return self._by_domain(
+            lambda model, rows: model.decision_function(rows), X, sample_domain
+        )
+
+    def score(self, X, y, sample_weight=None, sample_domain=None):
+        """Score predictions of labeled rows of several domains.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domain of each row. None: the (first) target.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, R2 for regressors, over all rows together.
+        """
+        check_is_fitted(self)
+        check_scorable(y, getattr(self, "classes_", None))
+        y_pred = self.predict(X, sample_domain)
+        return _metric(self)(y, y_pred, sample_weight=sample_weight)
+
+    def _by_domain(self, function, X, sample_domain):
+        """Answer every sample by the model of its domain, in input order."""
+        check_is_fitted(self)
+        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
+        if sample_domain is None:
+            return function(self.estimator_, X)
+        ids = check_sample_domain(sample_domain, _num_samples(X))
+        self._check_known(ids)
+        order, parts = [], []
+        for domain in np.unique(ids):
+            rows = np.flatnonzero(ids == domain)
+            part = take_rows(X, rows)
+            order.append(rows)
+            parts.append(function(self._model_of(int(domain), part), part))
+        return np.concatenate(parts)[np.argsort(np.concatenate(order))]
+
+    def _check_known(self, ids):
+        """Refuse ids that ``fit`` has not seen, unless the tags declare them."""
+        known = self._known_domains()
+        unknown = np.setdiff1d(ids, known)
+        if len(unknown) and not get_transfer_tags(self).unseen_domain:
+            raise DomainError(
+                f"sample_domain names the domains {unknown.tolist()}, which fit did "
+                f"not see; it saw {known.tolist()}."
+            )
+
+
+class MultiTargetMetaEstimator(ByDomainMixin, TransferMetaEstimator):
     """Template of wrappers with one model per domain, every domain being a task.
 
     The hook ``_fit_tasks(data, tasks, fit_params)`` returns a fitted model for each
@@ -1222,12 +1377,6 @@ class MultiTargetMetaEstimator(TransferMetaEstimator):
     estimator : estimator
         Classifier or regressor; each task gets a model of its kind.
     """
-
-    __metadata_request__predict = {"sample_domain": True}
-    __metadata_request__predict_proba = {"sample_domain": True}
-    __metadata_request__predict_log_proba = {"sample_domain": True}
-    __metadata_request__decision_function = {"sample_domain": True}
-    __metadata_request__score = {"sample_domain": True}
 
     def _fit_tasks(self, data, tasks, fit_params):
         """Return a list of fitted models, one for each domain id in ``tasks``."""
@@ -1252,132 +1401,23 @@ class MultiTargetMetaEstimator(TransferMetaEstimator):
             raise AttributeError("A regressor has no classes_.")
         return all_classes(self.estimators_)
 
-    def predict(self, X, sample_domain=None):
-        """Predict rows of the tasks.
+    def _known_domains(self):
+        return self.task_ids_
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
+    def _model_of(self, domain, X):
+        place = np.flatnonzero(self.task_ids_ == domain)
+        return self.estimators_[place[0]] if len(place) else self._unseen_model()
 
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Predictions of the models of the tasks.
-        """
-        return self._by_task(predict_learner, X, sample_domain)
+    def _unseen_model(self):
+        """Return a model for a domain that ``fit`` has not seen (a hook)."""
+        raise missing_hook(self, "_unseen_model()")
 
-    @available_if(_answers("predict_proba"))
-    def predict_proba(self, X, sample_domain=None):
-        """Predict class probabilities of rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities in the order of ``classes_``.
-        """
-        check_is_fitted(self)
-        columns = CommonColumns(self.classes_, "predict_proba")
-        return self._by_task(columns.answer, X, sample_domain)
-
-    @available_if(_answers("predict_proba"))
-    def predict_log_proba(self, X, sample_domain=None):
-        """Predict logarithms of class probabilities of rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms in the order of ``classes_``.
-        """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X, sample_domain))
-
-    @available_if(_answers("decision_function"))
-    def decision_function(self, X, sample_domain=None):
-        """Compute decision values of rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Decision values; the tasks must have the same classes.
-        """
-        check_is_fitted(self)
+    def _check_decisions(self, sample_domain):
         if any(len(m.classes_) != len(self.classes_) for m in self.estimators_):
             raise ValueError(
                 "The tasks have different classes, so their decision values have "
                 "different columns; use predict_proba."
             )
-        return self._by_task(
-            lambda model, rows: model.decision_function(rows), X, sample_domain
-        )
-
-    def score(self, X, y, sample_weight=None, sample_domain=None):
-        """Score predictions of labeled rows of the tasks.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Their labels; a marker of a missing label is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        sample_domain : array-like of shape (n_samples,) or int, default=None
-            Task of each row. None: the first target.
-
-        Returns
-        -------
-        score : float
-            Accuracy for classifiers, R2 for regressors, over all rows together.
-        """
-        check_is_fitted(self)
-        check_scorable(y, getattr(self, "classes_", None))
-        y_pred = self.predict(X, sample_domain)
-        return _metric(self)(y, y_pred, sample_weight=sample_weight)
-
-    def _by_task(self, function, X, sample_domain):
-        """Answer every row by the model of its task, in input order."""
-        check_is_fitted(self)
-        X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
-        if sample_domain is None:
-            return function(self.estimators_[0], X)
-        tasks = check_sample_domain(sample_domain, _num_samples(X))
-        unknown = np.setdiff1d(tasks, self.task_ids_)
-        if len(unknown):
-            raise DomainError(
-                f"sample_domain names the tasks {unknown.tolist()}, which fit did not "
-                f"see; the tasks are {self.task_ids_.tolist()}."
-            )
-        order, parts = [], []
-        for task, model in zip(self.task_ids_, self.estimators_, strict=True):
-            rows = np.flatnonzero(tasks == task)
-            if len(rows):
-                order.append(rows)
-                parts.append(function(model, take_rows(X, rows)))
-        return np.concatenate(parts)[np.argsort(np.concatenate(order))]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -162,7 +162,7 @@ def test_one_hook_makes_a_model_per_task():
         assert_allclose(proba[k, columns], own.predict_proba(X[shuffle][k : k + 1])[0])
     assert model.score(X, y, sample_domain=task) > 0.9
     assert_allclose(model.predict_proba(X), model.predict_proba(X, sample_domain=-1))
-    with pytest.raises(ValueError, match=r"names the tasks \[7\]"):
+    with pytest.raises(ValueError, match=r"names the domains \[7\]"):
         model.predict(X, sample_domain=7)
     with pytest.raises(ValueError, match=r"No row of domain -2 .* task of OneEach"):
         OneEach(LogisticRegression()).fit(

@@ -9,6 +9,10 @@ from sktransfer.model_selection._split import (
     TargetKFold,
     TargetShuffleSplit,
 )
+from sktransfer.model_selection._unseen_domain import (
+    UnseenDomainResult,
+    cross_val_unseen_domain,
+)
 from sktransfer.model_selection._unsupervised_validation import (
     MixedDomainKFold,
     circular_validation_scorer,
@@ -32,7 +36,9 @@ __all__ = [
     "StratifiedTargetKFold",
     "TargetKFold",
     "TargetShuffleSplit",
+    "UnseenDomainResult",
     "circular_validation_scorer",
+    "cross_val_unseen_domain",
     "deep_embedded_validation_scorer",
     "importance_weighted_risk",
     "importance_weighted_scorer",

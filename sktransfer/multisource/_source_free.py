@@ -17,18 +17,23 @@ from sktransfer._source_models import (
     SourceModelCombiner,
     mixture,
 )
+from sktransfer.base import ByDomainMixin
 
 __all__ = ["SourceFreeEnsemble"]
 
 _TINY = 1e-12
 
 
-class SourceFreeEnsemble(SourceModelCombiner):
+class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
     r"""Mix source models so that their mixture is sure of rows and balanced over them.
 
     No source row is needed: fitted models suffice, and unlabeled target rows decide
     on the weights. A good mixture gives every row a sure prediction and, over all
     rows, predicts every class; it also agrees with clusters of the rows.
+
+    Rows that are to be predicted may name their domain in ``sample_domain``: those of a
+    source are predicted by its model, and those of a domain that ``fit`` has not seen
+    by weights of their own. Give all rows of such a domain at once.
 
     Parameters
     ----------
@@ -141,16 +146,36 @@ class SourceFreeEnsemble(SourceModelCombiner):
         if self.pseudo_label_weight:  # its labels come from distances
             self._validate_X(data.X_target, get_tags(self), reset=False)
         self.loss_, self.n_iter_ = np.nan, 1
+        self._target, self._models = int(data.targets[0]), []
         return super()._fit_estimator(data, fit_params)
 
     def _combine_models(self, models, data):
-        classes = all_classes(models)
-        columns = CommonColumns(classes, "predict_proba")
-        P = np.maximum(columns.answers(models, data.X_target), _TINY)
-        X = data.X_target
+        self._models = models
+        known, columns = self._known_labels(data, all_classes(models))
+        weights, info = self._weigh(models, data.X_target, known, columns)
+        self.source_weights_ = weights
+        self.loss_, self.n_iter_ = info["loss"], info["n_iter"]
+        return mixture(self.estimator, models, weights)
+
+    def _known_domains(self):
+        return np.append(self.source_ids_, self._target)
+
+    def _model_of(self, domain, X):
+        if domain == self._target or not self._models:
+            return self.estimator_
+        place = np.flatnonzero(self.source_ids_ == domain)
+        if len(place):
+            return mixture(self.estimator, [self._models[place[0]]], [1.0])
+        nothing = np.zeros(0, dtype=int)
+        weights, _ = self._weigh(self._models, X, nothing, nothing)
+        return mixture(self.estimator, self._models, weights)
+
+    def _weigh(self, models, X, known, columns):
+        """Return the weights of models for rows, some with a known class, and more."""
+        P = CommonColumns(all_classes(models), "predict_proba").answers(models, X)
+        P = np.maximum(P, _TINY)
         if self.pseudo_label_weight:
             X = self._validate_X(X, get_tags(self), reset=False)
-        known, columns = self._known_labels(data, classes)
         labels, weights = None, np.full(len(models), 1 / len(models))
         rounds = self.n_pseudo_rounds if self.pseudo_label_weight else 1
         for _ in range(rounds):
@@ -171,9 +196,7 @@ class SourceFreeEnsemble(SourceModelCombiner):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.source_weights_ = weights
-        self.loss_, self.n_iter_ = info["loss"], info["n_iter"]
-        return mixture(self.estimator, models, weights)
+        return weights, info
 
     def _known_labels(self, data, classes):
         """Positions among the target rows that have a label, and their columns."""
@@ -190,6 +213,7 @@ class SourceFreeEnsemble(SourceModelCombiner):
         # with source models the target needs no label at all
         tags.target_tags.required &= self.source_models is None
         tags.transfer_tags.uses_unlabeled = True
+        tags.transfer_tags.unseen_domain = True
         if self.pseudo_label_weight:
             tags.input_tags.allow_nan = False
         else:

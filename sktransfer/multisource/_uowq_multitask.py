@@ -10,7 +10,9 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.simplex_qp import SOLVERS
+from sktransfer._source_models import mixture
 from sktransfer.base import MultiTargetMetaEstimator, is_scale_free
+from sktransfer.exceptions import DomainError
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
@@ -25,7 +27,8 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
     r"""Fit one model per domain, each helped by weighted rows of the other domains.
 
     Every domain id, positive or negative, is a task. A row that is to be predicted
-    names its task in ``sample_domain``.
+    names its task in ``sample_domain``. Rows of a domain that ``fit`` has not seen get
+    the mean of the predictions of all tasks, as the best guess for one more of them.
 
     Parameters
     ----------
@@ -153,6 +156,22 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
             models = self._alternate(problems, models)
         return models
 
+    def _unseen_model(self):
+        n_tasks = len(self.estimators_)
+        equal = np.full(n_tasks, 1 / n_tasks)
+        return mixture(self.estimator, self.estimators_, equal)
+
+    def _check_decisions(self, sample_domain):
+        super()._check_decisions(sample_domain)
+        asked = [] if sample_domain is None else sample_domain
+        unseen = np.setdiff1d(asked, self.task_ids_)
+        if len(unseen):
+            raise DomainError(
+                f"The domains {unseen.tolist()} were not in fit, so their samples get "
+                "the mean of the tasks' probabilities and have no decision values; "
+                "use predict_proba."
+            )
+
     def _map(self, function, *arguments):
         return Parallel(n_jobs=self.n_jobs, prefer="threads")(
             delayed(function)(*args) for args in zip(*arguments, strict=True)
@@ -235,6 +254,7 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)
+        tags.transfer_tags.unseen_domain = True
         return tags
 
 

@@ -281,6 +281,9 @@ def _checks_of(estimator):
     ]
     if get_transfer_tags(estimator).scale_free:
         checks.append(check_scale_free)
+    methods = ("predict", "predict_proba", "transform")
+    if any(hasattr(estimator, m) and _takes_domains(estimator, m) for m in methods):
+        checks.append(check_unseen_domain)
     if is_classifier(estimator):
         checks += [check_string_labels, check_face_value_labels]
     if hasattr(estimator, "score"):
@@ -864,6 +867,42 @@ def check_undeclared_targets(estimator, make_data):
             lambda: _fit(estimator, divided),
             "two targets",
         )
+
+
+def check_unseen_domain(estimator, make_data):
+    """Ids that ``fit`` has not seen get an answer, or an error, as the tag says."""
+    problem = make_data(estimator)
+    fitted = _fit(estimator, problem)
+    known = np.unique(problem.sample_domain)
+    for method in ("predict", "predict_proba", "transform"):
+        if not (hasattr(fitted, method) and _takes_domains(fitted, method)):
+            continue
+        rows = np.flatnonzero(problem.sample_domain == known[0])
+        X = np.concatenate([problem.X[rows], problem.X_test])
+        ids = np.repeat([known[0], 987], [len(rows), len(problem.X_test)])
+        answer = getattr(fitted, method)
+
+        def ask(answer=answer, X=X, ids=ids):
+            return _dense(answer(X, sample_domain=ids))
+
+        if not get_transfer_tags(estimator).unseen_domain:
+            if method != "transform":  # a map may treat all sources alike
+                _assert_raises(DomainError, "987", ask, "an unseen domain")
+            continue
+        value = ask()
+        assert len(value) == len(X), "one output per row"
+        if value.dtype.kind == "f":
+            assert np.isfinite(value).all(), "an output is not finite"
+        alone = _dense(answer(X[: len(rows)], sample_domain=ids[: len(rows)]))
+        _assert_same(
+            {method: value[: len(rows)]},
+            {method: alone},
+            "rows of an unseen domain change those of a known one",
+        )
+
+
+def _takes_domains(estimator, method):
+    return "sample_domain" in signature(getattr(estimator, method)).parameters
 
 
 def check_pipeline_routing(estimator, make_data):
