@@ -3,11 +3,13 @@
 from sktransfer.feature._augmentation import FeatureAugmentation
 from sktransfer.feature._coral import CORAL
 from sktransfer.feature._geodesic_flow import GeodesicFlowKernel
+from sktransfer.feature._jda import JDA
 from sktransfer.feature._label_transport import JCPOT, JDOT, OTLabelPropagation
 from sktransfer.feature._mmd_linear_map import MMDLinearMap
 from sktransfer.feature._sstca import SSTCA
 from sktransfer.feature._subspace_alignment import SubspaceAlignment
 from sktransfer.feature._tca import TCA
+from sktransfer.feature._tjm import TJM
 from sktransfer.feature._transport_map import LinearTransportMap, OptimalTransportMap
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "FeatureAugmentation",
     "GeodesicFlowKernel",
     "JCPOT",
+    "JDA",
     "JDOT",
     "LinearTransportMap",
     "MMDLinearMap",
@@ -23,4 +26,5 @@ __all__ = [
     "SSTCA",
     "SubspaceAlignment",
     "TCA",
+    "TJM",
 ]
