@@ -10,7 +10,12 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._linear import LinearClassifierMixin, LinearRegressorMixin
-from sktransfer._solvers.gaussian_prior import choose_prior, logistic_path, ridge_path
+from sktransfer._solvers.gaussian_prior import (
+    choose_prior,
+    logistic_path,
+    logistic_screen,
+    ridge_path,
+)
 from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import DomainError
 
@@ -41,11 +46,12 @@ class _PositiveTransfer(TransferEstimator):
             )
         return np.union1d(0, grid)
 
-    def _fit_prior(self, vectors, ids, fit_path):
+    def _fit_prior(self, vectors, ids, fit_path, screen=None):
         """Store everything but the coefficients, which are returned."""
         choice, alone = choose_prior(
-            vectors, fit_path, self._weights_to_try(), drop=self.drop_sources
-        )
+            vectors, fit_path, self._weights_to_try(), drop=self.drop_sources,
+            screen=screen,
+        )  # fmt: skip
         flat = vectors.shape[1] == 1
         self.source_coef_ = vectors[:, 0] if flat else vectors
         self.prior_mean_ = choice.prior.mean[0] if flat else choice.prior.mean
@@ -195,7 +201,7 @@ class PositiveTransferRidge(LinearRegressorMixin, _PositiveTransfer):
             ridge = Ridge(len(labels) * self.alpha, fit_intercept=self.fit_intercept)
             vectors[k, 0] = ridge.fit(rows, labels).coef_
 
-        def fit_path(prior, weights):
+        def fit_path(prior, weights, start):
             return ridge_path(
                 X, y, prior, weights, alpha=self.alpha, fit_intercept=self.fit_intercept
             )
@@ -350,30 +356,33 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
         check_classification_targets(data.y_labeled)
         self.classes_ = np.unique(data.y_labeled)
         _check_source_classes(data, self.classes_)
-        options = {
+        problem = {
             "n_logits": 1 if len(self.classes_) == 2 else len(self.classes_),
             "alpha": self.alpha,
             "fit_intercept": self.fit_intercept,
-            "tol": self.tol,
-            "max_iter": self.max_iter,
         }
+        options = problem | {"tol": self.tol, "max_iter": self.max_iter}
         fits = [
-            logistic_path(X, np.searchsorted(self.classes_, y), None, [0.0], **options)
+            logistic_path(
+                X, np.searchsorted(self.classes_, y), None, [0.0],
+                leave_out=False, **options,
+            )
             for _, X, y in data.each_source()
-        ]
+        ]  # fmt: skip
         d = data.X.shape[1]
         vectors = np.array([fit[1][0][:, :d] for fit in fits])
         vectors = vectors.reshape(len(fits), options["n_logits"], d)
         codes, infos = np.searchsorted(self.classes_, data.y_labeled), []
 
-        def fit_path(prior, weights):
+        def fit_path(prior, weights, start):
             *fitted, info = logistic_path(
-                data.X_labeled, codes, prior, weights, **options
+                data.X_labeled, codes, prior, weights, start=start, **options
             )
             infos.append(info)
             return fitted
 
-        solution = self._fit_prior(vectors, data.sources, fit_path)
+        screen = logistic_screen(data.X_labeled, codes, **problem)
+        solution = self._fit_prior(vectors, data.sources, fit_path, screen)
         self.coef_ = solution[:, :d].astype(data.X.dtype)
         self.intercept_ = solution[:, d].astype(data.X.dtype)
         infos += [fit[2] for fit in fits]

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -7,6 +9,8 @@ from sklearn.datasets import make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+import sktransfer._solvers.gaussian_prior as gaussian_prior_module
+import sktransfer.hypothesis._positive_transfer as positive_transfer_module
 from sktransfer._solvers.gaussian_prior import (
     _hessian,
     _objective,
@@ -409,3 +413,56 @@ def test_bad_parameters(params, message):
     for model in [PositiveTransferRidge(**params), PositiveTransferLogistic(**params)]:
         with pytest.raises(ValueError, match=message):
             model.fit(X, y)
+
+
+def _many_sources(seed, n_sources, n_target, n_classes=2, d=5, n_source=60):
+    rng = np.random.RandomState(seed)
+    coef = rng.normal(size=(n_classes - 1, d))
+    X, y, domain = [], [], []
+    for k in [*range(1, n_sources + 1), -1]:
+        n = n_source if k > 0 else n_target
+        own = coef + (rng.normal(size=coef.shape) * (1.0 if k % 2 else 0.2)) * (k > 0)
+        rows = rng.normal(size=(n, d))
+        scores = np.column_stack([np.zeros(n), rows @ own.T])
+        X.append(rows)
+        y.append(np.argmax(scores + rng.gumbel(size=scores.shape), axis=1))
+        domain.append(np.full(n, k))
+    return np.concatenate(X), np.concatenate(y), np.concatenate(domain)
+
+
+@pytest.mark.parametrize(("n_target", "n_classes"), [(20, 2), (250, 2), (60, 3)])
+def test_guesses_find_the_sources_that_solving_every_fit_finds(
+    n_target, n_classes, monkeypatch
+):
+    for seed in (0, 1):
+        X, y, domain = _many_sources(seed, 8, n_target, n_classes)
+        monkeypatch.setattr(gaussian_prior_module, "_SOLVED", 3)
+        fast = PositiveTransferLogistic(0.1).fit(X, y, sample_domain=domain)
+        monkeypatch.setattr(gaussian_prior_module, "_SOLVED", 100)
+        full = PositiveTransferLogistic(0.1).fit(X, y, sample_domain=domain)
+        np.testing.assert_array_equal(fast.kept_sources_, full.kept_sources_)
+        np.testing.assert_allclose(fast.coef_, full.coef_, atol=1e-6)
+
+
+def test_rounds_solve_few_fits(monkeypatch):
+    """With K sources each round solves 3 fits, not K."""
+    X, y, domain = _many_sources(0, 15, 30)
+    solved, solve = [], logistic_path
+    monkeypatch.setattr(
+        positive_transfer_module,
+        "logistic_path",
+        lambda *args, **options: solved.append(1) or solve(*args, **options),
+    )
+    model = PositiveTransferLogistic(0.1).fit(X, y, sample_domain=domain)
+    assert len(model.dropped_sources_) > 3
+    rounds = len(model.dropped_sources_) + 1
+    # the sources, the target alone, all sources together, and the rounds
+    assert len(solved) <= 15 + 2 + 3 * rounds
+
+
+@pytest.mark.slow
+def test_fifty_sources_take_seconds():
+    X, y, domain = _many_sources(0, 50, 40, d=20, n_source=200)
+    start = time.process_time()
+    PositiveTransferLogistic(0.1).fit(X, y, sample_domain=domain)
+    assert time.process_time() - start < 10

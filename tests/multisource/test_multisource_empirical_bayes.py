@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import stats
+from scipy import optimize, special, stats
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -400,6 +400,37 @@ def test_nine_trials_are_borrowed_from_unless_a_new_one_conflicts():
     assert weights[0] > 0.8
     assert weights[-1] < 0.1
     assert all(np.diff(weights) < 0)
+
+
+#: The meta-analytic predictive prior of the nine trials as P. Yang and Y. Yuan publish
+#: it with the package SAMprior (vignette "SAMprior for Binary Endpoints"): a mixture of
+#: beta distributions that was fitted to draws from the posterior.
+PUBLISHED_PRIOR = [(0.63, 42.5, 77.2), (0.37, 7.2, 12.4)]
+
+
+def test_nine_trials_have_the_published_prior_and_weight():
+    logit, variance = _trial_summaries()
+    found = fit_random_effects(1 / variance[:, None, None], logit[:, None])
+    spread = np.sqrt(found.variances[0] + 1 / found.mean_precision[0, 0])
+    for level, margin in [(0.25, 0.01), (0.5, 0.005), (0.75, 0.01), (0.975, 0.08)]:
+        # the tails of the published prior are wider: it is uncertain about tau
+        rate = special.expit(found.mean[0] + spread * stats.norm.ppf(level))
+        share = sum(w * stats.beta(a, b).cdf(rate) for w, a, b in PUBLISHED_PRIOR)
+        assert share == pytest.approx(level, abs=0.05)
+        published = optimize.brentq(
+            lambda q, level=level: sum(
+                w * stats.beta(a, b).cdf(q) for w, a, b in PUBLISHED_PRIOR
+            ) - level, 0.01, 0.99,
+        )  # fmt: skip
+        assert rate == pytest.approx(published, abs=margin)
+    # its example: 10 of 35 new patients respond, 0.2 is the smallest difference
+    mean = sum(w * a / (a + b) for w, a, b in PUBLISHED_PRIOR)
+    assert mean == pytest.approx(0.36, abs=0.001)
+    for rate, margin in [(mean, 0.001), (special.expit(found.mean[0]), 0.03)]:
+        density = stats.binom(35, [rate, rate + 0.2, rate - 0.2]).logpmf(10)
+        weight = sam_weight(density[0], density[1:])
+        # by hand: the ratio of the binomial densities at .36 and .56, over 1 plus it
+        assert weight == pytest.approx(0.7906, abs=margin)
 
 
 def test_evidence_ridge_of_least_norm(rng):

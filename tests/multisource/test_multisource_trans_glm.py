@@ -285,3 +285,81 @@ def test_simulation_in_the_manner_of_trans_lasso(n_informative):
         assert transfer < 0.7 * alone
     else:
         assert transfer < 1.15 * alone  # the stated slack
+
+
+def _trans_lasso_data(rng, n_informative, h=6, d=500, s=16, K=20):
+    """The exact setting of the program that S. Li publishes with Trans-Lasso.
+
+    s coefficients of 0.3; 150 target rows and K sources of 100 rows, all standard
+    normal; informative sources lack 0.3 in the same h entries, the others have -0.3 in
+    2 s entries of their own and else 0; unit noise.
+    """
+    beta = np.repeat([0.3, 0.0], [s, d - s])
+    shared = rng.choice(d, h, replace=False)
+    domain = np.repeat([-1, *range(1, K + 1)], [150] + [100] * K)
+    X = rng.normal(size=(len(domain), d))
+    y = rng.normal(size=len(domain))
+    for k in (-1, *range(1, K + 1)):
+        own = beta.copy()
+        if k > n_informative:
+            own = np.zeros(d)
+            own[rng.choice(d, 2 * s, replace=False)] -= 0.3
+        elif k > 0:
+            own[shared] -= 0.3
+        y[domain == k] += X[domain == k] @ own
+    return X, y, domain, beta
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_informative", [0, 12])
+def test_published_setting_of_trans_lasso(n_informative):
+    X, y, domain, beta = _trans_lasso_data(np.random.RandomState(0), n_informative)
+    mine = domain == -1
+    transfer = TransGLM().fit(X, y, sample_domain=domain)
+    alone = TransGLM().fit(X[mine], y[mine])
+    error, own = (np.sum((m.coef_ - beta) ** 2) for m in (transfer, alone))
+    # the lasso of 150 rows is near 0.9; with 12 informative sources it is a third
+    assert own == pytest.approx(0.94, abs=0.1)
+    assert error < (0.5 if n_informative else 1.05) * own
+
+
+def _glmtrans_data(rng, family, n_informative, h=5, d=500, s=5, K=5):
+    """The setting of Y. Tian and Y. Feng (2023), Section 5, at their package's sizes.
+
+    s coefficients of 0.5; rows with covariances 0.5^|i-j|, in sources plus e e' with
+    e of standard deviation 0.3; coefficients of transferable sources differ by h/d
+    with random signs; the others have their 0.5 in s further entries and in s random
+    ones, and differ by 2h/d. 200 target rows, 100 rows of each source.
+    """
+    beta = np.repeat([0.5, 0.0], [s, d - s])
+    root = np.linalg.cholesky(0.5 ** np.abs(np.subtract.outer(range(d), range(d))))
+    X, y, domain = [], [], []
+    for k in (-1, *range(1, K + 1)):
+        n = 200 if k < 0 else 100
+        rows, own, level = rng.normal(size=(n, d)) @ root.T, beta, 0.0
+        signs = rng.choice([-1, 1], d)
+        if k > 0:
+            rows += rng.normal(size=(n, 1)) * rng.normal(0, 0.3, size=d)
+            own = beta + h / d * signs
+        if k > n_informative:
+            own = 2 * h / d * signs
+            own[s : 2 * s] += 0.5
+            own[2 * s + rng.choice(d - 2 * s, s, replace=False)] += 0.5
+            level = 0.5
+        X.append(rows)
+        y.append(_draw(rng, family, rows @ own + level))
+        domain.append(np.full(n, k))
+    return np.concatenate(X), np.concatenate(y), np.concatenate(domain), beta
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "d"), [("gaussian", 500), ("binomial", 120)])
+@pytest.mark.parametrize("n_informative", [0, 5])
+def test_published_setting_of_glmtrans(family, d, n_informative):
+    rng = np.random.RandomState(1)  # with fewer features for classes, to save time
+    X, y, domain, beta = _glmtrans_data(rng, family, n_informative, d=d)
+    mine = domain == -1
+    transfer = TransGLM(family=family).fit(X, y, sample_domain=domain)
+    alone = TransGLM(family=family).fit(X[mine], y[mine])
+    error, own = (np.sum((m.coef_.ravel() - beta) ** 2) for m in (transfer, alone))
+    assert error < (0.9 if n_informative else 1.1) * own
