@@ -13,7 +13,11 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 from sklearn.decomposition import PCA
 
+from sktransfer._solvers.moments import mean_and_covariance
+from sktransfer._solvers.tca import embedding_signs
+
 Array = npt.NDArray[Any]
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 def principal_axes(X: Any, n_components: int) -> tuple[Array, Array]:
@@ -36,15 +40,30 @@ def principal_axes(X: Any, n_components: int) -> tuple[Array, Array]:
     """
     n, d = X.shape
     X = X.astype(np.float64)
-    if d <= max(n // 2, 50) or (sparse.issparse(X) and n_components >= min(n, d) - 1):
-        solver = "covariance_eigh"
+    if sparse.issparse(X) and n_components < min(n, d) - 1 and d > 2000:
+        pca = PCA(n_components, svd_solver="arpack", random_state=0).fit(X)
+        mean, axes = pca.mean_, pca.components_.T
+        variance = pca.explained_variance_
+    elif sparse.issparse(X) or d <= n:
+        mean, covariance = mean_and_covariance(X)
+        variance, axes = _leading(covariance, n_components)
     else:
-        solver = "arpack" if sparse.issparse(X) else "full"
-    with np.errstate(invalid="ignore"):  # shares of a variance of 0, not used here
-        pca = PCA(n_components, svd_solver=solver, random_state=0).fit(X)
-    variance = pca.explained_variance_
+        mean = X.mean(axis=0)
+        centered = X - mean
+        variance, vectors = _leading(centered @ centered.T, n_components)
+        axes = centered.T @ vectors / np.sqrt(np.maximum(variance, _TINY))
     kept = variance > max(float(variance[0]), 0.0) * 1e-12
-    return pca.mean_, np.where(kept[:, None], pca.components_, 0.0).T
+    axes = np.where(kept, axes, 0.0)
+    return mean, axes * embedding_signs(axes)
+
+
+def _leading(matrix: Array, k: int) -> tuple[Array, Array]:
+    """Return the k largest eigenpairs of a symmetric matrix, in descending order."""
+    n = len(matrix)
+    values, vectors = linalg.eigh(
+        matrix, subset_by_index=[n - k, n - 1], check_finite=False
+    )
+    return values[::-1], vectors[:, ::-1]
 
 
 def geodesic(source: Array, target: Array) -> tuple[Array, Array, Array]:

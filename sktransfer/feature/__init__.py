@@ -2,10 +2,12 @@
 
 from sktransfer.feature._augmentation import FeatureAugmentation
 from sktransfer.feature._coral import CORAL
+from sktransfer.feature._dipls import DomainInvariantPLS
 from sktransfer.feature._geodesic_flow import GeodesicFlowKernel
 from sktransfer.feature._jda import JDA
 from sktransfer.feature._label_transport import JCPOT, JDOT, OTLabelPropagation
 from sktransfer.feature._mmd_linear_map import MMDLinearMap
+from sktransfer.feature._mmd_selection import FeatureMMDSelection
 from sktransfer.feature._sstca import SSTCA
 from sktransfer.feature._subspace_alignment import SubspaceAlignment
 from sktransfer.feature._tca import TCA
@@ -14,7 +16,9 @@ from sktransfer.feature._transport_map import LinearTransportMap, OptimalTranspo
 
 __all__ = [
     "CORAL",
+    "DomainInvariantPLS",
     "FeatureAugmentation",
+    "FeatureMMDSelection",
     "GeodesicFlowKernel",
     "JCPOT",
     "JDA",
