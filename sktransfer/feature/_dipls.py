@@ -80,10 +80,12 @@ class DomainInvariantPLS(LinearRegressorMixin, TransferEstimator):
     >>> domain = np.repeat([1, -1], 50)
     >>> X[50:, 2] += 3 * rng.normal(size=50)
     >>> labels = np.where(domain > 0, y, np.nan)
-    >>> model = DomainInvariantPLS(1, penalty=100.0)
-    >>> model = model.fit(X, labels, sample_domain=domain)
-    >>> bool(model.score(X[50:], y[50:]) > 0.9)
-    True
+    >>> for penalty in (0.0, 100.0):
+    ...     model = DomainInvariantPLS(1, penalty=penalty)
+    ...     model = model.fit(X, labels, sample_domain=domain)
+    ...     print(round(model.score(X[50:], y[50:]), 1))
+    -0.2
+    0.7
     """
 
     _parameter_constraints: dict = {
