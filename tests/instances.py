@@ -52,7 +52,14 @@ from sktransfer.instance import (
     DomainClassifierWeighting,
     GaussianWeighting,
     LabelShiftClassifier,
+    MultiSourceTrAdaBoost,
+    MultiSourceTrAdaBoostR2,
     NearestNeighborWeighting,
+    TaskTrAdaBoost,
+    TaskTrAdaBoostR2,
+    TrAdaBoost,
+    TrAdaBoostR2,
+    TwoStageTrAdaBoostR2,
 )
 from sktransfer.metrics import OTCERegressor
 from sktransfer.multisource import (
@@ -85,6 +92,9 @@ from sktransfer.safe import (
     TransferPortfolioRegressor,
 )
 
+_STUMP = DecisionTreeClassifier(max_depth=1, random_state=0)
+_TREE = DecisionTreeRegressor(max_depth=2, random_state=0)
+
 #: estimators that know no domains: scikit-learn's checks alone
 PLAIN_ESTIMATORS = [OTCERegressor(), TableEncoder(drop_copies=False)]
 
@@ -114,6 +124,14 @@ ESTIMATORS = [
     ),
     NearestNeighborWeighting(LogisticRegression()),
     GaussianWeighting(Ridge()),
+    TrAdaBoost(_STUMP, n_estimators=4),
+    TrAdaBoost(LogisticRegression(), n_estimators=3, voting="all"),
+    TrAdaBoostR2(_TREE, n_estimators=4),
+    TwoStageTrAdaBoostR2(Ridge(), n_estimators=2, n_steps=2, cv=2),
+    MultiSourceTrAdaBoost(_STUMP, n_estimators=3),
+    MultiSourceTrAdaBoostR2(Ridge(), n_estimators=3, loss="square"),
+    TaskTrAdaBoost(_STUMP, n_estimators=3),
+    TaskTrAdaBoostR2(_TREE, n_estimators=3),
     LabelShiftClassifier(LogisticRegression(), cv=3),
     LabelShiftClassifier(LinearSVC(dual=False), method="bbse", cv=2),
     LabelShiftClassifier(LogisticRegression(), method="rlls", cv=2),

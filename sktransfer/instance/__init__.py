@@ -14,11 +14,18 @@ from sktransfer.instance._label_shift import (
     LabelShiftInfo,
     label_shift_weights,
 )
+from sktransfer.instance._multi_source_boosting import (
+    MultiSourceTrAdaBoost,
+    MultiSourceTrAdaBoostR2,
+)
 from sktransfer.instance._nearest_neighbor import (
     NearestNeighborWeighting,
     nearest_neighbor_weights,
 )
 from sktransfer.instance._ratio_template import effective_sample_size
+from sktransfer.instance._task_boosting import TaskTrAdaBoost, TaskTrAdaBoostR2
+from sktransfer.instance._tradaboost import TrAdaBoost, TrAdaBoostR2
+from sktransfer.instance._two_stage import TwoStageTrAdaBoostR2
 from sktransfer.instance._ulsif import (
     RULSIF,
     ULSIF,
@@ -34,8 +41,15 @@ __all__ = [
     "KMM",
     "LabelShiftClassifier",
     "LabelShiftInfo",
+    "MultiSourceTrAdaBoost",
+    "MultiSourceTrAdaBoostR2",
     "NearestNeighborWeighting",
     "RULSIF",
+    "TaskTrAdaBoost",
+    "TaskTrAdaBoostR2",
+    "TrAdaBoost",
+    "TrAdaBoostR2",
+    "TwoStageTrAdaBoostR2",
     "ULSIF",
     "domain_classifier_weights",
     "domain_density_ratios",
