@@ -51,15 +51,15 @@ class MultiSourceTrAdaBoost(TransferBoosting):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if all are strings.
 
-    See Also
-    --------
-    TrAdaBoost : Fits on all sources together.
-    TaskTrAdaBoost : Reuses weak learners instead of samples.
-
     Warns
     -----
     CollapsedWeightsWarning
         If the sources have lost their weight before the first round that votes.
+
+    See Also
+    --------
+    TrAdaBoost : Fits on all sources together.
+    TaskTrAdaBoost : Reuses weak learners instead of samples.
 
     Notes
     -----
@@ -154,15 +154,15 @@ class MultiSourceTrAdaBoostR2(MultiSourceTrAdaBoost):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if all are strings.
 
-    See Also
-    --------
-    MultiSourceTrAdaBoost : For classes.
-    TwoStageTrAdaBoostR2 : Lowers source weights by cross-validation.
-
     Warns
     -----
     CollapsedWeightsWarning
         If the sources have lost their weight before the first round that votes.
+
+    See Also
+    --------
+    MultiSourceTrAdaBoost : For classes.
+    TwoStageTrAdaBoostR2 : Lowers source weights by cross-validation.
 
     Notes
     -----

@@ -59,16 +59,16 @@ class TrAdaBoost(TransferBoosting):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if all are strings.
 
+    Warns
+    -----
+    CollapsedWeightsWarning
+        If the sources have lost their weight before the first round that votes.
+
     See Also
     --------
     MultiSourceTrAdaBoost : Chooses the most helpful source in each round.
     TaskTrAdaBoost : Chooses among weak learners of the sources.
     TrAdaBoostR2 : For real labels.
-
-    Warns
-    -----
-    CollapsedWeightsWarning
-        If the sources have lost their weight before the first round that votes.
 
     Notes
     -----
@@ -187,15 +187,15 @@ class TrAdaBoostR2(TrAdaBoost):
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if all are strings.
 
-    See Also
-    --------
-    TwoStageTrAdaBoostR2 : Lowers source weights step by step, by cross-validation.
-    TrAdaBoost : For classes.
-
     Warns
     -----
     CollapsedWeightsWarning
         If the sources have lost their weight before the first round that votes.
+
+    See Also
+    --------
+    TwoStageTrAdaBoostR2 : Lowers source weights step by step, by cross-validation.
+    TrAdaBoost : For classes.
 
     Notes
     -----
