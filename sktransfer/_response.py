@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logit
 
+from sktransfer._deviance import least_mean, unit_deviance
 from sktransfer._learners import predict_learner
 
 __all__ = ["CommonColumns", "all_classes", "common_columns", "log_odds"]
@@ -31,12 +32,15 @@ class CommonColumns:
         Answer of a model for a class that it does not know or does not vote for.
     n_outputs : int, default=0
         Number of columns of the labels in regression; 0 for one-dimensional labels.
+    power : float, default=0.0
+        Power of the Tweedie deviance by which answers are compared; 0: squared error.
     """
 
     classes: np.ndarray | None = None
     method: str = "predict"
     absent: float = 0.0
     n_outputs: int = 0
+    power: float = 0.0
 
     def answer(self, model, X, name=None):
         """Return the answers of a fitted model, shape (n_samples, n_columns)."""
@@ -85,6 +89,40 @@ class CommonColumns:
         """Return labels less answers, shape (n_samples, n_columns)."""
         return self.code(y) - self.answer(model, X)
 
+    def losses(self, y, residuals):
+        """Return squared errors, or deviances, of samples: one for each residual row.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels.
+        residuals : ndarray of shape (..., n_samples, n_columns)
+            Labels less answers.
+        """
+        if not self.power:
+            return np.sum(residuals**2, axis=-1)
+        coded = self.code(y)
+        deviance = unit_deviance(coded, coded - residuals, self.power)
+        return np.sum(deviance, axis=-1)
+
+    def spread(self, y, residuals):
+        """Return the root of the variance function at the mean of several answers.
+
+        Divided by it, residuals have squares that sum up to about the deviance.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels.
+        residuals : ndarray of shape (n_models, n_samples, n_columns)
+            Labels less answers.
+        """
+        if not self.power:
+            return np.ones(1)
+        coded = self.code(y)
+        answers = np.maximum(coded - residuals, least_mean(coded))
+        return np.mean(answers, axis=0) ** (self.power / 2)
+
     def decide(self, values):
         """Turn answers into predictions of the form of the labels."""
         if self.classes is not None:
@@ -104,7 +142,7 @@ def log_odds(proba):
     return logit(proba[:, 1]) if proba.shape[1] == 2 else np.log(proba)
 
 
-def common_columns(models, y, *, classify):
+def common_columns(models, y, *, classify, power=None):
     """Return the columns of the richest answer that all models can give.
 
     Parameters
@@ -115,6 +153,8 @@ def common_columns(models, y, *, classify):
         Labels; their classes get a column too.
     classify : bool
         Whether the models are classifiers.
+    power : float or None, default=None
+        Power of the deviance by which regressors are compared; None: squared error.
 
     Returns
     -------
@@ -123,7 +163,8 @@ def common_columns(models, y, *, classify):
         else decision values, else votes.
     """
     if not classify:
-        return CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
+        n_outputs = y.shape[1] if y.ndim == 2 else 0
+        return CommonColumns(n_outputs=n_outputs, power=power or 0.0)
     method = next(m for m in _METHODS if all(hasattr(model, m) for model in models))
     absent = -1.0 if method == "decision_function" else 0.0
     return CommonColumns(all_classes(models, y), method, absent)

@@ -8,7 +8,7 @@ contract checks and the documentation's capability table all read them.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from inspect import signature
 from numbers import Real
 from typing import ClassVar, Literal
@@ -59,6 +59,7 @@ from sktransfer._compat import (
     _fit_context,
     _num_samples,
 )
+from sktransfer._deviance import as_rates, check_exposure, deviance_power
 from sktransfer._domains import (
     DomainData,
     check_capabilities,
@@ -77,6 +78,7 @@ from sktransfer._learners import (
     fit_learner,
     flatten_column,
     knows_requests,
+    multiply_weights,
     name_samples,
     predict_learner,
     routing_of,
@@ -719,14 +721,20 @@ class _AnswersMixin:
             Target rows.
         **predict_params : dict
             Arguments of the ``predict`` of the one model that answers, such as
-            ``return_std`` of a Gaussian process.
+            ``return_std`` of a Gaussian process. ``exposure``, of shape (n_samples,),
+            multiplies the predictions of learners with a log link; without it they are
+            rates.
 
         Returns
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predictions; a tuple where ``predict_params`` ask for more.
         """
-        return flatten_column(self._delegate("predict", X, predict_params))
+        exposure = predict_params.pop("exposure", None)
+        if exposure is not None:
+            exposure = check_exposure(exposure, _num_samples(X), self)
+        values = flatten_column(self._delegate("predict", X, predict_params))
+        return values if exposure is None else _times(values, exposure)
 
     @available_if(_answers("predict_proba"))
     def predict_proba(self, X, **params):
@@ -801,6 +809,10 @@ class TransferMetaEstimator(
         "estimator": [HasLearnerMethods(["fit", "predict"])]
     }
     _routed_methods = ("fit", "predict")
+    #: whether the hook gets ``exposure`` in ``fit_params``, and not rates and weights
+    _hands_exposure_on = False
+    __metadata_request__fit = {"sample_domain": True, "exposure": True}
+    __metadata_request__predict = {"exposure": True}
 
     def __init__(self, estimator):
         self.estimator = estimator
@@ -821,7 +833,9 @@ class TransferMetaEstimator(
             labeled target row.
         **fit_params : dict
             Metadata that the wrapped estimator requests, one entry per row; it gets
-            the entries of the rows that it is fitted on.
+            the entries of the rows that it is fitted on. ``exposure``, of shape
+            (n_samples,), goes with learners that have a log link: a row of twice the
+            exposure is expected to have twice the label. It needs no request.
 
         Returns
         -------
@@ -835,12 +849,34 @@ class TransferMetaEstimator(
             declare.
         """
         data = self._validate_domains(X, y, sample_domain, skip_check_X=True)
+        exposure = fit_params.pop("exposure", None)
+        if exposure is not None:
+            exposure = self._check_exposure(exposure, data)
         params = self._route("fit", data, fit_params)
+        if exposure is not None:
+            data, params = self._expose(data, params, exposure)
         part, params, kept = self._drop_weightless(data, params)
         self.estimator_ = self._fit_estimator(part, params)
         if not kept.all():
             self._restore_rows(data, kept)
         return self
+
+    def _check_exposure(self, exposure, data):
+        if consumes_sample_domain(self.estimator) and not self._hands_exposure_on:
+            raise TypeError(
+                f"{type(self).__name__} takes no exposure around an estimator that "
+                "knows domains. Give rates as y, and exposure ** (2 - power) as "
+                "sample_weight."
+            )
+        return check_exposure(exposure, len(data.labeled), self)
+
+    def _expose(self, data, params, exposure):
+        """Hand exposures on, or turn labels into rates and exposures into weights."""
+        if self._hands_exposure_on:
+            return data, {**params, "exposure": exposure}
+        rates, factor = as_rates(data.y, exposure, deviance_power(self))
+        weight = multiply_weights(factor, params.get("sample_weight"))
+        return replace(data, y=rates), {**params, "sample_weight": weight}
 
     def _restore_rows(self, data, kept):
         """Give fitted attributes, one entry per row, those of dropped rows (a hook)."""
@@ -1424,6 +1460,11 @@ class MultiTargetMetaEstimator(ByDomainMixin, TransferMetaEstimator):
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.multi_target = True
         return tags
+
+
+def _times(values, exposure):
+    """Multiply predictions by exposures, row by row."""
+    return values * exposure.reshape(-1, *[1] * (np.ndim(values) - 1))
 
 
 def _metric(wrapper):

@@ -29,6 +29,7 @@ FAMILIES = {
 #: what every method may use; a new module of the root gets a line
 ROOT = {
     "_compat",
+    "_deviance",
     "_domains",
     "_folds",
     "_learners",
@@ -45,7 +46,8 @@ ALLOWED = {
     "_compat": set(),
     "exceptions": set(),
     "_learners": {"_compat", "exceptions"},
-    "_response": {"_learners"},
+    "_deviance": {"_learners"},
+    "_response": {"_deviance", "_learners"},
     "_solvers": {"_compat", "exceptions"},
     "_domains": {"_compat", "exceptions"},
     "_folds": {"_compat", "_domains", "_learners", "exceptions"},
@@ -53,10 +55,13 @@ ALLOWED = {
     "_source_models": {
         "_compat", "_domains", "_learners", "_response", "_solvers", "base",
     },
-    "base": {"_compat", "_domains", "_learners", "_response", "_solvers", "exceptions"},
-    "metrics": {
-        "_compat", "_domains", "_folds", "_learners", "_response", "_solvers", "base",
+    "base": {
+        "_compat", "_deviance", "_domains", "_learners", "_response", "_solvers",
         "exceptions",
+    },
+    "metrics": {
+        "_compat", "_deviance", "_domains", "_folds", "_learners", "_response",
+        "_solvers", "base", "exceptions",
     },
     "model_selection": {
         "_compat", "_domains", "_folds", "_learners", "_solvers", "base",

@@ -8,19 +8,17 @@ import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import (
-    GammaRegressor,
     LogisticRegression,
-    PoissonRegressor,
     TweedieRegressor,
 )
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.class_weight import compute_sample_weight
 
+from sktransfer._deviance import deviance_power, objective
 from sktransfer._learners import fit_learner, last_step, package_of
 from sktransfer._solvers.offset_logistic import solve_offset_logistic
 
@@ -67,62 +65,29 @@ def link_of(learner):
     if is_classifier(last):
         _check_classifier(last)
         return Link("logit")
-    if isinstance(last, PoissonRegressor):
-        return Link("log", 1.0)
-    if isinstance(last, GammaRegressor):
-        return Link("log", 2.0)
-    if isinstance(last, TweedieRegressor):
-        return _tweedie_link(last)
-    if isinstance(last, HistGradientBoostingRegressor):
-        powers = {"poisson": 1.0, "gamma": 2.0}
-        if last.loss in powers:
-            return Link("log", powers[last.loss])
-        return Link("identity")
-    return _objective_link(last)
-
-
-def _tweedie_link(learner):
-    if learner.link == "log" or (learner.link == "auto" and learner.power > 0):
-        return Link("log", float(learner.power))
-    if learner.power == 0:
-        return Link("identity")
-    raise TypeError(
-        f"target_estimator={learner!r} takes no offset: with power != 0 use link='log'."
-    )
-
-
-def _objective_link(learner):
-    """Return the link of a boosting regressor by its objective."""
-    package = package_of(learner)
-    if package is None:
-        return Link("identity")
-    name, power = _objective(learner, package)
-    if "poisson" in name:
-        return Link("log", 1.0)
-    if "gamma" in name:
-        return Link("log", 2.0)
-    if "tweedie" in name:
+    power = deviance_power(last)
+    if power is not None:
         return Link("log", power)
-    # a shift of y by the offset shifts the loss of these, and of no other
+    if isinstance(last, TweedieRegressor) and last.power != 0:
+        raise TypeError(
+            f"target_estimator={last!r} takes no offset: with power != 0 use "
+            "link='log'."
+        )
+    package = package_of(last)
+    if package is not None:
+        _check_objective(last, package)
+    return Link("identity")
+
+
+def _check_objective(learner, package):
+    name, _ = objective(learner, package)
+    # a shift of y by the offset shifts the loss of others, and of none of these
     if any(part in name for part in ("mape", "log", "binary", "entropy")):
         raise TypeError(
             f"target_estimator={learner!r} takes no offset with the objective "
             f"{name!r}: use a squared, absolute, Huber, quantile, Poisson, gamma or "
             "Tweedie loss."
         )
-    return Link("identity")
-
-
-def _objective(learner, package):
-    """Return name and Tweedie power of the objective of a boosting regressor."""
-    params = learner.get_params()
-    if package == "catboost":
-        name = str(params.get("loss_function") or "RMSE").lower()
-        power = name.partition("variance_power=")[2]
-        return name.partition(":")[0], float(power) if power else 1.5
-    name = str(params.get("objective") or "regression").lower()
-    power = params.get("tweedie_variance_power")
-    return name, 1.5 if power is None else float(power)
 
 
 def _check_classifier(learner):

@@ -12,11 +12,17 @@ from sklearn.base import (
     is_regressor,
 )
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import (
+    GammaRegressor,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from sklearn.metrics import accuracy_score, d2_tweedie_score, r2_score
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._compat import (
     HasMethods,
@@ -25,6 +31,7 @@ from sktransfer._compat import (
     _fit_context,
     _num_samples,
 )
+from sktransfer._deviance import check_exposure, deviance_power
 from sktransfer._domains import check_scorable, take_rows
 from sktransfer._folds import target_folds
 from sktransfer._learners import check_weights, fit_or_constant
@@ -67,9 +74,10 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         fitted model is taken as it is; the source rows are then not needed.
     target_estimator : estimator, default=None
         Learner of the correction, of the same type. None: ``LogisticRegression()`` or
-        ``Ridge()``. Any regressor works; the classifiers are ``LogisticRegression``
-        with a ridge penalty, ``HistGradientBoostingClassifier`` and those of LightGBM,
-        XGBoost and CatBoost. A pipeline may end in one.
+        ``Ridge()``, and a generalized linear model of the same deviance where the
+        source learner has a log link. Any regressor works; the classifiers are
+        ``LogisticRegression`` with a ridge penalty, ``HistGradientBoostingClassifier``
+        and those of LightGBM, XGBoost and CatBoost. A pipeline may end in one.
     shrinkage : float in [0, 1], array-like of floats or "auto", default="auto"
         Factor c of the offset. 0: the target learner alone; 1: the full offset. Of
         several values the one with the least out-of-fold loss on the labeled target
@@ -155,7 +163,8 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
     True
     """
 
-    __metadata_request__fit = {"sample_domain": True, "groups": True}
+    __metadata_request__fit = {"sample_domain": True, "groups": True, "exposure": True}
+    __metadata_request__predict = {"exposure": True}
 
     _parameter_constraints: dict = {
         "source_estimator": [HasMethods(["predict"])],
@@ -273,8 +282,14 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         return target
 
     def _default_target(self):
-        classify = is_classifier(self.source_estimator)
-        return LogisticRegression() if classify else Ridge()
+        if is_classifier(self.source_estimator):
+            return LogisticRegression()
+        power = deviance_power(self.source_estimator)
+        if power is None:
+            return Ridge()
+        if power == 1:
+            return PoissonRegressor()
+        return GammaRegressor() if power == 2 else TweedieRegressor(power=power)
 
     def _candidates(self):
         if isinstance(self.shrinkage, str):
@@ -295,12 +310,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
                 "exposure needs a target_estimator with a log link, such as "
                 "PoissonRegressor()."
             )
-        exposure = column_or_1d(exposure, dtype=np.float64)
-        if len(exposure) != n_samples or not np.all(exposure > 0):
-            raise ValueError(
-                f"exposure must hold {n_samples} positive values, one for each row."
-            )
-        return exposure
+        return check_exposure(exposure, n_samples, self._learner())
 
     def _check_classes(self, data):
         if not is_classifier(self) or not (

@@ -11,6 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktransfer._deviance import without_exposure
 from sktransfer._domains import labels_checked_before, take_rows
 from sktransfer._learners import fit_learner, name_samples
 from sktransfer.base import (
@@ -117,9 +118,8 @@ def fit_target_only(baseline, data, params):
     rows = data.is_labeled_target
     params = slice_params(handed_on(baseline, params), rows)
     samples = name_samples(data, rows)
-    return fit_learner(
-        baseline, data.X_labeled, data.y_labeled, samples=samples, **params
-    )
+    y, params = without_exposure(data.y_labeled, params, baseline)
+    return fit_learner(baseline, data.X_labeled, y, samples=samples, **params)
 
 
 def cross_fit(estimator, baseline, data, folds, measure, *, params, n_jobs=None):
@@ -158,9 +158,11 @@ def _fit_and_measure(estimator, baseline, data, train, test, measure, params):
         fit_target_only(baseline, rows, handed),
         fit_transfer(estimator, rows, handed),
     )
-    weight = params.get("sample_weight")
-    weight = None if weight is None else np.asarray(weight, dtype=np.float64)[test]
     y = data.labels(data.mask_of(test))
+    held_out = slice_params(params, data.mask_of(test))
+    y, held_out = without_exposure(y, held_out, estimator)
+    weight = held_out.get("sample_weight")
+    weight = None if weight is None else np.asarray(weight, dtype=np.float64)
     return measure(pair, take_rows(data.X, test), y, weight)
 
 

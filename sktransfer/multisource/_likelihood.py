@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit, log_softmax, softmax, xlogy
+from scipy.special import expit, log_softmax, softmax
 from sklearn.linear_model import (
+    GammaRegressor,
     LinearRegression,
     LogisticRegression,
     PoissonRegressor,
     Ridge,
+    TweedieRegressor,
 )
 
+from sktransfer._deviance import deviance_power, unit_deviance
 from sktransfer._solvers.information import effective_parameters
 
 __all__ = ["FisherRoot", "Likelihood", "likelihood_of", "register_likelihood"]
@@ -41,12 +44,15 @@ class FisherRoot:
     penalty : float in [0, inf) or ndarray of shape (n_outputs,), default=0.0
         Precision of the Gaussian prior to which the penalty on the coefficients
         amounts, in units of the log-likelihood of all rows; the intercept is free.
+    dispersion : float, default=1.0
+        Dispersion of the labels, where the likelihood has one.
     """
 
     X: Any
     factors: np.ndarray
     intercept: bool
     penalty: float | np.ndarray = 0.0
+    dispersion: float = 1.0
 
     def project(self, params):
         """Return the root times parameter vectors.
@@ -388,26 +394,70 @@ class _Gaussian(_LinearPredictor):
         return residuals * np.diag(root.factors[0]) ** 2
 
 
-class _Poisson(_LinearPredictor):
-    """Poisson regression with the log link."""
+class _LogTweedie(_LinearPredictor):
+    """Poisson, gamma and Tweedie regression with the log link.
+
+    The dispersion is 1 for Poisson, else that of the rows, by their Pearson residuals;
+    rows of a source have that of the target.
+    """
 
     normalized = True
 
     def fisher_root(self, model, X, y, sample_weight=None):
-        factors = np.sqrt(model.predict(X))[:, None, None]
+        return self._root(
+            model, X, self._dispersion(model, X, y, sample_weight), sample_weight
+        )
+
+    def source_root(self, model, X, y, target_root, sample_weight=None):
+        return self._root(model, X, target_root.dispersion, sample_weight)
+
+    def _root(self, model, X, dispersion, sample_weight):
+        mean = model.predict(X)
+        factors = np.sqrt(mean ** (2 - deviance_power(model)) / dispersion)
         # the learner divides the log-likelihood by the total weight
-        penalty = model.alpha * float(_weights(sample_weight, len(factors)).sum())
-        root = FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
+        penalty = model.alpha * float(_weights(sample_weight, len(mean)).sum())
+        root = FisherRoot(
+            _as_matrix(X), factors[:, None, None], model.fit_intercept,
+            penalty / dispersion, dispersion,
+        )  # fmt: skip
         return root.weighted(sample_weight)
 
+    def _dispersion(self, model, X, y, sample_weight):
+        power = deviance_power(model)
+        if power == 1:
+            return 1.0
+        weights = _weights(sample_weight, len(y))
+        n = float(weights.sum())
+        free = n - self._root(model, X, 1.0, sample_weight).n_parameters(n, power=1)
+        spread = model.predict(X) ** (power / 2)
+        scaled = _Scaled(model, spread)
+        return float(_noise_variance(scaled, X, y / spread, free, weights)[0])
+
     def deviance(self, model, reference, X, y, sample_weight=None):
-        means = [m.predict(X) for m in (reference, model)]
-        weights = _weights(sample_weight, len(means[0]))
-        losses = [2 * np.dot(weights, mean - xlogy(y, mean)) for mean in means]
-        return float(losses[1] - losses[0])
+        power, weights = deviance_power(model), _weights(sample_weight, len(y))
+        losses = [
+            weights @ unit_deviance(y, fit.predict(X), power)
+            for fit in (reference, model)
+        ]
+        dispersion = self._dispersion(reference, X, y, sample_weight)
+        return float(losses[1] - losses[0]) / dispersion
 
     def _residuals(self, model, X, y):
-        return (np.asarray(y) - model.predict(X))[:, None]
+        mean = model.predict(X)
+        dispersion = self._dispersion(model, X, y, None)
+        slope = mean ** (1 - deviance_power(model)) / dispersion
+        return ((np.asarray(y) - mean) * slope)[:, None]
+
+
+class _Scaled:
+    """Predictions divided by the root of their variance function."""
+
+    def __init__(self, model, spread):
+        self.model, self.spread = model, spread
+
+    def predict(self, X):
+        """Return scaled predictions of the rows that the spread is of."""
+        return self.model.predict(X) / self.spread
 
 
 @singledispatch
@@ -442,7 +492,8 @@ def likelihood_of(estimator):
     """
     raise TypeError(
         f"estimator={type(estimator).__name__}(...) has no registered likelihood. Use "
-        "LogisticRegression, LinearRegression, Ridge or PoissonRegressor, or "
+        "LogisticRegression, LinearRegression, Ridge, PoissonRegressor, "
+        "GammaRegressor or TweedieRegressor, or "
         "register_likelihood() of sktransfer.multisource; in a pipeline, wrap the last "
         "step, not the pipeline."
     )
@@ -486,7 +537,20 @@ def register_likelihood(estimator_type, likelihood):
 register_likelihood(LogisticRegression, _Logistic())
 register_likelihood(LinearRegression, _Gaussian())
 register_likelihood(Ridge, _Gaussian())
-register_likelihood(PoissonRegressor, _Poisson())
+register_likelihood(PoissonRegressor, _LogTweedie())
+register_likelihood(GammaRegressor, _LogTweedie())
+
+
+@likelihood_of.register
+def _(estimator: TweedieRegressor):
+    if deviance_power(estimator) is None:
+        raise TypeError(
+            f"estimator={estimator!r} has no log link: set link='log', or use Ridge."
+        )
+    return _LOG_TWEEDIE
+
+
+_LOG_TWEEDIE = _LogTweedie()
 
 
 def _as_matrix(X):

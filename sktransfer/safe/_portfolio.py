@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._compat import HasMethods, Interval, StrOptions, _fit_context
+from sktransfer._deviance import deviance_power, without_exposure
 from sktransfer._domains import take_rows
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import check_weights
@@ -80,7 +82,9 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         "sample_domain": True,
         "groups": True,
         "sample_weight": True,
+        "exposure": True,
     }
+    __metadata_request__predict = {"exposure": True}
 
     _parameter_constraints: dict = {
         "learner": [HasMethods(["fit", "predict"]), None],
@@ -149,7 +153,8 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         **fit_params : dict
             ``sample_weight``, of shape (n_samples,). Held-out rows count by it, too; a
             row of weight 0 does not exist. Members that take no weights are in
-            ``skipped_``.
+            ``skipped_``. ``exposure``, of shape (n_samples,), for learners with a log
+            link: a row of twice the exposure is expected to have twice the label.
 
         Returns
         -------
@@ -167,7 +172,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         data = self._validate_domains(
             X, y, sample_domain, skip_check_X=self._hands_rows_on(X)
         )
-        unknown = set(fit_params) - {"sample_weight"}
+        unknown = set(fit_params) - {"sample_weight", "exposure"}
         if unknown:
             raise TypeError(
                 f"{type(self).__name__}.fit takes no {', '.join(sorted(unknown))}."
@@ -176,6 +181,10 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         weights = fit_params.get("sample_weight")
         if weights is not None:
             weights = check_weights(weights, len(data.labeled))
+        if fit_params.get("exposure") is not None:
+            params = {"sample_weight": weights, "exposure": fit_params["exposure"]}
+            rates, params = without_exposure(data.y, params, self)
+            data, weights = replace(data, y=rates), params["sample_weight"]
         params = {"groups": groups, "sample_weight": weights}
         params = {name: value for name, value in params.items() if value is not None}
         existing, handed = data, params
@@ -256,6 +265,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         options = {
             "classification": is_classifier(self),
             "roles": find_roles(data) if encoder is None else encoder.roles,
+            "power": deviance_power(self),
             "random_state": seed,
         }
         if isinstance(self.members, str):
@@ -342,8 +352,9 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
                 "No target-only member can be fitted without some of the labeled "
                 f"target rows: {self.skipped_}. Label more rows or lower cv."
             )
+        weight = params.get("sample_weight")
         return Evidence(
-            data, folds, residuals, params.get("groups"), params.get("sample_weight")
+            data, folds, residuals, params.get("groups"), weight, self._columns
         )
 
     def _set_columns(self, data):
@@ -352,6 +363,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             list(self.members_.values()),
             data.labels(data.labeled),
             classify=is_classifier(self),
+            power=deviance_power(self),
         )
 
     def _weigh(self, evidence):

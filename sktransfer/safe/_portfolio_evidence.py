@@ -16,20 +16,28 @@ class Evidence:
     folds : list of (train, test)
         Of :func:`~sktransfer._folds.target_folds`.
     residuals : dict of str to ndarray of shape (n_tests, n_columns)
-        One entry per member.
+        One entry per member. With a deviance they are divided by the root of the
+        variance function, see :meth:`~sktransfer._response.CommonColumns.spread`.
     groups, sample_weight : array-like of shape (n_samples,) or None
         Units and weights of the rows.
+    columns : CommonColumns
+        What the residuals are in, and by which loss they are compared.
     """
 
-    def __init__(self, data, folds, residuals, groups, sample_weight):
-        self.residuals = residuals
+    def __init__(self, data, folds, residuals, groups, sample_weight, columns):
+        tests = [test for _, test in folds]
+        self.columns = columns
+        self.y = np.concatenate([data.y[:0], *(data.y[test] for test in tests)])
+        self.spread = np.ones(1)
+        if columns.power and residuals:
+            self.spread = columns.spread(self.y, np.stack([*residuals.values()]))
+        self.residuals = {name: r / self.spread for name, r in residuals.items()}
         self.row_weights, self.n_units = row_evidence(
             data, folds, groups, sample_weight
         )
         self.folds = None
         if folds:
             self.folds = fold_evidence(data, folds, groups, sample_weight)
-        tests = [test for _, test in folds]
         self.fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
         rows = np.concatenate([np.zeros(0, dtype=np.intp), *tests])
         units = check_groups(groups, data)
@@ -67,13 +75,20 @@ class Evidence:
         """Return the mean squared residual of a member; NaN without evidence."""
         if not self.n_units:
             return np.nan
-        return float(np.sum(self.scaled(self.residuals[name]) ** 2) / self.n_units)
+        losses = self._losses(self.residuals[name])
+        return float(self.row_weights @ losses / self.n_units)
+
+    def _losses(self, residual):
+        """Return squared errors, or deviances where the learner fits such ones."""
+        if not self.columns.power:
+            return np.sum(residual**2, axis=1)
+        return self.columns.losses(self.y, residual * self.spread)
 
     def gap(self, residual, residual_0):
         """Return the mean gap, its interval and the probability that it is positive."""
         if not self.n_units:
             return np.nan, np.array([-np.inf, np.inf]), 0.5
-        difference = np.sum(residual**2, axis=1) - np.sum(residual_0**2, axis=1)
+        difference = self._losses(residual) - self._losses(residual_0)
         gaps = np.array(
             [
                 np.average(difference[inside], weights=self.row_weights[inside])

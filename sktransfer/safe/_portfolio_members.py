@@ -14,10 +14,17 @@ from sklearn.ensemble import (
     HistGradientBoostingRegressor,
 )
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.linear_model import (
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    RidgeCV,
+    TweedieRegressor,
+)
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import has_fit_parameter
 
+from sktransfer._deviance import deviance_power
 from sktransfer._domains import take_rows
 from sktransfer._learners import fit_or_constant
 from sktransfer._source_models import is_fitted
@@ -176,7 +183,7 @@ def find_roles(data):
     return encoder.fit(X, data.y, sample_domain=data.sample_domain).roles_
 
 
-def target_members(learner, *, classification, roles, random_state):
+def target_members(learner, *, classification, roles, random_state, power=None):
     """Return the target-only members: a linear model and the learner.
 
     Parameters
@@ -189,6 +196,8 @@ def target_members(learner, *, classification, roles, random_state):
         What the columns hold, by :func:`find_roles`.
     random_state : int
         Seed of the default learners.
+    power : float or None, default=None
+        Power of the deviance of the learner, if it has a log link.
 
     Returns
     -------
@@ -198,12 +207,14 @@ def target_members(learner, *, classification, roles, random_state):
     return [
         Member(f"target_{label}", TargetOnly(clone(model)), True)
         for label, model in _learners(
-            learner, classification, roles, random_state
+            learner, classification, roles, random_state, power
         ).items()
     ]
 
 
-def transfer_members(learner, data, *, classification, roles, max_rows, random_state):
+def transfer_members(
+    learner, data, *, classification, roles, max_rows, random_state, power=None
+):
     """Return the members that see sources.
 
     Parameters
@@ -220,6 +231,8 @@ def transfer_members(learner, data, *, classification, roles, max_rows, random_s
         Most rows of each source in pooled fits of learners that are not linear.
     random_state : int
         Seed of the default learners and of samples of rows.
+    power : float or None, default=None
+        Power of the deviance of the learner, if it has a log link.
 
     Returns
     -------
@@ -227,7 +240,7 @@ def transfer_members(learner, data, *, classification, roles, max_rows, random_s
         In the order of the table in the portfolio's docstring.
     """
     members = []
-    learners = _learners(learner, classification, roles, random_state)
+    learners = _learners(learner, classification, roles, random_state, power)
     if learner is not None and len(learners) > 1:
         del learners["linear"]  # that is for the target alone
     for label, model in learners.items():
@@ -248,7 +261,7 @@ def transfer_members(learner, data, *, classification, roles, max_rows, random_s
         if linear:
             members += _linear_members(model, classification, default=learner is None)
     main, rich = list(learners.items())[-1]
-    simple = default_linear(classification, roles)
+    simple = default_linear(classification, roles, power)
     members += [
         Member("offset", OffsetTransfer(clone(rich), clone(simple)), False),
         Member(
@@ -278,7 +291,7 @@ def _linear_members(model, classification, default):
     if _has_likelihood(last):
         uowq = _after(steps, UOWQ(clone(last)))
         members.append(Member("uowq", uowq, False, strict=True))
-    if not classification:
+    if not classification and deviance_power(last) is None:
         secure = SecureRLS(clone(last), alphas=np.logspace(-2, 3, 11))
         bayes = EmpiricalBayesRidge()
         members += [
@@ -294,9 +307,9 @@ def _after(steps, estimator):
     return AfterTransform(estimator, make_pipeline(*map(clone, steps)))
 
 
-def _learners(learner, classification, roles, random_state):
+def _learners(learner, classification, roles, random_state, power):
     """Return label -> learner: linear first, then the learner or boosted trees."""
-    learners = {"linear": default_linear(classification, roles)}
+    learners = {"linear": default_linear(classification, roles, power)}
     if learner is None:
         learners["trees"] = default_trees(classification, roles, random_state)
         return learners
@@ -319,10 +332,15 @@ def asking_for_weights(learner):
     return learner
 
 
-def default_linear(classification, roles):
+def default_linear(classification, roles, power=None):
     """Return the linear learner: encoded and standardized columns, an L2 penalty."""
     if classification:
         return _encoded(LogisticRegression(max_iter=1000), roles)
+    if power is not None:
+        learner = TweedieRegressor(power=power, link="log", alpha=0.1, max_iter=1000)
+        return _encoded(
+            PoissonRegressor(alpha=0.1, max_iter=1000) if power == 1 else learner, roles
+        )
     learner = _FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11))
     return _encoded(learner, roles)
 

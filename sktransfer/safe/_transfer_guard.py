@@ -8,6 +8,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._deviance import deviance_power, without_exposure
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import HasLearnerMethods, check_method
 from sktransfer._response import common_columns
@@ -56,8 +57,9 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         :math:`\theta(0,T)` can do with all rows and so lean towards transfer.
     scoring : str, callable or None, default=None
         Score of the gap; higher is better. None: the negated mean squared error, for
-        classifiers of the probabilities (the Brier score). ``policy="aggregate"``
-        takes its weight from that loss in any case.
+        classifiers of the probabilities (the Brier score), for learners with a log
+        link the negated deviance that they fit. ``policy="aggregate"`` takes its weight
+        from that loss in any case.
     policy : {"aggregate", "select", "safew"}, default="aggregate"
         "aggregate" blends both predictions. "select" transfers or refuses: it
         transfers if the probability that the sources hurt is at most ``risk``; it
@@ -183,6 +185,11 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     per class, or one in all, no row can be held out; then "aggregate" is left with
     its prior and "select" refuses (unless ``risk`` is 0.5 or more).
 
+    *Counts.* With a log link (Poisson, gamma, Tweedie) the loss is the deviance, and
+    ``fit`` takes ``exposure``. For the weight residuals are divided by
+    :math:`m^{p/2}`, with m the mean of both predictions and p the power of the
+    deviance, of which their squares are the second-order approximation.
+
     Probabilities are blended where both models have them, else decision values
     (coded -1 and 1), else votes. The decision values of blended probabilities are
     their log-odds (two classes) or logarithms.
@@ -246,6 +253,8 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    _hands_exposure_on = True
+
     def _fit_estimator(self, data, fit_params):
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise TypeError(
@@ -299,7 +308,10 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     def _set_columns(self, data):
         """Decide what is blended: values, probabilities, decision values or votes."""
         self._columns = common_columns(
-            self.models_, data.y_labeled, classify=is_classifier(self.estimator)
+            self.models_,
+            data.y_labeled,
+            classify=is_classifier(self.estimator),
+            power=deviance_power(self.estimator),
         )
 
     def _hold_out(self, data, fit_params):
@@ -346,7 +358,8 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         else:
             target_only, transfer = settle_scores(scores, self.scoring)
             gaps = target_only - transfer
-        units = {name: fit_params.get(name) for name in ("groups", "sample_weight")}
+        _, units = without_exposure(data.sample_domain, fit_params, self.estimator)
+        units = {name: units.get(name) for name in ("groups", "sample_weight")}
         evidence = fold_evidence(data, folds, **units)
         self.ntg_ = evidence.mean(gaps)
         self.ntg_interval_ = evidence.interval(gaps, 0.95)
@@ -411,8 +424,9 @@ def _guarded_tags(guard):
 
 def _compare(pair, X, y, sample_weight, *, columns, scoring):
     """Return residuals of both models on held-out rows, and their losses or scores."""
-    residuals = np.stack([columns.residual(model, X, y) for model in pair])
+    raw = np.stack([columns.residual(model, X, y) for model in pair])
+    residuals = raw / columns.spread(y, raw)
     if scoring is not None:
         return residuals, score_pair(pair, X, y, sample_weight, scoring=scoring)
-    losses = np.sum(residuals**2, axis=2)
+    losses = columns.losses(y, raw)
     return residuals, np.average(losses, axis=1, weights=sample_weight)

@@ -1,0 +1,199 @@
+r"""Counts and other positive labels: the deviance that a learner fits, and exposure.
+
+A learner with a log link and a Tweedie deviance of power p (1: Poisson, 2: gamma)
+takes exposures E as weights, because
+
+.. math:: d_p(y, E m) = E^{2-p} d_p(y / E, m).
+
+So labels become rates :math:`y / E`, weights are multiplied by :math:`E^{2-p}`, and
+everything that takes weights takes exposures.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import xlogy
+from sklearn.base import is_regressor
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
+
+from sktransfer._learners import last_step, multiply_weights, package_of
+
+Array = NDArray[Any]
+
+#: a mean prediction is at least this share of the mean label
+_LEAST_SHARE = 1e-3
+_INNER = ("estimator", "target_estimator", "learner", "source_estimator")
+
+
+def deviance_power(estimator: Any) -> float | None:
+    """Return the power of the deviance that a learner with a log link fits, or None.
+
+    Parameters
+    ----------
+    estimator : estimator or None
+        A regressor, a pipeline that ends in one, or a wrapper around one.
+
+    Returns
+    -------
+    power : float or None
+        1 for Poisson, 2 for gamma; None: no log link, or none that is known.
+    """
+    if estimator is None or not is_regressor(estimator):
+        return None
+    last = last_step(estimator)
+    if isinstance(last, PoissonRegressor):
+        return 1.0
+    if isinstance(last, GammaRegressor):
+        return 2.0
+    if isinstance(last, TweedieRegressor):
+        log = last.link == "log" or (last.link == "auto" and last.power > 0)
+        return float(last.power) if log else None
+    if isinstance(last, HistGradientBoostingRegressor):
+        return {"poisson": 1.0, "gamma": 2.0}.get(last.loss)
+    package = package_of(last)
+    if package is not None:
+        return _boosting_power(last, package)
+    for name in _INNER:
+        inner = getattr(last, name, None)
+        if hasattr(inner, "fit") and not isinstance(inner, type):
+            return deviance_power(inner)
+    members = getattr(last, "members", None)
+    if isinstance(members, list | tuple):
+        powers = {deviance_power(model) for _, model in members}
+        return powers.pop() if len(powers) == 1 else None
+    return None
+
+
+def objective(learner: Any, package: str) -> tuple[str, float]:
+    """Return name and Tweedie power of the objective of a boosting regressor."""
+    params = learner.get_params()
+    if package == "catboost":
+        name = str(params.get("loss_function") or "RMSE").lower()
+        power = name.partition("variance_power=")[2]
+        return name.partition(":")[0], float(power) if power else 1.5
+    name = str(params.get("objective") or "regression").lower()
+    power = params.get("tweedie_variance_power")
+    return name, 1.5 if power is None else float(power)
+
+
+def _boosting_power(learner: Any, package: str) -> float | None:
+    name, power = objective(learner, package)
+    known = {"poisson": 1.0, "gamma": 2.0, "tweedie": power}
+    return next((p for part, p in known.items() if part in name), None)
+
+
+def check_exposure(exposure: Any, n_samples: int, estimator: Any) -> Array:
+    """Return exposures as floats of shape (n_samples,).
+
+    Parameters
+    ----------
+    exposure : array-like of shape (n_samples,)
+        Positive, finite numbers.
+    n_samples : int
+        Number of samples.
+    estimator : estimator
+        Who gets them.
+
+    Returns
+    -------
+    exposure : ndarray of shape (n_samples,)
+        Checked exposures.
+
+    Raises
+    ------
+    ValueError
+        If the learner has no log link, or the exposures are not positive.
+    """
+    if deviance_power(estimator) is None:
+        raise ValueError(
+            "exposure needs a learner with a log link, such as PoissonRegressor(), "
+            'HistGradientBoostingRegressor(loss="poisson") or TweedieRegressor('
+            f"power=1.5); {type(estimator).__name__} has none."
+        )
+    try:
+        values = np.asarray(exposure, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"exposure must hold numbers: {error}") from error
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values.ravel()
+    good = values.shape == (n_samples,) and np.isfinite(values).all()
+    if not good or not (values > 0).all():
+        raise ValueError(
+            f"exposure must hold {n_samples} positive values, one for each row."
+        )
+    return values
+
+
+def as_rates(y: Array, exposure: Array, power: float) -> tuple[Array, Array]:
+    """Return rates and the weights that the exposures amount to.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Labels, NaN where missing.
+    exposure : ndarray of shape (n_samples,)
+        Exposures.
+    power : float
+        Of the deviance.
+
+    Returns
+    -------
+    rates : ndarray
+        Labels per unit of exposure.
+    weights : ndarray of shape (n_samples,)
+        Factors of the weights.
+    """
+    shape = (-1, *[1] * (np.ndim(y) - 1))
+    rates = np.asarray(y, dtype=np.float64) / exposure.reshape(shape)
+    return rates, exposure ** (2 - power)
+
+
+def without_exposure(
+    y: Array, params: dict[str, Any], estimator: Any
+) -> tuple[Array, dict[str, Any]]:
+    """Return rates, and metadata in which exposures have become weights."""
+    exposure = params.get("exposure")
+    rest = {name: value for name, value in params.items() if name != "exposure"}
+    if exposure is None:
+        return y, rest
+    exposure = check_exposure(exposure, len(y), estimator)
+    rates, weights = as_rates(y, exposure, deviance_power(estimator) or 0.0)
+    own = multiply_weights(weights, rest.get("sample_weight"))
+    return rates, {**rest, "sample_weight": own}
+
+
+def unit_deviance(y: Array, mean: Array, power: float) -> Array:
+    """Return the Tweedie deviance of each entry; powers 0, 1 and from there on.
+
+    Parameters
+    ----------
+    y : ndarray
+        Labels: nonnegative, for powers from 2 on positive.
+    mean : ndarray
+        Predictions. Those below a thousandth of the mean label are raised to it.
+    power : float
+        0: squared error, 1: Poisson, 2: gamma.
+
+    Returns
+    -------
+    deviance : ndarray
+        Nonnegative.
+    """
+    if power == 0:
+        return np.asarray((y - mean) ** 2)
+    m = np.maximum(mean, least_mean(y))
+    if power == 1:
+        return np.asarray(2 * (xlogy(y, y / m) - y + m))
+    if power == 2:
+        return np.asarray(2 * (np.log(m / y) + y / m - 1))
+    own = np.where(y > 0, y, 0.0) ** (2 - power) / ((1 - power) * (2 - power))
+    return np.asarray(
+        2 * (own - y * m ** (1 - power) / (1 - power) + m ** (2 - power) / (2 - power))
+    )
+
+
+def least_mean(y: Array) -> float:
+    """Return the least prediction that counts beside labels."""
+    return max(_LEAST_SHARE * float(np.mean(y)), float(np.finfo(np.float64).tiny))

@@ -1,0 +1,300 @@
+"""Counts and exposure: one rule for every wrapper, and deviance as the loss."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+from lightgbm import LGBMRegressor
+from sklearn import config_context
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.linear_model import (
+    GammaRegressor,
+    PoissonRegressor,
+    Ridge,
+    TweedieRegressor,
+)
+from sklearn.metrics import mean_tweedie_deviance
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from xgboost import XGBRegressor
+
+from sktransfer._deviance import deviance_power, unit_deviance
+from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
+from sktransfer.feature import TCA
+from sktransfer.hypothesis import OffsetTransfer
+from sktransfer.instance import KMM
+from sktransfer.metrics import cross_val_ntg
+from sktransfer.multisource import (
+    OTQMS,
+    UOWQ,
+    MMDWeightedEnsemble,
+    SingleBestSource,
+    SourceSelector,
+    UOWQMultiTask,
+    likelihood_of,
+)
+from sktransfer.safe import (
+    TransferConformal,
+    TransferGuard,
+    TransferPortfolioRegressor,
+)
+
+DOMAIN = np.repeat([1, 2, -1], [60, 60, 40])
+
+
+@pytest.fixture
+def counts(rng):
+    """Claims in three regions: rate exp(x / 2), exposures of months to years."""
+    X = rng.normal(size=(160, 2))
+    exposure = rng.uniform(0.2, 3.0, size=160)
+    level = np.where(DOMAIN == 2, 1.0, 0.0)
+    y = rng.poisson(exposure * np.exp(0.5 * X[:, 0] + level + 1)).astype(float)
+    return X, y, exposure
+
+
+@pytest.mark.parametrize("power", [0, 1, 1.5, 2, 3])
+def test_unit_deviance_is_that_of_scikit_learn(rng, power):
+    y, mean = rng.gamma(2, size=50) + 0.1, rng.gamma(2, size=50) + 0.1
+    expected = mean_tweedie_deviance(y, mean, power=power)
+    assert unit_deviance(y, mean, power).mean() == pytest.approx(expected)
+    if 1 <= power < 2:
+        y[:5] = 0
+        expected = mean_tweedie_deviance(y, mean, power=power)
+        assert unit_deviance(y, mean, power).mean() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("learner", "power"),
+    [
+        (PoissonRegressor(), 1),
+        (GammaRegressor(), 2),
+        (TweedieRegressor(power=1.5), 1.5),
+        (TweedieRegressor(power=0, link="log"), 0),
+        (TweedieRegressor(power=0), None),
+        (HistGradientBoostingRegressor(loss="poisson"), 1),
+        (HistGradientBoostingRegressor(), None),
+        (LGBMRegressor(objective="tweedie", tweedie_variance_power=1.3), 1.3),
+        (LGBMRegressor(), None),
+        (XGBRegressor(objective="count:poisson"), 1),
+        (make_pipeline(StandardScaler(), GammaRegressor()), 2),
+        (TransferGuard(Pooled(PoissonRegressor())), 1),
+        (OffsetTransfer(HistGradientBoostingRegressor(loss="gamma")), 2),
+        (GridSearchCV(PoissonRegressor(), {}), 1),
+        (Ridge(), None),
+    ],
+)
+def test_power_of_a_learner(learner, power):
+    assert deviance_power(learner) == power
+
+
+WRAPPERS = [
+    Pooled,
+    SourceOnly,
+    TargetOnly,
+    KMM,
+    UOWQ,
+    UOWQMultiTask,
+    partial(OTQMS, random_state=0),
+    MMDWeightedEnsemble,
+    SingleBestSource,
+]
+LEARNERS = [
+    PoissonRegressor(alpha=0.01),
+    GammaRegressor(alpha=0.01),
+    TweedieRegressor(power=1.5, alpha=0.01),
+]
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=["poisson", "gamma", "tweedie"])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_exposures_are_rates_with_weights(counts, wrapper, learner):
+    X, y, exposure = counts
+    power = deviance_power(learner)
+    y = y + 1.0 if power >= 2 else y
+    with config_context(enable_metadata_routing=True):
+        asking = learner.set_fit_request(sample_weight=True)
+    model = wrapper(asking).fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    by_hand = wrapper(asking).fit(
+        X, y / exposure, sample_domain=DOMAIN, sample_weight=exposure ** (2 - power)
+    )
+    np.testing.assert_allclose(model.predict(X), by_hand.predict(X), rtol=1e-6)
+    if wrapper is not UOWQMultiTask:
+        scaled = model.predict(X, exposure=exposure)
+        np.testing.assert_allclose(scaled, model.predict(X) * exposure)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TransferGuard(Pooled(PoissonRegressor(alpha=0)), cv=3),
+        lambda: TransferPortfolioRegressor(PoissonRegressor(alpha=0), cv=3),
+        lambda: OffsetTransfer(PoissonRegressor(alpha=0), cv=3),
+        lambda: TransferGuard(
+            Pooled(PoissonRegressor(alpha=0)),
+            target_estimator=PoissonRegressor(alpha=0),
+            cv=3,
+        ),
+        lambda: TransferPortfolioRegressor(
+            HistGradientBoostingRegressor(
+                loss="poisson", max_iter=20, min_samples_leaf=10
+            ),
+            cv=2,
+        ),
+    ],
+    ids=["guard", "portfolio", "offset", "fallback", "trees"],
+)
+def test_rates_are_found_whatever_the_unit_of_exposure(counts, make):
+    X, y, exposure = counts
+    truth = np.exp(0.5 * X[:, 0] + 1)
+    years = make().fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    months = make().fit(X, y, sample_domain=DOMAIN, exposure=12 * exposure)
+    # penalties of trees and of default learners are in units of the labels
+    tolerance = 0.05 if getattr(make(), "cv", 3) == 3 else 0.3
+    np.testing.assert_allclose(years.predict(X), 12 * months.predict(X), rtol=tolerance)
+    error = np.abs(np.log(years.predict(X) / truth))
+    assert np.mean(error) < 0.3
+    blind = make().fit(X, y, sample_domain=DOMAIN)
+    worse = np.abs(np.log(np.maximum(blind.predict(X), 1e-3) / truth))
+    assert np.mean(error) < np.mean(worse)
+    np.testing.assert_allclose(
+        years.predict(X, exposure=exposure), years.predict(X) * exposure
+    )
+
+
+def test_the_gap_of_a_guard_is_one_of_deviances(counts):
+    X, y, exposure = counts
+    rows = np.flatnonzero(DOMAIN < 0)
+    folds = [(np.setdiff1d(np.arange(160), rows[k::4]), rows[k::4]) for k in range(4)]
+    model = Pooled(PoissonRegressor(alpha=0.01))
+    guard = TransferGuard(model, cv=folds)
+    guard.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    gaps, weights = [], []
+    for train, test in folds:
+        losses = []
+        for part in (train[DOMAIN[train] < 0], train):
+            fitted = Pooled(PoissonRegressor(alpha=0.01)).fit(
+                X[part], y[part], sample_domain=DOMAIN[part], exposure=exposure[part]
+            )
+            losses.append(
+                mean_tweedie_deviance(
+                    y[test] / exposure[test], fitted.predict(X[test]), power=1,
+                    sample_weight=exposure[test],
+                )
+            )  # fmt: skip
+        gaps.append(losses[1] - losses[0])
+        weights.append(exposure[test].mean())
+    assert guard.ntg_ == pytest.approx(np.average(gaps, weights=weights), rel=1e-3)
+    result = cross_val_ntg(
+        model, X, y, sample_domain=DOMAIN, cv=folds, params={"exposure": exposure},
+        scoring="neg_mean_poisson_deviance",
+    )  # fmt: skip
+    assert np.mean(result.gaps) == pytest.approx(np.mean(gaps), rel=1e-3)
+
+
+def test_the_loss_of_a_portfolio_is_a_deviance(counts):
+    X, y, _ = counts
+    rows = np.flatnonzero(DOMAIN < 0)
+    folds = [(np.setdiff1d(np.arange(160), rows[k::4]), rows[k::4]) for k in range(4)]
+    learner = PoissonRegressor(alpha=0.01)
+    members = [("alone", TargetOnly(learner)), ("pooled", Pooled(learner))]
+    portfolio = TransferPortfolioRegressor(members=members, cv=folds)
+    portfolio.fit(X, y, sample_domain=DOMAIN)
+    total = 0.0
+    for train, test in folds:
+        part = train[DOMAIN[train] < 0]
+        fitted = PoissonRegressor(alpha=0.01).fit(X[part], y[part])
+        total += np.sum(unit_deviance(y[test], fitted.predict(X[test]), 1))
+    assert portfolio.member_table_["loss"][0] == pytest.approx(total / 40, rel=1e-3)
+
+
+def test_labels_of_unlabeled_rows_stay_missing(counts):
+    X, y, exposure = counts
+    y[-10:] = np.nan
+    for model in (
+        TransferGuard(Pooled(PoissonRegressor()), cv=3),
+        TransferPortfolioRegressor(PoissonRegressor(), cv=2),
+        OffsetTransfer(PoissonRegressor(), cv=2),
+    ):
+        model.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+        assert (model.predict(X) > 0).all()
+
+
+def test_through_a_pipeline_with_routing(counts):
+    X, y, exposure = counts
+    with config_context(enable_metadata_routing=True):
+        pipeline = make_pipeline(StandardScaler(), Pooled(PoissonRegressor()))
+        pipeline.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+        plain = Pooled(make_pipeline(StandardScaler(), PoissonRegressor()))
+        plain.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+        np.testing.assert_allclose(
+            pipeline.predict(X, exposure=exposure),
+            plain.predict(X, exposure=exposure),
+            rtol=1e-3,
+        )
+        guard = TransferGuard(make_pipeline(StandardScaler(), TCA(1), Pooled(
+            PoissonRegressor())), cv=2)  # fmt: skip
+        guard.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+        assert (guard.predict(X, exposure=exposure) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "match"),
+    [
+        (Pooled(Ridge()), ValueError, "learner with a log link"),
+        (TransferGuard(Pooled(Ridge())), ValueError, "learner with a log link"),
+        (TransferPortfolioRegressor(), ValueError, "learner with a log link"),
+        (SourceSelector(Pooled(PoissonRegressor())), TypeError, "takes no exposure"),
+        (TransferConformal(Pooled(PoissonRegressor())), TypeError, "takes no exposure"),
+    ],
+)
+def test_who_takes_no_exposure(counts, model, error, match):
+    X, y, exposure = counts
+    with pytest.raises(error, match=match):
+        model.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+
+
+@pytest.mark.parametrize("exposure", [[1.0], np.zeros(160), np.full(160, np.nan),
+                                      -np.ones(160), ["a"] * 160])  # fmt: skip
+def test_bad_exposures(counts, exposure):
+    X, y, _ = counts
+    for model in (
+        Pooled(PoissonRegressor()),
+        TransferPortfolioRegressor(PoissonRegressor()),
+        OffsetTransfer(PoissonRegressor()),
+    ):
+        with pytest.raises(ValueError, match="exposure must hold"):
+            model.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    fitted = Pooled(PoissonRegressor()).fit(X, y, sample_domain=DOMAIN)
+    with pytest.raises(ValueError, match="exposure must hold"):
+        fitted.predict(X, exposure=exposure)
+
+
+@pytest.mark.parametrize("learner", LEARNERS[1:], ids=["gamma", "tweedie"])
+def test_uowq_weighs_sources_of_positive_labels(learner):
+    """The dispersion is estimated: the source that is alike counts, not the other."""
+    domain = np.repeat([1, 2, -1], [150, 150, 40])
+    weights = []
+    for seed in range(6):
+        rng = np.random.RandomState(seed)
+        X = rng.normal(size=(340, 2))
+        mean = np.exp(0.5 * X[:, 0] + np.where(domain == 2, 1.5, 0.0))
+        y = mean * rng.gamma(4, 0.25, size=340)
+        weights.append(UOWQ(learner).fit(X, y, sample_domain=domain).source_weights_)
+    assert np.mean(weights, axis=0)[0] > 0.5
+    assert np.max(weights, axis=0)[1] < 0.2
+
+
+def test_dispersion_and_link_of_the_likelihood(rng):
+    X = rng.normal(size=(2000, 2))
+    y = np.exp(0.5 * X[:, 0]) * rng.gamma(4, 0.25, size=2000)
+    model = GammaRegressor(alpha=0).fit(X, y)
+    root = likelihood_of(model).fisher_root(model, X, y)
+    assert root.dispersion == pytest.approx(0.25, rel=0.1)
+    information = root.project(np.eye(3)).T @ root.project(np.eye(3))
+    np.testing.assert_allclose(information, np.eye(3) / 0.25, atol=0.6)
+    scores = likelihood_of(model).scores(model, X, y)
+    np.testing.assert_allclose(scores.mean(axis=0), 0, atol=0.01)
+    np.testing.assert_allclose(scores.T @ scores / 2000, information, atol=0.6)
+    with pytest.raises(TypeError, match="no log link"):
+        likelihood_of(TweedieRegressor(power=0))
