@@ -36,6 +36,12 @@ from sktransfer.metrics._rank_sources import rank_sources
 from sktransfer.metrics._scatter import domain_transferability_estimation
 from sktransfer.metrics._sequential import SequentialHarmTest
 from sktransfer.metrics._silhouette import silhouette
+from sktransfer.metrics._target_estimate import (
+    TargetEstimate,
+    target_coefficients,
+    target_mean,
+    target_score,
+)
 from sktransfer.metrics._transferability_scorers import (
     gbc_scorer,
     h_score_scorer,
@@ -60,6 +66,7 @@ __all__ = [
     "OTCEComponents",
     "OTCERegressor",
     "SequentialHarmTest",
+    "TargetEstimate",
     "azab_weights",
     "bregman",
     "compare_domains",
@@ -99,6 +106,9 @@ __all__ = [
     "silhouette_scorer",
     "sinkhorn_divergence",
     "sliced_wasserstein",
+    "target_coefficients",
+    "target_mean",
+    "target_score",
     "transrate",
     "transrate_scorer",
     "wasserstein",
