@@ -22,7 +22,7 @@ _LEVEL = [Interval(Real, 0, 1, closed="neither")]
 class TargetEstimate(NamedTuple):
     """An estimate about the target, and what the labels alone would give.
 
-    Attributes
+    Parameters
     ----------
     estimate : float or ndarray of shape (n_coefficients,)
         The estimate.
@@ -39,6 +39,17 @@ class TargetEstimate(NamedTuple):
         Its confidence interval.
     n_labeled, n_unlabeled : int
         Numbers of rows.
+
+    See Also
+    --------
+    target_mean : It returns one.
+
+    Examples
+    --------
+    >>> from sktransfer.metrics import target_mean
+    >>> result = target_mean([1.0, 2.0, 4.0, float("nan")], [1.0, 2.0, 3.0, 2.0])
+    >>> result.n_labeled, result.n_unlabeled
+    (3, 1)
     """
 
     estimate: float | np.ndarray

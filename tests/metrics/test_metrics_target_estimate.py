@@ -105,13 +105,14 @@ def test_limits_of_the_power(rng):
     full = target_mean(y, guess, power=1.0)
     moved = guess[:15].mean() - guess[15:].mean()
     assert full.estimate == pytest.approx(labels.mean() - moved)
-    # shift and scale of the predictions change nothing, nor does a copy of them
+    # shift and scale of the predictions change nothing, nor do more copies of them
     auto = target_mean(y, guess)
     other = target_mean(y, -3 * guess + 5)
     assert other.estimate == pytest.approx(auto.estimate)
     assert other.interval == pytest.approx(auto.interval)
     twice = target_mean(y, np.column_stack([guess, guess]))
-    assert twice.estimate == pytest.approx(auto.estimate)
+    thrice = target_mean(y, np.column_stack([guess, 2 * guess, guess]))
+    assert thrice.estimate == pytest.approx(twice.estimate)
     constant = target_mean(y, np.ones_like(guess))
     assert constant.estimate == pytest.approx(labels.mean())
 
