@@ -390,7 +390,8 @@ def _no_weights(learner):
     if not isinstance(routing_of(learner), MetadataRouter):
         return (
             f"estimator={name}(...) takes no sample_weight in fit, so the weights of "
-            "the samples would be lost. Use a learner that does."
+            "the samples would be lost. Use a learner that does, or let it learn from "
+            f"a weighted resample: Resampled({name}(...)) of sktransfer.instance."
         )
     last = type(_last_step(learner)).__name__
     return (

@@ -55,6 +55,7 @@ from sktransfer.instance import (
     MultiSourceTrAdaBoost,
     MultiSourceTrAdaBoostR2,
     NearestNeighborWeighting,
+    Resampled,
     TaskTrAdaBoost,
     TaskTrAdaBoostR2,
     TrAdaBoost,
@@ -96,7 +97,12 @@ _STUMP = DecisionTreeClassifier(max_depth=1, random_state=0)
 _TREE = DecisionTreeRegressor(max_depth=2, random_state=0)
 
 #: estimators that know no domains: scikit-learn's checks alone
-PLAIN_ESTIMATORS = [OTCERegressor(), TableEncoder(drop_copies=False)]
+PLAIN_ESTIMATORS = [
+    OTCERegressor(),
+    TableEncoder(drop_copies=False),
+    Resampled(LogisticRegression()),
+    Resampled(Ridge()),
+]
 
 ESTIMATORS = [
     SourceOnly(LogisticRegression()),

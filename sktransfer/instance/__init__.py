@@ -23,6 +23,7 @@ from sktransfer.instance._nearest_neighbor import (
     nearest_neighbor_weights,
 )
 from sktransfer.instance._ratio_template import effective_sample_size
+from sktransfer.instance._resampled import Resampled
 from sktransfer.instance._task_boosting import TaskTrAdaBoost, TaskTrAdaBoostR2
 from sktransfer.instance._tradaboost import TrAdaBoost, TrAdaBoostR2
 from sktransfer.instance._two_stage import TwoStageTrAdaBoostR2
@@ -45,6 +46,7 @@ __all__ = [
     "MultiSourceTrAdaBoostR2",
     "NearestNeighborWeighting",
     "RULSIF",
+    "Resampled",
     "TaskTrAdaBoost",
     "TaskTrAdaBoostR2",
     "TrAdaBoost",

@@ -244,6 +244,37 @@ class _Asked:
         return ask
 
 
+class Remembering:
+    """A fitted model that is asked once about the same rows, whoever asks.
+
+    Prediction may be the costly part, as for models that store their samples.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self.answers = {}
+
+    def __getattr__(self, name):
+        value = getattr(self.__dict__["model"], name)
+        if name not in _ANSWERS:
+            return value
+
+        def ask(X):
+            known = self.answers.get(name)
+            if known is None or known[0] is not X:
+                known = self.answers[name] = X, value(X)
+            return known[1]
+
+        ask.__name__ = name
+        return ask
+
+    def __sklearn_tags__(self):
+        return get_tags(self.model)
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
 class _OutOfFold:
     """The out-of-fold answers of one model, as an estimator that a scorer can ask."""
 

@@ -22,7 +22,7 @@ from sktransfer.base import (
 )
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics._evidence import fold_evidence, row_evidence
-from sktransfer.metrics._held_out import score_pair, settle_scores
+from sktransfer.metrics._held_out import Remembering, score_pair, settle_scores
 from sktransfer.metrics._pair import (
     check_pair,
     cross_fit,
@@ -424,6 +424,7 @@ def _guarded_tags(guard):
 
 def _compare(pair, X, y, sample_weight, *, columns, scoring):
     """Return residuals of both models on held-out rows, and their losses or scores."""
+    pair = [Remembering(model) for model in pair]
     raw = np.stack([columns.residual(model, X, y) for model in pair])
     residuals = raw / columns.spread(y, raw)
     if scoring is not None:
