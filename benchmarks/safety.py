@@ -49,14 +49,25 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._solvers.aggregation import BlendInfo, blend_weight
 from sktransfer.base import get_transfer_tags
 from sktransfer.baselines import Pooled, SourceOnly
-from sktransfer.feature import TCA
+from sktransfer.feature import (
+    CORAL,
+    JDA,
+    JDOT,
+    TCA,
+    FeatureAugmentation,
+    GeodesicFlowKernel,
+    LinearTransportMap,
+    OptimalTransportMap,
+    OTLabelPropagation,
+    SubspaceAlignment,
+)
 from sktransfer.hypothesis import (
     PositiveTransferLogistic,
     PositiveTransferRidge,
@@ -166,7 +177,21 @@ def methods(metric):
         "MMD ensemble": MMDWeightedEnsemble(base),
         "SAFEW": SAFEW(base),
         "reliable": ReliableTransfer(base, n_permutations=99),
+        "FeatureAugmentation": make_pipeline(FeatureAugmentation(), Pooled(base)),
+        "JDOT": JDOT(base),
+        "OTLabelPropagation": OTLabelPropagation(base),
     }
+    maps = {
+        "CORAL": CORAL(),
+        "LinearTransportMap": LinearTransportMap(),
+        "OptimalTransportMap": OptimalTransportMap(),
+        "SubspaceAlignment": SubspaceAlignment(5),
+        "GeodesicFlowKernel": GeodesicFlowKernel(5),
+    }
+    if metric != "r2":
+        maps["JDA"] = JDA(10)
+    for name, step in maps.items():
+        common[name] = make_pipeline(step, Pooled(base))
     if metric == "r2":
         return common | {"SecureRLS": SecureRLS(), "prior": PositiveTransferRidge()}
     return common | {"prior": PositiveTransferLogistic()}
@@ -292,7 +317,7 @@ def run(name, half, target, size, seed, metric, parts, wanted):
     for method in wanted:
         estimator = methods(metric)[method]
         tags = get_transfer_tags(estimator)
-        uses = tags.uses_unlabeled or method == "TCA"
+        uses = tags.uses_unlabeled or isinstance(estimator, Pipeline)
         extra = unlabeled if uses else unlabeled[:0]
         X = np.concatenate([Xs, Xl, extra])
         y = np.concatenate([ys, yl, np.full(len(extra), marker, dtype=ys.dtype)])
