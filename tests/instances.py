@@ -84,6 +84,7 @@ from sktransfer.multisource import (
     UOWQMultiTask,
 )
 from sktransfer.preprocessing import DomainScaler, TableEncoder
+from sktransfer.pseudo_label import SelectivePseudoLabeling, SelfTraining
 from sktransfer.safe import (
     SAFEW,
     ReliableTransfer,
@@ -138,6 +139,18 @@ ESTIMATORS = [
     MultiSourceTrAdaBoostR2(Ridge(), n_estimators=3, loss="square"),
     TaskTrAdaBoost(_STUMP, n_estimators=3),
     TaskTrAdaBoostR2(_TREE, n_estimators=3),
+    SelectivePseudoLabeling(n_rounds=2),
+    SelfTraining(LogisticRegression(), n_rounds=2),
+    SelfTraining(
+        LogisticRegression(),
+        n_rounds=2,
+        criterion="mutual_information",
+        class_balance=False,
+        soft=True,
+        fade_sources=True,
+        max_noise=0.5,
+        predict_harm=True,
+    ),
     LabelShiftClassifier(LogisticRegression(), cv=3),
     LabelShiftClassifier(LinearSVC(dual=False), method="bbse", cv=2),
     LabelShiftClassifier(LogisticRegression(), method="rlls", cv=2),

@@ -1,0 +1,7 @@
+"""Self-labeling of the target: pseudo-labels, and how far to believe them."""
+
+from sktransfer.pseudo_label._label_noise import label_noise
+from sktransfer.pseudo_label._selective import SelectivePseudoLabeling
+from sktransfer.pseudo_label._self_training import SelfTraining
+
+__all__ = ["SelectivePseudoLabeling", "SelfTraining", "label_noise"]
