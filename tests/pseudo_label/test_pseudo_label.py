@@ -41,7 +41,8 @@ def test_it_learns_where_the_clusters_of_the_target_are(rng):
     model.fit(X, labels, sample_domain=domain)
     assert source.score(X[target], y[target]) < 0.85
     assert model.score(X[target], y[target]) > 0.95
-    assert_array_equal(model.n_accepted_, [8 * k for k in range(1, 11)])
+    # a share of each class, rounded up
+    assert_allclose(model.n_accepted_, [8 * k for k in range(1, 11)], atol=2)
     assert model.mutual_information_[-1] > model.mutual_information_[0]
     assert model.mean_entropy_[-1] < model.mean_entropy_[0]
     assert (model.pseudo_labels_ == y[target]).mean() > 0.9
