@@ -717,6 +717,57 @@ def is_missing(value: Any) -> bool:
     return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
+def match_pairs(sample_pair: Any, data: DomainData) -> tuple[Rows, Rows]:
+    """Return the rows of the pairs, those of the source and those of the target.
+
+    Parameters
+    ----------
+    sample_pair : array-like of shape (n_samples,)
+        Name of the object of each row; None or NaN: it has no partner.
+    data : DomainData
+        Checked rows.
+
+    Returns
+    -------
+    source, target : ndarray of shape (n_pairs,)
+        Indices of the rows; those in one place are a pair. Rows whose partner is not
+        there, as in a part of the rows, are left out.
+
+    Raises
+    ------
+    DomainError
+        If a domain has a name twice, or no name is in both.
+    """
+    names = sample_pair.to_numpy() if hasattr(sample_pair, "to_numpy") else sample_pair
+    names = np.asarray(names)
+    n_samples = len(data.sample_domain)
+    if names.shape != (n_samples,):
+        raise DomainError(
+            f"sample_pair has shape {names.shape}, but X has {n_samples} rows: give "
+            "one name per row, None or NaN for a row without a partner."
+        )
+    found: list[dict[Any, int]] = [{}, {}]
+    for row, name in enumerate(names.tolist()):
+        if is_missing(name):
+            continue
+        side = found[int(data.is_target[row])]
+        if name in side:
+            where = "target" if data.is_target[row] else "source"
+            raise DomainError(
+                f"sample_pair names {name!r} in two {where} rows ({side[name]} and "
+                f"{row}): average repeated measurements of an object before."
+            )
+        side[name] = row
+    shared = [name for name in found[0] if name in found[1]]
+    if not shared:
+        raise DomainError(
+            "sample_pair holds no name that is in a source row and in a target row, so "
+            "there are no pairs."
+        )
+    source, target = (np.array([side[name] for name in shared]) for side in found)
+    return source, target
+
+
 def missing_labels(y: Any) -> Mask:
     """Return the mask of the rows of ``y`` that have no label: NaN or None.
 

@@ -26,6 +26,7 @@ from sktransfer.feature import (
     SSTCA,
     TCA,
     TJM,
+    DirectStandardization,
     DomainInvariantPLS,
     FeatureAugmentation,
     FeatureMMDSelection,
@@ -34,6 +35,7 @@ from sktransfer.feature import (
     MMDLinearMap,
     OptimalTransportMap,
     OTLabelPropagation,
+    PiecewiseDirectStandardization,
     SubspaceAlignment,
 )
 from sktransfer.hypothesis import (
@@ -42,6 +44,7 @@ from sktransfer.hypothesis import (
     PositiveTransferLogistic,
     PositiveTransferRidge,
     SecureRLS,
+    SlopeBiasCorrection,
     SourcePredictions,
 )
 from sktransfer.instance import (
@@ -158,6 +161,9 @@ ESTIMATORS = [
     TCA(2, kernel="linear"),
     TCA(2, eigen_solver="nystroem", n_landmarks=15),
     SSTCA(2),
+    DirectStandardization(),
+    PiecewiseDirectStandardization(1),
+    SlopeBiasCorrection(Ridge()),
     DomainScaler(),
     DomainScaler(rotate=True, covariates=[0], shrinkage=2.0),
     JDA(2),

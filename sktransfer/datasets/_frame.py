@@ -17,7 +17,7 @@ __all__ = ["from_frame"]
 
 
 #: further columns that a fit may take -> what they hold
-_METADATA = ("groups", "sample_weight", "exposure")
+_METADATA = ("groups", "sample_weight", "exposure", "sample_pair")
 
 
 def from_frame(
@@ -30,6 +30,7 @@ def from_frame(
     groups=None,
     sample_weight=None,
     exposure=None,
+    sample_pair=None,
 ):
     """Read features, labels and domain ids from one dataframe.
 
@@ -52,6 +53,8 @@ def from_frame(
         Column of the weights of the rows.
     exposure : str or None, default=None
         Column of the exposures of counts, such as the time at risk.
+    sample_pair : str or None, default=None
+        Column that names the object of rows that were measured in two domains.
 
     Returns
     -------
@@ -70,8 +73,8 @@ def from_frame(
             The value of the domain column behind each id.
         metadata : dict of str to ndarray of shape (n_samples,)
             What ``fit`` is to know of the rows: ``sample_domain`` and those of
-            ``groups``, ``sample_weight`` and ``exposure`` that were named here, as in
-            ``fit(data.X, data.y, **data.metadata)``.
+            ``groups``, ``sample_weight``, ``exposure`` and ``sample_pair`` that were
+            named here, as in ``fit(data.X, data.y, **data.metadata)``.
 
     Raises
     ------
@@ -107,7 +110,9 @@ def from_frame(
             f"df must be a pandas or polars DataFrame, got {type(df).__name__}. For "
             "arrays use sktransfer.datasets.stack_domains."
         )
-    further = dict(zip(_METADATA, (groups, sample_weight, exposure), strict=True))
+    further = dict(
+        zip(_METADATA, (groups, sample_weight, exposure, sample_pair), strict=True)
+    )
     further = {name: column for name, column in further.items() if column is not None}
     if features is None:
         named = {label, domain, *further.values()}

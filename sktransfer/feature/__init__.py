@@ -9,6 +9,10 @@ from sktransfer.feature._label_transport import JCPOT, JDOT, OTLabelPropagation
 from sktransfer.feature._mmd_linear_map import MMDLinearMap
 from sktransfer.feature._mmd_selection import FeatureMMDSelection
 from sktransfer.feature._sstca import SSTCA
+from sktransfer.feature._standardization import (
+    DirectStandardization,
+    PiecewiseDirectStandardization,
+)
 from sktransfer.feature._subspace_alignment import SubspaceAlignment
 from sktransfer.feature._tca import TCA
 from sktransfer.feature._tjm import TJM
@@ -16,6 +20,7 @@ from sktransfer.feature._transport_map import LinearTransportMap, OptimalTranspo
 
 __all__ = [
     "CORAL",
+    "DirectStandardization",
     "DomainInvariantPLS",
     "FeatureAugmentation",
     "FeatureMMDSelection",
@@ -27,6 +32,7 @@ __all__ = [
     "MMDLinearMap",
     "OTLabelPropagation",
     "OptimalTransportMap",
+    "PiecewiseDirectStandardization",
     "SSTCA",
     "SubspaceAlignment",
     "TCA",

@@ -7,6 +7,7 @@ from sktransfer.hypothesis._positive_transfer import (
     PositiveTransferRidge,
 )
 from sktransfer.hypothesis._secure_rls import SecureRLS
+from sktransfer.hypothesis._slope_bias import SlopeBiasCorrection
 from sktransfer.hypothesis._source_predictions import SourcePredictions
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "PositiveTransferLogistic",
     "PositiveTransferRidge",
     "SecureRLS",
+    "SlopeBiasCorrection",
     "SourcePredictions",
 ]

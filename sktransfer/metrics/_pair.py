@@ -23,6 +23,9 @@ from sktransfer.base import (
     without_sources,
 )
 
+#: metadata for those who look at units or pairs
+_OPTIONAL = {"groups", "sample_pair"}
+
 
 def check_pair(estimator, target_estimator=None):
     """Check what is to be compared and return the unfitted theta(0,T).
@@ -167,10 +170,12 @@ def _fit_and_measure(estimator, baseline, data, train, test, measure, params):
 
 
 def handed_on(estimator, params):
-    """Return metadata for the fit of an estimator: groups only if it requests them."""
-    if "groups" not in params:
+    """Return metadata for the fit of an estimator: some only if it requests them."""
+    if not _OPTIONAL & params.keys():
         return params
     with config_context(enable_metadata_routing=True):
-        if get_routing_for_object(estimator).consumes("fit", ["groups"]):
-            return params
-    return {name: value for name, value in params.items() if name != "groups"}
+        routing = get_routing_for_object(estimator)
+        lost = {
+            n for n in _OPTIONAL & params.keys() if not routing.consumes("fit", [n])
+        }
+    return {name: value for name, value in params.items() if name not in lost}
