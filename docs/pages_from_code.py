@@ -177,6 +177,112 @@ def _capabilities(instances):
     ]
 
 
+#: name in the safety benchmark -> the class that it measures, where they differ
+BENCHMARKED = {
+    "MMD ensemble": "MMDWeightedEnsemble",
+    "pooled": "Pooled",
+    "prior": "PositiveTransferRidge",
+    "reliable": "ReliableTransfer",
+    "source only": "SourceOnly",
+}
+SAFETY = DOCS.parent / "benchmarks" / "safety.md"
+METHOD_HEADER = [
+    "method",
+    "target labels",
+    "unlabeled target rows",
+    "task",
+    "hurt, always",
+    "hurt, guarded",
+    "kept, guarded",
+    "runs",
+]
+#: what transfers by itself or chooses among methods is no answer to "which method"
+_NO_METHODS = ("deep", "preprocessing")
+
+
+def safety_figures(text):
+    """Return class -> figures of the safety benchmark, read from its page.
+
+    Parameters
+    ----------
+    text : str
+        The page, with lines "method: NAME POLICY n hurt mean kept ...".
+
+    Returns
+    -------
+    figures : dict of str to tuple
+        Shares in percent: hurt when always transferring, hurt and kept with the guard
+        at its default risk, and the number of runs.
+    """
+    line = re.compile(
+        r"^method: (.+?) {2,}(always|aggregate 0\.3) +(\d+) +([\d.]+) +[+-][\d.]+ +"
+        r"([\d.]+|nan)",
+        re.M,
+    )
+    found = {}
+    for name, policy, runs, hurt, kept in line.findall(text):
+        cls = BENCHMARKED.get(name, name)
+        found.setdefault(cls, {})[policy] = runs, hurt, kept
+    return {
+        name: (
+            rows["always"][1],
+            rows["aggregate 0.3"][1],
+            rows["aggregate 0.3"][2],
+            rows["always"][0],
+        )
+        for name, rows in found.items()
+        if len(rows) == 2
+    }
+
+
+def method_rows(instances, text):
+    """Return the table "which method when": needs from tags, figures from the page.
+
+    Methods with figures come first, those that hurt least when guarded at the top.
+
+    Parameters
+    ----------
+    instances : list of estimators
+        At least one per exported class.
+    text : str
+        The page of the safety benchmark.
+
+    Returns
+    -------
+    rows : list of list of str
+        One per method, in the order of ``METHOD_HEADER``.
+    """
+    figures = safety_figures(text)
+    rows = []
+    for name, cls in estimator_classes().items():
+        if name.split(".")[1] in _NO_METHODS:
+            continue
+        own = [estimator for estimator in instances if type(estimator) is cls]
+        needs = dict(zip(HEADER[1:], _capabilities(own), strict=True))
+        tasks = [
+            task for task in ("classification", "regression") if needs[task] == "yes"
+        ]
+        numbers = figures.get(cls.__name__, ("",) * 4)
+        rows.append(
+            [
+                f":class:`~{name}`",
+                needs["labeled target rows"],
+                needs["unlabeled target rows"],
+                " or ".join(tasks) or "transformer",
+                *(f"{x} %" if x and x != "nan" else "" for x in numbers[:3]),
+                numbers[3],
+            ]
+        )
+    order = ["unused", "optional", "required"]
+
+    def rank(row):
+        known = not row[5]
+        hurt = float(row[5].split()[0]) if row[5] else 0.0
+        return known, hurt, order.index(row[1].split(" or ")[0]), row[0]
+
+    return sorted(rows, key=rank)
+
+
 def references():
     """Return text -> names: each paper that a docstring cites, and who cites it."""
     texts, users = {}, {}
@@ -225,6 +331,9 @@ def write_pages(instances):
         _write(GENERATED / f"{module_name}.rst", api_page(module_name, names))
     with (GENERATED / "capabilities.csv").open("w", newline="") as file:
         csv.writer(file).writerows([HEADER, *capability_rows(instances)])
+    rows = method_rows(instances, SAFETY.read_text())
+    with (GENERATED / "methods.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([METHOD_HEADER, *rows])
     entries = [
         f"- {text}\n\n  Used by {', '.join(users)}."
         for text, users in references().items()

@@ -87,6 +87,26 @@ def test_capabilities_need_an_instance(code):
         code.capability_rows([])
 
 
+def test_the_table_of_methods_has_needs_from_tags_and_figures_from_the_page(code):
+    page = (
+        "method: KMM  always  20 50.0 -0.1 100.0 -1.0 -1.0 set\n"
+        "method: KMM  aggregate 0.3  20  6.0 +0.1 91.0 -0.1 -0.1 set\n"
+        "method: TCA  always  20 54.0 -0.1 100.0 -1.0 -1.0 set\n"
+    )
+    assert code.safety_figures(page) == {"KMM": ("50.0", "6.0", "91.0", "20")}
+    rows = code.method_rows(ESTIMATORS, page)
+    first = dict(zip(code.METHOD_HEADER, rows[0], strict=True))
+    assert first["method"] == ":class:`~sktransfer.instance.KMM`"
+    assert first["hurt, guarded"] == "6.0 %" and first["runs"] == "20"
+    names = [row[0] for row in rows]
+    assert ":class:`~sktransfer.feature.CORAL`" in names
+    assert len(names) == len(set(names))
+    real = code.safety_figures(code.SAFETY.read_text())
+    classes = {name.rsplit(".", 1)[1] for name in code.estimator_classes()}
+    assert {"KMM", "TCA", "UOWQ", "Pooled"} <= set(real)
+    assert set(real) - classes <= {"pooled 0.1", "pooled 3-nn"}
+
+
 def test_references_are_found_and_merged(code):
     references = code.references()
     (gap,) = (users for text, users in references.items() if "CVPR.2019.01155" in text)
