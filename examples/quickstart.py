@@ -304,7 +304,7 @@ def compare(scenario, n_draws, jobs):
             results.append(
                 {
                     "method": name,
-                    "score": search.score(data.X_test, data.y_test),
+                    "error": 1 - search.score(data.X_test, data.y_test),
                     "seconds": time.perf_counter() - started,
                     "tuned": readable(search.best_params_),
                 }
@@ -313,8 +313,10 @@ def compare(scenario, n_draws, jobs):
 
 
 def with_progress(search, label):
-    """Attach scikit-learn's progress bar if there is one; always print the label."""
+    """Print the label; on a terminal show scikit-learn's progress bar, if any."""
     print(label, flush=True)
+    if not sys.stdout.isatty():
+        return
     try:
         from sklearn.callback import ProgressBar
 
@@ -330,21 +332,21 @@ def readable(params):
 
 
 def summarize(results):
-    """Return one row per method: mean and range of the score, gap, time, tuning."""
+    """Return one row per method: mean and range of the error, gap, time, tuning."""
     by_method = {}
     for result in results:
         by_method.setdefault(result["method"], []).append(result)
-    base = np.array([result["score"] for result in by_method[BASELINE]])
+    base = np.array([result["error"] for result in by_method[BASELINE]])
     rows = []
     for name, runs in by_method.items():
-        scores = np.array([run["score"] for run in runs])
+        errors = np.array([run["error"] for run in runs])
         tuned = Counter(run["tuned"] for run in runs).most_common(1)[0][0]
         seconds = np.mean([run["seconds"] for run in runs])
         rows.append(
             Bunch(
                 name=name,
-                scores=scores,
-                gap=(scores - base).mean(),
+                errors=errors,
+                gap=(errors - base).mean(),
                 seconds=seconds,
                 tuned=tuned,
             )
@@ -352,45 +354,46 @@ def summarize(results):
     return rows
 
 
-def print_table(rows, metric):
+def print_table(rows, error):
     """Print the comparison."""
-    head = f"{'method':<14}{'test ' + metric:>14}{'range':>16}{'vs target':>11}"
+    head = f"{'method':<14}{'test ' + error:>16}{'range':>16}{'gap':>9}"
     print(f"\n{head}{'fit s':>7}   most frequent tuning")
     for row in rows:
-        span = f"{row.scores.min():.3f} to {row.scores.max():.3f}"
+        span = f"{row.errors.min():.3f} to {row.errors.max():.3f}"
         gap = "" if row.name == BASELINE else f"{row.gap:+.3f}"
         print(
-            f"{row.name:<14}{row.scores.mean():>14.3f}{span:>16}{gap:>11}"
+            f"{row.name:<14}{row.errors.mean():>16.3f}{span:>16}{gap:>9}"
             f"{row.seconds:>7.1f}   {row.tuned}"
         )
+    print("gap: error minus that of the target only; negative: the source helps")
 
 
 # %%
 # The picture
 # -----------
-# An open circle per draw, a filled one for their mean. Right of the dashed line the
-# source rows helped, left of it they hurt.
-def draw_picture(rows, metric, title, path):
+# An open circle per draw, a filled one for their mean. Left of the dashed line the
+# source rows helped, right of it they hurt, as in the displays of the library.
+def draw_picture(rows, error, title, path):
     """Save the comparison as one picture."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    base = rows[0].scores.mean()
+    base = rows[0].errors.mean()
     figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
     ax.axvline(base, color="black", linestyle="--", linewidth=1)
     for height, row in enumerate(reversed(rows)):
         draw_method(ax, height, row, base)
     ax.set_yticks(range(len(rows)), [row.name for row in reversed(rows)], fontsize=12)
     ax.set_ylim(-0.6, len(rows) - 0.4)
-    every = np.concatenate([row.scores for row in rows])
+    every = np.concatenate([row.errors for row in rows])
     span = max(np.ptp(every), 0.02)
     ax.set_xlim(every.min() - 0.1 * span, every.max() + 0.1 * span)
-    ax.set_xlabel(f"{metric} on unseen target rows (● mean, ○ each draw)")
+    ax.set_xlabel(f"{error} on unseen target rows (● mean, ○ each draw)")
     for text, side, x in (
-        ("◂ transfer hurts ", "right", -3),
-        (" transfer helps ▸", "left", 3),
+        ("◂ transfer helps ", "right", -3),
+        (" transfer hurts ▸", "left", 3),
     ):
         ax.annotate(
             text,
@@ -409,11 +412,11 @@ def draw_picture(rows, metric, title, path):
 
 def draw_method(ax, height, row, base):
     """Draw one line: the draws, their mean, and the way from the baseline to it."""
-    mean = row.scores.mean()
+    mean = row.errors.mean()
     ax.plot([base, mean], [height, height], color="black", linewidth=3, alpha=0.35)
     ax.plot(mean, height, "ko", markersize=12)
-    every = np.full(len(row.scores), height)
-    ax.plot(row.scores, every, "ko", markerfacecolor="white", markersize=6)
+    every = np.full(len(row.errors), height)
+    ax.plot(row.errors, every, "ko", markerfacecolor="white", markersize=6)
     note = f"{mean:.3f}"
     note += " (the bar to beat)" if row.name == BASELINE else f" ({row.gap:+.3f})"
     ax.annotate(
@@ -466,10 +469,10 @@ def main():
         sys.exit(f"quickstart.py: {error}")
     with threadpool_limits(1):  # for fits as small as these threads only cost time
         rows = summarize(compare(scenario, args.draws, args.jobs))
-    metric = "accuracy" if scenario.task == "classification" else "R2"
+    error = "error rate" if scenario.task == "classification" else "1 - R2"
     print(f"\n{scenario.title}")
-    print_table(rows, metric)
-    draw_picture(rows, metric, scenario.title, args.output)
+    print_table(rows, error)
+    draw_picture(rows, error, scenario.title, args.output)
     seconds = time.perf_counter() - started
     print(f"\nPicture: {args.output}   ({args.draws} draws, {seconds:.0f} s)")
 

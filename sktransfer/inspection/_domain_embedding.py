@@ -347,11 +347,18 @@ class DomainEmbeddingDisplay(Display):
         ]
         if self.classes is not None and any(c is None for c in self.classes):
             handles.append(handle(".", "no label", fill="full"))
+        longest = max(len(handle.get_label()) for handle in handles)
+        # about 60 characters of this size are as wide as a panel
+        fitting = max(1, min(3, _LEGEND_WIDTH // (longest + 3)))
         ax.legend(
             handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.07),
-            ncols=min(len(handles), 3 * len(self.panels_)), frameon=False, fontsize=9,
+            ncols=min(len(handles), fitting * len(self.panels_)), frameon=False,
+            fontsize=9,
             columnspacing=1.2, handletextpad=0.3,
         )  # fmt: skip
+
+
+_LEGEND_WIDTH = 60
 
 
 def _accented(marker, fill):

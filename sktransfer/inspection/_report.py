@@ -22,7 +22,11 @@ from sktransfer.exceptions import DomainError
 from sktransfer.inspection import _report_models as models
 from sktransfer.inspection import _report_steps as steps
 from sktransfer.inspection import _report_text as text
-from sktransfer.inspection._report_portfolio import fit_portfolio, tabulate_members
+from sktransfer.inspection._report_portfolio import (
+    fit_portfolio,
+    harmful_sources,
+    tabulate_members,
+)
 from sktransfer.inspection._report_result import TransferReport
 from sktransfer.preprocessing._columns import column_names
 
@@ -265,10 +269,11 @@ def transfer_report(
         decision = text.decide(run, found, reason)
         progress.step("fitting the recommended portfolio")
         run.data = data
+        harmful = harmful_sources(found["sources"])
         model = fit_portfolio(
             X, run, None if by_default else estimators, learner=learner,
             groups=groups, classify=classify, verdict=decision.verdict, quick=quick,
-            left_out=left_out,
+            left_out=left_out, without=harmful,
         )  # fmt: skip
     return text.explained(
         TransferReport(
@@ -286,6 +291,7 @@ def transfer_report(
             settings=settings,
             estimators=estimators,
             recommended=model,
+            leave_out=harmful,
             members=tabulate_members(model, run, not by_default),
             **found,
         )

@@ -7,14 +7,16 @@ from io import BytesIO
 
 import numpy as np
 
+from sktransfer.inspection._display import plain_text
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.inspection._negative_transfer import NegativeTransferDisplay
-from sktransfer.inspection._report_text import listed, number
+from sktransfer.inspection._report_text import leave_out_sentence, listed, number
 from sktransfer.inspection._source_weights import SourceWeightsDisplay
 
 _STYLE = """
 .sktransfer-report { color-scheme: light dark; --line: #8886; --soft: #8881;
+  background: Canvas; color: CanvasText;
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
   max-width: 58rem; margin: 0 auto; padding: 1rem; }
 .sktransfer-report h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem; }
@@ -49,7 +51,28 @@ _STYLE = """
 .sktransfer-report pre { overflow-x: auto; background: var(--soft);
   padding: .7rem 1rem; border-radius: .3rem; }
 .sktransfer-report dt { font-weight: 600; }
-@media print { .sktransfer-report { max-width: none; } }
+.sktransfer-report .long { max-height: 30rem; overflow-y: auto;
+  border-bottom: 1px solid var(--line); }
+.sktransfer-report .leave-out { border-left: .6rem solid #b3261e;
+  padding: .3rem 1rem; font-weight: 600; }
+@media print {
+  .sktransfer-report { max-width: none; padding: 0; font-size: 10pt;
+    color-scheme: light; }
+  .sktransfer-report .table, .sktransfer-report figure > div,
+  .sktransfer-report pre { overflow: visible; max-height: none; }
+  .sktransfer-report pre { white-space: pre-wrap; }
+  .sktransfer-report th, .sktransfer-report td { white-space: normal; }
+  .sktransfer-report thead { display: table-header-group; }
+  .sktransfer-report tr, .sktransfer-report figure, .sktransfer-report .verdict {
+    break-inside: avoid; }
+  .sktransfer-report h2, .sktransfer-report caption, .sktransfer-report thead,
+  .sktransfer-report thead tr { break-after: avoid; }
+  .sktransfer-report details::details-content { content-visibility: visible;
+    block-size: auto; }
+  .sktransfer-report img { min-width: 0 !important; max-height: 20cm; width: auto; }
+  .sktransfer-report .verdict, .sktransfer-report .leave-out {
+    print-color-adjust: exact; }
+}
 """
 _DPI = 120
 #: most sources in one picture; the tables have all
@@ -84,6 +107,8 @@ _MEMBER_COLUMNS = {
     "loss": "held-out squared error",
     "uses_sources": "uses sources",
 }
+#: a table with more rows scrolls
+_MOST_ROWS = 15
 #: members of less weight are not listed
 _LEAST_WEIGHT = 0.01
 _METHOD_COLUMNS = {
@@ -114,7 +139,8 @@ def render_page(report):
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{title}</title>\n</head>\n<body>\n{render_fragment(report)}\n"
+        f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<body>\n{_body(report)}\n"
         "</body>\n</html>\n"
     )
 
@@ -132,6 +158,10 @@ def render_fragment(report):
     fragment : str
         HTML with its own style.
     """
+    return f"<style>{_STYLE}</style>\n{_body(report)}"
+
+
+def _body(report):
     parts = [
         _head(report),
         _model(report),
@@ -142,13 +172,17 @@ def render_fragment(report):
         _limits(report),
     ]
     body = "\n".join(parts)
-    return f'<style>{_STYLE}</style>\n<main class="sktransfer-report">\n{body}\n</main>'
+    return f'<main class="sktransfer-report">\n{body}\n</main>'
 
 
 def _head(report):
     items = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.evidence)
     evidence = f"<h2>Evidence</h2>\n<ul>{items}</ul>" if items else ""
     advice = f"<p>{escape(report.to_label)}</p>" if report.to_label else ""
+    if report.leave_out:
+        advice = (
+            f'<p class="leave-out">{escape(leave_out_sentence(report))}</p>\n{advice}'
+        )
     return (
         f"<h1>Transfer report for {escape(report.target)}</h1>\n"
         f'<div class="verdict {report.verdict}"><strong>{_VERDICTS[report.verdict]}'
@@ -304,7 +338,7 @@ def _source_weights(report):
         for method, row in wide.iterrows()
     )
     n_methods, n_sources = wide.shape
-    longest = max(len(name) for name in wide.columns)
+    longest = max(len(plain_text(name)) for name in wide.columns)
     turned = longest > 9 or n_sources > 8
     return _figure(
         display,
@@ -380,7 +414,7 @@ def _model(report):
         f"of {escape(report.target)}.{left_out * (rest > 0.005)}</p>\n"
         + _columns("Members of the model", frame, _MEMBER_COLUMNS, ("uses_sources",))
         + "\n<p>To predict for new rows, which need the columns of this table but "
-        f"neither domain nor label:</p>\n<pre><code>{escape(first)}"
+        f'neither domain nor label:</p>\n<pre tabindex="0"><code>{escape(first)}'
         "import joblib\nfrom sktransfer.inspection import read_table\n\n"
         f"model = joblib.load({escape(repr(saved))})\n"
         'model.predict(read_table("new_rows.csv"))</code></pre>\n'
@@ -491,8 +525,10 @@ def _table(caption, header, rows, text=frozenset()):
             for value, kind in zip(others, kinds[1:], strict=True)
         )
         lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
+    long = " long" * (len(rows) > _MOST_ROWS)
     return (
-        '<div class="table" tabindex="0"><table>'
+        f'<div class="table{long}" role="region" aria-label="{escape(caption)}" '
+        'tabindex="0"><table>'
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )

@@ -21,7 +21,7 @@ MOST_SOURCE_ROWS, MOST_LABELED_ROWS = 20_000, 2_000
 _QUICK_ROWS, _QUICK_FOLDS = 200, 3
 _LEARNERS = {"linear": "linear model", "trees": "boosted trees", "learner": "learner"}
 _WAYS = {
-    "target": "{learner} of {target} alone",
+    "target": "{learner} of the target alone",
     "source": "{learner} of all sources",
     "pooled": "{learner} of all rows",
     "pooled_domain": "{learner} of all rows, with the domain as a column",
@@ -29,15 +29,25 @@ _WAYS = {
 }
 _OTHERS = {
     "uowq": "linear model of all rows, sources weighed by UOWQ",
-    "offset": "linear correction on {target} of a model of all sources",
-    "stacking": "linear model of {target} with the sources' predictions as columns",
+    "offset": "linear correction, on the target, of a model of all sources",
+    "stacking": "linear model of the target with the sources' predictions as columns",
     "secure_rls": "secure combination of one linear model per source",
     "empirical_bayes": "linear model with a prior from the sources",
 }
 
 
 def fit_portfolio(
-    X, run, estimators, *, learner, groups, classify, verdict, quick, left_out=()
+    X,
+    run,
+    estimators,
+    *,
+    learner,
+    groups,
+    classify,
+    verdict,
+    quick,
+    left_out=(),
+    without=(),
 ):
     """Return the fitted portfolio that a verdict asks for.
 
@@ -62,13 +72,15 @@ def fit_portfolio(
     left_out : list of int, default=()
         Columns not to learn from, if ``X`` is an array. A portfolio finds those of a
         frame by itself.
+    without : list of str, default=()
+        Names of sources that are left out.
 
     Returns
     -------
     model : estimator or None
-        The portfolio; its part without sources if the verdict is "do_not_transfer",
-        behind a selection of columns if some are left out. None if nothing can be held
-        out or it cannot be fitted.
+        The portfolio; its part without sources if the verdict is "do_not_transfer" and
+        no source is left out; behind a selection of columns if some are. None if
+        nothing can be held out or it cannot be fitted.
     """
     if verdict == "unknown":
         return None
@@ -77,7 +89,7 @@ def fit_portfolio(
         kept = [k for k in range(np.shape(X)[1]) if k not in set(left_out)]
         selection = ColumnTransformer([("kept", "passthrough", kept)])
         X = selection.fit_transform(X)
-    rows = _rows(run, _QUICK_ROWS if quick else np.inf)
+    rows = _rows(run, _QUICK_ROWS if quick else np.inf, without)
     options = {"cv": run.cv}
     if quick and isinstance(run.cv, Integral):
         options["cv"] = min(run.cv, _QUICK_FOLDS)
@@ -100,17 +112,39 @@ def fit_portfolio(
     except (TypeError, ValueError) as error:
         run.note(f"No portfolio could be fitted: {' '.join(str(error).split())}")
         return None
-    model = portfolio.target_only_ if verdict == "do_not_transfer" else portfolio
+    # the verdict is about all sources; without the harmful ones the rest may help
+    alone = verdict == "do_not_transfer" and not without
+    model = portfolio.target_only_ if alone else portfolio
     if selection is None:
         return model
     return Pipeline([("columns", selection), ("portfolio", model)])
 
 
-def _rows(run, limit):
+def harmful_sources(sources):
+    """Return the names of the sources that hurt alone, unless all of them do.
+
+    Parameters
+    ----------
+    sources : pandas.DataFrame
+        One line per source.
+
+    Returns
+    -------
+    names : list of str
+        Their names.
+    """
+    if "effect" not in sources:
+        return []
+    hurt = sources["effect"] == "hurts"
+    return [] if hurt.all() else sources["source"][hurt].tolist()
+
+
+def _rows(run, limit, without):
     """Return the rows to fit on: all of them, or a sample that is noted."""
     data, rng = run.data, check_random_state(run.seed)
     most = max(MOST_SOURCE_ROWS // len(data.sources), 50)
-    parts = [(data.rows_of(k), most) for k in data.sources]
+    kept = [k for k in data.sources if run.names[int(k)] not in without]
+    parts = [(data.rows_of(k), most) for k in kept]
     parts += [
         (data.is_labeled_target, MOST_LABELED_ROWS),
         (data.is_target & ~data.labeled, MOST_LABELED_ROWS),
@@ -132,7 +166,7 @@ def _rows(run, limit):
     return rows
 
 
-def member_name(name, names, target):
+def member_name(name, names):
     """Return what a member of the default portfolio is, in words.
 
     Parameters
@@ -141,8 +175,6 @@ def member_name(name, names, target):
         Key of the member.
     names : dict of int to str
         Names of the domains.
-    target : str
-        Name of the target.
 
     Returns
     -------
@@ -150,10 +182,10 @@ def member_name(name, names, target):
         The words; the key itself where it is none of the default ones.
     """
     if name in _OTHERS:
-        return _OTHERS[name].format(target=target)
+        return _OTHERS[name]
     way, _, learner = name.rpartition("_")
     if learner in _LEARNERS:
-        words = {"learner": _LEARNERS[learner], "target": target}
+        words = {"learner": _LEARNERS[learner]}
         own = re.fullmatch(r"source_(\d+)", way)
         if own and int(own[1]) in names:
             return f"{words['learner']} of {names[int(own[1])]} alone"
@@ -189,7 +221,7 @@ def tabulate_members(model, run, given):
     for name, weight in portfolio.weights_.items():
         line = {"member": name, "uses_sources": False, "weight": weight, "loss": np.nan}
         if not given:
-            line["member"] = member_name(name, run.names, run.target)
+            line["member"] = member_name(name, run.names)
         if table is not None:
             at = table["name"].tolist().index(name)
             line["uses_sources"] = not bool(table["target_only"][at])

@@ -68,12 +68,15 @@ class TransferReport:
         What to predict with, fitted: a
         :class:`~sktransfer.safe.TransferPortfolioClassifier` or
         :class:`~sktransfer.safe.TransferPortfolioRegressor`, or its part that sees the
-        target alone if the verdict is "do_not_transfer". None if the verdict is
-        "unknown". Of an array with columns that are left out, a pipeline that ends in
-        it.
+        target alone if the verdict is "do_not_transfer" and ``leave_out`` is empty.
+        None if the verdict is "unknown". Of an array with columns that are left out, a
+        pipeline that ends in it.
     members : pandas.DataFrame
         One line per member of that model, the heaviest first: what it is, whether it
         uses sources, its weight in the prediction, and its held-out loss.
+    leave_out : list of str
+        Sources that hurt, each alone with the target, by the interval of their gap;
+        the recommended model is fitted without them. Empty if all do.
     saved : str or None
         File that holds the model, by :meth:`save_model` or ``--save``.
 
@@ -105,6 +108,7 @@ class TransferReport:
     estimators: dict[str, Any] = field(default_factory=dict)
     recommended: Any = None
     members: Any = None
+    leave_out: list[str] = field(default_factory=list)
     saved: str | None = None
 
     def to_dict(self):

@@ -215,6 +215,34 @@ def evidence_of(report):
     return found
 
 
+def leave_out_sentence(report):
+    """Return the advice to leave out the sources that hurt.
+
+    Parameters
+    ----------
+    report : TransferReport
+        All that was computed.
+
+    Returns
+    -------
+    sentence : str
+        Empty if no source hurts, or all do.
+    """
+    if not report.leave_out:
+        return ""
+    gaps = report.sources.set_index("source")["ntg"]
+    worst = gaps[report.leave_out].idxmax()
+    one = len(report.leave_out) == 1
+    line = report.sources[report.sources["source"] == worst].iloc[0]
+    which = "Pooled with the target alone it raises" if one else f"{worst} raises"
+    return (
+        f"Leave out {listed(report.leave_out)}. {which} the {report.error_name} by "
+        f"{number(line['ntg'])} (interval {number(line['low'])} to "
+        f"{number(line['high'])}). The recommended model is fitted without "
+        f"{'it' if one else 'them'}."
+    )
+
+
 def _method_sentences(report):
     table = report.methods
     tried = table[(table["method"] != "target only") & table["ntg"].notna()]
@@ -356,6 +384,8 @@ def render_text(report):
     """
     lines = [f"Transfer report for target {report.target} ({report.task})", ""]
     lines += _wrapped(report.recommendation, "")
+    if report.leave_out:
+        lines += ["", *_wrapped(leave_out_sentence(report), "")]
     lines += ["", "How the table was read"]
     lines += [line for s in report.reading for line in _wrapped(s, "- ")]
     if len(report.methods):

@@ -58,7 +58,8 @@ def test_own_table(quickstart, capsys, regression):
     write_table(regression)
     quickstart(*options(draws="1", output="picture.png"))
     printed = capsys.readouterr().out
-    assert "test R2" in printed if regression else "test accuracy" in printed
+    assert "test 1 - R2" in printed if regression else "test error rate" in printed
+    assert "[1/" not in printed and "%" not in printed  # no bar without a terminal
     assert "Left out 1 source rows without a label" in printed
     for method in ("Target only", "Source only", "Pooled", "KMM", "TCA + pooled"):
         assert f"\n{method}" in printed

@@ -242,16 +242,26 @@ def test_the_recommended_model_is_fitted_and_saved(default, tmp_path):
 
 def test_members_have_the_names_of_the_domains(default):
     members = default.members["member"].tolist()
-    assert "linear model of T alone" in members
+    assert "linear model of the target alone" in members
     assert len(set(members)) == len(members)
     source = default.sources["source"][0]
     names = {3: source, -1: "T"}
-    assert (
-        member_name("source_3_trees", names, "T") == f"boosted trees of {source} alone"
-    )
-    assert member_name("my own", names, "T") == "my own"
+    assert member_name("source_3_trees", names) == f"boosted trees of {source} alone"
+    assert member_name("my own", names) == "my own"
     for key in default.recommended.weights_:
-        assert "_" not in member_name(key, {1: "A", 2: "B", -1: "T"}, "T")
+        assert "_" not in member_name(key, {1: "A", 2: "B", -1: "T"})
+
+
+def test_a_source_that_hurts_is_left_out_of_the_model():
+    data = _concept([0.0, 6.0], n_labeled=30)
+    report = _report(data, domain_names={1: "near", 2: "far", -1: "here"})
+    assert report.leave_out == ["far"]
+    assert "Leave out far. Pooled with the target alone it raises" in str(report)
+    assert 'class="leave-out">Leave out far.' in report.to_html()
+    pooled = report.recommended.members_["pooled"].estimator_
+    rows = (data.sample_domain != 2) & ~np.isnan(data.y)
+    expected = Ridge().fit(data.X[rows], data.y[rows]).coef_
+    np.testing.assert_allclose(pooled.coef_, expected)
 
 
 def test_the_model_is_fitted_on_a_sample_of_many_rows(monkeypatch):
@@ -281,6 +291,17 @@ def test_to_json_is_the_report(default, tmp_path):
     assert loaded["verdict"] == default.verdict
     assert [m["method"] for m in loaded["methods"]] == list(default.methods["method"])
     assert loaded["methods"][0]["error"] == default.methods["error"][0]
+
+
+def test_page_prints_and_needs_neither_mouse_nor_script(default):
+    page = default.to_html()
+    head, body = page.split("</head>")
+    assert "@media print" in head and "<style" not in body
+    assert "<script" not in page
+    levels = [int(level) for level in re.findall(r"<h(\d)", body)]
+    assert levels[0] == 1 and set(levels[1:]) == {2}
+    scrolling = re.findall(r'<(?:pre|div class="table[^>]*)[^>]*>', body)
+    assert scrolling and all('tabindex="0"' in tag for tag in scrolling)
 
 
 def test_page_is_well_formed_and_alone(default, tmp_path):
