@@ -5,7 +5,7 @@ at a label of a target row. Higher is better.
 """
 
 from dataclasses import replace
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import clone, is_regressor
@@ -14,11 +14,12 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import (
+    canonical_order,
     check_domains,
     is_source,
     join_labels,
@@ -37,7 +38,12 @@ __all__ = [
     "importance_weighted_risk",
     "importance_weighted_scorer",
     "make_importance_weighted_scorer",
+    "make_mano_scorer",
+    "make_mixval_scorer",
     "make_soft_neighborhood_density_scorer",
+    "mano_scorer",
+    "matrix_norm",
+    "mixval_scorer",
     "prediction_entropy",
     "prediction_entropy_scorer",
     "soft_neighborhood_density",
@@ -259,6 +265,64 @@ def soft_neighborhood_density(proba, *, temperature=0.05):
     return float(np.mean(entropy))
 
 
+@validate_params(
+    {
+        "proba": ["array-like"],
+        "p": [Interval(Real, 1, None, closed="left")],
+        "threshold": [Interval(Real, 0, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def matrix_norm(proba, *, p=4.0, threshold=5.0):
+    r"""Compute the matrix norm of predictions, which follows the accuracy (MaNo).
+
+    Parameters
+    ----------
+    proba : array-like of shape (n_samples, n_classes)
+        Probabilities of at least two classes.
+    p : float in [1, inf), default=4.0
+        Exponent of the norm.
+    threshold : float in [0, inf), default=5.0
+        Predictions that differ from uniform ones by more are taken as they are,
+        others are made less overconfident first.
+
+    Returns
+    -------
+    norm : float
+        In (0, 1]; higher is better.
+
+    Notes
+    -----
+    The logits :math:`q` are the centered logarithms of the probabilities. With
+    :math:`\Phi = -\frac1{nK} \sum_{ic} \log p_{ic}` the score is
+    :math:`\bigl(\frac1{nK} \sum_{ic} \sigma(q_i)_c^p\bigr)^{1/p}` [1]_, where
+    :math:`\sigma` is the softmax if :math:`\Phi` is above `threshold` and else
+    :math:`1 + q + q^2/2` scaled to the sum 1.
+
+    References
+    ----------
+    .. [1] Xie et al., "MaNo: exploiting matrix norm for unsupervised accuracy
+       estimation under distribution shifts", NeurIPS (2024), :arxiv:`2405.18979`.
+
+    Examples
+    --------
+    >>> from sktransfer.model_selection import matrix_norm
+    >>> round(matrix_norm([[0.5, 0.5], [0.5, 0.5]]), 4)
+    0.5
+    >>> matrix_norm([[0.9, 0.1], [0.1, 0.9]]) > 0.5
+    True
+    """
+    proba = _check_proba(proba)
+    if proba.shape[1] < 2:
+        raise ValueError("proba must have at least two columns.")
+    logs = np.log(np.maximum(proba, np.finfo(float).tiny))
+    if -logs.mean() <= threshold:
+        q = logs - logs.mean(axis=1, keepdims=True)
+        proba = 1 + q + q**2 / 2
+        proba /= proba.sum(axis=1, keepdims=True)
+    return float(np.mean(proba**p) ** (1 / p))
+
+
 def _check_proba(proba, min_rows=1):
     proba = check_array(
         proba, dtype=np.float64, input_name="proba", ensure_min_samples=min_rows
@@ -345,6 +409,54 @@ class _SoftNeighborhoodDensity(_DomainScorer):
     def _score(self, estimator, data, *, temperature):
         proba = source_probabilities(estimator, data.X_target)
         return soft_neighborhood_density(proba, temperature=temperature)
+
+
+class _Mano(_DomainScorer):
+    needs_source = False
+
+    def _score(self, estimator, data, *, p, threshold):
+        proba = source_probabilities(estimator, data.X_target)
+        return matrix_norm(proba, p=p, threshold=threshold)
+
+
+class _Mixval(_DomainScorer):
+    needs_source = False
+
+    def _score(self, estimator, data, *, share, pairs, n_repeats, random_state):
+        if is_regressor(estimator):
+            raise TypeError(
+                "MixVal mixes samples of classes; the model is a regressor."
+            )
+        X = check_array(
+            data.X_target, accept_sparse="csr", dtype=np.float64, input_name="X"
+        )
+        label = np.asarray(estimator.predict(data.X_target))
+        rng = check_random_state(random_state)
+        order = canonical_order(X, rng=rng)
+        right = {True: [], False: []}
+        for _ in range(n_repeats):
+            other = np.empty_like(order)
+            other[order] = order[rng.permutation(len(order))]
+            mixed = np.asarray(estimator.predict(_mix(X, X[other], share, data)))
+            same = label == label[other]
+            apart = np.arange(len(order)) != other
+            for inside in right:
+                right[inside].append((mixed == label)[(same == inside) & apart])
+        found = {inside: np.concatenate(parts) for inside, parts in right.items()}
+        asked = {"both": (True, False), "within": (True,), "between": (False,)}[pairs]
+        # without pairs of one kind there is nothing to be inconsistent about
+        return np.mean([found[k].mean() if len(found[k]) else 1.0 for k in asked])
+
+
+def _mix(X, other, share, data):
+    """Return mixed samples in the container of the target's."""
+    mixed = share * X + (1 - share) * other
+    frame = data.X_target
+    if hasattr(frame, "columns"):
+        if hasattr(frame, "iloc"):
+            return type(frame)(mixed, columns=frame.columns)
+        return type(frame)(mixed, schema=frame.columns)
+    return mixed
 
 
 class _CircularValidation(_DomainScorer):
@@ -461,10 +573,99 @@ def make_soft_neighborhood_density_scorer(*, temperature=0.05):
     return _SoftNeighborhoodDensity(temperature=temperature)
 
 
+@validate_params(
+    {
+        "p": [Interval(Real, 1, None, closed="left")],
+        "threshold": [Interval(Real, 0, None, closed="left")],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_mano_scorer(*, p=4.0, threshold=5.0):
+    """Make a scorer of the matrix norm of target predictions (MaNo).
+
+    Parameters
+    ----------
+    p : float in [1, inf), default=4.0
+        Exponent of the norm.
+    threshold : float in [0, inf), default=5.0
+        Distance from uniform predictions above which they are taken as they are.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y, sample_domain)``.
+
+    See Also
+    --------
+    matrix_norm : The measure.
+
+    Examples
+    --------
+    >>> from sktransfer.model_selection import make_mano_scorer
+    >>> make_mano_scorer(p=2.0)
+    Mano(p=2.0, threshold=5.0)
+    """
+    return _Mano(p=p, threshold=threshold)
+
+
+@validate_params(
+    {
+        "share": [Interval(Real, 0.5, 1, closed="neither")],
+        "pairs": [StrOptions({"both", "within", "between"})],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def make_mixval_scorer(*, share=0.55, pairs="both", n_repeats=3, random_state=0):
+    r"""Make a scorer of the consistency of predictions on mixed target samples.
+
+    Parameters
+    ----------
+    share : float in (0.5, 1), default=0.55
+        Share of the sample whose predicted class a mixture should have.
+    pairs : {"both", "within", "between"}, default="both"
+        Mixtures of samples with the same predicted class, with different ones, or the
+        mean of both.
+    n_repeats : int in [1, inf), default=3
+        How often each sample is mixed with another one.
+    random_state : int, RandomState instance or None, default=0
+        Draws the pairs; the order of the samples does not matter.
+
+    Returns
+    -------
+    scorer : callable
+        ``scorer(estimator, X, y, sample_domain)``, in [0, 1].
+
+    Notes
+    -----
+    With predicted classes :math:`\hat y` the score is the share of mixtures
+    :math:`a x_i + (1 - a) x_j` that the model gives the class :math:`\hat y_i` [1]_.
+    Mixtures within a class probe whether it is in one piece, those between classes
+    how far the boundary is from the samples. The features must be numbers.
+
+    References
+    ----------
+    .. [1] Hu et al., "Mixed samples as probes for unsupervised model selection in
+       domain adaptation", NeurIPS (2023).
+
+    Examples
+    --------
+    >>> from sktransfer.model_selection import make_mixval_scorer
+    >>> make_mixval_scorer(pairs="within")
+    Mixval(share=0.55, pairs='within', n_repeats=3, random_state=0)
+    """
+    return _Mixval(
+        share=share, pairs=pairs, n_repeats=n_repeats, random_state=random_state
+    )
+
+
 importance_weighted_scorer = make_importance_weighted_scorer()
 deep_embedded_validation_scorer = make_importance_weighted_scorer(
     control_variate=True, space="features"
 )
 prediction_entropy_scorer = _PredictionEntropy()
 soft_neighborhood_density_scorer = make_soft_neighborhood_density_scorer()
+mano_scorer = make_mano_scorer()
+mixval_scorer = make_mixval_scorer()
 circular_validation_scorer = _CircularValidation()

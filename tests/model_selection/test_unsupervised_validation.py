@@ -19,6 +19,10 @@ from sktransfer.model_selection._unsupervised_validation import (
     importance_weighted_risk,
     importance_weighted_scorer,
     make_importance_weighted_scorer,
+    make_mixval_scorer,
+    mano_scorer,
+    matrix_norm,
+    mixval_scorer,
     prediction_entropy,
     prediction_entropy_scorer,
     soft_neighborhood_density,
@@ -31,6 +35,8 @@ SCORERS = [
     prediction_entropy_scorer,
     soft_neighborhood_density_scorer,
     circular_validation_scorer,
+    mano_scorer,
+    mixval_scorer,
 ]
 
 
@@ -234,3 +240,64 @@ def test_mixed_folds_partition_every_domain(data):
         list(MixedDomainKFold(50).split(X, y, sample_domain=domain))
     with pytest.raises(DomainError, match="needs source rows"):
         list(MixedDomainKFold(2).split(X, y, sample_domain=np.full(160, -1)))
+
+
+def test_matrix_norm_by_hand():
+    proba = np.array([[0.8, 0.2], [0.5, 0.5]])
+    q = np.log(2.0)  # half of the log-odds of 0.8
+    taylor = np.array([1 + q + q**2 / 2, 1 - q + q**2 / 2])
+    taylor /= taylor.sum()
+    expected = (np.sum(taylor**4) + 2 * 0.5**4) / 4
+    assert matrix_norm(proba) == pytest.approx(expected**0.25)
+    softmax = (0.8**2 + 0.2**2 + 0.5) / 4
+    assert matrix_norm(proba, p=2.0, threshold=0.0) == pytest.approx(softmax**0.5)
+    with pytest.raises(ValueError, match="two columns"):
+        matrix_norm([[1.0], [1.0]])
+
+
+def test_matrix_norm_of_overconfident_predictions_takes_the_softmax():
+    proba = np.array([[1.0 - 1e-9, 1e-9], [1e-9, 1.0 - 1e-9]])
+    assert matrix_norm(proba) == pytest.approx(0.5**0.25)
+
+
+def _blobs(rng):
+    X = np.concatenate([rng.normal(-3, 0.5, 100), rng.normal(3, 0.5, 100)])[:, None]
+    return X, np.full(200, np.nan), np.full(200, -1)
+
+
+def test_mixtures_between_classes_find_a_boundary_amid_a_cluster(rng):
+    X, y, domain = _blobs(rng)
+    between, within = (
+        make_mixval_scorer(pairs=pairs) for pairs in ("between", "within")
+    )
+    right, wrong = LogisticRegression(), LogisticRegression()
+    right.fit([[-1.0], [1.0]], [0, 1])
+    wrong.fit([[2.0], [4.0]], [0, 1])
+    scores = [
+        [scorer(model, X, y, sample_domain=domain) for scorer in (between, within)]
+        for model in (right, wrong)
+    ]
+    assert scores[0] == [pytest.approx(0.9, abs=0.1), 1.0]
+    assert scores[1][0] < scores[0][0] - 0.2
+    mean = mixval_scorer(right, X, y, sample_domain=domain)
+    assert mean == pytest.approx(np.mean(scores[0]), abs=1e-12)
+
+
+def test_mixtures_within_a_class_find_one_in_two_pieces(rng):
+    X, y, domain = _blobs(rng)
+    X[:50] -= 6.0
+    pieces = KNeighborsClassifier(1).fit([[-9.0], [-3.0], [3.0]], [1, 0, 1])
+    within = make_mixval_scorer(pairs="within")
+    assert within(pieces, X, y, sample_domain=domain) < 0.9
+    order = rng.permutation(200)
+    assert within(pieces, X[order], y, sample_domain=domain) == pytest.approx(
+        within(pieces, X, y, sample_domain=domain)
+    )
+
+
+def test_mixtures_of_one_class_and_of_a_regressor(rng):
+    X, y, domain = _blobs(rng)
+    one = DummyClassifier().fit(X, np.zeros(200))
+    assert mixval_scorer(one, X, y, sample_domain=domain) == 1.0
+    with pytest.raises(TypeError, match="regressor"):
+        mixval_scorer(Ridge().fit(X, X[:, 0]), X, y, sample_domain=domain)
