@@ -11,6 +11,10 @@ from sktransfer.metrics._bregman import bregman
 from sktransfer.metrics._compare_domains import compare_domains
 from sktransfer.metrics._domain_classifier import proxy_a_distance
 from sktransfer.metrics._feature_correlation import feature_correlation
+from sktransfer.metrics._gap_learning_curve import (
+    GapLearningCurve,
+    gap_learning_curve,
+)
 from sktransfer.metrics._gaussian import coral_distance, gaussian_kl
 from sktransfer.metrics._gbc import gbc
 from sktransfer.metrics._h_score import h_score
@@ -63,6 +67,7 @@ from sktransfer.metrics._transport import (
 from sktransfer.metrics._transrate import transrate
 
 __all__ = [
+    "GapLearningCurve",
     "OTCEComponents",
     "OTCERegressor",
     "SequentialHarmTest",
@@ -74,6 +79,7 @@ __all__ = [
     "cross_val_ntg",
     "domain_transferability_estimation",
     "feature_correlation",
+    "gap_learning_curve",
     "gaussian_kl",
     "gbc",
     "gbc_scorer",

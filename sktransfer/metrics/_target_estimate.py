@@ -113,9 +113,9 @@ def target_mean(y, y_source, *, confidence=0.95, power="auto"):
     \mathrm{Var}(f) \lambda / N`. The first part is estimated with :math:`n - 1 - K`
     degrees of freedom, and the interval takes its quantiles from Student's t with as
     many, as for the labels alone it does with :math:`n - 1`. The variance of f in
-    :math:`\lambda` is that of all rows, of several sources that of the labeled rows. The rows to label must be
-    drawn at random. Weights of several sources, or negative ones for predictions that
-    run against the labels, come out of the same formula.
+    :math:`\lambda` is that of all rows, of several sources that of the labeled rows.
+    The rows to label must be drawn at random. Weights of several sources, or negative
+    ones for predictions that run against the labels, come out of the same formula.
 
     References
     ----------

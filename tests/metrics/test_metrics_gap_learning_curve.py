@@ -1,0 +1,125 @@
+"""The learning curve of the gap: extrapolation, its uncertainty, labels needed."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.svm import LinearSVC
+
+from sktransfer.baselines import Pooled, TargetOnly
+from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics import GapLearningCurve, gap_learning_curve
+
+
+def _draw(rng, n_target=20, shift=0.0, d=6, classes=False):
+    X = rng.normal(size=(100 + n_target, d))
+    domain = np.repeat([1, -1], [100, n_target])
+    y = X.sum(axis=1) + np.where(domain > 0, shift * X[:, 0], 0)
+    y = y + rng.normal(size=len(y))
+    return X, np.where(y > 0, "yes", "no") if classes else y, domain
+
+
+def test_extrapolates_to_more_labels_than_there_are():
+    """True gaps of pooled ridge, with the excess risk by the coefficients."""
+    true = {20: -0.447, 40: -0.163, 80: -0.055}  # 600 draws of each size
+    rng, found = np.random.RandomState(0), []
+    for _ in range(4):
+        X, y, domain = _draw(rng)
+        curve = gap_learning_curve(
+            Pooled(Ridge()), X, y, sample_domain=domain, n_repeats=2
+        )
+        row = []
+        for size, gap in true.items():
+            estimate, (low, high) = curve.predict(size)
+            row.append((estimate, low <= gap <= high))
+        found.append(row)
+    estimates, covered = np.moveaxis(np.array(found), -1, 0)
+    np.testing.assert_allclose(
+        estimates.mean(axis=0), [-0.447, -0.163, -0.055], atol=0.2
+    )
+    assert covered.mean() > 0.85
+    # the gap of today is not that with four times the labels
+    assert abs(estimates[:, 2].mean()) < 0.5 * abs(estimates[:, 0].mean())
+
+
+def _curve(limit, slope, spread=1.0, exponent=0.0, noise=1e-12, n=20):
+    return GapLearningCurve(
+        sizes=np.array([10, n]), gaps=np.zeros(2), standard_errors=np.zeros(2),
+        rates=np.array([1.0]), weights=np.array([1.0]),
+        coefs=np.array([[limit, slope]]), covariances=noise * np.eye(2)[None],
+        spread=np.array([spread, exponent]), n_labeled=n,
+    )  # fmt: skip
+
+
+def test_answers_of_a_known_curve():
+    curve = _curve(0.1, -10.0)
+    gap, (low, high) = curve.predict(50)
+    assert gap == pytest.approx(-0.1)
+    assert low == pytest.approx(high, abs=1e-4)
+    n_labels, (first, last) = curve.break_even()
+    assert n_labels == pytest.approx(100, rel=1e-3)
+    assert first <= n_labels <= last
+    assert _curve(-0.1, -10.0).break_even()[0] == np.inf
+    assert _curve(0.1, 10.0).break_even()[0] == 0
+    # a gap that stays is seen with (2 + .84)^2 / .3^2 labels
+    assert _curve(0.3, 0.0).labels_needed() == pytest.approx(89, rel=0.05)
+    assert _curve(0.3, 0.0).decision_probability(400) > 0.99
+    # one that vanishes as fast as its error never is
+    assert _curve(0.0, -1.0).labels_needed() == np.inf
+    assert _curve(0.0, 0.0).decision_probability(100) == pytest.approx(0.025, abs=0.01)
+    wide = _curve(0.1, -10.0, noise=0.1).break_even()[1]
+    assert wide[0] < first
+    assert wide[1] == np.inf
+
+
+@pytest.mark.parametrize("loss", ["zero_one", "brier"])
+def test_classes(rng, loss):
+    X, y, domain = _draw(rng, n_target=30, classes=True)
+    y = np.where(np.arange(len(y)) >= len(y) - 5, None, y.astype(object))
+    curve = gap_learning_curve(
+        Pooled(LogisticRegression()), X, y, sample_domain=domain, n_repeats=2, cv=3,
+        loss=loss,
+    )  # fmt: skip
+    assert curve.n_labeled == 25
+    assert np.isfinite(curve.gaps).all()
+    assert (np.diff(curve.sizes) > 0).all()
+    assert 0 <= curve.decision_probability(50) <= 1
+
+
+def test_same_models_have_no_gap(rng):
+    X, y, domain = _draw(rng)
+    curve = gap_learning_curve(
+        TargetOnly(Ridge()), X, y, sample_domain=domain, sizes=[8, 16], n_repeats=1
+    )
+    np.testing.assert_array_equal(curve.gaps, 0)
+    assert curve.predict(100) == (0, (0, 0))
+    assert curve.labels_needed() == np.inf
+
+
+def test_same_seed_same_curve_and_order_of_ids_is_free(rng):
+    X, y, domain = _draw(rng)
+    options = {"n_repeats": 1, "cv": 3}
+    model = Pooled(Ridge())
+    one = gap_learning_curve(model, X, y, sample_domain=domain, **options)
+    two = gap_learning_curve(model, X, y, sample_domain=domain, **options)
+    np.testing.assert_array_equal(one.gaps, two.gaps)
+    fixed = gap_learning_curve(model, X, y, sample_domain=domain, rate=1.0, **options)
+    assert len(fixed.rates) == 1
+
+
+def test_bad_input_is_one_error(rng):
+    X, y, domain = _draw(rng)
+    model = Pooled(Ridge())
+    with pytest.raises(ValueError, match="sizes must be from 2 to 16"):
+        gap_learning_curve(model, X, y, sample_domain=domain, sizes=[8, 20])
+    with pytest.raises(ValueError, match="two or more whole numbers"):
+        gap_learning_curve(model, X, y, sample_domain=domain, sizes=[8])
+    with pytest.raises(ValueError, match="loss='zero_one' is no loss of a regressor"):
+        gap_learning_curve(model, X, y, sample_domain=domain, loss="zero_one")
+    few = np.where(np.arange(len(y)) < 103, y, np.nan)
+    with pytest.raises(UnlabeledTargetError, match="label more rows"):
+        gap_learning_curve(model, X, few, sample_domain=domain)
+    labels = np.where(y > 0, "yes", "no")
+    with pytest.raises(ValueError, match="needs predict_proba"):
+        gap_learning_curve(
+            Pooled(LinearSVC()), X, labels, sample_domain=domain, loss="brier"
+        )
