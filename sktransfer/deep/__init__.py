@@ -17,23 +17,44 @@ from sktransfer.deep._baselines import (
     TargetOnlyNet,
     TargetOnlyNetRegressor,
 )
+from sktransfer.deep._batch_norm_alignment import BatchNormAlignment
+from sktransfer.deep._conditional_alignment import ConditionalAlignment
 from sktransfer.deep._dan import DAN, DANRegressor, MMDAlignment
 from sktransfer.deep._dann import DANN, AdversarialAlignment, DANNRegressor
 from sktransfer.deep._datn import DATN
 from sktransfer.deep._deep_coral import CORALAlignment, DeepCORAL, DeepCORALRegressor
+from sktransfer.deep._disparity_alignments import (
+    ClassifierDiscrepancyAlignment,
+    MarginDisparityAlignment,
+)
 from sktransfer.deep._gta import GTA, GenerativeAlignment
 from sktransfer.deep._losses import coral_loss, mk_mmd_loss
 from sktransfer.deep._modules import MLP
 from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
 from sktransfer.deep._otce_fine_tuning import OTCEFineTuning
 from sktransfer.deep._pada import PADA, PartialAlignment
+from sktransfer.deep._prediction_alignments import (
+    ClassConfusionAlignment,
+    ConsistencyAlignment,
+    ContrastiveAlignment,
+)
+from sktransfer.deep._transport_alignments import (
+    JointTransportAlignment,
+    WassersteinAlignment,
+)
 from sktransfer.deep._uowq_net import UOWQNet
 
 __all__ = [
     "ADDA",
     "AdversarialAlignment",
     "Alignment",
+    "BatchNormAlignment",
     "CORALAlignment",
+    "ClassConfusionAlignment",
+    "ClassifierDiscrepancyAlignment",
+    "ConditionalAlignment",
+    "ConsistencyAlignment",
+    "ContrastiveAlignment",
     "DAN",
     "DANN",
     "DANNRegressor",
@@ -45,9 +66,11 @@ __all__ = [
     "Encoded",
     "GTA",
     "GenerativeAlignment",
+    "JointTransportAlignment",
     "LowRankLinear",
     "MLP",
     "MMDAlignment",
+    "MarginDisparityAlignment",
     "OTCEFineTuning",
     "PADA",
     "PartialAlignment",
@@ -59,6 +82,7 @@ __all__ = [
     "TransferNetClassifier",
     "TransferNetRegressor",
     "UOWQNet",
+    "WassersteinAlignment",
     "add_adapters",
     "coral_loss",
     "mk_mmd_loss",

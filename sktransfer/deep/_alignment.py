@@ -145,3 +145,6 @@ class Alignment(nn.Module):
 
     def begin_epoch(self, net: Any, rows: Any, progress: float) -> None:
         """Prepare an epoch; ``progress`` in [0, 1] is the share that is done."""
+
+    def end_training(self, net: Any, rows: Any, rows_at_once: int) -> None:
+        """Finish a training, before the net is set to prediction."""

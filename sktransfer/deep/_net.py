@@ -336,6 +336,8 @@ class TransferNet(
             n_steps = budget.epoch_steps if one_epoch else budget.n_steps
             # as everywhere in skorch, Ctrl-C ends the training and keeps the net
             self.net_.train(rows, n_steps)
+            module = self.module_
+            module.alignment.end_training(module, rows, _ROWS_AT_ONCE)
         self.module_.eval()
         self.history_ = _as_columns(self.net_.history)
         self.n_iter_ = len(self.net_.history)
