@@ -87,7 +87,12 @@ from sktransfer.multisource import (
     UOWQMultiTask,
 )
 from sktransfer.preprocessing import DomainScaler, TableEncoder
-from sktransfer.pseudo_label import SelectivePseudoLabeling, SelfTraining
+from sktransfer.pseudo_label import (
+    DASVM,
+    GradualSelfTraining,
+    SelectivePseudoLabeling,
+    SelfTraining,
+)
 from sktransfer.safe import (
     SAFEW,
     ReliableTransfer,
@@ -142,6 +147,8 @@ ESTIMATORS = [
     MultiSourceTrAdaBoostR2(Ridge(), n_estimators=3, loss="square"),
     TaskTrAdaBoost(_STUMP, n_estimators=3),
     TaskTrAdaBoostR2(_TREE, n_estimators=3),
+    DASVM(LinearSVC(dual=False), n_rounds=2),
+    GradualSelfTraining(LogisticRegression(), n_steps=2),
     SelectivePseudoLabeling(n_rounds=2),
     SelfTraining(LogisticRegression(), n_rounds=2),
     SelfTraining(

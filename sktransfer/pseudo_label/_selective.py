@@ -12,7 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sktransfer._compat import Interval
 from sktransfer._solvers.lpp import supervised_projection
 from sktransfer.base import TransferEstimator, TransferPredictorMixin
-from sktransfer.pseudo_label._self_training import most_certain
+from sktransfer.pseudo_label._template import most_certain
 
 __all__ = ["SelectivePseudoLabeling"]
 

@@ -17,7 +17,8 @@ from sktransfer.pseudo_label import (
     SelfTraining,
     label_noise,
 )
-from sktransfer.pseudo_label._self_training import _certainty, most_certain
+from sktransfer.pseudo_label._self_training import _certainty
+from sktransfer.pseudo_label._template import most_certain
 
 LEARNER = LogisticRegression()
 
