@@ -308,12 +308,12 @@ def mapped(transformer, Xs, ys, Xt):
     return transformer.transform(Xs, sample_domain=1), transformer.transform(Xt)
 
 
-def office(path, n_draws):
+def office(path, n_draws, wanted):
     """Print both tables: accuracies in percent."""
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
-    from sklearn.svm import LinearSVC
+    from sklearn.svm import SVC
 
     from sktransfer.feature import (
         CORAL,
@@ -330,7 +330,7 @@ def office(path, n_draws):
         return KNeighborsClassifier(1)
 
     def svm():
-        return LinearSVC(C=1.0, dual=True, max_iter=2000, random_state=0)
+        return SVC(kernel="linear", C=1.0)
 
     learners = {"1-NN": one, "SVM": svm}
     small = {
@@ -341,6 +341,8 @@ def office(path, n_draws):
     }
     print(" | ".join(["draws", *PAIRS, "mean"]))
     for name, (make, chosen) in small.items():
+        if wanted and name not in wanted:
+            continue
         scores = np.empty((len(chosen), len(PAIRS), n_draws))
         for p, pair in enumerate(PAIRS):
             (Xs, ys), (Xt, yt) = data[pair[0]], data[pair[1]]
@@ -385,6 +387,8 @@ def office(path, n_draws):
     }
     print(" | ".join(["whole", *PAIRS, "mean"]))
     for name, make in whole.items():
+        if wanted and f"whole {name}" not in wanted:
+            continue
         scores = []
         for pair in PAIRS:
             (Xs, ys), (Xt, yt) = data[pair[0]], data[pair[1]]
@@ -413,6 +417,7 @@ def main():
     part = parts.add_parser("office")
     part.add_argument("--data", required=True)
     part.add_argument("--draws", type=int, default=20)
+    part.add_argument("--methods", nargs="*", default=None)
     part = parts.add_parser("cell")
     part.add_argument("name")
     part.add_argument("library")
@@ -423,7 +428,7 @@ def main():
     elif chosen.part == "speed":
         speed(chosen.sizes, chosen.peers, chosen.limit)
     else:
-        office(chosen.data, chosen.draws)
+        office(chosen.data, chosen.draws, chosen.methods)
 
 
 if __name__ == "__main__":
