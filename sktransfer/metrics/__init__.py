@@ -65,12 +65,14 @@ from sktransfer.metrics._transport import (
     wasserstein,
 )
 from sktransfer.metrics._transrate import transrate
+from sktransfer.metrics._which_shift import ShiftTest, which_shift
 
 __all__ = [
     "GapLearningCurve",
     "OTCEComponents",
     "OTCERegressor",
     "SequentialHarmTest",
+    "ShiftTest",
     "TargetEstimate",
     "azab_weights",
     "bregman",
@@ -118,4 +120,5 @@ __all__ = [
     "transrate",
     "transrate_scorer",
     "wasserstein",
+    "which_shift",
 ]
