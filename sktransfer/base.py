@@ -862,7 +862,8 @@ class TransferMetaEstimator(
         return self
 
     def _check_exposure(self, exposure, data):
-        if consumes_sample_domain(self.estimator) and not self._hands_exposure_on:
+        inner = routing_of(self.estimator).consumes("fit", ["exposure"])
+        if inner and not self._hands_exposure_on:
             raise TypeError(
                 f"{type(self).__name__} takes no exposure around an estimator that "
                 "knows domains. Give rates as y, and exposure ** (2 - power) as "

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils import get_tags
 
 from sktransfer._learners import last_step, package_of
-from sktransfer.base import consumes_sample_domain
+from sktransfer.base import get_transfer_tags
 from sktransfer.baselines import Pooled
 from sktransfer.preprocessing import TableEncoder
 from sktransfer.safe._portfolio import (
@@ -63,6 +63,14 @@ def _takes_categories(learner):
     if package == "catboost":
         return bool(learner.get_params().get("cat_features"))
     return package == "lightgbm"
+
+
+def _knows_domains(learner):
+    try:
+        get_transfer_tags(learner)
+    except TypeError:
+        return False
+    return True
 
 
 def _check_categories(learner):
@@ -138,7 +146,7 @@ def make_transfer_pipeline(learner, *, method=None, encoder="auto", **options):
         raise TypeError(f"learner={learner!r} is neither a classifier nor a regressor.")
     if package_of(last_step(learner)) == "catboost":
         _check_categories(last_step(learner))
-    knows_domains = consumes_sample_domain(learner)
+    knows_domains = _knows_domains(learner)
     if method is None:
         method = "guard" if knows_domains else "portfolio"
     if method not in _METHODS:

@@ -78,9 +78,20 @@ def is_target_only(estimator):
         return True
     if not isinstance(estimator, Pipeline):
         return isinstance(estimator, TargetOnly)
+    if _only_encoders_ask(estimator):
+        return True
     # the steps before may see sources
     return isinstance(estimator[-1], TargetOnly) and not any(
         consumes_sample_domain(step) for _, step in estimator.steps[:-1]
+    )
+
+
+def _only_encoders_ask(pipeline):
+    """Tell whether none but encoders of tables, which look for copies, take domains."""
+    return all(
+        isinstance(step, TableEncoder) or not consumes_sample_domain(step)
+        for _, step in pipeline.steps
+        if hasattr(step, "fit")
     )
 
 

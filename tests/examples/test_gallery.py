@@ -1,10 +1,12 @@
 """Every script of the gallery runs as it is, draws something, and warns of nothing."""
 
+import ast
 import runpy
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from threadpoolctl import threadpool_limits
@@ -12,6 +14,8 @@ from threadpoolctl import threadpool_limits
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FAST = ["howto/few_shot", "howto/own_method", "howto/regression"]
 FAST += ["howto/several_sources"]
+TABLES = ["tables/churn", "tables/counts", "tables/sites", "tables/spectra"]
+FAST += [*TABLES, "tables/make_tables"]
 SLOW = ["howto/images", "howto/own_net", "papers/datn", "papers/gate"]
 SLOW += ["papers/perturbation", "papers/transferability", "papers/uowq"]
 
@@ -49,6 +53,29 @@ def test_every_script_is_tested():
     scripts = {str(path.relative_to(EXAMPLES).with_suffix(""))
                for path in EXAMPLES.glob("*/*.py")}  # fmt: skip
     assert scripts == {*FAST, *SLOW}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_raw_table_takes_less_than_25_lines(name):
+    tree = ast.parse((EXAMPLES / f"{name}.py").read_text())
+    code = {
+        n for part in tree.body[1:] for n in range(part.lineno, part.end_lineno + 1)
+    }
+    assert len(code) < 25
+
+
+def test_tables_are_those_of_the_script(monkeypatch, tmp_path):
+    copy = tmp_path / "make_tables.py"
+    copy.write_text((EXAMPLES / "tables" / "make_tables.py").read_text())
+    monkeypatch.setattr("sys.argv", [str(copy), "--write"])
+    matplotlib.use("Agg")
+    runpy.run_path(str(copy), run_name="__main__")
+    matplotlib.pyplot.close("all")
+    files = sorted(path.name for path in tmp_path.glob("*.csv"))
+    assert len(files) == 4
+    for name in files:
+        fresh = pd.read_csv(tmp_path / name)
+        pd.testing.assert_frame_equal(fresh, pd.read_csv(EXAMPLES / "tables" / name))
 
 
 def test_every_tier_has_its_text():

@@ -1,0 +1,148 @@
+r"""
+The tables of these examples, and what is true in them
+======================================================
+
+Four small tables as people have them, drawn from known rules. ``truth`` is what a
+perfect model would say of a row; it is no feature, and the examples check their results
+by it. ``python make_tables.py --write`` writes the files anew.
+"""
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+
+# %%
+# Churn
+# -----
+# Customers of three countries; 25 of the 225 in Germany have a label. The log-odds of
+# leaving depend on plan, age and the time since the contract began. France is like
+# Germany but for the level; in the US age works the other way round.
+def churn():
+    rng = np.random.default_rng(1)
+    n = 725
+    country = np.repeat(["FR", "US", "DE"], [350, 150, 225])
+    plan = rng.choice(["basic", "family", "student", "pro"], n, p=[0.4, 0.3, 0.2, 0.1])
+    age, months = rng.normal(45, 12, n).clip(18, 90).round(), rng.integers(1, 60, n)
+    effect = pd.Series({"basic": 0.3, "family": -1.2, "student": 1.5, "pro": -0.5})
+    slope = np.where(country == "US", 0.06, -0.06)
+    logit = effect[plan].to_numpy() + slope * (age - 45) - 0.06 * (months - 30)
+    logit += np.where(country == "DE", -0.4, 0.0)
+    truth = 1 / (1 + np.exp(-logit))
+    label = np.where(rng.uniform(size=n) < truth, "left", "stayed").astype(object)
+    label[525:] = None
+    start = pd.Timestamp("2024-12-01") - pd.to_timedelta(30.4 * months, unit="D")
+    age[rng.uniform(size=n) < 0.08] = np.nan
+    return pd.DataFrame(
+        {
+            "customer": 5000 + rng.permutation(n),
+            "country": country,
+            "plan": np.where(rng.uniform(size=n) < 0.05, None, plan),
+            "age": age,
+            "since": start.strftime("%d.%m.%y"),
+            "churn": label,
+            "truth": truth.round(4),
+        }
+    )
+
+
+# %%
+# Claims
+# ------
+# Counts of claims with the years at risk. Of motorcycles there are 90 policies with a
+# known count. The rate depends on age and region in the same way for all vehicles; vans
+# have 0.8 times the rate of cars, motorcycles 1.05 times.
+def claims():
+    rng = np.random.default_rng(6)
+    n = 1060
+    vehicle = np.repeat(["car", "van", "motorcycle"], [500, 200, 360])
+    region = rng.choice(["north", "south", "city", "coast", "hills"], n)
+    age, years = rng.integers(18, 80, n), rng.uniform(0.1, 3.0, n).round(2)
+    effect = pd.Series(
+        {"north": 0.0, "south": -0.8, "city": 0.9, "coast": 0.4, "hills": -0.5}
+    )
+    factor = pd.Series({"car": 1.0, "van": 0.8, "motorcycle": 1.05})
+    log_rate = -0.7 + effect[region].to_numpy() - 0.03 * (age - 45)
+    truth = factor[vehicle].to_numpy() * np.exp(log_rate)
+    counts = rng.poisson(truth * years).astype(float)
+    counts[790:] = np.nan
+    return pd.DataFrame(
+        {
+            "vehicle": vehicle,
+            "region": region,
+            "age": age,
+            "years": years,
+            "claims": counts,
+            "truth": truth.round(4),
+        }
+    )
+
+
+# %%
+# Sites
+# -----
+# Three visits each of patients at five hospitals, whose scanners have scales of their
+# own. The site Lyon came last: 10 of its 60 patients have a diagnosis.
+def sites():
+    rng = np.random.default_rng(3)
+    site = np.repeat(["Oslo", "Turin", "Ghent", "Porto", "Lyon"], [35, 35, 35, 35, 60])
+    ill = rng.permutation(np.arange(200) % 2)
+    place = np.unique(site, return_inverse=True)[1]
+    center, unit = rng.normal(0, 4, size=(5, 3)), rng.uniform(0.5, 2.5, size=(5, 3))
+    patient = rng.normal(size=(200, 3)) + 1.8 * ill[:, None] * [1.0, 1.0, 0.5]
+    rows = np.repeat(np.arange(200), 3)
+    scans = patient[rows] + 0.5 * rng.normal(size=(600, 3))
+    scans = center[place[rows]] + unit[place[rows]] * scans
+    table = pd.DataFrame(scans.round(3), columns=["volume", "signal", "texture"])
+    table["site"], table["patient"] = site[rows], [f"P{k:03d}" for k in rows]
+    table["state"] = np.where(ill[rows] == 1, "ill", "healthy").astype(object)
+    table["truth"] = table["state"]
+    table.loc[rows >= 150, "state"] = None
+    return table
+
+
+# %%
+# Spectra
+# -------
+# Fat in 80 samples by an old spectrometer. The new one is shifted by a channel, more
+# sensitive, and has an offset; 10 samples were measured on both, and 8 more have a
+# laboratory value.
+def spectra():
+    rng = np.random.default_rng(4)
+    grid = np.arange(40)
+    peaks = np.exp(-0.5 * (grid - np.array([[8], [17], [26], [33]])) ** 2 / 12)
+    amounts = rng.uniform(0.2, 1.0, size=(150, 4))
+    clean = amounts @ peaks
+    old = clean + 0.003 * rng.normal(size=clean.shape)
+    new = 1.2 * np.roll(clean, 1, axis=1) + 0.08
+    new += 0.003 * rng.normal(size=clean.shape)
+    rows = np.concatenate([np.arange(80), np.arange(10), np.arange(80, 150)])
+    values = np.concatenate([old[:80], new[:10], new[80:]])
+    table = pd.DataFrame(values.round(4), columns=[f"nm{1000 + 10 * k}" for k in grid])
+    table["instrument"] = np.repeat(["old", "new"], [80, 80])
+    table["sample"] = np.where(rows < 10, [f"S{k}" for k in rows], None)
+    table["truth"] = (20 * amounts[rows, 0]).round(3)
+    table["fat"] = (table["truth"] + 0.2 * rng.normal(size=160)).round(2)
+    known = (np.arange(160) < 80) | np.isin(np.arange(160), np.arange(90, 98))
+    table["fat"] = table["fat"].where(known)
+    return table
+
+
+# %%
+# What is true in the target of each table:
+TABLES = {"churn": churn, "claims": claims, "sites": sites, "spectra": spectra}
+parser = argparse.ArgumentParser()
+parser.add_argument("--write", action="store_true")
+args, _ = parser.parse_known_args()
+figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
+for ax, (name, make) in zip(axes, TABLES.items(), strict=True):
+    table = make()
+    if args.write:
+        table.to_csv(Path(__file__).with_name(f"{name}.csv"), index=False)
+    print(f"{name}: {len(table)} rows of {', '.join(table.columns[:6])}, ...")
+    ax.hist(table["truth"])
+    ax.set_title(f"{name}: truth")
+plt.show()
