@@ -40,6 +40,7 @@ from sktransfer.feature import (
 )
 from sktransfer.hypothesis import (
     AdaptiveGP,
+    LinearInterpolation,
     OffsetTransfer,
     PositiveTransferLogistic,
     PositiveTransferRidge,
@@ -209,6 +210,8 @@ ESTIMATORS = [
         noise_bounds="fixed",
         normalize_y=False,
     ),
+    LinearInterpolation(LogisticRegression(), cv=2),
+    LinearInterpolation(Ridge(), target_share=0.5),
     OffsetTransfer(LogisticRegression(C=0.1), cv=3),
     OffsetTransfer(Ridge(), shrinkage=0.5),
     OffsetTransfer(Ridge(), Ridge(alpha=10.0), cv=3),

@@ -1,6 +1,7 @@
 """Carry the model, not the data: source hypotheses and priors."""
 
 from sktransfer.hypothesis._adaptive_gp import AdaptiveGP
+from sktransfer.hypothesis._linear_interpolation import LinearInterpolation
 from sktransfer.hypothesis._offset_transfer import OffsetTransfer
 from sktransfer.hypothesis._positive_transfer import (
     PositiveTransferLogistic,
@@ -12,6 +13,7 @@ from sktransfer.hypothesis._source_predictions import SourcePredictions
 
 __all__ = [
     "AdaptiveGP",
+    "LinearInterpolation",
     "OffsetTransfer",
     "PositiveTransferLogistic",
     "PositiveTransferRidge",
