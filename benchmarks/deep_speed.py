@@ -34,6 +34,7 @@ FIELDS = [
     "wall_ms_per_step", "rows_per_second", "cpu_ratio", "wall_ratio",
 ]  # fmt: skip
 N_FEATURES, N_CLASSES, SHARE_LABELED = 64, 10, 0.1
+BETAS = (0.9, 0.999)
 
 
 def make_rows(n, seed=0):
@@ -82,16 +83,15 @@ class BareLoop:
     def __init__(self, rows, module, net):
         module = copy.deepcopy(module)
         self.extractor, self.head = module.extractor, module.head
-        self.hidden, self.logit = (
-            module.discriminator.hidden,
-            module.discriminator.logit,
-        )
+        self.discriminator = module.discriminator
+        self.gate_discriminator = module.gate_discriminator
         self.parameters = list(module.parameters())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3, betas=(0.0, 0.99))
+        self.optimizer = torch.optim.Adam(self.parameters, lr=1e-3, betas=BETAS)
         self.gate, self.batch_size, self.max_epochs = (
             net.gate, net.batch_size, net.max_epochs,
         )  # fmt: skip
-        self.noise = module.discriminator.noise
+        gate = module.gate_discriminator or module.discriminator
+        self.noise = gate.noise
         self.x, self.sizes, self.epochs = rows.x, rows.sizes, 0
         self.y_source, self.y_labeled = rows.y_source, rows.y_labeled
 
@@ -131,35 +131,41 @@ class BareLoop:
         features = self.extractor(x)
         outputs = self.head(features[:b])
         source = F.cross_entropy(outputs[:a], ys, reduction="none")
-        judged = features
+        adversarial, source_weight = self.judge(features, ys, yl, mu)
         if self.gate:
+            if self.gate_discriminator is not None:
+                more, source_weight = self.judge(features, ys, yl, None)
+                adversarial = adversarial + more
+            source = source_weight * source
+        return source.mean() + F.cross_entropy(outputs[a:], yl) + adversarial
+
+    def judge(self, judged, ys, yl, mu):
+        """Return the loss of a discriminator, and the weights of the source rows."""
+        a, b, n = len(ys), len(ys) + len(yl), len(judged)
+        discriminator = self.discriminator
+        if mu is None:
+            discriminator = self.gate_discriminator
             spread = torch.cat([judged[:a], judged[b:]]).detach().std(0, correction=0)
-            parts = torch.split(judged, [a, b - a, len(x) - b])
+            parts = torch.split(judged, [a, b - a, n - b])
             judged = torch.cat(
                 [p + self.noise * spread * torch.randn_like(p) for p in parts]
             )
-        judged = _Reverse.apply(judged, mu)
-        if self.gate:
-            code = judged.new_zeros(2 * a + b - a + len(x) - b, N_CLASSES + 1)
-            nil = a + len(x) - b
-            code[:nil, -1] = 1
-            code[torch.arange(nil, len(code)), torch.cat([ys, yl])] = 1
-            judged = torch.cat([judged[:a], judged[b:], judged[:b]])
-            pairs = (judged[:, :, None] * code[:, None, :]).flatten(1)
-            logits = self.judge(torch.cat([judged, code, pairs], 1))
-            joint, to_real = logits[nil : nil + a], logits[nil + a :]
-            adversarial = F.softplus(joint).mean() + F.softplus(-to_real).mean()
-            source = torch.exp(joint.detach()).clamp_max(10.0) * source
-            fake, real = logits[:a], logits[a:nil]
-        else:
-            logits = self.judge(torch.cat([judged[:a], judged[b:]]))
-            fake, real, adversarial = logits[:a], logits[a:], 0.0
-        adversarial = adversarial + F.softplus(fake).mean() + F.softplus(-real).mean()
-        return source.mean() + F.cross_entropy(outputs[a:], yl) + adversarial
-
-    def judge(self, inputs):
-        """Return the discriminator's logits."""
-        return self.logit(torch.relu(self.hidden(inputs))).squeeze(1)
+        judged = _Reverse.apply(judged, mu or 0.0)
+        hidden, logit = discriminator.hidden, discriminator.logit
+        if not self.gate:
+            logits = logit(hidden(torch.cat([judged[:a], judged[b:]]))).squeeze(1)
+            return F.softplus(logits[:a]).mean() + F.softplus(-logits[a:]).mean(), None
+        nil = a + n - b
+        code = judged.new_zeros(nil + b, N_CLASSES + 1)
+        code[:nil, -1] = 1
+        code[torch.arange(nil, len(code)), torch.cat([ys, yl])] = 1
+        judged = torch.cat([judged[:a], judged[b:], judged[:b]])
+        pairs = (judged[:, :, None] * code[:, None, :]).flatten(1)
+        logits = logit(hidden(torch.cat([judged, code, pairs], 1))).squeeze(1)
+        joint, to_real = logits[nil : nil + a], logits[nil + a :]
+        loss = F.softplus(joint).mean() + F.softplus(-to_real).mean()
+        loss = loss + F.softplus(logits[:a]).mean() + F.softplus(-logits[a:nil]).mean()
+        return loss, torch.exp(joint.detach()).clamp_max(10.0)
 
 
 class SkorchLoop(NeuralNet):
@@ -200,22 +206,23 @@ def loops(n, batch_size, gate, device):
     X, y, domain = make_rows(n)
     catch = Catch()
     net = DANN(gate=gate, batch_size=batch_size, early_stopping=False, random_state=0,
-               device=device, callbacks=[catch], max_epochs=50)  # fmt: skip
+               device=device, callbacks=[catch], max_epochs=50,
+               match="both")  # fmt: skip
     net.partial_fit(X, y, sample_domain=domain)
     start, rows = catch.module, catch.rows
     bare, ours = BareLoop(rows, start, net), net.net_
     ours.module_.load_state_dict(start.state_dict())
     ours._initialize_optimizer()
     ours.history.clear()
-    ours.callbacks_ = []
+    ours.callbacks_, ours.steps_done_, ours.least_ = [], 0, {}
     plain = SkorchLoop(
         copy.deepcopy(start), ours.criterion, lr=1e-3, train_split=None, verbose=0,
-        optimizer=torch.optim.Adam, optimizer__betas=(0.0, 0.99), device=device,
+        optimizer=torch.optim.Adam, optimizer__betas=BETAS, device=device,
     ).initialize()  # fmt: skip
     plain.module_.ramp(1.0)
     functions = {
         "bare": lambda epochs: [bare.epoch() for _ in range(epochs)],
-        "ours": lambda epochs: ours.partial_fit(rows, None, epochs=epochs),
+        "ours": lambda epochs: ours.train(rows, epochs * rows.n_batches),
         "skorch": lambda epochs: plain.partial_fit(rows, None, epochs=epochs),
     }
     parameters = {"bare": bare.parameters, "ours": list(ours.module_.parameters())}

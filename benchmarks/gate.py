@@ -1,28 +1,31 @@
 """Does the discriminator gate turn negative transfer of deep nets off?
 
 The protocol of Wang et al. (CVPR 2019): source rows are perturbed with probability
-eps, and their labels are replaced by random ones with probability eps; half of the
-target is for training, of which L % keep their labels, the rest for testing. Six
-methods with and without gate, each against the same net on the target alone
-(theta(0,T): labeled target rows play the source, unlabeled ones the target). "no
-matching" is a net whose features are matched to nothing, so the gate is all it has.
-Run::
+eps, and their labels are replaced by random ones with probability eps (``--noise``
+also does one of both alone); half of the target is for training, of which a share
+keeps its labels (1 or more: labels per class), the rest for testing. Six methods with
+and without gate, each against one and the same net on the target alone, theta(0,T):
+the method without gate, whose labeled target rows play the source and whose unlabeled
+ones the target. "no matching" is a net whose features are matched to nothing, so the
+gate is all it has; "oracle" is that net on the source rows that are not corrupted:
+where even it does not beat the target alone, no gate can. Run::
 
     python benchmarks/gate.py --data DIR --out gate.csv            # everything
     python benchmarks/gate.py --data DIR --out gate.csv --seeds 1 --eps 0 0.7
 
-Every fit is a line of ``--out`` (columns ``FIELDS``; ``kind`` is "transfer" or
-"target", the fit of theta(0,T), which knows no eps); a run that was stopped goes on
-where it was. ``--report`` prints the tables of what is there.
+Both sides of every gap get the same number of steps ("matched", 30 passes over the
+larger domain), or both choose theirs from one grid by two folds of the labeled
+*training* rows of the target ("chosen"). Every fit is a line of ``--out`` (columns
+``FIELDS``; ``kind`` is "transfer" or "target"); a run that was stopped goes on where it
+was. ``--report`` prints the tables of what is there.
 
 Data: "perturbed digits" are the two random halves of scikit-learn's digits (8 x 8
 pixels; perturbed images are turned, mirrored and sprinkled with salt and pepper). By
 path: "mnist usps" is MNIST -> USPS (16 x 16 pixels), 1000 source rows and 1000 target
 rows; "mnist usps images" is the same with a small convolutional extractor; "features"
 is Caltech -> Amazon (SURF features of images; a perturbed row has its features
-shuffled). All other nets: the default extractor. Always float32, 30 epochs, no early
-stopping, batches of 128, Adam at 1e-3 (without momentum where features have an
-adversary), lambda = 1, mu from 0 to 1.
+shuffled). All other nets: the default extractor. Always float32, no early stopping;
+all else is the default.
 """
 
 import argparse
@@ -33,36 +36,47 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from sklearn import config_context
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.preprocessing import normalize
 from torch import nn
 
+from sktransfer._domains import check_domains
 from sktransfer.datasets import stack_domains
 from sktransfer.datasets._digits import labeled_rows, perturb_image
 from sktransfer.deep import ADDA, DAN, DANN, GTA, PADA, DeepCORAL
+from sktransfer.model_selection import StratifiedTargetKFold
 
 METHODS = {
     "DANN": DANN, "ADDA": ADDA, "PADA": PADA, "GTA": GTA, "DAN": DAN,
     "DeepCORAL": DeepCORAL,
 }  # fmt: skip
-NETS = METHODS | {"no matching": partial(DANN, match="none")}
+METHODS = {name: partial(cls) for name, cls in METHODS.items()}
+METHODS["DANN"] = partial(DANN, match="both")
+NO_MATCHING = partial(DANN, match="none")
+NETS = METHODS | {"no matching": NO_MATCHING, "oracle": NO_MATCHING}
 #: ablations of DANN with the gate: paper's table 4
 ABLATIONS = {
-    "gate only": {"gate": True, "label_input": False},
+    "gate only": {"gate": True, "label_input": False, "match": "both"},
     "labels only": {"label_input": True},
     "joint": {"gate": True, "match": "joint"},
     "marginal": {"gate": True, "match": "marginal"},
     "none": {"gate": True, "match": "none"},
-    "oracle": {},
 }
-EPS, SHARES = (0.0, 0.3, 0.7, 0.9), (0.0, 0.1, 0.3, 0.5)
+EPS, SHARES = (0.0, 0.3, 0.7, 0.9), (0.0, 3.0, 0.1, 0.3)
+NOISE, BUDGETS = ("both", "labels", "inputs"), ("matched", "chosen")
+#: steps to choose from, and passes of a matched budget
+STEPS, PASSES = (100, 300, 1000), 30
+FIRST = NOISE[0], BUDGETS[0]
 ABLATION_EPS, ABLATION_SHARES = (0.3, 0.7), (0.1, 0.3)
 FIELDS = [
-    "data", "method", "gate", "kind", "eps", "share", "seed", "accuracy",
+    "data", "method", "gate", "kind", "eps", "share", "seed", "noise", "budget",
+    "accuracy",
     "auc_label", "auc_any", "weight_clean", "weight_corrupt", "seconds",
 ]  # fmt: skip
+KEYS = FIELDS[:9]
 N_SOURCE = N_TARGET = 1000
 
 
@@ -140,7 +154,7 @@ def subset(X, y, size, rng):
     return train_test_split(X, y, train_size=size, stratify=y, random_state=rng)[::2]
 
 
-def draw(parts, eps, share, seed):
+def draw(parts, eps, share, seed, noise="both"):
     """Perturb the source, hide target labels, and stack both; the rest is the test."""
     X_source, y_source, X_target, y_target, perturb = parts
     rng = np.random.RandomState(seed)
@@ -149,9 +163,10 @@ def draw(parts, eps, share, seed):
     X_train, X_test, y_train, y_test = train_test_split(
         X_target, y_target, test_size=0.5, stratify=y_target, random_state=rng
     )
-    labeled = labeled_rows(y_train, share, None, rng)
-    hit = rng.uniform(size=len(y_source)) < eps
-    randomized = rng.uniform(size=len(y_source)) < eps
+    per_class = int(share) if share >= 1 else None
+    labeled = labeled_rows(y_train, min(share, 1.0), per_class, rng)
+    hit = (rng.uniform(size=len(y_source)) < eps) & (noise != "labels")
+    randomized = (rng.uniform(size=len(y_source)) < eps) & (noise != "inputs")
     X_source = X_source.copy()
     for row in np.flatnonzero(hit):
         X_source[row] = perturb(X_source[row], rng)
@@ -165,54 +180,104 @@ def draw(parts, eps, share, seed):
     return data, X_test, y_test, noisy != y_source, hit | (noisy != y_source)
 
 
-def run(parts, method, gate, kind, eps, share, seed, smoothing=1.0):
-    """Fit one net and return its line."""
-    data, X_test, y_test, wrong, corrupt = draw(parts, eps, share, seed)
+def run(
+    parts, method, gate, kind, eps, share, seed, noise="both", budget="matched",
+    smoothing=1.0,
+):  # fmt: skip
+    """Fit one net and return its line; "target" is the net without gate."""
+    data, X_test, y_test, wrong, corrupt = draw(parts, eps, share, seed, noise)
     X, y, domain = data.X, data.y, data.sample_domain
-    params = {"gate": True} if gate else ABLATIONS.get(method, {})
+    params = {"gate": True} if gate and kind == "transfer" else {}
+    params |= ABLATIONS.get(method, {})
+    net = NETS.get(method, DANN)(
+        convolutions if X.ndim == 4 else None,
+        max_epochs=PASSES,
+        early_stopping=False,
+        random_state=seed,
+        gate_smoothing=smoothing,
+        **params,
+    )
+    # all fits of a draw take the steps of the one on all of its rows
+    everything = check_domains(X, y, domain)
+    net.set_params(**net.budget_params(everything))
     if kind == "target":
         X, y, domain = X[domain < 0], y[domain < 0], domain[domain < 0]
     elif method == "oracle":
         keep = np.ones(len(y), dtype=bool)
         keep[: len(corrupt)] = ~corrupt
         X, y, domain = X[keep], y[keep], domain[keep]
-    net = NETS.get(method, DANN)(
-        convolutions if X.ndim == 4 else None,
-        max_epochs=30,
-        early_stopping=False,
-        random_state=seed,
-        gate_smoothing=smoothing,
-        **params,
-    )
+    if budget == "chosen":
+        net.set_params(max_epochs=None)
+        folds = StratifiedTargetKFold(2, shuffle=True, random_state=seed)
+        net = GridSearchCV(net, {"max_steps": STEPS}, cv=folds)
     start = time.perf_counter()
-    net.fit(X, y, sample_domain=domain)
+    with config_context(enable_metadata_routing=True):
+        net.fit(X, y, sample_domain=domain)
     line = {"seconds": round(time.perf_counter() - start, 3)}
     line["accuracy"] = round(net.score(X_test, y_test), 4)
     if gate and kind == "transfer" and corrupt.any():
-        weight = net.sample_weight_
-        line["auc_label"] = round(roc_auc_score(~wrong, weight), 4)
-        line["auc_any"] = round(roc_auc_score(~corrupt, weight), 4)
+        weight = getattr(net, "best_estimator_", net).sample_weight_
         line["weight_clean"] = round(float(weight[~corrupt].mean()), 4)
         line["weight_corrupt"] = round(float(weight[corrupt].mean()), 4)
+        line["auc_any"] = round(roc_auc_score(~corrupt, weight), 4)
+        if wrong.any():
+            line["auc_label"] = round(roc_auc_score(~wrong, weight), 4)
     return line
 
 
 def cells(args):
     """Yield the settings of every fit, seed by seed."""
-    for seed in range(args.seeds):
-        for data in args.sets:
-            for share in args.share:
+    for seed, budget in product(range(args.seeds), args.budgets):
+        for data, share in product(args.sets, args.share):
+            if budget == "chosen" and not share:
+                continue  # no label to choose by
+            for noise, eps in product(args.noise, args.eps):
+                if not eps and noise != args.noise[0]:
+                    continue  # no noise is the same of every kind
                 for method in args.methods:
-                    for gate in (0, 1):
-                        for eps in args.eps:
-                            yield data, method, gate, "transfer", eps, share, seed
-                        if share:
-                            yield data, method, gate, "target", 0.0, share, seed
-                if share not in ABLATION_SHARES or args.no_ablation:
-                    continue
-                for method in ABLATIONS:
-                    for eps in set(args.eps) & set(ABLATION_EPS):
-                        yield data, method, 0, "transfer", eps, share, seed
+                    gates = (0,) if method == "oracle" else (0, 1)
+                    for gate in gates:
+                        yield (
+                            data, method, gate, "transfer", eps, share, seed, noise,
+                            budget,
+                        )  # fmt: skip
+                ablate = share in ABLATION_SHARES and eps in ABLATION_EPS
+                if ablate and not args.no_ablation and (noise, budget) == FIRST:
+                    for method in ABLATIONS:
+                        yield (
+                            data,
+                            method,
+                            0,
+                            "transfer",
+                            eps,
+                            share,
+                            seed,
+                            noise,
+                            budget,
+                        )
+            if share:
+                for method in args.methods:
+                    if method != "oracle":
+                        yield (
+                            data,
+                            method,
+                            0,
+                            "target",
+                            0.0,
+                            share,
+                            seed,
+                            "both",
+                            budget,
+                        )
+
+
+def key_of(line):
+    """Return the setting of a line of the file."""
+    return (
+        line["data"], line["method"], int(line["gate"]), line["kind"],
+        float(line["eps"]), float(line["share"]), int(line["seed"]),
+        line.get("noise") or "both", line.get("budget") or "matched",
+    )  # fmt: skip
 
 
 def done(path):
@@ -220,13 +285,7 @@ def done(path):
     if not path.exists():
         return {}
     with path.open() as file:
-        return {
-            (
-                r["data"], r["method"], int(r["gate"]), r["kind"], float(r["eps"]),
-                float(r["share"]), int(r["seed"]),
-            ): r
-            for r in csv.DictReader(file)
-        }  # fmt: skip
+        return {key_of(line): line for line in csv.DictReader(file)}
 
 
 def fill(args):
@@ -242,8 +301,7 @@ def fill(args):
             writer.writeheader()
         for i, cell in enumerate(todo):
             line = run(parts[cell[0]], *cell[1:], args.smoothing)
-            keys = ("data", "method", "gate", "kind", "eps", "share", "seed")
-            writer.writerow(dict(zip(keys, cell, strict=True)) | line)
+            writer.writerow(dict(zip(KEYS, cell, strict=True)) | line)
             file.flush()
             if i % 50 == 0:
                 minutes = (time.perf_counter() - start) / 60
@@ -272,13 +330,20 @@ def table(title, head, rows):
 
 
 class Results:
-    """The lines of one data set, asked for by setting."""
+    """The lines of one data set, kind of noise and budget, asked for by setting."""
 
-    def __init__(self, lines, data):
-        self.lines = {key[1:]: line for key, line in lines.items() if key[0] == data}
+    def __init__(self, lines, data, noise, budget):
+        self.lines = {
+            key[1:7]: line
+            for key, line in lines.items()
+            if key[0] == data
+            and key[8] == budget
+            # no noise, and the target alone, are the same for every kind of noise
+            and (key[7] == noise or not key[4])
+        }
         self.seeds = sorted({key[5] for key in self.lines})
         self.eps = sorted({key[3] for key in self.lines if key[2] == "transfer"})
-        self.shares = sorted({key[4] for key in self.lines})
+        self.shares = sorted({key[4] for key in self.lines}, key=lambda s: (s < 1, s))
 
     def by_seed(self, method, gate, kind, eps, share, field="accuracy"):
         """Return the figures of a setting, one per seed, where there are any."""
@@ -292,28 +357,47 @@ class Results:
 
     def gaps(self, method, gate, eps, share):
         """Return the negative transfer gaps of a setting, one per seed."""
-        alone = self.by_seed(method, gate, "target", 0.0, share)
+        plain = "no matching" if method == "oracle" else method
+        alone = self.by_seed(plain, 0, "target", 0.0, share)
         found = self.by_seed(method, gate, "transfer", eps, share)
         return [alone[seed] - found[seed] for seed in alone if seed in found]
 
 
+def named(share):
+    """Name a number of labels."""
+    return f"{share:.0f} labels per class" if share >= 1 else f"{share:.0%} labeled"
+
+
+def gap_of(results, method, gate, eps, share):
+    """Write a gap; where even the oracle does not help, say so."""
+    gaps = results.gaps(method, gate, eps, share)
+    oracle = results.gaps("oracle", 0, eps, share)
+    hopeless = oracle and np.mean(oracle) >= 0 and method != "oracle"
+    return mean(gaps) + (" (nor the oracle)" if gaps and hopeless else "")
+
+
 def accuracies(results, share):
-    """Return the table of all nets at one labeled share."""
-    head = ["method", "gate", *[f"accuracy, eps {e}" for e in results.eps]]
+    """Return the table of all nets at one number of labels."""
+    head = ["method", "gate"]
+    head += ["target alone"] * bool(share)
+    head += [f"accuracy, eps {e}" for e in results.eps]
     head += [f"NTG, eps {e}" for e in results.eps if share]
     rows = []
     for method, gate in product(NETS, (0, 1)):
         row = [method, "with" if gate else "without"]
-        row += [results.mean(method, gate, "transfer", e, share) for e in results.eps]
-        row += [
-            mean(results.gaps(method, gate, e, share)) for e in results.eps if share
-        ]
-        rows.append(row)
+        plain = "no matching" if method == "oracle" else method
+        if share:
+            row.append(results.mean(plain, 0, "target", 0.0, share))
+        found = [results.mean(method, gate, "transfer", e, share) for e in results.eps]
+        if not any("±" in cell for cell in found):
+            continue
+        gaps = [gap_of(results, method, gate, e, share) for e in results.eps if share]
+        rows.append(row + found + gaps)
     return head, rows
 
 
 def mean_gaps(results):
-    """Return the table of NTGs over all labeled shares."""
+    """Return the table of NTGs over all numbers of labels."""
     columns = list(product(results.eps, (0, 1)))
     head = ["method", *[f"eps {e} {'gate' if g else 'plain'}" for e, g in columns]]
     shares = [share for share in results.shares if share]
@@ -328,15 +412,18 @@ def mean_gaps(results):
 
 
 def weights(results):
-    """Return the table of what DANN's gate makes of clean and corrupt rows."""
+    """Return the table of what the gate alone makes of clean and corrupt rows."""
     head = [
         "eps", "labeled", "AUC clean / corrupt", "AUC right / wrong label",
         "weight of clean", "weight of corrupt",
     ]  # fmt: skip
     fields = "auc_any", "auc_label", "weight_clean", "weight_corrupt"
     rows = [
-        [f"{e}", f"{share:.0%}"]
-        + [results.mean("DANN", 1, "transfer", e, share, field=f) for f in fields]
+        [f"{e}", named(share)]
+        + [
+            results.mean("no matching", 1, "transfer", e, share, field=f)
+            for f in fields
+        ]
         for e, share in product(filter(None, results.eps), results.shares)
     ]
     return head, rows
@@ -346,26 +433,28 @@ def ablations(results):
     """Return the table of DANN's variants."""
     settings = list(product(ABLATION_EPS, ABLATION_SHARES))
     variants = {"DANN": ("DANN", 0), "DANN with gate": ("DANN", 1)}
-    variants |= {name: (name, 0) for name in ABLATIONS}
+    variants |= {name: (name, 0) for name in ABLATIONS} | {"oracle": ("oracle", 0)}
     rows = [
         [title, *(results.mean(*net, "transfer", *setting) for setting in settings)]
         for title, net in variants.items()
     ]
-    return ["variant", *[f"eps {e}, {s:.0%}" for e, s in settings]], rows
+    return ["variant", *[f"eps {e}, {named(s)}" for e, s in settings]], rows
 
 
 def report(path):
     """Print the tables of what has been run."""
     lines = done(path)
     for data in sorted({key[0] for key in lines}):
-        results = Results(lines, data)
-        for share in results.shares:
-            title = f"{data}, {share:.0%} of the target labeled"
-            table(title, *accuracies(results, share))
-        title = f"{data}: mean NTG over labeled shares above 0"
-        table(title, *mean_gaps(results))
-        table(f"{data}: DANN's gate weights", *weights(results))
-        table(f"{data}: accuracy of DANN's ablations", *ablations(results))
+        for noise, budget in product(NOISE, BUDGETS):
+            results = Results(lines, data, noise, budget)
+            if not any(key[7:] == (noise, budget) for key in lines if key[4]):
+                continue
+            what = f"{data}, noise in {noise}, budget {budget}"
+            for share in results.shares:
+                table(f"{what}, {named(share)}", *accuracies(results, share))
+            table(f"{what}: mean NTG over labels above 0", *mean_gaps(results))
+            table(f"{what}: weights of the gate", *weights(results))
+            table(f"{what}: accuracy of DANN's ablations", *ablations(results))
 
 
 def main():
@@ -377,6 +466,8 @@ def main():
     parser.add_argument("--methods", nargs="+", default=list(NETS), choices=NETS)
     parser.add_argument("--eps", type=float, nargs="+", default=EPS)
     parser.add_argument("--share", type=float, nargs="+", default=SHARES)
+    parser.add_argument("--noise", nargs="+", default=NOISE, choices=NOISE)
+    parser.add_argument("--budgets", nargs="+", default=BUDGETS, choices=BUDGETS)
     parser.add_argument("--smoothing", type=float, default=1.0, help="gate_smoothing")
     parser.add_argument("--no-ablation", action="store_true")
     parser.add_argument("--report", action="store_true", help="print tables only")

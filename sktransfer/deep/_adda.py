@@ -36,7 +36,6 @@ class DiscriminativeAlignment(Alignment):
     """
 
     needs_discriminator: ClassVar[bool] = True
-    adversarial: ClassVar[bool] = True
 
     def __init__(self, pretraining=0.5):
         super().__init__()

@@ -66,10 +66,8 @@ class Alignment(nn.Module):
     Notes
     -----
     ``needs_discriminator`` tells whether the net needs a discriminator of domains; a
-    net with a gate has one in any case. ``adversarial`` tells whether modules work
-    against each other, which asks for an optimizer without momentum. Before the share
-    ``settled`` of the training the objective itself still changes, so early stopping
-    does not count.
+    net with a gate has one in any case. Before the share ``settled`` of the training
+    the objective itself still changes, so early stopping does not count.
 
     Examples
     --------
@@ -88,7 +86,6 @@ class Alignment(nn.Module):
     """
 
     needs_discriminator: ClassVar[bool] = False
-    adversarial: ClassVar[bool] = False
     #: share of the training after which early stopping counts: the ramp of mu is over
     settled: float = 0.5
 

@@ -1,7 +1,5 @@
 """Conditional adversarial alignment (CDAN)."""
 
-from typing import ClassVar
-
 import torch
 from torch.nn.functional import softplus
 
@@ -39,8 +37,6 @@ class ConditionalAlignment(ClassAlignment):
     >>> net.alignment.entropy
     False
     """
-
-    adversarial: ClassVar[bool] = True
 
     def __init__(self, entropy=True, hidden_units=(64,)):
         super().__init__()

@@ -35,13 +35,12 @@ class AdversarialAlignment(Alignment):
     """
 
     needs_discriminator: ClassVar[bool] = True
-    adversarial: ClassVar[bool] = True
 
     def __init__(self, match="both"):
         super().__init__()
         self.match = match
         # features that nothing is to deceive need no discriminator
-        self.needs_discriminator = self.adversarial = match != "none"
+        self.needs_discriminator = match != "none"
 
     def reversal(self, net, term):
         r"""Return :math:`\mu` for the terms to match, else 0."""

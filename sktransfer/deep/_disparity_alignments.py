@@ -1,7 +1,5 @@
 """Alignments by the disagreement of two heads (MCD, MDD)."""
 
-from typing import ClassVar
-
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -27,11 +25,9 @@ class ClassifierDiscrepancyAlignment(ClassAlignment):
     Examples
     --------
     >>> from sktransfer.deep import ClassifierDiscrepancyAlignment
-    >>> ClassifierDiscrepancyAlignment().adversarial
-    True
+    >>> ClassifierDiscrepancyAlignment().needs_discriminator
+    False
     """
-
-    adversarial: ClassVar[bool] = True
 
     def build(self, sizes, net):
         """Make the second head."""
@@ -78,8 +74,6 @@ class MarginDisparityAlignment(ClassAlignment):
     >>> MarginDisparityAlignment(margin=2.0).margin
     2.0
     """
-
-    adversarial: ClassVar[bool] = True
 
     def __init__(self, margin=4.0):
         super().__init__()

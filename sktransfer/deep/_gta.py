@@ -63,8 +63,6 @@ class GenerativeAlignment(Alignment):
     0.3
     """
 
-    adversarial: ClassVar[bool] = True
-
     def __init__(self, alpha=0.1, beta=0.1, n_noise=16, hidden_units=64):
         super().__init__()
         self.alpha, self.beta = alpha, beta

@@ -470,7 +470,7 @@ class TransferNet(
             verbose=int(self.verbose),
             device=str(device),
             compile=self.compile,
-            **self._training_params(module.alignment),
+            **self._training_params(),
         )
         return trainer.initialize()
 
@@ -484,13 +484,11 @@ class TransferNet(
         )
         return criterion.to(getattr(torch, self._encoder.dtype_name))
 
-    def _training_params(self, alignment):
+    def _training_params(self):
         """Return the trainer's parameters that every training of this net shares."""
         params = {
             f"optimizer__{k}": v for k, v in self._params_of("optimizer__").items()
         }
-        if self.optimizer is None and alignment.adversarial:
-            params = {"optimizer__betas": (0.0, 0.99)} | params
         return params | {
             "optimizer": self.optimizer or torch.optim.Adam,
             "lr": self.lr,

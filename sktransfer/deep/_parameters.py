@@ -72,9 +72,10 @@ PARAMETERS = {
     "lr": """lr : float in (0, inf), default=1e-3
         Learning rate.""",
     "optimizer": """optimizer : class, default=None
-        Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam, with
-        ``betas=(0, 0.99)`` where features and a discriminator work against each other
-        (momentum makes them run in circles), else with torch's own.""",
+        Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam as
+        torch has it. With momentum features and a discriminator run in circles;
+        ``optimizer__betas=(0.0, 0.99)`` makes the domains more alike, and was less
+        accurate on average (``benchmarks/net_defaults.md``).""",
     "standardize": """standardize : bool or "robust", default=True
         Scale every feature (channel for images) to mean 0 and variance 1 over the rows
         that the net sees; "robust": to median 0 and the interquartile range of a

@@ -68,6 +68,6 @@ def train_alone(net, extractor, head, rows, n_steps, seed):
             n_steps=n_steps,
             verbose=0,
             device=str(rows.device),
-            **net._training_params(module.alignment),
+            **net._training_params(),
         )
         trainer.initialize().train(rows, n_steps)

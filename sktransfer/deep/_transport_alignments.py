@@ -1,7 +1,6 @@
 """Alignments by optimal transport (WDGRL, DeepJDOT)."""
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import nn
@@ -39,8 +38,6 @@ class WassersteinAlignment(Alignment):
     >>> WassersteinAlignment().penalty
     10.0
     """
-
-    adversarial: ClassVar[bool] = True
 
     def __init__(self, penalty=10.0, hidden_units=64):
         super().__init__()

@@ -338,7 +338,8 @@ def test_scoring_callbacks_and_checkpoints(make_toy, tmp_path):
     net = DANN(max_epochs=8, lr=0.05, early_stopping=True, callbacks=callbacks)
     net = _fit(net.set_params(random_state=0, batch_size=8), toy)
     for name in "held_out", "auc", "seen":
-        assert net.history_[name].shape == (8,)
+        # as in skorch, the history is that of the checkpoint
+        assert net.history_[name].shape == (net.n_iter_,)
         assert net.history_[name].max() > 0.6
     pairs, y = zip(*[(v[0], v[1]) for v in _held_out(net, toy)], strict=True)
     last = net.net_.base_module.predict(torch.cat(pairs))[1].argmax(1)
@@ -346,7 +347,7 @@ def test_scoring_callbacks_and_checkpoints(make_toy, tmp_path):
     accuracy = (last == torch.cat(y)).double().mean().item()
     assert accuracy == pytest.approx(net.history_["held_out"][best])
     assert (tmp_path / "params.pt").exists()
-    assert pickle.loads(pickle.dumps(net)).n_iter_ == 8
+    assert pickle.loads(pickle.dumps(net)).n_iter_ == net.n_iter_ <= 8
 
 
 def _held_out(net, toy):
