@@ -35,6 +35,7 @@ from sktransfer.metrics._otce import (
     otce_components,
 )
 from sktransfer.metrics._q_statistic import q_statistic
+from sktransfer.metrics._query_target import query_target
 from sktransfer.metrics._rank_of_domain import rank_of_domain
 from sktransfer.metrics._rank_sources import rank_sources
 from sktransfer.metrics._scatter import domain_transferability_estimation
@@ -108,6 +109,7 @@ __all__ = [
     "otce_scorer",
     "proxy_a_distance",
     "q_statistic",
+    "query_target",
     "rank_of_domain",
     "rank_sources",
     "silhouette",

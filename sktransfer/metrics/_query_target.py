@@ -1,0 +1,217 @@
+"""Which unlabeled target rows to label next."""
+
+from numbers import Integral
+
+import numpy as np
+from scipy.special import xlogy
+from sklearn.base import is_classifier
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_random_state
+
+from sktransfer._compat import Interval, StrOptions, validate_params
+from sktransfer._domains import check_domains
+from sktransfer._learners import HasLearnerMethods
+from sktransfer._response import align_classes, all_classes
+from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics._pair import check_pair, fit_target_only, fit_transfer
+
+__all__ = ["query_target"]
+
+#: the density ratio beyond which rows count alike
+_LARGEST_RATIO = 20.0
+#: rows with the best scores among which the clusters are, per row that is wanted
+_PER_ROW = 20
+
+
+@validate_params(
+    {
+        "estimator": [HasLearnerMethods(["fit", "predict"])],
+        "X": ["array-like"],
+        "y": ["array-like"],
+        "sample_domain": ["array-like"],
+        "n_samples": [Interval(Integral, 0, None, closed="left")],
+        "strategy": [StrOptions({"difference", "model"})],
+        "diverse": ["boolean"],
+        "target_estimator": [HasLearnerMethods(["fit", "predict"]), None],
+        "random_state": ["random_state"],
+    },
+    prefer_skip_nested_validation=True,
+)
+def query_target(
+    estimator,
+    X,
+    y,
+    *,
+    sample_domain,
+    n_samples,
+    strategy="model",
+    diverse=True,
+    target_estimator=None,
+    random_state=0,
+):
+    r"""Choose the unlabeled target rows that are worth labeling next.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator of this library, or a pipeline that ends in one. It is cloned.
+    X : array-like of shape (n_samples, n_features)
+        Rows of every domain, numbers.
+    y : array-like of shape (n_samples,)
+        Labels, missing on the unlabeled target rows.
+    sample_domain : array-like of shape (n_samples,)
+        Positive ids for sources, negative for the target.
+    n_samples : int
+        How many rows to choose.
+    strategy : {"model", "difference"}, default="model"
+        What the labels are for. "model": a better transferred model. "difference": to
+        tell whether the sources hurt, which needs labeled target rows already.
+    diverse : bool, default=True
+        Choose rows that are far from each other, not only those of the largest scores.
+    target_estimator : estimator, default=None
+        For "difference" only: what to compare with, if not ``estimator`` without its
+        sources.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the clusters.
+
+    Returns
+    -------
+    rows : ndarray of shape (n_samples,)
+        Positions of the chosen rows in ``X``, the best first.
+
+    Raises
+    ------
+    UnlabeledTargetError
+        If "difference" lacks labeled target rows.
+    ValueError
+        If there are not as many different unlabeled target rows.
+
+    See Also
+    --------
+    gap_learning_curve : How many labels are needed.
+    SequentialHarmTest : Stop labeling when the answer is clear.
+
+    Notes
+    -----
+    "model": the score of a row is the entropy of the transferred model's probabilities
+    times the density ratio :math:`p_t(x) / p_s(x)` by a logistic domain classifier, at
+    most 20: rows about which the model is unsure and the sources say little. For
+    regression it is the density ratio alone. "difference": the squared difference of
+    the probabilities (or predictions) of the models with and without the sources; where
+    they agree a label says nothing about the gap.
+
+    With ``diverse`` the best-scored 20 rows per wanted one form as many clusters by
+    k-means of the standardized features, weighted by the scores, and the best row of
+    each is taken. Equal rows are chosen once.
+
+    Rows that are chosen like this are no random sample: fit on them, but estimate the
+    gap, coverage and class shares on rows that were labeled at random. With
+    "difference" the gap on the chosen rows is larger than on the target, in the same
+    direction.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktransfer.baselines import Pooled
+    >>> from sktransfer.metrics import query_target
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 2))
+    >>> domain = np.repeat([1, -1], [100, 200])
+    >>> y = np.where(domain > 0, X[:, 0] > 0, np.nan)
+    >>> rows = query_target(
+    ...     Pooled(LogisticRegression()), X, y, sample_domain=domain, n_samples=5
+    ... )
+    >>> bool(np.abs(X[rows, 0]).mean() < np.abs(X[100:, 0]).mean())  # near the boundary
+    True
+    """
+    baseline = check_pair(estimator, target_estimator)
+    if target_estimator is not None and strategy == "model":
+        raise ValueError("target_estimator is for strategy='difference' only.")
+    classify = is_classifier(estimator)
+    rows = check_array(X, dtype=np.float64, input_name="X")
+    data = check_domains(X, y, sample_domain, numeric_labels=not classify)
+    pool = np.flatnonzero(data.is_target & ~data.labeled)
+    pool = pool[np.sort(np.unique(rows[pool], axis=0, return_index=True)[1])]
+    if n_samples > len(pool):
+        raise ValueError(
+            f"n_samples={n_samples}, but only {len(pool)} different target rows are "
+            "unlabeled."
+        )
+    if n_samples == 0:
+        return np.zeros(0, dtype=np.intp)
+    if strategy == "difference":
+        if not data.n_labeled:
+            raise UnlabeledTargetError(
+                "strategy='difference' compares with a model of the labeled target "
+                "rows, but y labels none: label some rows at random, or use 'model'."
+            )
+        pair = fit_target_only(baseline, data, {}), fit_transfer(estimator, data, {})
+        scores = _differences(pair, data.take(pool).X, classify)
+    else:
+        model = fit_transfer(estimator, data, {})
+        scores = _density_ratio(rows, data, pool)
+        if classify:
+            scores = scores * _entropy(model, data.take(pool).X)
+    order = np.argsort(-scores, kind="stable")
+    if not diverse:
+        return pool[order[:n_samples]]
+    rng = check_random_state(random_state)
+    best = order[: _PER_ROW * n_samples]
+    return pool[_spread_out(rows[pool], scores, best, n_samples, rng)]
+
+
+def _differences(pair, X, classify):
+    if not classify:
+        one, two = (
+            np.asarray(m.predict(X), float).reshape(X.shape[0], -1) for m in pair
+        )
+        return ((one - two) ** 2).sum(axis=1)
+    classes = all_classes(pair, pair[0].classes_)
+    answers = []
+    for model in pair:
+        if hasattr(model, "predict_proba"):
+            proba = model.predict_proba(X)
+        else:
+            proba = (model.predict(X)[:, None] == model.classes_).astype(np.float64)
+        answers.append(align_classes(proba, model.classes_, classes, 0.0))
+    return ((answers[0] - answers[1]) ** 2).sum(axis=1)
+
+
+def _entropy(model, X):
+    if not hasattr(model, "predict_proba"):
+        raise ValueError(
+            f"strategy='model' needs predict_proba for classes, which {model!r} lacks."
+        )
+    p = model.predict_proba(X)
+    return -xlogy(p, p).sum(axis=1)
+
+
+def _density_ratio(rows, data, pool):
+    """Density of the target over that of the sources, by a domain classifier."""
+    if not data.n_source:
+        return np.ones(len(pool))
+    classifier = make_pipeline(
+        StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000)
+    )
+    classifier.fit(rows, data.is_target)
+    log_ratio = classifier.decision_function(rows[pool])
+    return np.exp(np.minimum(log_ratio, np.log(_LARGEST_RATIO)))
+
+
+def _spread_out(rows, scores, best, n_samples, rng):
+    """Take the best row of each cluster, and fill up where clusters are empty."""
+    scaled = StandardScaler().fit(rows).transform(rows[best])
+    weight = scores[best]
+    if not weight.sum() > 0:
+        weight = np.ones(len(best))
+    clusters = KMeans(n_samples, n_init=4, random_state=rng.randint(2**31))
+    labels = clusters.fit_predict(scaled, sample_weight=weight)
+    # `best` is sorted by score, so the first of a cluster is its best row
+    first = np.sort(np.unique(labels, return_index=True)[1])
+    rest = np.setdiff1d(np.arange(len(best)), first)
+    chosen = np.concatenate([first, rest])[:n_samples]
+    return best[np.sort(chosen)]
