@@ -30,7 +30,7 @@ def paired_gap(
     n_reference: int = 0,
     *,
     hits: bool = False,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array]:
     r"""Estimate a mean difference of losses and the variance of the estimate.
 
     Without guesses it is the mean, and its variance :math:`s^2 / n`. With them,
@@ -72,8 +72,9 @@ def paired_gap(
 
     Returns
     -------
-    mean, variance, n_units : ndarray of shape (...)
-        The estimate, the variance of its noise given the fitted models, and n.
+    mean, variance, n_units, slope : ndarray of shape (...)
+        The estimate, the variance of its noise given the fitted models, n, and
+        :math:`\hat\lambda`, NaN without guesses.
 
     References
     ----------
@@ -90,7 +91,7 @@ def paired_gap(
     mean = np.sum(w * d, axis=-1)
     if guesses is None:
         spread = np.sum(w * (d - mean[..., None]) ** 2, axis=-1) + hits / n
-        return mean, spread / rest, n
+        return mean, spread / rest, n, np.full_like(mean, np.nan)
     g = np.asarray(guesses, dtype=np.float64)
     own = np.sum(w * g, axis=-1)
     size = np.asarray(reference, dtype=np.float64) if n_reference else own
@@ -115,6 +116,7 @@ def paired_gap(
         mean - used * (own - size),
         noise + (slope - used) ** 2 * spread / n,
         n,
+        slope,
     )
 
 

@@ -13,8 +13,7 @@ from sktransfer._learners import check_weights
 from sktransfer.base import as_rows, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.inspection._display import HELPS, INK, Display
-from sktransfer.metrics import cross_val_ntg
-from sktransfer.metrics._negative_transfer import with_groups
+from sktransfer.metrics._negative_transfer import cross_val_pair, with_groups
 from sktransfer.model_selection import GroupTargetShuffleSplit, TargetShuffleSplit
 
 __all__ = ["LearningCurveTransferDisplay"]
@@ -199,7 +198,7 @@ class LearningCurveTransferDisplay(Display):
         splits = _ordered_splits(data, n_splits, test_size, stratify, rng, units)
         steps = _check_steps(n_labels, splits, data, stratify)
         scores = [
-            cross_val_ntg(
+            cross_val_pair(
                 estimator, data.X, data.y, sample_domain=data.sample_domain,
                 cv=[(np.r_[rest, order[:step]], test) for rest, order, test in splits],
                 scoring=scoring, target_estimator=target_estimator, params=params,
@@ -210,8 +209,8 @@ class LearningCurveTransferDisplay(Display):
         best, name = _error_of(scoring, stratify)
         return cls(
             steps,
-            [best - score.transfer_scores for score in scores],
-            [best - score.target_only_scores for score in scores],
+            [best - transfer for _, transfer in scores],
+            [best - target_only for target_only, _ in scores],
             error_name=name,
         ).plot(ax=ax)
 

@@ -22,6 +22,7 @@ from sktransfer.inspection._display import (
 )
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.metrics._checks import infer_task
+from sktransfer.metrics._evidence import INTERVAL_FOR, PairedEvidence
 from sktransfer.metrics._negative_transfer import (
     corrected_resampled_t,
     labeled_folds,
@@ -113,6 +114,7 @@ class NegativeTransferDisplay(Display):
             "sample_domain": ["array-like"],
             "by": [StrOptions({"method", "fold", "source"})],
             "confidence_level": _LEVEL,
+            "interval_for": [StrOptions(set(INTERVAL_FOR))],
             "domain_names": [dict, None],
             "params": [dict, None],
         },
@@ -129,6 +131,7 @@ class NegativeTransferDisplay(Display):
         cv=5,
         scoring=None,
         confidence_level=0.95,
+        interval_for="average",
         domain_names=None,
         groups=None,
         params=None,
@@ -158,6 +161,10 @@ class NegativeTransferDisplay(Display):
             Scorer, higher is better. None: the ``score`` method of the estimator.
         confidence_level : float in (0, 1), default=0.95
             Coverage of the intervals.
+        interval_for : {"average", "fitted"}, default="average"
+            Which gap the intervals are about, as in
+            :func:`~sktransfer.metrics.cross_val_ntg`: the average over labeled target
+            samples of this size, or that of the models fitted on all rows.
         domain_names : dict of int to str, default=None
             Names of the domain ids.
         groups : array-like of shape (n_samples,), default=None
@@ -179,6 +186,7 @@ class NegativeTransferDisplay(Display):
         options = {
             "scoring": scoring,
             "confidence_level": confidence_level,
+            "interval_for": interval_for,
             "n_jobs": n_jobs,
         }
         params = with_groups(params, groups)
@@ -264,8 +272,9 @@ class NegativeTransferDisplay(Display):
 
         Notes
         -----
-        The interval is the corrected resampled t of
-        :func:`~sktransfer.metrics.cross_val_ntg`. The gaps of a search are those that
+        A search keeps the gaps of the folds only, so the interval is the corrected
+        resampled t of :func:`~sktransfer.metrics.cross_val_ntg`, for the average gap
+        over labeled target samples of this size. The gaps of a search are those that
         chose its best candidate, so the gap of the best one is too good.
         """
         gaps = _read_gaps(cv_results, column)
@@ -332,8 +341,10 @@ class NegativeTransferDisplay(Display):
 
         Notes
         -----
-        The interval is that of a paired t over the rows. It holds the fitted models
-        fixed, so it leaves out what another sample of labels would change.
+        The interval is that of a paired t over the rows, for the gap of these fitted
+        models; it leaves out what another sample of labels would change. Where all
+        rows have the same zero-one loss with both, one more row may still differ, and
+        the interval allows for it.
         """
         check_scorable(y)
         y, base = np.asarray(y), np.asarray(y_pred_target_only)
@@ -353,6 +364,10 @@ class NegativeTransferDisplay(Display):
                 )
             gaps = row_loss(y, predicted) - row_loss(y, base)
             interval = corrected_resampled_t(gaps, [(0, 1)], confidence_level)
+            if loss == "zero_one" and np.ptp(gaps) == 0 and len(gaps) > 1:
+                differ = (predicted != base).astype(np.float64)
+                evidence = PairedEvidence(gaps, guesses=differ, hits=True)
+                interval = evidence.interval(confidence_level, "average")
             entries += _entries(str(name), None, gaps, interval, "method")
         return cls._from_entries(
             entries, "method", f"{unit} loss".replace("_", "-")

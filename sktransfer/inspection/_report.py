@@ -157,18 +157,27 @@ def transfer_report(
 
     Notes
     -----
-    All methods are tested on the same folds of labeled target rows; the intervals are
-    those of :func:`~sktransfer.metrics.cross_val_ntg`. The verdict is "transfer" if a
-    method has a smaller error than any fit on the target alone and the upper limit
-    of its gap, at the level
+    All methods, and each source alone, are tested on the same folds of labeled target
+    rows; gaps, intervals and probabilities are those of
+    :func:`~sktransfer.metrics.cross_val_ntg`. ``low`` and ``high`` are about the
+    average gap over labeled target samples of this size, ``fitted_low`` and
+    ``fitted_high`` about the gap of the models that are fitted on all rows here, which
+    is less certain; ``joint_low`` and ``joint_high`` are about the average, at the
+    level
 
     .. math:: 1 - (1 - \text{confidence\_level}) / m
 
-    for :math:`m` methods (Bonferroni), is negative. So the choice of the best method
-    does not make it look better than it is. It is "do_not_transfer" if the method
-    with the smallest error does not beat the target alone, or if its gap is so small
-    that the interval stays within 1 % of the target's error; "unknown" if no labeled
-    target row can be held out; and "undecided" otherwise.
+    for m methods (Bonferroni).
+
+    The verdict rests on one number, the probability that the gap of the fitted pair is
+    positive (``harm_probability``; a guard around the method shows the same). It is
+    "transfer" if for a method it is at most 0.05, and the method has a smaller error
+    than any fit on the target alone; "do_not_transfer" if for the method with the
+    smallest error it is at least 0.95, or if the gap is so small that the joint
+    interval stays within 1 % of the target's error; "unknown" if no labeled target row
+    can be held out; and "undecided" otherwise. ``grade`` says it in words, such as
+    "probably helps, 0.86". ``benchmarks/uncertainty.md`` shows how often that comes
+    true, on simulated and on real tasks.
 
     The error of the chosen method itself is a little too small, as it was chosen by
     it. The preprocessing of the default methods is fitted in each training fold on
@@ -278,6 +287,8 @@ def transfer_report(
     return text.explained(
         TransferReport(
             verdict=decision.verdict,
+            grade=decision.grade,
+            harm_probability=decision.harm_probability,
             recommendation=decision.recommendation,
             evidence=[],
             to_label="",

@@ -116,8 +116,10 @@ _METHOD_COLUMNS = {
     "error": "error",
     "error_interval": "interval of the error",
     "ntg": "gap",
-    "interval": "interval of the gap",
-    "joint_interval": "the same, for all methods at once",
+    "interval": "interval, on average",
+    "fitted_interval": "interval, this fit",
+    "joint_interval": "on average, all methods at once",
+    "harm": "probability of harm",
 }
 
 
@@ -183,10 +185,11 @@ def _head(report):
         advice = (
             f'<p class="leave-out">{escape(leave_out_sentence(report))}</p>\n{advice}'
         )
+    verdict = _VERDICTS[report.verdict] + f": {report.grade}" * bool(report.grade)
     return (
         f"<h1>Transfer report for {escape(report.target)}</h1>\n"
-        f'<div class="verdict {report.verdict}"><strong>{_VERDICTS[report.verdict]}'
-        f"</strong>{escape(report.recommendation)}</div>\n{advice}\n{_reading(report)}\n"
+        f'<div class="verdict {report.verdict}"><strong>{verdict}</strong>'
+        f"{escape(report.recommendation)}</div>\n{advice}\n{_reading(report)}\n"
         f"{evidence}\n"
         f"<h2>The table</h2>\n{_domain_table(report)}"
     )
@@ -232,7 +235,7 @@ def _should_i(report):
             "Negative transfer gap: the error on held-out target rows with the sources "
             "minus the error of the same method without them. Left of the line the "
             f"sources help. {settings['confidence_level']:.0%} intervals from "
-            f"{_folds(settings)}, corrected for the overlap of training rows.",
+            f"{_folds(settings)}, for the average over samples of this size.",
         )
     )
     return "\n".join(parts)
@@ -387,9 +390,13 @@ def _with_which(report):
     frame["error_interval"] = _intervals(frame, "error_low", "error_high")
     frame["interval"] = _intervals(frame, "low", "high")
     frame["joint_interval"] = _intervals(frame, "joint_low", "joint_high")
+    frame["fitted_interval"] = _intervals(frame, "fitted_low", "fitted_high")
+    frame["harm"] = [
+        "-" if np.isnan(p) else f"{p:.2f}" for p in frame["harm_probability"]
+    ]
     alone = frame["method"] == "target only"
     frame.loc[alone, "ntg"] = np.nan
-    frame.loc[alone, ["interval", "joint_interval"]] = "-"
+    frame.loc[alone, ["interval", "fitted_interval", "joint_interval"]] = "-"
     caption = f"Methods by cross-validated {report.error_name}"
     parts.append(_columns(caption, frame, _METHOD_COLUMNS))
     return "\n".join(parts)
@@ -439,7 +446,7 @@ def _did_it_hurt(report):
         f"{guard['loss']} is {number(guard['ntg'])} (95 % interval "
         f"{number(guard['low'])} to {number(guard['high'])}, "
         f"{guard['held_out_rows']} held-out {guard['counted']}); the probability that "
-        f"the sources hurt is {guard['harm_probability']:.0%}. Transfer {used} its "
+        f"the sources hurt is {guard['harm_probability']:.2f}. Transfer {used} its "
         f"prediction, with the weight {number(guard['weight'])}; the rest is the "
         "target alone. For "
         "a final check keep some labeled target rows out of all of this.</p>"
@@ -481,8 +488,11 @@ def _limits(report):
     always = [
         "Intervals come from one table. They say nothing of target rows that are drawn "
         "in another way than the labeled ones.",
-        "The best method was chosen by its error, so that error is a little too small; "
-        "the verdict allows for the choice.",
+        "The best method was chosen by its error, so that error is a little too small, "
+        "and so may its probability of harm be.",
+        "Intervals on average are about the mean gap over labeled target samples of "
+        "this size; those of this fit, and the probability of harm, are about the "
+        "models that are fitted on these rows.",
     ]
     rows = [str(row) for row in report.label_next]
     if rows and report.to_label:

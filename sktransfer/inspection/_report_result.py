@@ -20,6 +20,11 @@ class TransferReport:
     ----------
     verdict : {"transfer", "do_not_transfer", "undecided", "unknown"}
         "unknown": no labeled target row can be held out.
+    grade : str
+        The effect of the method that the recommendation names, with its probability,
+        such as "probably helps, 0.86"; empty if it is unknown.
+    harm_probability : float
+        Probability that this method hurts; NaN if it is unknown.
     recommendation : str
         The verdict in plain language, with its evidence.
     evidence : list of str
@@ -50,8 +55,10 @@ class TransferReport:
         Weight that a row of each source has in methods that weigh or drop sources.
     methods : pandas.DataFrame
         One line per method, the best first: cross-validated error and negative
-        transfer gap, with intervals. ``joint_low`` and ``joint_high`` hold for all
-        methods at once.
+        transfer gap, with intervals. ``low`` and ``high`` are about the average gap,
+        ``fitted_low`` and ``fitted_high`` about that of this fit, as is
+        ``harm_probability``; ``joint_low`` and ``joint_high`` hold for all methods at
+        once.
     guard : dict or None
         Decision of a :class:`~sktransfer.safe.TransferGuard` around the best method.
     learning_curve : pandas.DataFrame or None
@@ -86,6 +93,8 @@ class TransferReport:
     """
 
     verdict: str
+    grade: str
+    harm_probability: float
     recommendation: str
     evidence: list[str]
     to_label: str
@@ -198,7 +207,7 @@ class TransferReport:
     def __repr__(self):
         return (
             f"TransferReport(target={self.target!r}, verdict={self.verdict!r}, "
-            f"recommendation={self.recommendation!r})"
+            f"grade={self.grade!r}, recommendation={self.recommendation!r})"
         )
 
     def _repr_html_(self):

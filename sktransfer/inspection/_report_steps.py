@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone, is_classifier
+from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 
@@ -19,7 +19,7 @@ from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.metrics import compare_domains, cross_val_ntg, rank_sources
-from sktransfer.metrics._evidence import fold_evidence
+from sktransfer.metrics._evidence import PairedEvidence
 from sktransfer.safe import TransferGuard
 
 SIMILARITIES = ("mmd", "proxy_a_distance", "coral_distance")
@@ -278,7 +278,7 @@ def compare_sources(run, features):
     return _with_names(run.table(table), run)
 
 
-def score_sources(run, estimator, classify, folds_exist):
+def score_sources(run, estimator, classify, folds):
     """Return the scores of each source's own model, and its gap alone.
 
     Parameters
@@ -289,8 +289,8 @@ def score_sources(run, estimator, classify, folds_exist):
         The method; its fit on the rows of a source is that source's model.
     classify : bool
         Whether the labels are classes.
-    folds_exist : bool
-        Whether labeled target rows can be held out.
+    folds : list of (train, test)
+        Those of the methods; empty if no labeled target row can be held out.
 
     Returns
     -------
@@ -307,10 +307,11 @@ def score_sources(run, estimator, classify, folds_exist):
     scores = {"source_model": score}
     if classify:
         scores |= {"leep": "leep", "nce": "nce"}
-    if folds_exist:
+    if folds:
         scores["ntg"] = "ntg"
     table = rank_sources(
-        estimator, data.X, data.y, data.sample_domain, scores=scores, cv=run.cv,
+        estimator, data.X, data.y, data.sample_domain, scores=scores,
+        cv=folds or run.cv,
         scoring=scoring, confidence_level=run.confidence_level, groups=run.groups,
         n_jobs=run.n_jobs, random_state=run.seed,
     )  # fmt: skip
@@ -462,33 +463,40 @@ def measure_methods(run, estimators, folds, progress):
         except (TypeError, ValueError) as error:
             failed[name] = " ".join(str(error).split())
             run.note(f"{name} could not be cross-validated: {failed[name]}")
-    evidence = fold_evidence(run.data, folds, run.groups) if folds else None
     family = 1 - (1 - run.confidence_level) / max(len(results), 1)
 
-    def line(name, errors, alone):
-        gaps = errors - alone
-        lines = {"method": name, "error": errors.mean(), "ntg": gaps.mean()}
-        for prefix, values, level in (
-            ("error_", errors, run.confidence_level),
-            ("", gaps, run.confidence_level),
-            ("joint_", gaps, family),
+    def line(name, scores, score_interval, evidence, alone):
+        lines = {"method": name, "error": best - scores.mean(), "ntg": evidence.mean}
+        low, high = np.maximum(best - score_interval[::-1], 0.0)
+        lines |= {"error_low": low, "error_high": high}
+        for prefix, level, gap in (
+            ("", run.confidence_level, "average"),
+            ("fitted_", run.confidence_level, "fitted"),
+            ("joint_", family, "average"),
         ):
-            low, high = evidence.interval(values, level)
+            low, high = evidence.interval(level, gap)
             lines |= {f"{prefix}low": low, f"{prefix}high": high}
-        return {**lines, "target_only_error": alone.mean(), "note": ""}
+        lines["harm_probability"] = evidence.probability_positive()
+        return {**lines, "target_only_error": best - alone.mean(), "note": ""}
 
     lines = [
-        line(name, best - r.transfer_scores, best - r.target_only_scores)
+        line(name, r.transfer_scores, r.transfer_interval, r.evidence,
+             r.target_only_scores)
         for name, r in results.items()
-    ]
+    ]  # fmt: skip
     if results:
         alone = max(results.values(), key=lambda r: r.target_only_scores.mean())
-        errors = best - alone.target_only_scores
-        lines.append(line("target only", errors, errors))
+        none = PairedEvidence(np.zeros(2))
+        scores = alone.target_only_scores
+        lines.append(
+            line("target only", scores, alone.target_only_interval, none, scores)
+            | {"harm_probability": np.nan}
+        )
     lines += [{"method": name, "note": text} for name, text in failed.items()]
     columns = [
         "method", "error", "error_low", "error_high", "ntg", "low", "high",
-        "joint_low", "joint_high", "target_only_error", "note",
+        "fitted_low", "fitted_high", "joint_low", "joint_high", "harm_probability",
+        "target_only_error", "note",
     ]  # fmt: skip
     frame = run.table(lines, columns=columns)
     frame = frame.sort_values("error", kind="stable", ignore_index=True)
@@ -565,7 +573,7 @@ def _weights_of(fitted, data):
     return dict(zip(ids.tolist(), values.tolist(), strict=True))
 
 
-def consult_guard(run, estimator, name):
+def consult_guard(run, estimator, name, folds):
     """Fit a guard around a method and return its decision, or None.
 
     Parameters
@@ -576,6 +584,8 @@ def consult_guard(run, estimator, name):
         The method.
     name : str
         Its name.
+    folds : list of (train, test)
+        Those of the methods, so that the guard's probability is that of the method.
 
     Returns
     -------
@@ -583,8 +593,9 @@ def consult_guard(run, estimator, name):
         What the guard found; None if it cannot be fitted.
     """
     guard = TransferGuard(
-        clone(estimator), policy="aggregate", random_state=run.seed, n_jobs=run.n_jobs
-    )
+        clone(estimator), cv=folds, scoring=run.scoring, random_state=run.seed,
+        n_jobs=run.n_jobs,
+    )  # fmt: skip
     try:
         with run.noting("The guard"):
             groups = {} if run.groups is None else {"groups": run.groups}
@@ -596,7 +607,7 @@ def consult_guard(run, estimator, name):
     low, high = guard.ntg_interval_
     return {
         "method": name,
-        "loss": "Brier score" if is_classifier(estimator) else "mean squared error",
+        "loss": error_of(run.scoring)[1],
         "weight": float(guard.weights_[1:].sum()),
         "transferred": bool(guard.transferred_),
         "harm_probability": float(guard.harm_probability_),
@@ -718,12 +729,12 @@ def find(run, estimators, features, classify, progress, *, curve=True):
     plain = estimators.get("pooling", next(iter(estimators.values())))
     progress.step("scoring each source")
     with run.noting("The scores of the sources"):
-        scores = score_sources(run, plain, classify, bool(folds))
+        scores = score_sources(run, plain, classify, folds)
     progress.step("weighing the sources")
     weights = weigh_sources(run, _can_be_fitted(estimators, run.data, methods))
     progress.step("asking the guard")
     if quick:
-        guard = consult_guard(run, estimators[quick[0]], quick[0])
+        guard = consult_guard(run, estimators[quick[0]], quick[0], folds)
     progress.step("tracing the number of labels")
     if quick and curve:
         traced = trace_labels(run, estimators[quick[0]])

@@ -16,6 +16,11 @@ _MOST_LINES = 12
 _MOST_MEMBERS = 6
 #: a gap within this share of the target's own error is not worth the sources
 _NEGLIGIBLE = 0.01
+#: probability of harm up to which the verdict is "transfer", and of help up to which it
+#: is "do_not_transfer"
+RISK = 0.05
+#: from this probability on, an effect is called probable
+_PROBABLE = 0.75
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,12 @@ class Decision:
     verdict: str
     recommendation: str
     method: str | None = None
+    harm_probability: float = float("nan")
+
+    @property
+    def grade(self):
+        """The verdict on the best method as words and a probability."""
+        return graded(self.harm_probability)
 
 
 def listed(names):
@@ -44,6 +55,32 @@ def number(value):
     if np.isinf(value):
         return "infinity" if value > 0 else "minus infinity"
     return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
+
+
+def graded(harm_probability):
+    """Return what a probability of harm means, with the probability of that.
+
+    Parameters
+    ----------
+    harm_probability : float
+        In [0, 1]; NaN if it is not known.
+
+    Returns
+    -------
+    grade : str
+        Such as "probably helps, 0.86"; empty for NaN.
+    """
+    if np.isnan(harm_probability):
+        return ""
+    hurts = harm_probability > 0.5
+    sure = harm_probability if hurts else 1 - harm_probability
+    effect = "hurt" if hurts else "help"
+    shown = min(np.floor(100 * sure + 1e-9) / 100, 0.99)
+    if sure >= 1 - RISK:
+        return f"{effect}s, {shown:.2f}"
+    if sure >= _PROBABLE:
+        return f"probably {effect}s, {shown:.2f}"
+    return f"may {effect}, {shown:.2f}"
 
 
 def used_sources(method, weights, sources):
@@ -85,8 +122,9 @@ def decide(run, found, reason):
     Returns
     -------
     decision : Decision
-        "transfer" needs an interval below zero that holds for all methods at once,
-        and an error below that of the best fit on the target alone.
+        "transfer" needs a probability of harm of at most 0.05, and an error below that
+        of the best fit on the target alone; "do_not_transfer" a probability of help of
+        at most 0.05, or a gap that makes no difference.
     """
     methods = found["methods"]
     tried = methods[(methods["method"] != "target only") & methods["error"].notna()]
@@ -99,59 +137,56 @@ def decide(run, found, reason):
             "Similar inputs alone do not mean that the sources help.",
         )
     alone = methods.loc[methods["method"] == "target only", "error"].iloc[0]
-    good = tried[(tried["joint_high"] < 0) & (tried["error"] < alone)]
+    good = tried[(tried["harm_probability"] <= RISK) & (tried["error"] < alone)]
     best = (good if len(good) else tried).iloc[0]
-    words = _Words(run, best, alone, len(tried))
+    words = _Words(run, best, alone)
+    about = best["method"], best["harm_probability"]
     if len(good):
         used = used_sources(best["method"], found["source_weights"], run.sources)
-        return Decision("transfer", words.transfer(used or run.sources), best["method"])
-    if best["ntg"] >= 0 or best["error"] >= alone:
-        return Decision("do_not_transfer", words.do_not_transfer(), best["method"])
+        return Decision("transfer", words.transfer(used or run.sources), *about)
+    if best["harm_probability"] >= 1 - RISK:
+        return Decision("do_not_transfer", words.do_not_transfer(), *about)
     if max(abs(best["joint_low"]), abs(best["joint_high"])) <= _NEGLIGIBLE * alone:
-        return Decision("do_not_transfer", words.no_difference(), best["method"])
-    return Decision("undecided", words.undecided(), best["method"])
+        return Decision("do_not_transfer", words.no_difference(), *about)
+    return Decision("undecided", words.undecided(), *about)
 
 
 class _Words:
     """Sentences about the best method."""
 
-    def __init__(self, run, best, alone, n_tried):
+    def __init__(self, run, best, alone):
         self.method, self.target, self.best = best["method"], run.target, best
         self.error_name = error_of(run.scoring)[1]
         self.error, self.alone = number(best["error"]), number(alone)
         self.own = number(best["target_only_error"])
         self.level = f"{run.confidence_level * 100:.3g} % interval"
-        self.widened = f", widened for the choice among {n_tried} methods" * (
-            n_tried > 1
-        )
-
-    def transfer(self, sources):
-        low, high = number(-self.best["joint_high"]), number(-self.best["joint_low"])
-        return (
-            f"Transfer from {listed(sources)} with {self.method}: the "
-            f"{self.error_name} on {self.target} falls by {number(-self.best['ntg'])} "
-            f"({self.level} {low} to {high}{self.widened}), from {self.own} to "
-            f"{self.error}."
-        )
+        self.grade = graded(best["harm_probability"])
 
     def _gap(self):
-        low, high = number(self.best["joint_low"]), number(self.best["joint_high"])
-        return f"{self.level} {low} to {high}{self.widened}"
+        low, high = number(self.best["fitted_low"]), number(self.best["fitted_high"])
+        gap = number(self.best["ntg"])
+        return f"negative transfer gap {gap}, {self.level} {low} to {high}"
+
+    def transfer(self, sources):
+        low, high = number(-self.best["fitted_high"]), number(-self.best["fitted_low"])
+        return (
+            f"Transfer from {listed(sources)} with {self.method}: it {self.grade}. The "
+            f"{self.error_name} on {self.target} falls by {number(-self.best['ntg'])} "
+            f"({self.level} {low} to {high}), from {self.own} to {self.error}."
+        )
 
     def do_not_transfer(self):
         return (
-            f"Do not transfer: no method beats the target rows alone. The best, "
-            f"{self.method}, has the {self.error_name} {self.error} on {self.target}, "
-            f"the target alone {self.alone} (negative transfer gap "
-            f"{number(self.best['ntg'])}; {self._gap()})."
+            f"Do not transfer: the best method, {self.method}, {self.grade}. It has "
+            f"the {self.error_name} {self.error} on {self.target}, the target alone "
+            f"{self.alone} ({self._gap()})."
         )
 
     def no_difference(self):
         return (
             f"Do not transfer: it makes no difference. The best method, {self.method}, "
-            f"has the {self.error_name} {self.error} on {self.target}, as the target "
-            f"alone {self.alone} (negative transfer gap {number(self.best['ntg'])}; "
-            f"{self._gap()})."
+            f"has the {self.error_name} {self.error} on {self.target}, the target "
+            f"alone {self.alone} ({self._gap()})."
         )
 
     def undecided(self):
@@ -163,10 +198,11 @@ class _Words:
             "the evidence goes"
         )
         return (
-            f"The labels do not decide. The best method, {self.method}, has the "
-            f"{self.error_name} {self.error} on {self.target}, the target alone "
-            f"{self.own}, but the gap of {number(self.best['ntg'])} may be chance "
-            f"({self._gap()}). {advice}, or label more target rows."
+            f"The labels do not decide, but the best method, {self.method}, "
+            f"{self.grade}. It has the {self.error_name} {self.error} on "
+            f"{self.target}, the target alone {self.own}; the gap of "
+            f"{number(self.best['ntg'])} may be chance ({self._gap()}). {advice}, or "
+            "label more target rows."
         )
 
 
@@ -207,9 +243,9 @@ def evidence_of(report):
     guard = report.guard
     if guard is not None and np.isfinite(guard["ntg"]):
         found.append(
-            f"A guard around {guard['method']} puts the probability that it hurts at "
-            f"{guard['harm_probability']:.0%} (by the {guard['loss']} of "
-            f"{guard['held_out_rows']} held-out {guard['counted']}) and gives transfer "
+            f"A guard around {guard['method']}, whose probability of harm is "
+            f"{guard['harm_probability']:.2f} ({guard['loss']} of "
+            f"{guard['held_out_rows']} held-out {guard['counted']}), gives transfer "
             f"the weight {number(guard['weight'])} in a blend with the target alone."
         )
     return found
@@ -249,7 +285,7 @@ def _method_sentences(report):
     if tried.empty:
         return []
     better = tried[tried["ntg"] < 0]["method"].tolist()
-    hurt = tried[tried["low"] > 0]["method"].tolist()
+    hurt = tried[tried["harm_probability"] >= 1 - RISK]["method"].tolist()
     share = f"{len(better)} of {len(tried)} methods" if better else "No method"
     which = f": {listed(better)}" if better else ""
     verb = "have" if len(better) > 1 else "has"
@@ -259,7 +295,8 @@ def _method_sentences(report):
     ]
     if hurt:
         found.append(
-            f"The sources hurt, by the interval of the gap, with {listed(hurt)}."
+            f"The sources hurt, with a probability of at least {1 - RISK:.2f}, with "
+            f"{listed(hurt)}."
         )
     return found
 
@@ -324,6 +361,8 @@ def labels_needed(report, n_labeled):
         return None
     tried = report.methods[report.methods["method"] != "target only"]
     best = tried.iloc[0]
+    if best["ntg"] == 0:
+        return None
     reach = (best["joint_high"] - best["joint_low"]) / 2
     needed = n_labeled * (reach / best["ntg"]) ** 2
     return int(np.ceil(needed)) if np.isfinite(needed) else None
@@ -394,9 +433,9 @@ def render_text(report):
             f"Methods by {report.error_name}, with the gap to the target alone",
         ]
         lines += _aligned(
-            ["method", "error", "gap", "interval"],
+            ["method", "error", "gap", "on average", "this fit", "P(harm)"],
             [
-                [m["method"], number(m["error"]), *_gap_cells(m)]
+                [m["method"], number(m["error"]), *_gap_cells(m), *_fit_cells(m)]
                 for _, m in report.methods.iterrows()
             ],
         )
@@ -439,6 +478,15 @@ def _gap_cells(line):
     if np.isnan(line["ntg"]):
         return ["-", "not computed"]
     return [number(line["ntg"]), f"{number(line['low'])} to {number(line['high'])}"]
+
+
+def _fit_cells(line):
+    if line["method"] == "target only" or np.isnan(line["ntg"]):
+        return ["", ""]
+    return [
+        f"{number(line['fitted_low'])} to {number(line['fitted_high'])}",
+        f"{line['harm_probability']:.2f}",
+    ]
 
 
 def _wrapped(sentence, bullet):

@@ -3,7 +3,7 @@
 A unit is a row, or a group of rows. However often folds test it, it counts once.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +21,9 @@ INTERVAL_FOR = ("average", "fitted")
 _DOF_SHARE = 0.5
 #: how much of the variance an unstable step between the models adds
 _INSTABILITY = {"average": 0.0, "fitted": 1.5}
-#: most rows on which the models of all folds are compared
+#: the same for the gaps of folds
+_FITTED_FOLDS = 1.25
+#: most unlabeled rows about which the models of all folds are asked
 _MOST_REFERENCE = 200
 
 
@@ -37,14 +39,14 @@ class PairedEvidence:
     .. math:: \hat\Delta \pm t_{(n - 1)/2} \sqrt{v\,(1 + c A)} .
 
     :math:`\hat\Delta` and v are those of
-    :func:`~sktransfer._solvers.paired_gap.paired_gap`. The instability A in [0, 1] is
-    the share of the step between the two models' answers that would be another with
-    other labeled rows: the jackknife variance of the step over the folds, divided by
-    its mean square. With c = 0 the interval is about the average, with c = 1.5 about
-    the fitted pair: what chance did to the rows in the training parts it did, with the
-    opposite sign, to the test parts. Differences of losses have heavy tails, so that
-    half of n - 1 counts as degrees of freedom. ``benchmarks/uncertainty.md`` has the
-    coverage of both.
+    :func:`~sktransfer._solvers.paired_gap.paired_gap`, and A is
+    :math:`(1 - \hat\lambda) / 2`, the best weight of the second model in a blend of
+    both: the more of the step between the models is error of the first one, the more
+    it hangs on what labeled rows there happen to be. With c = 0 the interval is about
+    the average, with c = 1.5 about the fitted pair: what chance did to the rows in the
+    training parts it did, with the opposite sign, to the test parts. Differences of
+    losses have heavy tails, so that half of n - 1 counts as degrees of freedom.
+    ``benchmarks/uncertainty.md`` has the coverage of both.
 
     Parameters
     ----------
@@ -56,12 +58,10 @@ class PairedEvidence:
     guesses : ndarray of shape (n_units,), default=None
         By how much the losses can differ: 1 where two classifiers disagree and 0
         elsewhere for 0-1 losses, the squared step between the answers for squared
-        losses. None for other losses.
+        losses. None for other losses; A is then 1.
     reference_guesses : ndarray of shape (n_reference,), default=None
         The same for unlabeled rows of the target, averaged over the folds; they must
         be drawn as the labeled ones.
-    instability : float in [0, 1], default=1.0
-        A; 1 is the cautious choice where it is not known.
     hits : bool, default=False
         Whether the losses are 0 or 1.
     """
@@ -70,12 +70,11 @@ class PairedEvidence:
     weights: np.ndarray | None = None
     guesses: np.ndarray | None = None
     reference_guesses: np.ndarray | None = None
-    instability: float = 1.0
     hits: bool = False
 
     @cached_property
     def _moments(self):
-        """The estimate, the variance of its noise, and the number of units."""
+        """The estimate, the variance of its noise, the number of units, and lambda."""
         weights = self.weights
         if weights is None:
             weights = np.ones(len(self.differences))
@@ -106,6 +105,25 @@ class PairedEvidence:
         return self._moments[2]
 
     @property
+    def instability(self):
+        """How much of the step between the models hangs on the labeled rows: A."""
+        slope = self._moments[3]
+        return 1.0 if np.isnan(slope) else (1.0 - slope) / 2
+
+    def scaled(self, factor):
+        """Return the evidence about a positive multiple of the gap."""
+        guesses, reference = (
+            None if values is None else factor * np.asarray(values)
+            for values in (self.guesses, self.reference_guesses)
+        )
+        return replace(
+            self,
+            differences=factor * np.asarray(self.differences),
+            guesses=guesses,
+            reference_guesses=reference,
+        )
+
+    @property
     def dof(self):
         """Degrees of freedom of both intervals."""
         return _DOF_SHARE * (self.n_units - 1)
@@ -125,8 +143,8 @@ class PairedEvidence:
         """
         if self.n_units < 1 + 1e-9:
             return np.inf
-        share = min(max(self.instability, 0.0), 1.0)
-        return np.sqrt(self._moments[1] * (1 + _INSTABILITY[interval_for] * share))
+        more = 1 + _INSTABILITY[interval_for] * self.instability
+        return np.sqrt(self._moments[1] * more)
 
     def interval(self, confidence_level=0.95, interval_for="fitted"):
         """Return the confidence interval of the gap.
@@ -216,7 +234,7 @@ class FoldGaps:
     r"""What the gaps of J folds say, where a score has no values of units.
 
     The interval for the average gap is that of :class:`FoldEvidence`; for the fitted
-    pair its variance is multiplied by :math:`1 + A / 2`.
+    pair its variance is multiplied by 1.25.
 
     Parameters
     ----------
@@ -224,13 +242,10 @@ class FoldGaps:
         Gap of every fold.
     folds : FoldEvidence
         Their weights and sizes.
-    instability : float in [0, 1], default=1.0
-        A, as in :class:`PairedEvidence`.
     """
 
     gaps: np.ndarray
     folds: FoldEvidence
-    instability: float = 1.0
 
     @property
     def mean(self):
@@ -244,8 +259,7 @@ class FoldGaps:
 
     def standard_error(self, interval_for="fitted"):
         """Return the standard error of the mean as an estimate of the gap."""
-        share = min(max(self.instability, 0.0), 1.0) / 2
-        more = 1.0 + share * (interval_for == "fitted")
+        more = _FITTED_FOLDS if interval_for == "fitted" else 1.0
         return self.folds.scale(self.gaps) * np.sqrt(more)
 
     def interval(self, confidence_level=0.95, interval_for="fitted"):
@@ -283,7 +297,6 @@ def paired_evidence(
     *,
     guesses=None,
     reference_guesses=None,
-    instability=1.0,
     hits=False,
     groups=None,
     sample_weight=None,
@@ -307,8 +320,6 @@ def paired_evidence(
         As in :class:`PairedEvidence`, for the same rows.
     reference_guesses : ndarray of shape (n_reference,), default=None
         The same for unlabeled rows, averaged over the folds.
-    instability : float, default=1.0
-        Of :func:`step_instability`.
     hits : bool, default=False
         Whether the losses are 0 or 1.
     groups : array-like of shape (n_samples,), default=None
@@ -321,32 +332,48 @@ def paired_evidence(
     evidence : PairedEvidence
         One value per unit.
     """
+    weights, collect = by_unit(data, folds, groups, sample_weight)
+    return PairedEvidence(
+        collect(np.asarray(differences, dtype=np.float64)),
+        weights,
+        None if guesses is None else collect(np.asarray(guesses, dtype=np.float64)),
+        reference_guesses,
+        hits,
+    )
+
+
+def by_unit(data, folds, groups=None, sample_weight=None):
+    """Return the weights of the tested units and what averages rows to units.
+
+    Parameters
+    ----------
+    data, folds, groups, sample_weight
+        As in :func:`paired_evidence`.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_units,)
+        With the sum 1.
+    collect : callable
+        Maps a value of each tested row, in the order of the test parts, to the mean of
+        each unit.
+    """
     tested = np.concatenate([test for _, test in folds])
+    folded = fold_evidence(data, folds, groups, sample_weight).weights
     shares = np.concatenate(
         [
             share * _shares(sample_weight, test)
-            for share, (_, test) in zip(
-                fold_evidence(data, folds, groups, sample_weight).weights,
-                folds,
-                strict=True,
-            )
+            for share, (_, test) in zip(folded, folds, strict=True)
         ]
     )
-    unit = np.unique(_units(data, groups)[tested], return_inverse=True)[1]
+    unit = np.unique(units_of(data, groups)[tested], return_inverse=True)[1]
     weights = np.bincount(unit, shares)
 
     def collect(values):
         total = np.bincount(unit, shares * values)
         return np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
 
-    return PairedEvidence(
-        collect(np.asarray(differences, dtype=np.float64)),
-        weights,
-        None if guesses is None else collect(np.asarray(guesses, dtype=np.float64)),
-        reference_guesses,
-        instability,
-        hits,
-    )
+    return weights, collect
 
 
 def _shares(sample_weight, test):
@@ -356,8 +383,45 @@ def _shares(sample_weight, test):
     return weight / weight.sum()
 
 
+def mean_interval(values, weights, confidence_level, *, hits=False):
+    r"""Return the confidence interval of a mean loss, which is never negative.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_units,)
+        Losses of the units, not negative.
+    weights : ndarray of shape (n_units,)
+        Weights with the sum 1; n is the inverse of the sum of their squares.
+    confidence_level : float in (0, 1)
+        Coverage.
+    hits : bool, default=False
+        Whether the losses are 0 or 1.
+
+    Returns
+    -------
+    interval : ndarray of shape (2,)
+        Wilson's interval of a share; otherwise
+        :math:`\\bar x \\exp(\\pm t_{n-1} s / (\\sqrt n\\, \\bar x))`, a t interval of
+        the logarithm. Infinite with fewer than two units.
+    """
+    n = 1.0 / np.sum(weights**2)
+    mean = float(weights @ values)
+    if n < 1 + 1e-9:
+        return np.array([0.0, 1.0 if hits else np.inf])
+    if hits:
+        z = stats.norm.ppf((1 + confidence_level) / 2)
+        center = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
+        reach = z * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+        return np.clip([center - reach, center + reach], 0.0, 1.0)
+    if mean <= 0:
+        return np.zeros(2)
+    error = np.sqrt(weights @ (values - mean) ** 2 / (n - 1))
+    reach = stats.t.ppf((1 + confidence_level) / 2, n - 1) * error / mean
+    return mean * np.exp([-reach, reach])
+
+
 def reference_rows(data, sample_weight=None):
-    """Choose the target rows on which the models of all folds are compared.
+    """Choose unlabeled target rows about which the models of all folds are asked.
 
     Parameters
     ----------
@@ -369,53 +433,16 @@ def reference_rows(data, sample_weight=None):
     Returns
     -------
     rows : ndarray
-        Indices of unlabeled target rows, at most 200 of them, whatever the order of
-        the rows; of labeled ones if there are no others.
-    unlabeled : bool
-        Whether they are unlabeled.
+        Indices of at most 200 unlabeled target rows, whatever the order of the rows.
     """
-    exists = np.ones(len(data.labeled), dtype=bool)
+    rows = data.is_target & ~data.labeled
     if sample_weight is not None:
-        exists = np.asarray(sample_weight, dtype=np.float64) > 0
-    rows = np.flatnonzero(data.is_target & ~data.labeled & exists)
-    unlabeled = bool(len(rows))
-    if not unlabeled:
-        rows = np.flatnonzero(data.is_labeled_target & exists)
+        rows = rows & (np.asarray(sample_weight, dtype=np.float64) > 0)
+    rows = np.flatnonzero(rows)
     if len(rows) > _MOST_REFERENCE:
         order = canonical_order(data.take(rows).X)
         rows = np.sort(rows[order[:_MOST_REFERENCE]])
-    return rows, unlabeled
-
-
-def step_instability(steps, ratio):
-    r"""Return how much of the step between two models hangs on the labeled rows.
-
-    Parameters
-    ----------
-    steps : ndarray of shape (n_splits, n_rows, n_columns)
-        Answers with the sources less answers without, of the models of every fold on
-        the same rows.
-    ratio : float
-        Size of a test part over that of the labeled target part of its training part.
-
-    Returns
-    -------
-    instability : float in [0, 1]
-        With J folds, which leave out the share 1 / J each,
-
-        .. math:: \frac{(J - 1) \sum_j \lVert s_j - \bar s \rVert^2}
-                       {\sum_j \lVert s_j \rVert^2},
-
-        the jackknife variance of the step over its mean square; J - 1 is 1 / ratio
-        for any other folds. 1 with a single fold, 0 where there is no step.
-    """
-    if len(steps) < 2:
-        return 1.0
-    size = float(np.mean(np.sum(steps**2, axis=-1)))
-    if size == 0:
-        return 0.0
-    common = float(np.mean(np.sum(steps.mean(axis=0) ** 2, axis=-1)))
-    return float(np.clip((1 - common / size) / ratio, 0.0, 1.0))
+    return rows
 
 
 def fold_evidence(data, folds, groups=None, sample_weight=None):
@@ -437,7 +464,7 @@ def fold_evidence(data, folds, groups=None, sample_weight=None):
     evidence : FoldEvidence
         Its sizes count units.
     """
-    units = _units(data, groups)
+    units = units_of(data, groups)
     labeled = data.is_labeled_target
     sizes = [
         (len(np.unique(units[test])), len(np.unique(units[train[labeled[train]]])))
@@ -481,7 +508,7 @@ def row_evidence(data, folds, groups=None, sample_weight=None):
     n_units : int
         Number of distinct units that are tested.
     """
-    units = _units(data, groups)
+    units = units_of(data, groups)
     tested = np.concatenate([np.empty(0, dtype=int), *(test for _, test in folds)])
     weight = np.ones(len(units))
     if sample_weight is not None:
@@ -494,7 +521,8 @@ def row_evidence(data, folds, groups=None, sample_weight=None):
     return weights * (len(names) / max(weights.sum(), np.finfo(float).tiny)), len(names)
 
 
-def _units(data, groups):
+def units_of(data, groups):
+    """Return the number of the unit of every row: its group, or the row itself."""
     if groups is None:
         return np.arange(len(data.sample_domain))
     return check_groups(groups, data)

@@ -1,7 +1,7 @@
-"""Scores of held-out rows: over all classes of the fit, or pooled over the folds."""
+"""Scores of held-out rows: over all classes, pooled over the folds, or by row."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -10,16 +10,22 @@ from sklearn import config_context, get_config
 from sklearn.base import is_classifier, is_regressor
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import (
+    accuracy_score,
     brier_score_loss,
     check_scoring,
     d2_brier_score,
     d2_log_loss_score,
+    get_scorer,
     log_loss,
+    mean_absolute_error,
+    mean_squared_error,
     r2_score,
+    root_mean_squared_error,
     top_k_accuracy_score,
 )
 from sklearn.utils import get_tags
 
+from sktransfer._learners import flatten_column
 from sktransfer._response import align_classes, all_classes
 
 #: scores of probabilities that need to know the classes that a fold lacks
@@ -33,6 +39,18 @@ _OVER_CLASSES = (
 #: those that get one column of two, that of the last class
 _ONE_COLUMN = (brier_score_loss, d2_brier_score)
 _ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+#: scores that are means over rows, or the root of one
+_KINDS = {
+    accuracy_score: "hits",
+    brier_score_loss: "brier",
+    mean_absolute_error: "absolute",
+    mean_squared_error: "squared",
+    r2_score: "r2",
+    root_mean_squared_error: "root",
+}
+#: most tested rows of a score that is no mean: a jackknife calls it once for each, and
+#: with more of them the scores of the folds say enough
+_MOST_JACKKNIFED = 200
 
 
 @dataclass
@@ -124,6 +142,188 @@ def settle_scores(scores, scoring):
     return np.array([_jackknife(folds, scoring) for folds in models])
 
 
+@dataclass
+class RowScores:
+    """Scores of both models by held-out row.
+
+    Parameters
+    ----------
+    kind : {"hits", "squared", "brier", "root", "r2", "absolute", "other"}
+        What the score is: the share of correct predictions, the negated mean of
+        squared errors or the root of it, R2 (given the variance of the labels of a
+        fold), or another one.
+    values : ndarray of shape (2, n_tested)
+        The weighted mean over the rows of a fold is its score (for "root", the
+        negated square of it).
+    guesses : ndarray of shape (n_tested,) or None
+        By how much the losses of the two models can differ, as in
+        :class:`~sktransfer.metrics._evidence.PairedEvidence`.
+    scales : list of float, default=()
+        For each fold the factor of the squared step between the answers in the
+        guesses.
+    """
+
+    kind: str
+    values: Any
+    guesses: Any
+    scales: tuple[float, ...] = ()
+
+
+def row_scores(scores, scoring, units):
+    r"""Return the scores of rows whose means are the scores of the folds, or None.
+
+    A score that is no mean has jackknife values: with the share :math:`p_i` of unit i
+    in the weight of its fold, and the score :math:`s_{(-i)}` of the fold without it,
+
+    .. math:: \frac{s - (1 - p_i)\, s_{(-i)}}{p_i} + c,
+
+    where c makes their mean the score s of the fold. The value of a score that is a
+    mean is that of the unit itself.
+
+    Parameters
+    ----------
+    scores : list of list of HeldOutScore
+        For every fold the scores of the model without and with the sources.
+    scoring : str, callable or None
+        Scorer, higher is better.
+    units : list of ndarray
+        Unit of each test row, fold by fold.
+
+    Returns
+    -------
+    rows : RowScores or None
+        None if the score is not defined on every fold or without some unit, if it is
+        not known what it asks of a model, or if it is no mean, as R2, and more than
+        200 rows are tested.
+    """
+    if not all(fold_score.answers for fold in scores for fold_score in fold):
+        return None
+    kind = _KINDS.get(_score_func(scoring), "other")
+    if scoring is None:  # score() of a classifier or of a regressor
+        kind = "r2" if scores[0][0].classes is None else "hits"
+    many = sum(map(len, units)) > _MOST_JACKKNIFED
+    if kind != "other" and not (kind == "r2" and many):
+        found = _mean_scores(scores, kind)
+        if found is not None:
+            return found
+    if many:
+        return None
+    values = [
+        [_within(one, scoring, unit) for one in fold]
+        for fold, unit in zip(scores, units, strict=True)
+    ]
+    if not all(np.isfinite(one).all() for fold in values for one in fold):
+        return None
+    return RowScores("other", np.concatenate(values, axis=1), None)
+
+
+def _score_func(scoring):
+    scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+    return getattr(scorer, "_score_func", None)
+
+
+def counts_hits(scoring, pair):
+    """Tell whether a score is the accuracy of two classifiers."""
+    if scoring is None:
+        return all(map(is_classifier, pair))
+    return _score_func(scoring) is accuracy_score
+
+
+def _mean_scores(scores, kind):
+    """Return the row scores of a mean, if the scores of the folds are that mean."""
+    for scale in (1.0, 0.5) if kind == "brier" else (1.0,):
+        parts = [_of_rows(fold, kind, scale) for fold in scores]
+        if any(part is None for part in parts):
+            continue
+        values, guesses, scales = zip(*parts, strict=True)
+        known = guesses[0] is not None
+        return RowScores(
+            kind,
+            np.concatenate(values, axis=1),
+            np.concatenate(guesses) if known else None,
+            scales,
+        )
+    return None
+
+
+def _of_rows(fold, kind, scale):
+    """Return scores of the rows of a fold, guesses of a difference, and their scale."""
+    method = "predict_proba" if kind == "brier" else "predict"
+    if any(method not in score.answers for score in fold):
+        return None
+    y, weight = fold[0].y, fold[0].sample_weight
+    answers = [np.asarray(score.answers[method]) for score in fold]
+    guesses, best = None, 0.0
+    if kind == "hits":
+        if y.ndim != 1:
+            return None
+        values = np.array([answer == y for answer in answers], dtype=np.float64)
+        guesses = (answers[0] != answers[1]).astype(np.float64)
+    else:
+        if kind == "brier":
+            label = (y[:, None] == fold[0].classes).astype(np.float64)
+        else:
+            label = y.reshape(len(y), -1).astype(np.float64)
+            answers = [answer.reshape(label.shape) for answer in answers]
+            scale = 1.0 / label.shape[1]
+        if kind in ("root", "r2") and label.shape[1] > 1:
+            return None
+        if kind == "r2":
+            mean = np.average(label, axis=0, weights=weight)
+            variance = np.average((label - mean) ** 2, axis=0, weights=weight)[0]
+            if variance == 0:
+                return None
+            scale, best = 1.0 / variance, 1.0
+        errors = np.array([answer - label for answer in answers])
+        if kind == "absolute":
+            values = -scale * np.sum(np.abs(errors), axis=2)
+        else:
+            values = best - scale * np.sum(errors**2, axis=2)
+            guesses = scale * np.sum((errors[1] - errors[0]) ** 2, axis=1)
+    for score, value in zip(fold, values, strict=True):
+        mean = np.average(value, weights=score.sample_weight)
+        mean = -np.sqrt(-mean) if kind == "root" else mean
+        if not np.isclose(mean, score.value, rtol=1e-9, atol=1e-12):
+            return None
+    return values, guesses, scale
+
+
+def _within(score, scoring, units):
+    """Return the jackknife values of the units of one fold, at their rows."""
+    weight = score.sample_weight
+    weight = np.ones(len(units)) if weight is None else np.asarray(weight)
+    names, unit = np.unique(units, return_inverse=True)
+    share = np.bincount(unit, weight) / weight.sum()
+    if len(names) == 1 or not np.isfinite(score.value):
+        return np.full(len(units), score.value)
+    values = np.empty(len(names))
+    for k in range(len(names)):
+        without = _score_of_part(score, scoring, unit != k)
+        values[k] = (score.value - (1 - share[k]) * without) / share[k]
+    return (values + score.value - share @ values)[unit]
+
+
+def _score_of_part(score, scoring, rows):
+    """Score some of the rows of a fold; NaN where that is not defined."""
+    part = replace(
+        score,
+        answers={name: np.asarray(a)[rows] for name, a in score.answers.items()},
+        y=score.y[rows],
+        sample_weight=None if score.sample_weight is None
+        else np.asarray(score.sample_weight)[rows],
+    )  # fmt: skip
+    model = _OutOfFold([part])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _call(
+                model, np.empty((rows.sum(), 0)), part.y, part.sample_weight, scoring,
+                model.classes,
+            )  # fmt: skip
+        except ValueError:
+            return np.nan
+
+
 def _jackknife(folds, scoring):
     n_folds = len(folds)
     whole = _pooled(folds, scoring)
@@ -178,11 +378,8 @@ def _score(model, X, y, sample_weight, scoring, classes):
             )
     answers = asked.answers if known else {}
     if scoring is None and undefined and is_regressor(model):
-        answers = {"predict": np.asarray(model.predict(X))}
-    return HeldOutScore(
-        value, answers if undefined or known else {}, classes, get_tags(model), y,
-        sample_weight,
-    )  # fmt: skip
+        answers = {"predict": flatten_column(np.asarray(model.predict(X)))}
+    return HeldOutScore(value, answers, classes, get_tags(model), y, sample_weight)
 
 
 def _call(model, X, y, sample_weight, scoring, classes):

@@ -29,6 +29,7 @@ from sktransfer.metrics._compare_domains import (
     TARGET_LABELS,
     compare_domains,
 )
+from sktransfer.metrics._evidence import INTERVAL_FOR
 from sktransfer.metrics._negative_transfer import cross_val_ntg, labeled_folds
 from sktransfer.metrics._pair import handed_on
 from sktransfer.metrics._transferability_scorers import (
@@ -89,6 +90,7 @@ class ScoreOptions:
     scoring: Any = None
     n_bootstrap: int = 0
     confidence_level: float = 0.95
+    interval_for: str = "average"
     max_samples: int | None = 500
     n_jobs: int | None = None
     seed: int = 0
@@ -110,6 +112,7 @@ class ScoreOptions:
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "n_bootstrap": [Interval(Integral, 0, None, closed="left")],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
+        "interval_for": [StrOptions(set(INTERVAL_FOR))],
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
         "groups": ["array-like", None],
         "n_jobs": [Integral, None],
@@ -132,6 +135,7 @@ def rank_sources(
     scoring=None,
     n_bootstrap=0,
     confidence_level=0.95,
+    interval_for="average",
     max_samples=500,
     groups=None,
     n_jobs=None,
@@ -189,6 +193,10 @@ def rank_sources(
         Number of bootstrap samples for the intervals of the similarities.
     confidence_level : float in (0, 1), default=0.95
         Level of the intervals.
+    interval_for : {"average", "fitted"}, default="average"
+        Which gap the intervals of "ntg" are about, as in :func:`cross_val_ntg`: the
+        average over labeled target samples of this size, or that of the models fitted
+        on all rows.
     max_samples : int or None, default=500
         Similarity and transport replace a domain with more rows by a random sample
         of this size. None: all rows.
@@ -257,7 +265,7 @@ def rank_sources(
             f"{', '.join(score.name for score in chosen)}."
         )
     options = ScoreOptions(
-        cv, scoring, n_bootstrap, confidence_level, max_samples, n_jobs,
+        cv, scoring, n_bootstrap, confidence_level, interval_for, max_samples, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max), task,
     )  # fmt: skip
     check_groups(groups, data)
@@ -554,6 +562,7 @@ def _gap(estimator, data, source, folds, options, params):
             cv=take_folds(folds, rows),
             scoring=options.scoring,
             confidence_level=options.confidence_level,
+            interval_for=options.interval_for,
             params=slice_params(params, rows),
         )
     except ValueError as error:

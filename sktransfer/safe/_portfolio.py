@@ -45,6 +45,8 @@ from sktransfer.base import (
     without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics._evidence import INTERVAL_FOR
+from sktransfer.metrics._gap import PairMeasure
 from sktransfer.metrics._pair import fit_target_only, fit_transfer
 from sktransfer.safe._defaults import (
     INFLATION,
@@ -53,7 +55,7 @@ from sktransfer.safe._defaults import (
     PORTFOLIO_RISK,
     TEMPERATURE,
 )
-from sktransfer.safe._portfolio_evidence import Evidence
+from sktransfer.safe._portfolio_evidence import Evidence, HeldOut
 from sktransfer.safe._portfolio_members import (
     MAX_ROWS,
     SharedSources,
@@ -95,6 +97,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         "prior": [dict, None],
         "atom": [Interval(Real, 0, 1, closed="left")],
         "inflation": [Interval(Real, 0, None, closed="neither")],
+        "interval_for": [StrOptions(set(INTERVAL_FOR))],
         "cv": ["cv_object"],
         "max_rows": [Interval(Integral, 1, None, closed="left"), None],
         "solver": [StrOptions(SOLVERS)],
@@ -113,6 +116,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         prior=None,
         atom=PORTFOLIO_ATOM,
         inflation=INFLATION,
+        interval_for="fitted",
         cv=10,
         max_rows=MAX_ROWS,
         solver="auto",
@@ -127,6 +131,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         self.prior = prior
         self.atom = atom
         self.inflation = inflation
+        self.interval_for = interval_for
         self.cv = cv
         self.max_rows = max_rows
         self.solver = solver
@@ -326,14 +331,19 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
     def _cross_fit(self, data, folds, params):
         """Return the residuals of every member on held-out labeled target rows."""
         self._set_columns(data)
+        pair = PairMeasure(data, params, None, self._columns)
+        reference = None
+        if len(pair.reference):
+            reference = take_rows(data.X, pair.reference)
         tasks = [(m, fold) for m in self._members for fold in folds]
         results = Parallel(n_jobs=self.n_jobs)(
-            delayed(_held_out_residuals)(
-                member, self.members_[member.name], data, *fold, self._columns, params
+            delayed(_held_out_answers)(
+                member, self.members_[member.name], data, *fold, self._columns, params,
+                None if _answers_known(member, fold, folds) else reference,
             )
             for member, fold in tasks
-        )
-        residuals = {}
+        )  # fmt: skip
+        held_out = {}
         for member in list(self._members):
             mine = [r for (m, _), r in zip(tasks, results, strict=True) if m is member]
             failed = [error for _, _, error in mine if error is not None]
@@ -346,16 +356,20 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
                 self._members.remove(member)
                 del self.members_[member.name]
             elif folds:
-                residuals[member.name] = np.concatenate([r for r, _, _ in mine])
+                residuals, answers = zip(*(found for found, _, _ in mine), strict=True)
+                if reference is not None:
+                    first = answers[0]
+                    answers = [first if one is None else one for one in answers]
+                held_out[member.name] = HeldOut(
+                    np.concatenate(residuals),
+                    None if reference is None else np.stack(answers),
+                )
         if not any(m.target_only for m in self._members):
             raise ValueError(
                 "No target-only member can be fitted without some of the labeled "
                 f"target rows: {self.skipped_}. Label more rows or lower cv."
             )
-        weight = params.get("sample_weight")
-        return Evidence(
-            data, folds, residuals, params.get("groups"), weight, self._columns
-        )
+        return Evidence(pair, folds, held_out)
 
     def _set_columns(self, data):
         """Decide what is blended: values, probabilities, decision values or votes."""
@@ -384,16 +398,16 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             weights_1 = evidence.weigh(transfer, prior, rule)
             out_1 = evidence.out_of_fold(transfer, prior, rule)
             self.weight_posterior_ = blend_posterior(
-                evidence.scaled(out_0),
-                evidence.scaled(out_1),
+                evidence.scaled(out_0.residuals),
+                evidence.scaled(out_1.residuals),
                 n_units=evidence.n_units,
                 inflation=self.inflation,
             )
             weight = blend_weight(self.weight_posterior_, self.risk, self.atom)
             weight = weight if weight >= LEAST_WEIGHT else 0.0
-            self.ntg_, self.ntg_interval_, self.harm_probability_ = evidence.gap(
-                out_1, out_0
-            )
+            gap = evidence.gap(out_1, out_0)
+            self.ntg_, self.ntg_interval_ = _read(gap, self.interval_for)
+            self.harm_probability_ = 0.5 if gap is None else gap.probability_positive()
         blend = {name: (1 - weight) * w for name, w in weights_0.items()}
         blend |= {name: weight * w for name, w in weights_1.items()}
         self.weights_ = _without_negligible(
@@ -441,7 +455,8 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         names = [m.name for m in self._members]
         gaps = []
         for name in names:
-            gap, interval, _ = evidence.gap(evidence.residuals.get(name), out_0)
+            gap = evidence.gap(evidence.held_out.get(name), out_0)
+            gap, interval = _read(gap, self.interval_for)
             gaps.append([gap, *interval])
         columns["name"] = np.array(names, dtype=object)
         columns["target_only"] = np.array([m.target_only for m in self._members])
@@ -576,6 +591,10 @@ class TransferPortfolioClassifier(
     inflation : float in (0, inf), default=1.5
         Factor by which the posterior of that weight is widened, as in
         :class:`TransferGuard`.
+    interval_for : {"average", "fitted"}, default="fitted"
+        Whether ``ntg_interval_`` and the intervals of ``member_table_`` are about the
+        gaps of the models as they are fitted, or about average gaps over labeled
+        target samples of this size, with these sources.
     cv : int, splitter or iterable, default=10
         How the labeled target rows are held out, as in
         :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
@@ -616,9 +635,10 @@ class TransferPortfolioClassifier(
         Estimated negative transfer gap of ``transfer_`` to ``target_only_``, in the
         units of ``loss``; positive: the sources hurt. NaN if no row could be held out.
     ntg_interval_ : ndarray of shape (2,)
-        95 % confidence interval of the gap.
+        95 % confidence interval of the gap that ``interval_for`` names.
     harm_probability_ : float
-        Probability of a positive gap.
+        Probability that the gap of ``transfer_`` and ``target_only_`` is positive, as
+        in :class:`TransferGuard`.
     weight_posterior_ : object
         What the held-out rows say about the best weight of ``transfer_``: see
         :class:`TransferGuard`.
@@ -779,6 +799,10 @@ class TransferPortfolioRegressor(
     inflation : float in (0, inf), default=1.5
         Factor by which the posterior of that weight is widened, as in
         :class:`TransferGuard`.
+    interval_for : {"average", "fitted"}, default="fitted"
+        Whether ``ntg_interval_`` and the intervals of ``member_table_`` are about the
+        gaps of the models as they are fitted, or about average gaps over labeled
+        target samples of this size, with these sources.
     cv : int, splitter or iterable, default=10
         How the labeled target rows are held out, as in
         :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
@@ -819,9 +843,10 @@ class TransferPortfolioRegressor(
         Estimated negative transfer gap of ``transfer_`` to ``target_only_``, in the
         units of ``loss``; positive: the sources hurt. NaN if no row could be held out.
     ntg_interval_ : ndarray of shape (2,)
-        95 % confidence interval of the gap.
+        95 % confidence interval of the gap that ``interval_for`` names.
     harm_probability_ : float
-        Probability of a positive gap.
+        Probability that the gap of ``transfer_`` and ``target_only_`` is positive, as
+        in :class:`TransferGuard`.
     weight_posterior_ : object
         What the held-out rows say about the best weight of ``transfer_``: see
         :class:`TransferGuard`.
@@ -968,8 +993,8 @@ def _try_fit(member, data, params):
     return model, time.perf_counter() - start, None
 
 
-def _held_out_residuals(member, fitted, data, train, test, columns, params):
-    """Return the residuals of a member on held-out rows, and the seconds of its fit."""
+def _held_out_answers(member, fitted, data, train, test, columns, params, reference):
+    """Return residuals on held-out rows and answers on others, and the seconds."""
     model, seconds, error = fitted, 0.0, None
     if not _ignores_target_labels(member.estimator):
         model, seconds, error = _try_fit(
@@ -978,7 +1003,20 @@ def _held_out_residuals(member, fitted, data, train, test, columns, params):
     if error is not None:
         return None, seconds, error
     X, y = take_rows(data.X, test), data.labels(data.mask_of(test))
-    return columns.residual(model, X, y), seconds, None
+    answers = None if reference is None else columns.answer(model, reference)
+    return (columns.residual(model, X, y), answers), seconds, None
+
+
+def _read(gap, interval_for):
+    """Return the gap and its interval; no evidence is None."""
+    if gap is None:
+        return np.nan, np.array([-np.inf, np.inf])
+    return gap.mean, gap.interval(0.95, interval_for)
+
+
+def _answers_known(member, fold, folds):
+    """Whether the one fit of a member has answered in the first fold."""
+    return fold is not folds[0] and _ignores_target_labels(member.estimator)
 
 
 def _ignores_target_labels(estimator):

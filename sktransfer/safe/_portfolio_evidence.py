@@ -1,9 +1,27 @@
 """Evidence of held-out rows about the members of a portfolio."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sktransfer._folds import check_groups
-from sktransfer.metrics._evidence import fold_evidence, row_evidence
+from sktransfer.metrics._evidence import row_evidence
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What a member, or a blend of members, does out of fold.
+
+    Parameters
+    ----------
+    residuals : ndarray of shape (n_tests, n_columns)
+        Labels less answers on held-out rows, fold after fold.
+    answers : ndarray of shape (n_splits, n_reference, n_columns), or None
+        Answers of the models of every fold on unlabeled rows; None without such rows.
+    """
+
+    residuals: np.ndarray
+    answers: np.ndarray | None
 
 
 class Evidence:
@@ -11,33 +29,32 @@ class Evidence:
 
     Parameters
     ----------
-    data : DomainData
-        Rows of every domain.
+    pair : PairMeasure
+        Knows the rows, their units and weights.
     folds : list of (train, test)
         Of :func:`~sktransfer._folds.target_folds`.
-    residuals : dict of str to ndarray of shape (n_tests, n_columns)
-        One entry per member. With a deviance they are divided by the root of the
-        variance function, see :meth:`~sktransfer._response.CommonColumns.spread`.
-    groups, sample_weight : array-like of shape (n_samples,) or None
-        Units and weights of the rows.
-    columns : CommonColumns
-        What the residuals are in, and by which loss they are compared.
+    held_out : dict of str to HeldOut
+        One entry per member; empty without folds. With a deviance the residuals are
+        then divided by the root of the variance function, see
+        :meth:`~sktransfer._response.CommonColumns.spread`.
     """
 
-    def __init__(self, data, folds, residuals, groups, sample_weight, columns):
+    def __init__(self, pair, folds, held_out):
+        self.pair, self.folds = pair, folds
+        data, groups = pair.data, pair.units["groups"]
+        self.columns = pair.columns
         tests = [test for _, test in folds]
-        self.columns = columns
         self.y = np.concatenate([data.y[:0], *(data.y[test] for test in tests)])
         self.spread = np.ones(1)
-        if columns.power and residuals:
-            self.spread = columns.spread(self.y, np.stack([*residuals.values()]))
+        residuals = {name: one.residuals for name, one in held_out.items()}
+        if self.columns.power and residuals:
+            self.spread = self.columns.spread(self.y, np.stack([*residuals.values()]))
         self.residuals = {name: r / self.spread for name, r in residuals.items()}
-        self.row_weights, self.n_units = row_evidence(
-            data, folds, groups, sample_weight
-        )
-        self.folds = None
-        if folds:
-            self.folds = fold_evidence(data, folds, groups, sample_weight)
+        self.held_out = {
+            name: HeldOut(self.residuals[name], one.answers)
+            for name, one in held_out.items()
+        }
+        self.row_weights, self.n_units = row_evidence(data, folds, **pair.units)
         self.fold = np.repeat(np.arange(len(tests)), [len(test) for test in tests])
         rows = np.concatenate([np.zeros(0, dtype=np.intp), *tests])
         units = check_groups(groups, data)
@@ -59,17 +76,20 @@ class Evidence:
         return dict(zip(names, map(float, weights), strict=True))
 
     def out_of_fold(self, names, prior, rule):
-        """Return residuals of the blend, with weights that no unit of the fold saw."""
+        """Return the blend, with weights that no unit of the fold saw, as HeldOut."""
         pi = np.array([prior[name] for name in names])
         residuals = self._stack(names)
         scaled = self.scaled(residuals)
-        blend = np.zeros(residuals.shape[1:])
-        for inside in self._each_fold():
+        blend, answers = np.zeros(residuals.shape[1:]), []
+        for k, inside in enumerate(self._each_fold()):
             others = ~np.isin(self.unit, self.unit[inside])
             n_units = len(np.unique(self.unit[others]))
             weights = rule(scaled[:, others], n_units, pi)
             blend[inside] = np.tensordot(weights, residuals[:, inside], axes=1)
-        return blend
+            if len(self.pair.reference):
+                each = np.stack([self.held_out[name].answers[k] for name in names])
+                answers.append(np.tensordot(weights, each, axes=1))
+        return HeldOut(blend, np.array(answers) if answers else None)
 
     def loss(self, name):
         """Return the mean squared residual of a member; NaN without evidence."""
@@ -84,22 +104,16 @@ class Evidence:
             return np.sum(residual**2, axis=1)
         return self.columns.losses(self.y, residual * self.spread)
 
-    def gap(self, residual, residual_0):
-        """Return the mean gap, its interval and the probability that it is positive."""
+    def gap(self, transfer, target_only):
+        """Return the evidence about the gap of two HeldOut; None without folds."""
         if not self.n_units:
-            return np.nan, np.array([-np.inf, np.inf]), 0.5
-        difference = self._losses(residual) - self._losses(residual_0)
-        gaps = np.array(
-            [
-                np.average(difference[inside], weights=self.row_weights[inside])
-                for inside in self._each_fold()
-            ]
-        )
-        return (
-            self.folds.mean(gaps),
-            self.folds.interval(gaps, 0.95),
-            self.folds.probability_positive(gaps),
-        )
+            return None
+        residuals = np.stack([target_only.residuals, transfer.residuals])
+        losses = np.stack([self._losses(one) for one in residuals])
+        steps = None
+        if len(self.pair.reference):
+            steps = transfer.answers - target_only.answers
+        return self.pair.losses(self.folds, losses, residuals, steps)
 
     def _each_fold(self):
         return [self.fold == k for k in range(self.fold.max(initial=-1) + 1)]

@@ -1,6 +1,5 @@
 """Transfer only as far as the target's labels support it."""
 
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -21,8 +20,8 @@ from sktransfer.base import (
     slice_params,
 )
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._evidence import fold_evidence, row_evidence
-from sktransfer.metrics._held_out import Remembering, score_pair, settle_scores
+from sktransfer.metrics._evidence import INTERVAL_FOR, row_evidence
+from sktransfer.metrics._gap import PairMeasure
 from sktransfer.metrics._pair import (
     check_pair,
     cross_fit,
@@ -74,6 +73,10 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         related; from about ``risk`` on, transfer needs evidence.
     inflation : float in (0, inf), default=1.5
         Factor by which the posterior of the weight is widened, for "aggregate".
+    interval_for : {"average", "fitted"}, default="fitted"
+        Whether ``ntg_interval_`` is about the gap of ``transfer_`` and
+        ``target_only_``, as they are fitted, or about the average gap over labeled
+        target samples of this size, with these sources.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=0
@@ -90,9 +93,11 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         Estimated negative transfer gap; positive: the sources hurt. NaN if no
         labeled target row could be held out.
     ntg_interval_ : ndarray of shape (2,)
-        95 % confidence interval of the gap.
+        95 % confidence interval of the gap that ``interval_for`` names.
     harm_probability_ : float
-        Probability of a positive gap, by the t that the interval comes from.
+        Probability that the gap of ``transfer_`` and ``target_only_`` is positive, by
+        the t that the interval for the fitted pair comes from. How often it comes
+        true is shown in ``benchmarks/uncertainty.md``.
     weight_posterior_ : object
         What the held-out rows say about the best weight of transfer: its attributes
         ``minimizer``, ``standard_error`` and ``dof`` are those of the Student t
@@ -159,9 +164,9 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     order 1/n. Without evidence it is ``(risk - atom) / (1 - atom)``, or 0 if ``atom``
     is larger.
 
-    *Select.* :math:`\theta(S,T)` is used if the upper limit, at level 1 - ``risk``, of
-    the gap's corrected resampled t (see :func:`~sktransfer.metrics.cross_val_ntg`) is
-    negative, else :math:`\theta(0,T)`.
+    *Select.* :math:`\theta(S,T)` is used if ``harm_probability_`` is at most ``risk``
+    (see :func:`~sktransfer.metrics.cross_val_ntg` for the t it comes from), else
+    :math:`\theta(0,T)`.
 
     *SAFEW.* The weights of the models that saw a source minimize
 
@@ -224,6 +229,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         "risk": [Interval(Real, 0, 1, closed="neither")],
         "atom": [Interval(Real, 0, 1, closed="left")],
         "inflation": [Interval(Real, 0, None, closed="neither")],
+        "interval_for": [StrOptions(set(INTERVAL_FOR))],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -239,6 +245,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         risk=RISK,
         atom=ATOM,
         inflation=INFLATION,
+        interval_for="fitted",
         n_jobs=None,
         random_state=0,
     ):
@@ -250,6 +257,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         self.risk = risk
         self.atom = atom
         self.inflation = inflation
+        self.interval_for = interval_for
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -343,29 +351,24 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             self.weight_posterior_ = BlendInfo(np.nan, np.inf, 0)
             self.n_held_out_ = 0
             return
-        results = cross_fit(
-            self._settled,
-            baseline,
-            data,
-            folds,
-            partial(_compare, columns=self._columns, scoring=self.scoring),
-            params=fit_params,
-            n_jobs=self.n_jobs,
-        )
-        residuals, scores = zip(*results, strict=True)
-        if self.scoring is None:
-            gaps = np.array([after - before for before, after in scores])
-        else:
-            target_only, transfer = settle_scores(scores, self.scoring)
-            gaps = target_only - transfer
         _, units = without_exposure(data.sample_domain, fit_params, self.estimator)
-        units = {name: units.get(name) for name in ("groups", "sample_weight")}
-        evidence = fold_evidence(data, folds, **units)
-        self.ntg_ = evidence.mean(gaps)
-        self.ntg_interval_ = evidence.interval(gaps, 0.95)
-        self.harm_probability_ = evidence.probability_positive(gaps)
-        weights, self.n_held_out_ = row_evidence(data, folds, **units)
-        rows = np.concatenate(residuals, axis=1) * np.sqrt(weights)[:, None]
+        pair = PairMeasure(data, units, self.scoring, self._columns)
+        results = cross_fit(
+            self._settled, baseline, data, folds, pair.measure(), params=fit_params,
+            n_jobs=self.n_jobs,
+        )  # fmt: skip
+        residuals = np.concatenate([result.residuals for result in results], axis=1)
+        if self.scoring is None:
+            steps = [result.steps for result in results]
+            losses = np.concatenate([result.losses for result in results], axis=1)
+            evidence = pair.losses(folds, losses, residuals, steps)
+        else:
+            evidence = pair.scores(folds, results).evidence
+        self.ntg_ = evidence.mean
+        self.ntg_interval_ = evidence.interval(0.95, self.interval_for)
+        self.harm_probability_ = evidence.probability_positive()
+        weights, self.n_held_out_ = row_evidence(data, folds, **pair.units)
+        rows = residuals * np.sqrt(weights)[:, None]
         self.weight_posterior_ = blend_posterior(
             *rows, n_units=self.n_held_out_, inflation=self.inflation
         )
@@ -420,14 +423,3 @@ def _guarded_tags(guard):
     tags.multi_target = False
     tags.uses_unlabeled = tags.uses_unlabeled or guard.policy == "safew"
     return tags
-
-
-def _compare(pair, X, y, sample_weight, *, columns, scoring):
-    """Return residuals of both models on held-out rows, and their losses or scores."""
-    pair = [Remembering(model) for model in pair]
-    raw = np.stack([columns.residual(model, X, y) for model in pair])
-    residuals = raw / columns.spread(y, raw)
-    if scoring is not None:
-        return residuals, score_pair(pair, X, y, sample_weight, scoring=scoring)
-    losses = columns.losses(y, raw)
-    return residuals, np.average(losses, axis=1, weights=sample_weight)

@@ -16,13 +16,14 @@ def squared_losses(rng, n, N, weight, n_draws=1, noise=1.0):
 
 def test_without_guesses_it_is_the_mean_and_its_squared_standard_error():
     d = np.array([0.1, 0.4, -0.2, 0.3])
-    mean, variance, n = paired_gap(d)
+    mean, variance, n, slope = paired_gap(d)
+    assert np.isnan(slope)
     assert_allclose([mean, variance, n], [d.mean(), d.var(ddof=1) / 4, 4])
 
 
 def test_a_unit_of_weight_two_is_two_units_but_one_witness():
     d, g = np.array([0.1, 0.4, -0.2]), np.array([1.0, 0.5, 0.2])
-    mean, variance, n = paired_gap(d, np.array([0.5, 0.25, 0.25]), g)
+    mean, variance, n, _ = paired_gap(d, np.array([0.5, 0.25, 0.25]), g)
     twice = paired_gap(np.append(d, 0.1), None, np.append(g, 1.0))
     assert_allclose(mean, twice[0])
     assert n == pytest.approx(8 / 3) and variance > twice[1]
@@ -38,14 +39,14 @@ def test_rows_can_be_estimated_at_once():
 
 def test_a_reference_of_the_same_guesses_changes_no_mean():
     d, g, _ = squared_losses(np.random.default_rng(1), 20, 1, 0.0)
-    mean, _, _ = paired_gap(d, None, g, g.mean(axis=1), 100)
+    mean, *_ = paired_gap(d, None, g, g.mean(axis=1), 100)
     assert_allclose(mean, d.mean(axis=1))
 
 
 def test_models_that_agree_everywhere_have_gap_zero():
     zero = np.zeros(6)
     assert paired_gap(zero, None, zero, 0.0, 30)[:2] == (0, 0)
-    mean, variance, _ = paired_gap(zero, None, zero, 0.0, 30, hits=True)
+    mean, variance, *_ = paired_gap(zero, None, zero, 0.0, 30, hits=True)
     assert mean == 0 < variance  # the next row may tell them apart
 
 
@@ -63,8 +64,8 @@ def test_agreement_on_the_labels_alone_leaves_the_disagreement_elsewhere():
 def test_unlabeled_rows_never_cost_more_than_noise(n, weight):
     d, g, reference = squared_losses(np.random.default_rng(n), n, 200, weight, 4000)
     gap = 1 - 2 * weight  # times the mean square of the step, which is 1
-    labels, variance, _ = paired_gap(d, None, g)
-    all_rows, less, _ = paired_gap(d, None, g, reference, 200)
+    labels, variance, *_ = paired_gap(d, None, g)
+    all_rows, less, *_ = paired_gap(d, None, g, reference, 200)
     error, base = (np.mean((m - gap) ** 2) for m in (all_rows, labels))
     assert error < 1.02 * base
     assert np.mean(less) < 1.02 * np.mean(variance)
@@ -81,7 +82,7 @@ def test_disagreement_identity(win):
     d = np.where(disagree, np.where(better, -1.0, 1.0), 0.0)
     share = np.mean(rng.random((4000, 200)) < 0.3, axis=1)
     gap = 0.3 * (1 - 2 * win)
-    mean, variance, _ = paired_gap(d, None, disagree * 1.0, share, 200, hits=True)
+    mean, variance, *_ = paired_gap(d, None, disagree * 1.0, share, 200, hits=True)
     error, base = (np.mean((m - gap) ** 2) for m in (mean, d.mean(axis=1)))
     m = 1 - 2 * win
     best = (1 - m**2) / (1 - 0.3 * m**2)  # all but the noise of the reference

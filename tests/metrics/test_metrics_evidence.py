@@ -14,7 +14,6 @@ from sktransfer.metrics._evidence import (
     fold_evidence,
     paired_evidence,
     reference_rows,
-    step_instability,
 )
 
 
@@ -28,22 +27,35 @@ def rows(n_source=4, n_labeled=12, n_unlabeled=6):
 
 
 def test_interval_is_a_t_with_half_the_degrees_of_freedom():
-    d = np.random.default_rng(0).normal(size=20)
-    evidence = PairedEvidence(d, instability=0.4)
-    for name, more in (("average", 0.0), ("fitted", 1.5)):
-        half = stats.t.ppf(0.95, 9.5) * np.sqrt(d.var(ddof=1) / 20 * (1 + more * 0.4))
+    rng = np.random.default_rng(0)
+    g = rng.random(20)
+    d = 0.4 * g + 0.5 * np.sqrt(g) * rng.normal(size=20)
+    evidence = PairedEvidence(d, guesses=g)
+    slope = d.sum() / (g.sum() + 4 * g.mean())
+    assert_allclose(evidence.instability, (1 - slope) / 2)
+    e = d - slope * g
+    variance = max(np.sum(e**2 / g) * g.mean(), np.sum(e**2)) / 19 / 20
+    variance += slope**2 * g.var(ddof=1) / 20
+    for name, more in (("average", 0.0), ("fitted", 1.5 * (1 - slope) / 2)):
+        half = stats.t.ppf(0.95, 9.5) * np.sqrt(variance * (1 + more))
         expected = [d.mean() - half, d.mean() + half]
         assert_allclose(evidence.interval(0.9, name), expected)
     assert_allclose([evidence.dof, evidence.n_units], [9.5, 20])
 
 
+def test_without_guesses_the_fitted_pair_is_as_uncertain_as_it_can_be():
+    evidence = PairedEvidence(np.random.default_rng(0).normal(size=8))
+    ratio = np.ptp(evidence.interval()) / np.ptp(evidence.interval(0.95, "average"))
+    assert_allclose(ratio, np.sqrt(2.5))
+
+
 def test_probability_belongs_to_the_interval_of_the_fitted_pair():
-    evidence = PairedEvidence(np.array([0.3, 0.1, 0.5, -0.1, 0.2]), instability=0.7)
+    evidence = PairedEvidence(np.array([0.3, 0.1, 0.5, -0.1, 0.2]))
     p = evidence.probability_positive()
     level = abs(2 * p - 1)
     assert p > 0.5
     assert_allclose(evidence.interval(level)[0], 0, atol=1e-12)
-    opposite = PairedEvidence(-evidence.differences, instability=0.7)
+    opposite = PairedEvidence(-evidence.differences)
     assert_allclose(opposite.probability_positive(), 1 - p)
 
 
@@ -108,35 +120,18 @@ def test_the_mean_is_the_weighted_mean_of_the_folds():
 
 def test_reference_rows_are_unlabeled_ones_in_whatever_order():
     data = rows(n_unlabeled=300)
-    chosen, unlabeled = reference_rows(data)
-    assert unlabeled and len(chosen) == 200
+    chosen = reference_rows(data)
+    assert len(chosen) == 200
     assert not data.labeled[chosen].any() and data.is_target[chosen].all()
     order = np.random.default_rng(0).permutation(len(data.labeled))
-    mixed, _ = reference_rows(data.take(order))
-    assert set(order[mixed]) == set(chosen)
-    weight = np.where(data.labeled, 1.0, 0.0)
-    chosen, unlabeled = reference_rows(data, weight)
-    assert not unlabeled and len(chosen) == 12
-
-
-def test_instability_is_the_share_of_the_step_that_labels_decide():
-    rng = np.random.default_rng(0)
-    common, own = rng.normal(size=(1, 50, 2)), rng.normal(size=(10, 50, 2))
-    assert step_instability(np.repeat(common, 10, axis=0), 1 / 9) == pytest.approx(0)
-    assert step_instability(own, 1 / 9) == 1
-    assert step_instability(common, 1.0) == 1  # one fold: unknown
-    assert step_instability(0 * own, 1 / 9) == 0
-    # means of all but one of ten draws: the jackknife finds the variance of the mean
-    draws = rng.normal(size=(10, 4000, 1))
-    steps = 1.0 + (draws.sum(axis=0) - draws) / 9
-    share = 0.1 / (1 + 0.1)
-    assert step_instability(steps, 1 / 9) == pytest.approx(share, rel=0.1)
+    assert set(order[reference_rows(data.take(order))]) == set(chosen)
+    assert len(reference_rows(data, np.where(data.labeled, 1.0, 0.0))) == 0
 
 
 def test_gaps_of_folds_where_there_are_no_units():
     folds = FoldEvidence(np.full(4, 0.25), 1 / 3, 12)
     gaps = np.array([0.1, 0.3, -0.2, 0.4])
-    evidence = FoldGaps(gaps, folds, 0.5)
+    evidence = FoldGaps(gaps, folds)
     assert evidence.mean == gaps.mean() and evidence.n_units == 12
     assert_allclose(evidence.interval(0.9, "average"), folds.interval(gaps, 0.9))
     wider = np.ptp(evidence.interval(0.9)) / np.ptp(folds.interval(gaps, 0.9))

@@ -1,0 +1,693 @@
+"""How sure is the negative transfer gap, and does the probability of harm come true?
+
+*Simulation* (no data needed): ridge regression and logistic regression on the target
+alone, and pooled with 200 rows of a source whose coefficients are those of the target
+plus a step of length ``SHIFTS`` ("useless": the source's labels do not depend on its
+inputs). Features are 5 standard normal ones; n labeled and 200 unlabeled target rows.
+The gap of the fitted pair is computed on 1000 rows with known expected losses, its
+average over 60 draws of the labeled rows for each of 16 sources. *Before* is the rule
+that this program was written to replace: Nadeau and Bengio's corrected resampled t of
+the fold means, five folds, once for the row of a source and three times for the row of
+a method; "transfer" if the interval at level 1 - .05 / 7 (seven methods) is below zero
+and "do not transfer" if the estimate is not. *After* is :class:`PairedEvidence` on the
+same folds; "transfer" if the probability of harm is at most .05, "do not transfer" from
+.95 on. *Fresh* is a t test of the same size on n further labeled rows, which nobody
+has: about what n rows can tell of a given pair at best.
+
+*Real tasks*: a target domain of a set with few labels (3 per class, 10 per class if
+binary, 30 rows in regression; and three times that), drawn from one half of its rows;
+of the rest of that half 200 rows stay unlabeled, and the other half tells the truth.
+Three methods with logistic or ridge regression: pooled, pooled with weight .1, sources
+only; ten folds. "Harmed" is a larger test loss than the target alone. Run::
+
+    python benchmarks/uncertainty.py --simulate --out OUT
+    python benchmarks/uncertainty.py --data DIR --part tune --out OUT
+    python benchmarks/uncertainty.py --calibrate --out OUT   # tune and simulation
+    python benchmarks/uncertainty.py --data DIR --part proof --out OUT
+    python benchmarks/uncertainty.py --report --out OUT > benchmarks/uncertainty.md
+
+The constants of ``sktransfer.metrics._evidence`` were chosen on the simulation and the
+"tune" sets; "proof" was run once, when they were frozen.
+"""
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+from portfolio import PARTS, targets_of
+from safety import load, merged, reduce, with_two_classes
+from scipy import special, stats
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
+from threadpoolctl import threadpool_limits
+
+from sktransfer._domains import check_domains
+from sktransfer._folds import target_folds
+from sktransfer._response import common_columns
+from sktransfer._solvers.paired_gap import paired_gap
+from sktransfer.baselines import Pooled, SourceOnly
+from sktransfer.metrics import _evidence
+from sktransfer.metrics._evidence import fold_evidence, paired_evidence
+from sktransfer.metrics._gap import PairMeasure
+from sktransfer.metrics._pair import (
+    check_pair,
+    cross_fit,
+    fit_target_only,
+    fit_transfer,
+)
+
+SHIFTS = {"none": 0.0, "mild": 1.0, "strong": 3.0, "useless": None}
+SIZES = 5, 10, 20, 40
+N_FEATURES, N_SOURCE, N_UNLABELED, N_BASE, N_SOURCES, N_DRAWS = (
+    5,
+    200,
+    200,
+    1000,
+    16,
+    60,
+)
+LOSSES = {"squared": "squared error, ridge", "brier": "Brier score, logistic",
+          "hits": "error rate, logistic"}  # fmt: skip
+#: (times as many labels, seed, how they are drawn)
+DRAWS = [(1, 0, "random"), (1, 1, "random"), (3, 0, "random"), (1, 0, "per class")]
+KEY = "part", "set", "target", "size", "seed", "how"
+BINS = np.array([0, 0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1])
+
+
+# ------------------------------------------------------------------------- simulation
+
+
+def fit(X, y, weight, classify):
+    """Fit many ridge or logistic regressions at once; rows of weight 0 are absent."""
+    Z = np.concatenate([X, np.ones((*X.shape[:2], 1))], axis=2)
+    penalty = np.diag([1.0] * X.shape[2] + [1e-6])
+    T = Z.transpose(0, 2, 1)
+    if not classify:
+        gram = T @ (Z * weight[:, :, None]) + penalty
+        return np.linalg.solve(gram, T @ (weight * y)[:, :, None])[:, :, 0]
+    coef = np.zeros((len(X), Z.shape[2]))
+    for _ in range(8):
+        p = special.expit(np.clip((Z @ coef[:, :, None])[:, :, 0], -30, 30))
+        curvature = weight * np.maximum(p * (1 - p), 1e-6)
+        gradient = (T @ (weight * (y - p))[:, :, None])[:, :, 0] - coef @ penalty
+        hessian = T @ (Z * curvature[:, :, None]) + penalty
+        coef += np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+    return coef
+
+
+def answer(coef, X, classify):
+    value = (X @ coef[:, :-1, None])[:, :, 0] + coef[:, -1:]
+    return special.expit(value) if classify else value
+
+
+def loss(f, y, name):
+    if name == "hits":
+        return ((f > 0.5) != (y > 0.5)).astype(float)
+    return (1 + (name == "brier")) * (f - y) ** 2
+
+
+def guess(f0, f1, name):
+    if name == "hits":
+        return ((f0 > 0.5) != (f1 > 0.5)).astype(float)
+    return (1 + (name == "brier")) * (f1 - f0) ** 2
+
+
+def deal(y, n_folds, classify, rng):
+    """Deal the rows of many samples to folds, sorted by label."""
+    n_draws, n = y.shape
+    order = np.lexsort((rng.random(y.shape), y), axis=1)
+    fold = np.empty(y.shape, dtype=int)
+    if classify:
+        cards = np.broadcast_to(np.arange(n) % n_folds, y.shape)
+    else:
+        n_blocks = -(-n // n_folds)
+        cards = np.argsort(rng.random((n_draws, n_blocks, n_folds)), axis=2)
+        cards = cards.reshape(n_draws, -1)[:, :n]
+    np.put_along_axis(fold, order, cards, axis=1)
+    return fold
+
+
+def draw_rows(rng, coef, n, classify):
+    X = rng.normal(size=(len(coef), n, N_FEATURES))
+    score = (X @ coef[:, :, None])[:, :, 0]
+    if not classify:
+        return X, score + rng.normal(size=score.shape)
+    return X, (score + 0.7 * rng.logistic(size=score.shape) > 0).astype(float)
+
+
+def simulate(classify, n, shift, seed, n_folds=5, n_repeats=3):
+    """Return for every loss what the folds of many samples say, and the truth."""
+    rng = np.random.default_rng(seed)
+    n_folds = min(n_folds, n)
+    coef, step = rng.normal(size=(2, N_SOURCES, N_FEATURES))
+    coef *= np.sqrt(3) / np.linalg.norm(coef, axis=1, keepdims=True)
+    step /= np.linalg.norm(step, axis=1, keepdims=True)
+    at_source = 0 * coef if shift is None else coef + shift * step
+    X_s, y_s = draw_rows(rng, at_source, N_SOURCE, classify)
+    group = np.repeat(np.arange(N_SOURCES), N_DRAWS)
+    X, y = draw_rows(rng, coef[group], n, classify)
+    if classify:  # at least two of each class
+        known = (y.sum(axis=1) >= 2) & (y.sum(axis=1) <= n - 2)
+        group, X, y = group[known], X[known], y[known]
+    both = (
+        np.concatenate([X_s[group], X], axis=1),
+        np.concatenate([y_s[group], y], axis=1),
+    )
+    unlabeled = rng.normal(size=(len(y), N_UNLABELED, N_FEATURES))
+    ones = np.ones((len(y), N_SOURCE))
+
+    def pair(weight):
+        return (
+            fit(X, y, weight, classify),
+            fit(*both, np.concatenate([ones, weight], axis=1), classify),
+        )
+
+    names = ("brier", "hits") if classify else ("squared",)
+    out = {name: {"d": 0.0, "g": 0.0, "reference": 0.0, "gaps": []} for name in names}
+    for _ in range(n_repeats):
+        fold = deal(y, n_folds, classify, rng)
+        for k in range(n_folds):
+            test = fold == k
+            models = pair((~test).astype(float))
+            f0, f1 = (answer(model, X, classify) for model in models)
+            u0, u1 = (answer(model, unlabeled, classify) for model in models)
+            for name, found in out.items():
+                d = np.where(test, loss(f1, y, name) - loss(f0, y, name), 0)
+                found["d"] += d / n_repeats
+                found["g"] += np.where(test, guess(f0, f1, name), 0) / n_repeats
+                n_splits = n_repeats * n_folds
+                found["reference"] += guess(u0, u1, name).mean(axis=1) / n_splits
+                found["gaps"].append(d.sum(axis=1) / test.sum(axis=1))
+    models = pair(np.ones(y.shape))
+    X_b = rng.normal(size=(1, N_BASE, N_FEATURES))
+    score = (X_b @ coef[group][:, :, None])[:, :, 0]
+    p = special.expit(score / 0.7) if classify else None
+    f0, f1 = (answer(model, X_b, classify) for model in models)
+    X_n, y_n = draw_rows(rng, coef[group], n, classify)
+    n0, n1 = (answer(model, X_n, classify) for model in models)
+    for name, found in out.items():
+        if classify:
+            each = [
+                p * loss(f, 1.0, name) + (1 - p) * loss(f, 0.0, name) for f in (f0, f1)
+            ]
+        else:
+            each = [(f - score) ** 2 for f in (f0, f1)]
+        found["fitted"] = (each[1] - each[0]).mean(axis=1)
+        sums = np.bincount(group, found["fitted"]) / np.maximum(np.bincount(group), 1)
+        found["average"] = sums[group]
+        found["gaps"] = np.array(found["gaps"]).T
+        found["fresh"] = loss(n1, y_n, name) - loss(n0, y_n, name)
+        found["n_folds"] = n_folds
+    return out
+
+
+def before(found, n, n_repeats=3):
+    """Return mean, standard error and degrees of freedom by the fold means."""
+    n_folds = int(found["n_folds"])
+    gaps = found["gaps"][:, : n_repeats * n_folds]
+    n_splits = gaps.shape[1]
+    variance = (1 / n_splits + 1 / (n_folds - 1)) * gaps.var(axis=1, ddof=1)
+    return gaps.mean(axis=1), np.sqrt(variance), min(n_splits, n) - 1
+
+
+def after(found, n, name, interval_for="fitted", unlabeled=True):
+    """Return mean, standard error and degrees of freedom by the units."""
+    mean, variance, _, slope = paired_gap(
+        found["d"], None, found["g"], found["reference"],
+        N_UNLABELED if unlabeled else 0, hits=name == "hits",
+    )  # fmt: skip
+    more = 1 + _evidence._INSTABILITY[interval_for] * (1 - slope) / 2
+    return mean, np.sqrt(variance * more), _evidence._DOF_SHARE * (n - 1)
+
+
+def covers(estimate, truth, level=0.95):
+    mean, error, dof = estimate
+    reach = stats.t.ppf((1 + level) / 2, dof) * error
+    return float(np.mean(np.abs(mean - truth) <= reach + 1e-12))
+
+
+def finds(estimate, truth, level=0.95):
+    """Share of intervals that lie on the true side of zero."""
+    mean, error, dof = estimate
+    reach = stats.t.ppf((1 + level) / 2, dof) * error
+    return float(np.mean(np.where(truth < 0, mean + reach < 0, mean - reach > 0)))
+
+
+def positive(mean, error, dof, sharpness=1.0):
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.where(error > 0, mean / error, 0.0)
+    return stats.t.cdf(sharpness * z, dof)
+
+
+def cells():
+    for classify in (False, True):
+        for n in SIZES:
+            for shift, step in SHIFTS.items():
+                yield classify, n, shift, step
+
+
+def run_simulation(out):
+    arrays = {}
+    for classify, n, shift, step in cells():
+        for design, folds in {"3x5": (5, 3), "1x10": (10, 1)}.items():
+            found = simulate(classify, n, step, 1, *folds)
+            for name, parts in found.items():
+                for key, value in parts.items():
+                    arrays[f"{design}/{name}/{n}/{shift}/{key}"] = value
+    np.savez_compressed(out / "simulated.npz", **arrays)
+
+
+def read_simulation(out, design="3x5"):
+    """Return (loss, n, shift) -> arrays."""
+    found = {}
+    with np.load(out / "simulated.npz") as z:
+        for path in z.files:
+            kind, name, n, shift, key = path.split("/")
+            if kind == design:
+                found.setdefault((name, int(n), shift), {})[key] = z[path]
+    order = {name: k for k, name in enumerate([*LOSSES, *SHIFTS])}
+    return dict(sorted(found.items(), key=lambda c: (order[c[0][0]], c[0][1],
+                                                     order[c[0][2]])))  # fmt: skip
+
+
+# ------------------------------------------------------------------------- real tasks
+
+
+def draw_task(X, y, domain, target, metric, size, seed, how):
+    """Draw sources, labeled and unlabeled target rows, and test rows."""
+    rng = np.random.RandomState(1000 * seed + int(target))
+    rows = rng.permutation(np.flatnonzero(domain == target))
+    half, test = rows[: len(rows) // 2], rows[len(rows) // 2 :][:1000]
+    if metric == "r2":
+        labeled = half[: 30 * size]
+    else:
+        classes = np.unique(y[rows])
+        share = (10 if len(classes) == 2 else 3) * size
+        labeled = half[: share * len(classes)]
+        counts = np.unique(y[labeled], return_counts=True)[1]
+        if how == "per class" or np.sum(counts > 1) < 2:
+            labeled = np.concatenate([half[y[half] == c][:share] for c in classes])
+    rest = half[~np.isin(half, labeled)][:N_UNLABELED]
+    others = np.flatnonzero(domain != target)
+    source = rng.choice(others, min(400, len(others)), replace=False)
+    ids = merged(domain, target)[source]
+    if metric == "r2":
+        y = (y - y[source].mean()) / y[source].std()
+    else:
+        ids = with_two_classes(ids, y[source])
+    rows = np.concatenate([source, labeled, rest])
+    labels = y[rows].astype(float)
+    labels[len(rows) - len(rest) :] = np.nan
+    where = np.concatenate([ids, np.full(len(labeled) + len(rest), -1)])
+    return (X[rows], labels, where), (X[test], y[test].astype(float))
+
+
+def methods(metric):
+    learner = Ridge() if metric == "r2" else LogisticRegression(max_iter=200)
+    return {
+        "pooled": Pooled(learner),
+        "light": Pooled(learner, source_weight=0.1),
+        "sources": SourceOnly(learner),
+    }
+
+
+def run_task(key, metric, task):
+    """Return one line per method and loss."""
+    (X, y, domain), (X_test, y_test) = task
+    classify = metric != "r2"
+    data = check_domains(X, y, domain, numeric_labels=not classify)
+    scoring = "accuracy" if classify else "neg_root_mean_squared_error"
+    folds = target_folds(data, 10, stratify=classify, random_state=0)
+    for name, method in methods(metric).items():
+        baseline = check_pair(method)
+        pair = (
+            fit_target_only(baseline, data, {}),
+            fit_transfer(clone(method), data, {}),
+        )
+        columns = common_columns(pair, data.labels(data.labeled), classify=classify)
+        measure = PairMeasure(data, {}, scoring, columns)
+        results = cross_fit(method, baseline, data, folds, measure.measure(), params={})
+        residuals = np.concatenate([r.residuals for r in results], axis=1)
+        losses = np.concatenate([r.losses for r in results], axis=1)
+        steps = [r.steps for r in results]
+        scores = measure.scores(folds, results)
+        by_score, gaps = scores.evidence, scores.target_only - scores.transfer
+        squared = [
+            float(np.diff([np.mean(np.sum(k**2, axis=1)) for k in r.residuals])[0])
+            for r in results
+        ]
+        errors = [
+            np.sum(columns.residual(model, X_test, y_test) ** 2, axis=1)
+            for model in pair
+        ]
+        if classify:
+            truth = [np.mean(model.predict(X_test) != y_test) for model in pair]
+        else:
+            truth = [np.sqrt(np.mean(one)) for one in errors]
+        found = {
+            "quadratic": (measure.losses(folds, losses, residuals, steps), squared,
+                          np.mean(errors[1] - errors[0])),
+            "score": (by_score, gaps, truth[1] - truth[0]),
+        }  # fmt: skip
+        labels = paired_evidence(
+            data, folds, np.diff(np.sum(residuals**2, axis=2), axis=0)[0],
+            guesses=np.sum(np.diff(residuals, axis=0)[0] ** 2, axis=1),
+        )  # fmt: skip
+        old = fold_evidence(data, folds)
+        for kind, (evidence, values, gap) in found.items():
+            yield dict(zip(KEY, key, strict=True)) | {
+                "metric": metric, "method": name, "loss": kind,
+                "n": len(np.concatenate([t for _, t in folds])),
+                "mean": evidence.mean, "error": evidence.standard_error("fitted"),
+                "dof": evidence.dof if hasattr(evidence, "dof") else old.dof,
+                "labels_error": labels.standard_error(),
+                "old": old.probability_positive(np.array(values)),
+                "old_interval": old.interval(np.array(values), 0.95).tolist(),
+                "interval": evidence.interval(0.95, "fitted").tolist(),
+                "gap": float(gap),
+            }  # fmt: skip
+
+
+def run_tasks(data, part, out):
+    """Append the runs that are not there yet."""
+    path = out / "uncertainty.jsonl"
+    done = {tuple(r[k] for k in KEY) for r in read(out)}
+    folder = data / "proof" if part == "proof" else data
+    for name in PARTS[part]:
+        X, y, domain, metric = load(folder, name)
+        X = reduce(X)
+        for target in targets_of(domain):
+            for size, seed, how in DRAWS:
+                key = part, name, int(target), size, seed, how
+                if metric == "r2" and how != "random":
+                    continue
+                if key in done:
+                    continue
+                task = draw_task(X, y, domain, target, metric, size, seed, how)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # solvers that stop at max_iter
+                    lines = list(run_task(key, metric, task))
+                with path.open("a") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def read(out):
+    path = out / "uncertainty.jsonl"
+    return [json.loads(line) for line in path.open()] if path.exists() else []
+
+
+# ------------------------------------------------------------------------------ tables
+
+
+def judged(out):
+    """Return group -> (t statistic, degrees of freedom, harmed, old probability)."""
+    groups = {}
+    for (name, n, _), found in read_simulation(out).items():
+        mean, error, dof = after(found, n, name)
+        z = np.where(error > 0, mean / np.where(error > 0, error, 1), 0)
+        row = z, np.full(len(z), dof), found["fitted"] > 0, positive(*before(found, n))
+        groups.setdefault(f"simulated, {LOSSES[name]}", []).append(row)
+    for line in read(out):
+        error = line["error"]
+        z = line["mean"] / error if error > 0 else 0.0
+        row = [[z], [line["dof"]], [line["gap"] > 0], [line["old"]]]
+        regression = line["metric"] == "r2"
+        name = {
+            ("quadratic", True): "squared error",
+            ("quadratic", False): "Brier score",
+            ("score", True): "root mean squared error",
+            ("score", False): "error rate",
+        }[line["loss"], regression]
+        groups.setdefault(f"{line['part']}, {name}", []).append(row)
+    return {
+        name: [np.concatenate(c) for c in zip(*rows, strict=True)]
+        for name, rows in groups.items()
+    }
+
+
+def calibrate(out):
+    """Print the log loss and the Brier score against the sharpness."""
+    groups = judged(out)
+    print("| sharpness |", " | ".join(g for g in groups if "proof" not in g),
+          "| simulated | tune |")  # fmt: skip
+    for b in (0.6, 0.8, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0):
+        cells, totals = [], {"simulated": [], "tune": []}
+        for name, (z, dof, harmed, _) in groups.items():
+            if name.startswith("proof"):
+                continue
+            p = np.clip(stats.t.cdf(b * z, dof), 1e-6, 1 - 1e-6)
+            value = -np.mean(np.where(harmed, np.log(p), np.log1p(-p)))
+            cells.append(f"{value:.3f}")
+            totals[name.split(",")[0]].append(value)
+        cells += [f"{np.mean(v):.4f}" if v else "-" for v in totals.values()]
+        print(f"| {b} |", " | ".join(cells), "|")
+
+
+def table(header, rows):
+    print("|", " | ".join(header), "|")
+    print("|" + "---|" * len(header))
+    for row in rows:
+        print("|", " | ".join(
+            f"{v:.2f}" if isinstance(v, float) else str(v) for v in row
+        ), "|")  # fmt: skip
+    print()
+
+
+def coverage_tables(out):
+    found, single = read_simulation(out), read_simulation(out, "1x10")
+    print("## Coverage of 95 % intervals\n")
+    print(
+        "Columns: for the average gap and for the gap of the fitted pair; *before* and "
+        "*after* with three times five folds, *after* with labels only and with 200 "
+        "unlabeled rows; *1x10*: after, unlabeled rows, ten folds once (the guard).\n"
+    )
+    inside = {}
+    for name, title in LOSSES.items():
+        print(f"### {title}\n")
+        rows = []
+        for (loss_name, n, shift), one in found.items():
+            if loss_name != name:
+                continue
+            row = [n, shift, float(np.mean(one["fitted"] > 0))]
+            for gap in ("average", "fitted"):
+                ten = single[loss_name, n, shift]
+                values = [
+                    covers(before(one, n), one[gap]),
+                    covers(after(one, n, name, gap, False), one[gap]),
+                    covers(after(one, n, name, gap), one[gap]),
+                    covers(after(ten, n, name, gap), ten[gap]),
+                ]
+                row += values
+                if n >= 10:
+                    for k, value in enumerate(values):
+                        inside.setdefault((gap, k), []).append(value)
+            rows.append(row)
+        kinds = ["before", "labels", "unlabeled", "1x10"]
+        table(["n", "shift", "harmed"]
+              + [f"average, {k}" for k in kinds] + [f"fitted, {k}" for k in kinds],
+              rows)  # fmt: skip
+    print("All losses, n from 10 on:\n")
+    rows = []
+    for (gap, k), values in inside.items():
+        v = np.array(values)
+        rows.append([gap, kinds[k], v.mean(), v.min(), v.max(),
+                     float(np.mean((v >= 0.93) & (v <= 0.97))),
+                     float(np.mean(v < 0.93))])  # fmt: skip
+    table(["gap", "rule", "mean", "least", "most", "share of cells in .93 to .97",
+           "below .93"], rows)  # fmt: skip
+
+
+def power_tables(out):
+    print("## Power\n")
+    print(
+        "Share of draws whose 95 % interval for the average gap lies on its true side "
+        "of zero: *source, before* five folds once; *method, before* three times; "
+        "*after* on the latter. *fresh*: t test on n further labels. *width* and "
+        "*error*: with 200 unlabeled rows, relative to labels only (median standard "
+        "error; root mean squared error of the estimated average gap).\n"
+    )
+    ratios = []
+    for name, title in LOSSES.items():
+        print(f"### {title}\n")
+        rows = []
+        for (loss_name, n, shift), one in read_simulation(out).items():
+            if loss_name != name:
+                continue
+            truth = one["average"]
+            labels = after(one, n, name, "average", False)
+            more = after(one, n, name, "average")
+            fresh = one["fresh"]
+            fresh = (fresh.mean(axis=1), fresh.std(axis=1, ddof=1) / np.sqrt(n), n - 1)
+            old = finds(before(one, n, 1), truth), finds(before(one, n), truth)
+            new = finds(labels, truth), finds(more, truth)
+            best = finds(fresh, one["fitted"])
+            error = [np.sqrt(np.mean((e[0] - truth) ** 2)) for e in (more, labels)]
+            rows.append([n, shift, *old, *new, best,
+                         float(np.median(more[1]) / np.median(labels[1])),
+                         float(error[0] / error[1])])  # fmt: skip
+            ratios.append((*old, *new, best))
+        table(["n", "shift", "source, before", "method, before", "after, labels",
+               "after, unlabeled", "fresh", "width", "error"], rows)  # fmt: skip
+    r = np.array(ratios)
+    low = r[:, 0] < 0.5
+    print(
+        f"Over the {low.sum()} cells where a source's row was below 50 %: "
+        f"{r[low, 0].mean():.3f} (source, before), {r[low, 1].mean():.3f} (method, "
+        f"before), {r[low, 2].mean():.3f} (after, labels), {r[low, 3].mean():.3f} "
+        f"(after, unlabeled), {r[low, 4].mean():.3f} (fresh).\n"
+    )
+
+
+def verdict_tables(out):
+    print("## Verdicts\n")
+    print(
+        "Share of draws by verdict, and of wrong ones (the sign of the fitted pair's "
+        "gap is the other). *Sharp* is the mean probability that the grade gives to "
+        "the true sign.\n"
+    )
+    worst = [0.0, 0.0]
+    for name, title in LOSSES.items():
+        print(f"### {title}\n")
+        rows = []
+        for (loss_name, n, shift), one in read_simulation(out).items():
+            if loss_name != name:
+                continue
+            harmed = one["fitted"] > 0
+            mean, error, dof = before(one, n)
+            yes = mean + stats.t.ppf(1 - 0.05 / 14, dof) * error < 0
+            old = yes, mean >= 0
+            p = positive(*after(one, n, name), _evidence_sharpness())
+            new = p <= 0.05, p >= 0.95
+            wrong = [
+                float(np.mean((a & harmed) | (b & ~harmed))) for a, b in (old, new)
+            ]
+            worst = [max(w, v) for w, v in zip(worst, wrong, strict=True)]
+            rows.append([n, shift, float(np.mean(harmed)),
+                         float(np.mean(old[0])), float(np.mean(old[1])), wrong[0],
+                         float(np.mean(new[0])), float(np.mean(new[1])), wrong[1],
+                         float(np.mean(np.where(harmed, p, 1 - p)))])  # fmt: skip
+        table(["n", "shift", "harmed", "before: transfer", "before: do not",
+               "before: wrong", "after: transfer", "after: do not", "after: wrong",
+               "sharp"], rows)  # fmt: skip
+    print(
+        f"Most wrong verdicts in a cell: {worst[0]:.3f} before, {worst[1]:.3f} after.\n"
+    )
+
+
+def reliability_tables(out):
+    print("## Does the probability of harm come true?\n")
+    groups = judged(out)
+    rows = []
+    for name, (z, dof, harmed, old) in groups.items():
+        p = stats.t.cdf(_evidence_sharpness() * z, dof)
+        base = harmed.mean()
+        safe = np.clip(np.where(harmed, p, 1 - p), 1e-6, 1)
+        rows.append([name, len(z), float(base), float(p.mean()),
+                     *(f"{v:.3f}" for v in (
+                         np.mean((p - harmed) ** 2), np.mean((old - harmed) ** 2),
+                         base * (1 - base), 0.25, -np.mean(np.log(safe)),
+                     ))])  # fmt: skip
+    print("Brier scores, of the sign of the gap on the test rows:\n")
+    table(["runs", "number", "harmed", "mean probability", "Brier", "before",
+           "if the share harmed were known", "always 0.5", "log loss"],
+          rows)  # fmt: skip
+    print(
+        "Reliability: in each bin of the probability of harm the number of runs, the "
+        "mean probability and the share that was harmed.\n"
+    )
+    joined = {}
+    for name, values in groups.items():
+        joined.setdefault(name.split(",")[0], []).append(values)
+    for part, several in joined.items():
+        z, dof, harmed, _ = (np.concatenate(c) for c in zip(*several, strict=True))
+        p = stats.t.cdf(_evidence_sharpness() * z, dof)
+        place = np.clip(np.searchsorted(BINS, p, side="right") - 1, 0, len(BINS) - 2)
+        print(f"### {part}\n")
+        table(["from", "to", "runs", "mean probability", "harmed"],
+              [[float(BINS[k]), float(BINS[k + 1]), int(np.sum(place == k)),
+                float(p[place == k].mean()), float(harmed[place == k].mean())]
+               for k in range(len(BINS) - 1) if np.any(place == k)])  # fmt: skip
+    print("## Real tasks: coverage, verdicts, and what unlabeled rows add\n")
+    lines, rows = {}, []
+    for line in read(out):
+        task = "regression" if line["metric"] == "r2" else "classification"
+        lines.setdefault((line["part"], task, line["loss"]), []).append(line)
+    for (part, task, kind), some in lines.items():
+        gap, old, new = (
+            np.array([line[k] for line in some])
+            for k in ("gap", "old_interval", "interval")
+        )
+        p = np.array([line_probability(line) for line in some])
+        p_old = np.array([line["old"] for line in some])
+        wrong = [
+            float(np.mean(((q <= 0.05) & (gap > 0)) | ((q >= 0.95) & (gap < 0))))
+            for q in (p_old, p)
+        ]
+        said = [float(np.mean((q <= 0.05) | (q >= 0.95))) for q in (p_old, p)]
+        width = "-"
+        if kind == "quadratic":
+            width = float(np.median([
+                line["error"] / line["labels_error"] for line in some
+                if line["labels_error"] > 0
+            ]))  # fmt: skip
+        rows.append([part, task, kind, len(some),
+                     *(float(np.mean((i[:, 0] <= gap) & (gap <= i[:, 1])))
+                       for i in (old, new)), *said, *wrong, width])  # fmt: skip
+    print(
+        "Coverage of the fitted pair's gap (its own test error is in it) by 95 % "
+        "intervals; share of runs with a probability of harm up to .05 or from .95 on, "
+        "and of those that were wrong, among all runs; *before* is the t of the "
+        "means of ten folds. *width*: standard error with unlabeled rows over that of "
+        "labels only, median.\n"
+    )
+    table(["part", "task", "loss", "runs", "coverage before", "after", "said before",
+           "after", "wrong before", "after", "width"], rows)  # fmt: skip
+
+
+def line_probability(line):
+    z = line["mean"] / line["error"] if line["error"] > 0 else 0.0
+    return float(stats.t.cdf(_evidence_sharpness() * z, line["dof"]))
+
+
+def _evidence_sharpness():
+    return 1.0
+
+
+def report(out):
+    """Print all tables."""
+    print("# How sure is the gap?\n")
+    print(
+        "Output of `benchmarks/uncertainty.py --report`; its first lines explain the "
+        "simulation, the real tasks, *before* and *after*.\n"
+    )
+    coverage_tables(out)
+    power_tables(out)
+    verdict_tables(out)
+    reliability_tables(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--part", choices=["tune", "proof"])
+    parser.add_argument("--simulate", action="store_true")
+    parser.add_argument("--calibrate", action="store_true")
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with threadpool_limits(1):
+        if options.simulate:
+            run_simulation(options.out)
+        if options.data is not None:
+            run_tasks(options.data, options.part, options.out)
+    if options.calibrate:
+        calibrate(options.out)
+    if options.report:
+        report(options.out)
+
+
+if __name__ == "__main__":
+    main()

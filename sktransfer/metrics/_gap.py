@@ -1,0 +1,254 @@
+r"""From the folds of a pair of models to the evidence about its gap.
+
+Whatever score is asked for, :func:`gap_evidence` makes values of units of it where the
+score has some, and adds what the unlabeled target rows tell.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.base import is_classifier
+
+from sktransfer._domains import take_rows
+from sktransfer._learners import predict_learner
+from sktransfer._response import CommonColumns
+from sktransfer.metrics._evidence import (
+    FoldGaps,
+    by_unit,
+    fold_evidence,
+    mean_interval,
+    paired_evidence,
+    reference_rows,
+    units_of,
+)
+from sktransfer.metrics._held_out import (
+    Remembering,
+    counts_hits,
+    row_scores,
+    score_pair,
+    settle_scores,
+)
+
+_METHODS = ("predict_proba", "decision_function", "predict")
+
+
+@dataclass
+class FoldAnswers:
+    """What the pair of models of one fold does.
+
+    Parameters
+    ----------
+    scores : list of HeldOutScore, or None
+        Of the model without and with the sources, on the test rows.
+    residuals : ndarray of shape (2, n_test, n_columns), or None
+        Labels less answers on the test rows, over the root of the variance function
+        where losses are deviances.
+    losses : ndarray of shape (2, n_test), or None
+        Squared residuals, or deviances.
+    steps : ndarray of shape (n_reference, n_columns), or None
+        Answers with the sources less answers without, on unlabeled rows.
+    disagree : ndarray of bool of shape (n_reference,), or None
+        Whether both predict different classes there.
+    """
+
+    scores: Any
+    residuals: Any
+    losses: Any
+    steps: Any
+    disagree: Any
+
+
+@dataclass
+class HeldOutScores:
+    """Scores of the two models of every fold.
+
+    Parameters
+    ----------
+    target_only, transfer : ndarray of shape (n_splits,)
+        Scores of the folds.
+    evidence : PairedEvidence or FoldGaps
+        What they say about the gap.
+    folds : FoldEvidence
+        Weights of the folds.
+    kind : str, default="other"
+        As in :class:`~sktransfer.metrics._held_out.RowScores`.
+    values : ndarray of shape (2, n_units), default=None
+        Scores of the units, without and with the sources.
+    weights : ndarray of shape (n_units,), default=None
+        Their weights.
+    """
+
+    target_only: Any
+    transfer: Any
+    evidence: Any
+    folds: Any
+    kind: str = "other"
+    values: Any = None
+    weights: Any = None
+
+    def intervals(self, confidence_level):
+        """Return the interval of each score, without and with the sources, (2, 2)."""
+        if self.kind in ("other", "r2"):
+            folds = self.folds
+            return np.array([folds.interval(one, confidence_level)
+                             for one in (self.target_only, self.transfer)])  # fmt: skip
+        hits = self.kind == "hits"
+        losses = [mean_interval((1.0 if hits else 0.0) - one, self.weights,
+                                confidence_level, hits=hits)
+                  for one in self.values]  # fmt: skip
+        if self.kind == "root":
+            losses = np.sqrt(losses)
+        return (1.0 if hits else 0.0) - np.array(losses)[:, ::-1]
+
+
+class PairMeasure:
+    """What is measured of the pair of every fold.
+
+    Parameters
+    ----------
+    data : DomainData
+        Rows of sources and target.
+    params : dict
+        Metadata; "groups" and "sample_weight" count.
+    scoring : str, callable or None
+        Scorer, higher is better.
+    columns : CommonColumns, default=None
+        Columns of the residuals; they are measured instead of scores if `scoring` is
+        None. Without columns there are no residuals.
+    """
+
+    def __init__(self, data, params, scoring, columns=None):
+        self.data, self.scoring, self.columns = data, scoring, columns
+        self.units = {name: params.get(name) for name in ("groups", "sample_weight")}
+        self.reference = reference_rows(data, self.units["sample_weight"])
+
+    def measure(self):
+        """Return ``measure(pair, X, y, sample_weight)`` for ``cross_fit``."""
+        classes = X_reference = None
+        if self.data.y is not None:
+            labels = self.data.labels(self.data.labeled)
+            classes = np.unique(labels) if labels.ndim == 1 else None
+        if len(self.reference):
+            X_reference = take_rows(self.data.X, self.reference)
+        return partial(
+            _measure, X_reference=X_reference, scoring=self.scoring,
+            columns=self.columns, classes=classes,
+        )  # fmt: skip
+
+    def scores(self, folds, results):
+        """Return the scores of both models, fold by fold, and the evidence.
+
+        Parameters
+        ----------
+        folds : list of (train, test)
+            The folds.
+        results : list of FoldAnswers
+            One per fold.
+
+        Returns
+        -------
+        scores : HeldOutScores
+            Scores of the folds, and what they say about the gap.
+        """
+        scores = [result.scores for result in results]
+        target_only, transfer = settle_scores(scores, self.scoring)
+        units = units_of(self.data, self.units["groups"])
+        rows = row_scores(scores, self.scoring, [units[test] for _, test in folds])
+        overall = fold_evidence(self.data, folds, **self.units)
+        if rows is None or len(folds) < 2:
+            evidence = FoldGaps(target_only - transfer, overall)
+            return HeldOutScores(target_only, transfer, evidence, overall)
+        reference = None
+        if len(self.reference) and rows.guesses is not None:
+            each = [
+                result.disagree
+                if rows.kind == "hits"
+                else scale * np.sum(result.steps**2, axis=1)
+                for scale, result in zip(rows.scales, results, strict=True)
+            ]
+            reference = np.mean(each, axis=0)
+        # equal answers, unlike equal classes, to many rows are no accident
+        same = len(self.reference) and not any(
+            result.steps is None or result.steps.any() for result in results
+        )
+        evidence = paired_evidence(
+            self.data, folds, rows.values[0] - rows.values[1],
+            guesses=rows.guesses, reference_guesses=reference,
+            hits=rows.kind == "hits" and not same, **self.units,
+        )  # fmt: skip
+        weights, collect = by_unit(self.data, folds, **self.units)
+        values = np.array([collect(one) for one in rows.values])
+        if rows.kind == "root":
+            total = float(np.sum(np.sqrt(np.maximum(-values @ weights, 0.0))))
+            if total > 0:
+                evidence = evidence.scaled(1 / total)
+        return HeldOutScores(
+            target_only, transfer, evidence, overall, rows.kind, values, weights
+        )
+
+    def losses(self, folds, losses, residuals, steps):
+        """Return the evidence of squared errors or deviances.
+
+        Parameters
+        ----------
+        folds : list of (train, test)
+            The folds.
+        losses : ndarray of shape (2, n_tested)
+            Without and with the sources, for the rows of all test parts in turn.
+        residuals : ndarray of shape (2, n_tested, n_columns)
+            Of the same rows.
+        steps : list of ndarray of shape (n_reference, n_columns)
+            For each fold answers with the sources less answers without, on the
+            unlabeled rows of ``reference``; it does not count if there are none.
+
+        Returns
+        -------
+        evidence : PairedEvidence
+            About the mean difference of the losses. Unlabeled rows tell nothing of
+            deviances.
+        """
+        guesses = reference = None
+        if not self.columns.power:
+            guesses = np.sum((residuals[1] - residuals[0]) ** 2, axis=1)
+            if len(self.reference):
+                reference = np.mean(np.sum(np.square(steps), axis=2), axis=0)
+        return paired_evidence(
+            self.data, folds, losses[1] - losses[0], guesses=guesses,
+            reference_guesses=reference, **self.units,
+        )  # fmt: skip
+
+
+def _measure(pair, X, y, sample_weight, *, X_reference, scoring, columns, classes):
+    pair = [Remembering(model) for model in pair]
+    scores = residuals = losses = None
+    if columns is not None:
+        raw = np.stack([columns.residual(model, X, y) for model in pair])
+        residuals, losses = raw / columns.spread(y, raw), columns.losses(y, raw)
+    if columns is None or scoring is not None:
+        scores = score_pair(pair, X, y, sample_weight, scoring=scoring)
+    if scoring is None and scores is not None and not scores[0].answers:
+        # score() does not show what it asks: accuracy and R2 ask for predictions
+        for score, model in zip(scores, pair, strict=True):
+            score.answers = {"predict": np.asarray(predict_learner(model, X))}
+    steps = disagree = None
+    if X_reference is not None:
+        if classes is not None and scores is not None and counts_hits(scoring, pair):
+            votes = [np.asarray(predict_learner(model, X_reference)) for model in pair]
+            disagree = votes[0] != votes[1]
+        columns = columns or _columns_of(pair, y, classes)
+        if columns is not None:
+            without, within = columns.answers(pair, X_reference)
+            steps = within - without
+    return FoldAnswers(scores, residuals, losses, steps, disagree)
+
+
+def _columns_of(pair, y, classes):
+    """Return the columns in which both answer; None for several columns of classes."""
+    if not any(map(is_classifier, pair)):
+        return CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
+    if classes is None:
+        return None
+    method = next(m for m in _METHODS if all(hasattr(model, m) for model in pair))
+    return CommonColumns(classes, method)
