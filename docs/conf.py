@@ -22,9 +22,9 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.extlinks",
-    "sphinx.ext.mathjax",
     "numpydoc",
     "docstrings",
+    "mathml",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
 ]
@@ -36,6 +36,8 @@ extlinks = {
     "doi": ("https://doi.org/%s", "doi:%s"),
     "arxiv": ("https://arxiv.org/abs/%s", "arXiv:%s"),
 }
+
+html_math_renderer = "mathml"
 
 autosummary_generate = True
 autosummary_context = {"own_methods": pages_from_code.own_methods()}

@@ -9,7 +9,7 @@ from sktransfer import __version__
 
 _DESCRIPTION = "Transfer learning that measures and prevents negative transfer."
 _REPORT = """\
-Say for one table whether, from which sources and how to transfer to a target.
+Decide for one table whether, from which sources and how to transfer to a target.
 
 The table has one row per observation: one column names the domain of the row, one
 holds the label, all others are features (numbers or text, with missing values).
@@ -51,7 +51,7 @@ def _make_parser():
     )
     report = commands.add_parser(
         "report",
-        help="say for a CSV file whether, from which sources and how to transfer",
+        help="decide for a table whether, from which sources and how to transfer",
         description=_REPORT,
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -372,7 +372,7 @@ def check_domains(
     Parameters
     ----------
     X : {ndarray, sparse matrix, dataframe} of shape (n_samples, n_features)
-        Rows, already validated as far as the caller wants it.
+        Rows, validated by the caller if at all.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
         Labels; None leaves every row unlabeled.
     sample_domain : array-like of shape (n_samples,), int or None

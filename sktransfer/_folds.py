@@ -330,7 +330,7 @@ def _all_but(data: DomainData, test: Indices) -> Indices:
 def deal_rows(
     X: Any, y: Rows, n_folds: int, stratify: bool, rng: np.random.RandomState
 ) -> list[Indices]:
-    """Deal rows to folds like cards, sorted by label; the order of rows is no matter.
+    """Deal rows to folds like cards, sorted by label, whatever the order of the rows.
 
     Each fold has rows of all classes, or small and large values. So n_folds may
     exceed the size of a class and yet half of its rows at least stay for training.
@@ -353,7 +353,7 @@ def deal_rows(
 def deal_units(
     units: Indices, y: Rows, n_folds: int, stratify: bool, rng: np.random.RandomState
 ) -> list[Indices]:
-    """Deal whole units to folds of about equal size; the order of rows is no matter.
+    """Deal whole units to folds of about equal size, whatever the order of the rows.
 
     Classes are spread over the folds, and a unit that alone has a class is never held
     out. Without classes each fold has units of small and of large values.

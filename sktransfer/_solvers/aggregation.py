@@ -434,7 +434,7 @@ def _newton_step(
     relative = np.max(np.abs(step / w), axis=-1)
     t = 1.0 / np.maximum(1.0, relative / 0.9)
     trial = np.maximum(w + t[..., None] * step, 1e-200)
-    # a weight that vanishes is small beside the largest: its length is no matter
+    # a weight that vanishes is small beside the largest, so its length does not matter
     weighty = np.max(np.where(w > 1e-12, np.abs(step / w), 0.0), axis=-1)
     return trial / trial.sum(axis=-1, keepdims=True), weighty
 

@@ -95,8 +95,8 @@ class DATN(
     learning_rate : float in (0, inf), default=1e-3
         Step of Adam in the initialization.
     fine_tuning_rate : float in (0, inf), default=1e-4
-        Step of Adam in the descent. Small steps keep what the source has taught:
-        few labeled target rows are soon learned by heart.
+        Step of Adam in the descent. Small steps keep what was learned from the source:
+        few labeled target rows are soon overfitted.
     batch_size : int in [1, inf), default=256
         Rows of a group (pairs, rows of a domain, labeled rows) in a step. A group that
         is not larger takes part whole, without chance.
@@ -164,7 +164,7 @@ class DATN(
 
     J holds no label of a source row. Long descents and large steps therefore unlearn
     what the initialization taught the source's softmax, shrink the representations,
-    and learn few labeled target rows by heart; a larger `weight_decay` helps against
+    and overfit few labeled target rows; a larger `weight_decay` helps against
     the last.
 
     A row takes part in both domains with the blocks that it has. Its label belongs to

@@ -38,7 +38,7 @@ PARAMETERS = {
         :math:`\sigma\, n^{-1/(d+4)}`, where :math:`\sigma` are the standard deviations
         of the d features and n is the number of labeled target rows (of all target
         rows, where the discriminator sees no label of the target). Without noise it
-        knows few labeled rows by heart and takes every source row for foreign. Where
+        memorizes the few labeled rows and rejects every source row. Where
         features work against a discriminator, that one sees them without noise, and
         the gate has a discriminator of its own. 0 is the gate as published: one for
         both.""",

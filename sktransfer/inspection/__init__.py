@@ -2,9 +2,9 @@
 
 A display is made by one of its ``from_...`` class methods, which compute and then
 call ``plot``. The data stay as attributes, ``frame`` returns them as a table, and
-``plot`` may be called again, on other axes. :func:`transfer_report` says for one table
-whether, from which sources and how to transfer. matplotlib and pandas are imported
-where they are used; ``pip install "sktransfer[plot]"`` brings both.
+``plot`` may be called again, on other axes. :func:`transfer_report` decides for one
+table whether, from which sources and how to transfer. matplotlib and pandas are
+imported where they are used; ``pip install "sktransfer[plot]"`` brings both.
 """
 
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay

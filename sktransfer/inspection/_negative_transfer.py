@@ -326,7 +326,7 @@ class NegativeTransferDisplay(Display):
             Predictions of the same rows by the fit without the sources.
         loss : {"zero_one", "squared", "absolute"} or callable, default=None
             Loss of each row, ``loss(y, y_pred)``. None: "squared" if `y` or a
-            prediction has a fractional part, or `y` whole floats of which most are
+            prediction has a fractional part, or `y` whole floats, most of them
             distinct; "zero_one" for text, truth values and few integers. Numbers
             that may be classes or values are an error.
         confidence_level : float in (0, 1), default=0.95

@@ -79,7 +79,7 @@ def transfer_report(
     random_state=0,
     verbose=False,
 ):
-    r"""Say for one table whether, from which sources and how to transfer.
+    r"""Decide for one table whether, from which sources and how to transfer.
 
     Parameters
     ----------

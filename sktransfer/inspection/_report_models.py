@@ -120,7 +120,7 @@ def _typed(X, encoder):
 
 
 def mixed_columns(X, encoder):
-    """Return a sentence per category of which most values are numbers."""
+    """Return a sentence per category whose values are mostly numbers."""
     pandas, notes = check_pandas_support("transfer_report"), []
     for name, role in encoder.roles_.items():
         if role != "category" or name not in getattr(X, "columns", []):

@@ -32,7 +32,7 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
         Share of a model's own closeness in its weight; the rest comes from the
         closeness of the sources on which it does well. 1: by the MMD alone.
     sharpness : float in [0, inf), default=5.0
-        How fast the say of a peer falls with its error rate.
+        How fast the weight of a peer falls with its error rate.
     tolerance : float in [0, 1], default=0.2
         A model is confident where its largest probability exceeds the second by at
         least this much. 0: no model asks.

@@ -42,10 +42,11 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         "dynamic" updates the Fisher information only. False is the published
         algorithm, in which "dynamic" measures them from the current fit.
     min_gain : float in [0, inf) or None, default=0.5
-        All weights are scaled down to where the risk of the weighted fit, as estimated
-        on the target rows, is least; and to 0 where even so it is not below the risk of
-        the target alone, by more than ``min_gain`` (twice log-likelihood) if they had
-        to be scaled, see Notes. None leaves the weights alone, as published.
+        Least reduction of the estimated risk on the target, in units of twice the
+        log-likelihood, that scaled weights must bring. All weights are multiplied by
+        the factor of smallest risk. If the factor is below 1 and the risk is not
+        smaller than that of the target alone by ``min_gain``, the weights become 0;
+        see Notes. None: the weights are not scaled, as published.
     max_iter : int in [1, inf), default=30
         Largest number of weight updates when dynamic.
     tol : float in [0, inf), default=0.01
