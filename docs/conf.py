@@ -68,4 +68,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_context = {"default_mode": "auto"}
 html_sidebars = {"index": []}

@@ -1,5 +1,7 @@
 """Formulas as MathML, which browsers draw themselves: no script, no other server."""
 
+import re
+
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.errors import ExtensionError
@@ -7,11 +9,19 @@ from sphinx.errors import ExtensionError
 
 def _mathml(latex, display, node):
     try:
-        return convert(latex, display=display)
+        formula = convert(
+            latex.replace(r"\arg", r"\operatorname{arg}"), display=display
+        )
     except Exception as error:
         raise ExtensionError(
             f"{node.source}:{node.line}: {latex!r}: {error}"
         ) from error
+    unknown = re.search(r">\\\w+<", formula)
+    if unknown:
+        raise ExtensionError(
+            f"{node.source}:{node.line}: {unknown[0][1:-1]} is not known: {latex!r}"
+        )
+    return formula
 
 
 def visit_math(self, node):
@@ -25,7 +35,7 @@ def visit_displaymath(self, node):
     latex = node.astext().strip()
     if "\\\\" in latex and "\\begin" not in latex:
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
-    self.body.append(self.starttag(node, "div", CLASS="math"))
+    self.body.append(self.starttag(node, "div", CLASS="math-block"))
     if node["number"]:
         self.body.append(f'<span class="eqno">({node["number"]})</span>')
         self.add_permalink_ref(node, "Link to this equation")

@@ -309,7 +309,7 @@ def transfer_report(
     )
 
 
-def _check(X, y, sample_domain, task, estimators):
+def _check(X, y, sample_domain, task, estimators=()):
     """Return the checked rows and the task."""
     if task == "regression":
         y = _numbers(y)
