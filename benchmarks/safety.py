@@ -436,7 +436,7 @@ def calibration(records, risk=0.3):
 
 def table(records):
     """Return the lines of the table: groups of runs x policies."""
-    head = f"{'runs':<26}{'policy':<15}{'n':>6}{'hurt %':>8}{'mean':>8}{'kept %':>8}"
+    head = f"{'runs':<34}{'policy':<15}{'n':>6}{'hurt %':>8}{'mean':>8}{'kept %':>8}"
     lines = [head + f"{'worst run':>11}{'worst task':>12}"]
     groups = {"all": records}
     for field in ("method", "half", "size"):
@@ -448,7 +448,7 @@ def table(records):
         for policy in POLICIES if chosen else ():
             s = summary(chosen, policy)
             lines.append(
-                f"{group:<26}{policy:<15}{len(chosen):>6}{s['hurt']:>8.1f}"
+                f"{group:<34}{policy:<15}{len(chosen):>6}{s['hurt']:>8.1f}"
                 f"{s['mean']:>+8.3f}{s['kept']:>8.1f}{s['worst run']:>+11.3f}"
                 f"{s['worst task']:>+12.3f} {s['which'] or ''}"
             )

@@ -248,7 +248,7 @@ class OptimalTransportMap(SourceMap):
         source, target = (rows.astype(np.float64) for rows in _both(data))
         cost = squared_distances(source, target)
         scale = float(cost.mean()) or 1.0
-        if self._matches:
+        if self._matches and data.n_labeled:
             cost = cost + cost.max() * _mismatches(data)
         plan, epsilon = self._couple(cost, scale, data)
         limit = 10 * self.tol
@@ -315,9 +315,8 @@ def _both(data):
 def _mismatches(data):
     """Return 1 for a source and a labeled target sample of different classes."""
     wrong = np.zeros((data.n_source, data.n_target))
-    if data.n_labeled:
-        labeled = data.labeled[data.is_target]
-        wrong[:, labeled] = data.y_source[:, None] != data.y_labeled
+    labeled = data.labeled[data.is_target]
+    wrong[:, labeled] = data.y_source[:, None] != data.y_labeled
     return wrong
 
 
