@@ -1,4 +1,4 @@
-"""Alignment and transport: speed beside skada and adapt, and published tables.
+"""Shallow methods: speed beside skada and adapt, and published tables.
 
 Run::
 
@@ -93,6 +93,146 @@ def _adapt(make):
         return make(Xt).fit_transform(Xs, Xt)
 
     return run
+
+
+def _skada_weights(adapter):
+    def run(Xs, Xt, ys):
+        X = np.vstack([Xs, Xt])
+        domain = np.repeat([1, -2], [len(Xs), len(Xt)])
+        found = adapter.fit_transform(X, sample_domain=domain)
+        return np.asarray(found[1]["sample_weight"])
+
+    return run
+
+
+def _labeled(estimator, regression=False):
+    """Fit with the labels of every tenth target sample."""
+
+    def run(Xs, Xt, ys):
+        X, domain = np.vstack([Xs, Xt]), np.repeat([1, -1], [len(Xs), len(Xt)])
+        y = np.r_[ys, np.resize([0, 1], len(Xt))].astype(float)
+        y[len(Xs) :][np.arange(len(Xt)) % 10 > 0] = np.nan
+        if regression:
+            y += X[:, 1]
+        estimator.fit(X, y, sample_domain=domain)
+        return estimator.predict(Xt)
+
+    return run
+
+
+def _adapt_labeled(make, regression=False):
+    def run(Xs, Xt, ys):
+        yt = np.resize([0, 1], len(Xt))[::10].astype(float)
+        ys = ys.astype(float)
+        if regression:
+            yt, ys = yt + Xt[::10, 1], ys + Xs[:, 1]
+        model = make(Xt[::10], yt)
+        model.fit(Xs, ys)
+        return np.asarray(model.predict(Xt)).ravel()
+
+    return run
+
+
+def weighting_methods():
+    """Return the rows of weights of samples, boosting and pseudo-labels."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import SVC
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    from sktransfer import instance as i
+    from sktransfer.pseudo_label import DASVM
+
+    def skada(name, **options):
+        def make():
+            import skada
+
+            return _skada_weights(getattr(skada, name)(**options))
+
+        return make
+
+    def adapt(name, **options):
+        def make():
+            import adapt.instance_based as ib
+
+            return lambda Xs, Xt, ys: getattr(ib, name)(
+                estimator=LogisticRegression(), Xt=Xt, verbose=0, **options
+            ).fit_weights(Xs, Xt)
+
+        return make
+
+    def boosted(name, learner, regression):
+        def make():
+            import adapt.instance_based as ib
+
+            return _adapt_labeled(
+                lambda Xt, yt: getattr(ib, name)(
+                    learner, Xt=Xt, yt=yt, n_estimators=10, verbose=0, random_state=0
+                ),
+                regression,
+            )
+
+        return make
+
+    def dasvm():
+        import skada
+
+        return _skada_model(lambda: skada.DASVMClassifier(SVC()))
+
+    widths = [0.01, 0.03, 0.1, 0.3, 1.0]
+    stump, tree = (
+        DecisionTreeClassifier(max_depth=1),
+        DecisionTreeRegressor(max_depth=3),
+    )
+    pairs = lambda function: lambda Xs, Xt, ys: function(Xs, Xt)  # noqa: E731
+    return {
+        "uLSIF": {
+            "sktransfer": lambda: pairs(i.ulsif_weights),
+            "adapt": adapt("ULSIF", gamma=widths),
+        },
+        "RuLSIF": {
+            "sktransfer": lambda: pairs(i.rulsif_weights),
+            "adapt": adapt("RULSIF", gamma=widths),
+        },
+        "KLIEP": {
+            "sktransfer": lambda: pairs(i.kliep_weights),
+            "skada": skada("KLIEPReweightAdapter", gamma=widths),
+            "adapt": adapt("KLIEP", gamma=widths),
+        },
+        "Domain classifier": {
+            "sktransfer": lambda: pairs(i.domain_classifier_weights),
+            "skada": skada("DiscriminatorReweightAdapter"),
+            "adapt": adapt("IWC"),
+        },
+        "Nearest neighbors": {
+            "sktransfer": lambda: pairs(i.nearest_neighbor_weights),
+            "skada": skada("NearestNeighborReweightAdapter"),
+            "adapt": adapt("NearestNeighborsWeighting"),
+        },
+        "Gaussian": {
+            "sktransfer": lambda: pairs(i.gaussian_weights),
+            "skada": skada("GaussianReweightAdapter"),
+        },
+        "TrAdaBoost": {
+            "sktransfer": lambda: _labeled(i.TrAdaBoost(stump, n_estimators=10)),
+            "adapt": boosted("TrAdaBoost", stump, False),
+        },
+        "TrAdaBoost.R2": {
+            "sktransfer": lambda: _labeled(
+                i.TrAdaBoostR2(tree, n_estimators=10), regression=True
+            ),
+            "adapt": boosted("TrAdaBoostR2", tree, True),
+        },
+        "Two-stage TrAdaBoost.R2": {
+            "sktransfer": lambda: _labeled(
+                i.TwoStageTrAdaBoostR2(tree, n_estimators=10), regression=True
+            ),
+            "adapt": boosted("TwoStageTrAdaBoostR2", tree, True),
+        },
+        "DASVM": {
+            "sktransfer": lambda: _ours(DASVM(SVC())),
+            "skada": dasvm,
+        },
+    }
 
 
 def methods():
@@ -212,6 +352,7 @@ def methods():
             ),
             "skada": jdot("JDOTClassifier", LogisticRegression, False),
         },
+        **weighting_methods(),
     }
 
 

@@ -7,6 +7,7 @@ run on every line.
 from importlib.util import find_spec
 
 import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import (
     LinearRegression,
@@ -47,6 +48,8 @@ from sktransfer.hypothesis import (
     SecureRLS,
     SlopeBiasCorrection,
     SourcePredictions,
+    TransferForest,
+    TransferTree,
 )
 from sktransfer.instance import (
     KLIEP,
@@ -212,6 +215,8 @@ ESTIMATORS = [
     ),
     LinearInterpolation(LogisticRegression(), cv=2),
     LinearInterpolation(Ridge(), target_share=0.5),
+    TransferTree(DecisionTreeClassifier(max_depth=4, random_state=0), method="strut"),
+    TransferForest(ExtraTreesRegressor(2, max_depth=2, random_state=0)),
     OffsetTransfer(LogisticRegression(C=0.1), cv=3),
     OffsetTransfer(Ridge(), shrinkage=0.5),
     OffsetTransfer(Ridge(), Ridge(alpha=10.0), cv=3),
