@@ -1,6 +1,7 @@
 """Which source samples count: reweighting of instances."""
 
 from sktransfer._solvers.density_ratio import DensityRatioInfo
+from sktransfer.instance._active_source_selection import ActiveSourceSelection
 from sktransfer.instance._domain_classifier import (
     DomainClassifierWeighting,
     domain_classifier_weights,
@@ -35,6 +36,7 @@ from sktransfer.instance._ulsif import (
 )
 
 __all__ = [
+    "ActiveSourceSelection",
     "DensityRatioInfo",
     "DomainClassifierWeighting",
     "GaussianWeighting",
