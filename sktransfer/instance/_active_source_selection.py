@@ -65,7 +65,7 @@ class ActiveSourceSelection(
     gamma_ : float or None
         The width that was used.
     n_iter_ : int
-        Iterations of the solver; at least 1.
+        Iterations of the solver; 0 without source samples.
     gap_ : float
         Relative gap of the program that was solved.
 
@@ -148,7 +148,7 @@ class ActiveSourceSelection(
     def _weigh_sources(self, data):
         X = self._numeric_rows(data.X)
         options = self._kernel_options(X)
-        self.n_iter_, self.gap_, self.n_kept_ = 1, 0.0, {}
+        self.n_iter_, self.gap_, self.n_kept_ = 0, 0.0, {}
         n = data.n_source
         if not n:
             self.scores_ = np.empty(0)
@@ -188,7 +188,7 @@ class ActiveSourceSelection(
             own = np.flatnonzero(codes == code)
             best = np.argsort(-b[own].round(9), kind="stable")[:count]
             kept[own[best]] = 1.0
-        self.n_iter_, self.gap_ = max(info.n_iter, 1), info.gap
+        self.n_iter_, self.gap_ = info.n_iter, info.gap
         self.n_kept_ = dict(zip(names, counts.tolist(), strict=True))
         weights, self.scores_ = np.empty(n), np.empty(n)
         weights[order], self.scores_[order] = kept, b
