@@ -3,8 +3,9 @@
 Every task is a target domain of a set with few labels (3 per class, 10 per class if
 binary, 30 rows in regression; and three times that), drawn from one half of its rows;
 the other half is the test. One fit of the portfolio per run gives the out-of-fold
-residuals and the test predictions of all members; every rule over them, the guard of
-each member, and all settings of the guard are then evaluated without another fit. Run::
+residuals and the test predictions of all members, and those in the trials (each source
+as the target of the others); every rule over them, the guard of each member, and all
+settings of the guard are then evaluated without another fit. Run::
 
     python benchmarks/portfolio.py --data DIR --out OUT --part tune
     python benchmarks/portfolio.py --out OUT --grid    # settings, on tune runs alone
@@ -13,8 +14,8 @@ each member, and all settings of the guard are then evaluated without another fi
 
 DIR holds the ``.npz`` files named in ``PARTS``, those of "proof" in its folder
 ``proof``. OUT gets a JSON line per run in ``portfolio.jsonl`` and an ``.npz`` of the
-residuals and predictions; runs that are there already are not repeated. Defaults were
-chosen on "tune"; "proof" was run once, when they were frozen.
+residuals and predictions and one of the trials; what is there already is not repeated.
+Defaults were chosen on "tune"; "proof" was run once, when they were frozen.
 
 What was fixed for speed: at most 600 source rows per fit (400 with more than two
 classes), drawn at random over all other domains; more than eight other domains are
@@ -28,14 +29,19 @@ portfolio's "auto" and ``further_members``, whose source models are fitted once 
 A run is hurt if it loses more than 0.01 accuracy (AUC for the landmine fields) or R2 to
 the target alone: the same rule over the target-only members. "kept" is the sum of the
 gains over it, relative to the sum of the gains of each run's best member (which nobody
-knows beforehand). Gains are cut at -1 and 1. Runs of a task count as one task: all
-figures are means over tasks, with 90 % bootstrap intervals over tasks.
+knows beforehand). That member is the best by the test scores, so that its gain holds
+their noise; "fair best" is the gain of the member that is best on one half of the test
+rows, on the other half (mean over 20 splits, both ways). Gains are cut at -1 and 1.
+Runs of a task count as one task: all figures are means over tasks, with 90 % bootstrap
+intervals over tasks.
 """
 
 import argparse
 import json
 import time
 import warnings
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -44,11 +50,14 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
+from sktransfer._response import CommonColumns
 from sktransfer._solvers.aggregation import (
+    BlendPrior,
     blend_posterior,
     blend_weight,
     convex_weights,
     exponential_weights,
+    fit_blend_prior,
     q_weights,
     select_weights,
 )
@@ -61,8 +70,17 @@ from sktransfer.safe._defaults import (
     PORTFOLIO_ATOM,
     PORTFOLIO_RISK,
     TEMPERATURE,
+    TRIAL_ATOM,
+    TRIAL_WHOLE,
+    TRIAL_WORTH,
 )
 from sktransfer.safe._portfolio_members import Member
+from sktransfer.safe._portfolio_trials import (
+    Trial,
+    TrialResult,
+    trial_posteriors,
+    trial_prior,
+)
 
 PARTS = {
     "tune": [
@@ -111,7 +129,11 @@ DEFAULT = {
     "risk": PORTFOLIO_RISK,
     "atom": PORTFOLIO_ATOM,
     "inflation": INFLATION,
+    "prior": "uniform",
 }
+TRIALS = DEFAULT | {"prior": "trials"}
+# what was best on "tune" among classes, and was not confirmed on "proof"
+TRIALS_CLASSES = TRIALS | {"temperature": 4.0, "risk": 0.45}
 
 
 def further_members(members, data):
@@ -138,15 +160,41 @@ def portfolio_of(metric):
     base = TransferPortfolioRegressor if metric == "r2" else TransferPortfolioClassifier
 
     class Extended(base):
-        def _plan(self, data):
-            members = super()._plan(data)
+        def _plan(self, data, table):
+            members = super()._plan(data, table)
             return members + further_members(members, data)
 
         def _cross_fit(self, *arguments):
             self.evidence_ = super()._cross_fit(*arguments)
             return self.evidence_
 
-    return Extended()
+    return Extended(prior="uniform")
+
+
+def trials_of(metric, parts):
+    """Return the residuals of the members of "auto" in every trial, and the seconds."""
+    base = TransferPortfolioRegressor if metric == "r2" else TransferPortfolioClassifier
+    (Xs, ys, ids), (Xl, yl), _ = parts
+    X, y = np.concatenate([Xs, Xl]), np.concatenate([ys, yl])
+    domain = np.concatenate([ids, np.full(len(yl), -1)])
+    portfolio = base(prior="trials")
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = portfolio._validate_domains(X, y, domain)
+        columns = CommonColumns()
+        if metric != "r2":
+            columns = CommonColumns(np.unique(y), "predict_proba")
+        portfolio._columns = columns
+        results = portfolio._run_trials(data, {}, portfolio._settle(data))
+    arrays = {"domains": np.array([result.trial.domain for result in results])}
+    for result in results:
+        k, weight = result.trial.domain, result.trial.weight
+        plain = result.residuals / np.sqrt(weight)[:, None]
+        arrays[f"names{k}"] = np.array([m.name for m in result.members])
+        arrays[f"res{k}"] = plain.astype("f4")
+        arrays[f"w{k}"] = weight
+    return arrays | {"seconds": time.process_time() - start}
 
 
 def rounded(X):
@@ -245,7 +293,7 @@ def _flat(metric, answers):
     return answers[:, 0] if metric == "r2" else answers
 
 
-def missing_runs(folder, part, chosen, sizes, done):
+def missing_runs(folder, part, chosen, sizes, out):
     """Yield the runs that are not there yet: all sets see a draw before the next."""
     folder = folder / "proof" if part == "proof" else folder
     names = [name for name in PARTS[part] if chosen is None or name in chosen]
@@ -259,13 +307,17 @@ def missing_runs(folder, part, chosen, sizes, done):
                 continue
             target = int(targets[position])
             key = part, name, target, size, seed
-            if key not in done:
+            if not (file_of(out, key).exists() and trials_file_of(out, key).exists()):
                 rows = rounded(reduce(X))
                 yield key, metric, draw(rows, y, domain, target, metric, size, seed)
 
 
 def file_of(out, key):
     return out / ("-".join(map(str, key)) + ".npz")
+
+
+def trials_file_of(out, key):
+    return out / ("trials-" + "-".join(map(str, key)) + ".npz")
 
 
 # ---------------------------------------------------------------- rules, without a fit
@@ -282,6 +334,16 @@ class Run:
                 setattr(self, name, z[name])
         self.n_units = self.unit.max() + 1
         self.cache = {}
+        self.trials = []
+        path = trials_file_of(out, self.key)
+        if path.exists():
+            with np.load(path) as z:
+                self.trials = [_trial(z, k) for k in z["domains"]]
+
+    @cached_property
+    def fair_best(self):
+        """Gain of a fairly chosen best member."""
+        return self.fair_best_gain()
 
     @property
     def task(self):
@@ -306,18 +368,18 @@ class Run:
         flat = _flat(self.line["metric"], answers)
         return score(self.line["metric"], self.y_test, flat, self.classes)
 
-    def aggregate(self, members, rule, temperature):
+    def aggregate(self, members, rule, temperature, prior=None):
         """Return weights over all members and residuals that no fold has chosen."""
-        key = tuple(members), rule, temperature
+        key = tuple(members), rule, temperature, prior is None
         if key not in self.cache:
             means = self.means(members)
             weights = np.zeros(len(self.names))
-            weights[members] = weigh(means, rule, temperature)
+            weights[members] = weigh(means, rule, temperature, prior)
             blend = np.empty(self.residuals.shape[1:])
             for k in np.unique(self.fold):
                 inside = self.fold == k
                 others = ~np.isin(np.arange(self.n_units), self.unit[inside])
-                part = weigh(means[:, others], rule, temperature)
+                part = weigh(means[:, others], rule, temperature, prior)
                 mine = self.residuals[members][:, inside]
                 blend[inside] = np.tensordot(part, mine, axes=1)
             unit_means = np.zeros((self.n_units, blend.shape[1]))
@@ -332,6 +394,24 @@ class Run:
         weights, residuals = self.aggregate(members, rule, temperature)
         return self.score(weights), weights, residuals
 
+    def learned(self, chosen, setting):
+        """Return what the trials make of the prior of members and of the blend."""
+        rule, temperature = setting["rule"], setting["temperature"]
+        if setting["prior"] != "trials" or not self.trials:
+            return None, BlendPrior(setting["atom"], 0.0)
+        members = [_member(str(self.names[j])) for j in chosen]
+        prior = trial_prior(
+            self.trials, members, worth=TRIAL_WORTH, temperature=temperature
+        )
+        infos = trial_posteriors(
+            self.trials,
+            lambda residuals, n, prior: weigh(residuals, rule, temperature, prior, n),
+            n_units=self.n_units,
+            inflation=setting["inflation"],
+        )
+        evidence = np.array([(i.minimizer, i.standard_error, i.dof) for i in infos]).T
+        return prior, fit_blend_prior(*evidence, BlendPrior(TRIAL_ATOM, TRIAL_WHOLE))
+
     def gains(self, setting, members=None, guard=True):
         """Return gain over the target alone and the best member's gain."""
         rule, temperature = setting["rule"], setting["temperature"]
@@ -345,11 +425,12 @@ class Run:
             return 0.0, self.best_gain(score_0)
         if guard:
             chosen = np.flatnonzero(transfer).tolist()
-            weights_1, residuals_1 = self.aggregate(chosen, rule, temperature)
+            prior, blend = self.learned(chosen, setting)
+            weights_1, residuals_1 = self.aggregate(chosen, rule, temperature, prior)
             known = blend_posterior(
                 residuals_0, residuals_1, inflation=setting["inflation"]
             )
-            weight = blend_weight(known, setting["risk"], setting["atom"])
+            weight = blend_weight(known, setting["risk"], blend.atom, blend.whole)
             weight = weight if weight >= LEAST_WEIGHT else 0.0
             weights = (1 - weight) * weights_0 + weight * weights_1
         else:
@@ -362,11 +443,56 @@ class Run:
         """Return the gain of the run's best member."""
         return float(np.clip(max(self.line["scores"].values()) - score_0, 0, 1))
 
+    def fair_best_gain(self, n_splits=20):
+        """Return the gain of the member that half of the test rows chooses."""
+        metric, rng = self.line["metric"], np.random.RandomState(0)
+        weights_0 = self.reference("exponential", TEMPERATURE)[1]
+        alone = np.tensordot(weights_0, self.answers, axes=1)
 
-def weigh(residuals, rule, temperature):
+        def on(rows, answers):
+            flat = _flat(metric, answers[rows])
+            return score(metric, self.y_test[rows], flat, self.classes)
+
+        found = []
+        for _ in range(n_splits):
+            order = rng.permutation(len(self.y_test))
+            halves = np.array_split(order, 2)
+            for choose, judge in (halves, halves[::-1]):
+                try:
+                    best = max(self.answers, key=lambda a: on(choose, a))
+                    found.append(np.clip(on(judge, best) - on(judge, alone), -1, 1))
+                except ValueError:  # one class on a side
+                    continue
+        return float(np.mean(found)) if found else 0.0
+
+
+def _trial(z, domain):
+    """Return a stored trial."""
+    counts = z[f"w{domain}"] > 0
+    weight = z[f"w{domain}"][counts]
+    weight *= len(weight) / weight.sum()
+    n_test = np.arange(len(weight))
+    residuals = z[f"res{domain}"][:, counts] * np.sqrt(weight)[:, None]
+    members = [_member(str(name)) for name in z[f"names{domain}"]]
+    return TrialResult(
+        Trial(int(domain), None, None, n_test, weight), members, residuals
+    )
+
+
+def _member(name):
+    """Return a stand-in for a member: its name, and what the name says."""
+    kind, _, rest = name.partition("_")
+    source = rest.split("_")[0] if kind == "source" else ""
+    return Member(
+        name, None, kind == "target", int(source) if source.isdigit() else None
+    )
+
+
+def weigh(residuals, rule, temperature, prior=None, n=None):
     """Return the weights of members by their residuals (member, unit, column)."""
-    n = residuals.shape[1]
-    prior = np.full(len(residuals), 1 / len(residuals))
+    n = residuals.shape[1] if n is None else n
+    if prior is None:
+        prior = np.full(len(residuals), 1 / len(residuals))
     losses = np.sum(residuals**2, axis=(1, 2))
     if rule == "exponential":
         return exponential_weights(losses, n, temperature, prior)
@@ -431,7 +557,13 @@ def settings():
         rules[name] = plain, None, False
         rules[f"{name}, guarded"] = plain, None, True
     rules["the default with further members"] = DEFAULT, "all", True
+    rules["the default, prior trials"] = TRIALS, None, True
+    rules["T=4, risk 0.45, prior trials"] = TRIALS_CLASSES, None, True
     return rules
+
+
+def _task_mean(runs, values):
+    return float(np.mean(list(by_task(runs, values).values())))
 
 
 def table(runs, rules, title):
@@ -445,7 +577,8 @@ def table(runs, rules, title):
     ]  # fmt: skip
     counts = {part: [r for r in runs if r.line["part"] == part] for part in parts}
     sizes = ", ".join(
-        f"{part} {len(by_task(group, np.zeros(len(group))))} tasks, {len(group)} runs"
+        f"{part} {len(by_task(group, np.zeros(len(group))))} tasks, {len(group)} runs, "
+        f"fair best {_task_mean(group, [r.fair_best for r in group]):+.3f}"
         for part, group in counts.items()
     )
     lines = [f"#### {title} ({sizes})", "", "| rule | " + " | ".join(heads) + " |"]
@@ -564,34 +697,29 @@ def grid(runs):
         kind: [r for r in runs if r.kind == kind]
         for kind in ("regression", "classification")
     }
-    lines = [
-        "rule T risk atom inflation | regression: hurt kept worst | classification"
-    ]
-    for rule in ("exponential", "q"):
-        for temperature in (1.0, 2.0, 4.0, 8.0, 16.0):
-            for inflation in (1.0, 1.5, 2.0):
-                for atom in (0.0, 0.2, 0.45):
-                    for risk in (0.2, 0.3, 0.4, 0.5, 0.6):
-                        if risk <= atom:
-                            continue
-                        setting = {
-                            "rule": rule, "temperature": temperature, "risk": risk,
-                            "atom": atom, "inflation": inflation,
-                        }  # fmt: skip
-                        parts = []
-                        for group in kinds.values():
-                            pairs = [r.gains(setting) for r in group]
-                            f = figures(group, pairs, n_bootstrap=1)
-                            parts.append(
-                                f"{f['hurt']:5.1f} {f['kept']:5.1f} {f['worst']:+.3f} "
-                                f"{f['cvar']:+.3f}"
-                            )
-                        lines.append(
-                            f"{rule[:3]} {temperature:4.0f} {risk} {atom:4.2f} "
-                            f"{inflation} | " + " | ".join(parts)
-                        )
-        if rule == "exponential":
-            lines.append("")
+    lines = ["rule T prior risk atom inflation | hurt kept worst CVaR: " + " | ".join(
+        kinds
+    )]  # fmt: skip
+    for rule, temperature, prior, inflation, atom, risk in product(
+        ("exponential", "q"), (4.0, 8.0, 12.0), ("uniform", "trials"),
+        (1.0, 1.5, 2.0), (0.0, 0.2, 0.45), (0.2, 0.3, 0.4, 0.45, 0.5, 0.6),
+    ):  # fmt: skip
+        if risk <= atom:
+            continue
+        setting = {
+            "rule": rule, "temperature": temperature, "risk": risk, "atom": atom,
+            "inflation": inflation, "prior": prior,
+        }  # fmt: skip
+        parts = []
+        for group in kinds.values():
+            f = figures(group, [r.gains(setting) for r in group], n_bootstrap=1)
+            parts.append(
+                f"{f['hurt']:5.1f} {f['kept']:5.1f} {f['worst']:+.3f} {f['cvar']:+.3f}"
+            )
+        lines.append(
+            f"{rule[:3]} {temperature:4.0f} {prior:7} {risk} {atom:4.2f} {inflation} | "
+            + " | ".join(parts)
+        )
     return lines
 
 
@@ -615,11 +743,17 @@ def main():
         runs = [Run(line, options.out) for line in lines]
         print("\n".join(report(runs) if options.report else grid(runs)))
         return
-    done = {tuple(line[k] for k in KEY) for line in lines}
-    todo = missing_runs(options.data, options.part, options.sets, options.sizes, done)
+    todo = missing_runs(
+        options.data, options.part, options.sets, options.sizes, options.out
+    )
     with path.open("a") as file:
         for key, metric, parts in todo:
             try:
+                trials = trials_of(metric, parts)
+                np.savez_compressed(trials_file_of(options.out, key), **trials)
+                print(key, f"trials: {trials['seconds']:.1f} s", flush=True)
+                if file_of(options.out, key).exists():
+                    continue
                 line, arrays = run(key, metric, parts)
             except ValueError as error:  # e.g. the labels hold one class
                 print(f"{key} is left out: {error}", flush=True)

@@ -85,15 +85,18 @@ def blend_posterior(
     return BlendInfo(center, scale, n - 1)
 
 
-def atom_probability(center: Any, scale: Any, dof: Any, atom: Any) -> Array:
+def atom_probability(
+    center: Any, scale: Any, dof: Any, atom: Any, whole: Any = 0.0
+) -> Array:
     r"""Return the probability that the best weight is 0, given the rows.
 
-    The prior is :math:`p_0 \delta_0 + (1 - p_0)\, U[0, 1]`. Under the uniform part
-    alone the weight has the density :math:`f(w) = t(w) / \int_0^1 t`, t the Student
-    t of :class:`BlendInfo`. As the uniform prior has the density 1, :math:`f(0)` is
-    the Bayes factor for 0 (Savage and Dickey), so
+    The prior is :math:`p_0 \delta_0 + p_1 \delta_1 + (1 - p_0 - p_1)\, U[0, 1]`.
+    Under the uniform part alone the weight has the density
+    :math:`f(w) = t(w) / \int_0^1 t`, t the Student t of :class:`BlendInfo`. As the
+    uniform prior has the density 1, :math:`f(0)` and :math:`f(1)` are the Bayes
+    factors for 0 and 1 (Savage and Dickey), so
 
-    .. math:: P(w = 0 | y) = \frac{p_0 f(0)}{p_0 f(0) + 1 - p_0} .
+    .. math:: P(w = 0 | y) = \frac{p_0 f(0)}{p_0 f(0) + p_1 f(1) + 1 - p_0 - p_1} .
 
     Parameters
     ----------
@@ -102,16 +105,110 @@ def atom_probability(center: Any, scale: Any, dof: Any, atom: Any) -> Array:
         no evidence.
     atom : array-like
         Prior probability :math:`p_0` in [0, 1).
+    whole : array-like, default=0.0
+        Prior probability :math:`p_1` of a best weight of 1, in [0, 1 - atom].
 
     Returns
     -------
     probability : ndarray
         Posterior probability of 0.
     """
-    log_factor = log_bayes_factor(center, scale, dof)
+    probability: Array = _component_probabilities(center, scale, dof, atom, whole)[0]
+    return probability
+
+
+def _component_probabilities(
+    center: Any, scale: Any, dof: Any, atom: Any, whole: Any
+) -> Array:
+    """Return the posterior probabilities of 0, of 1 and of the uniform part."""
+    atom, whole = np.asarray(atom, np.float64), np.asarray(whole, np.float64)
+    prior = np.stack(np.broadcast_arrays(atom, whole, 1.0 - atom - whole))
+    evidence = _log_components(center, scale, dof)
+    prior, evidence = _same_dimensions(prior, evidence)
     with np.errstate(divide="ignore"):
-        logit = np.log(atom) - np.log1p(-np.asarray(atom, dtype=np.float64))
-    return np.asarray(special.expit(log_factor + logit))
+        posterior: Array = special.softmax(np.log(prior) + evidence, axis=0)
+    return posterior
+
+
+def _log_components(center: Any, scale: Any, dof: Any) -> Array:
+    """Return the log Bayes factors of 0, of 1 and of the uniform part."""
+    at_0 = log_bayes_factor(center, scale, dof)
+    at_1 = log_bayes_factor(1.0 - np.asarray(center, np.float64), scale, dof)
+    return np.stack([at_0, at_1, np.zeros_like(at_0)])
+
+
+def _same_dimensions(prior: Array, evidence: Array) -> tuple[Array, Array]:
+    more = evidence.ndim - prior.ndim
+    if more > 0:
+        prior = prior.reshape(prior.shape + (1,) * more)
+    return prior, evidence
+
+
+@dataclass(frozen=True)
+class BlendPrior:
+    """Prior of the best weight of transfer: two atoms, the rest uniform on [0, 1].
+
+    Attributes
+    ----------
+    atom : float or ndarray
+        Probability that it is 0.
+    whole : float or ndarray
+        Probability that it is 1.
+    """
+
+    atom: Any
+    whole: Any
+
+
+def fit_blend_prior(
+    center: Any,
+    scale: Any,
+    dof: Any,
+    base: BlendPrior,
+    *,
+    strength: float = 1.0,
+    max_iter: int = 500,
+) -> BlendPrior:
+    r"""Fit the prior of the best weight to trials, by marginal likelihood.
+
+    The probabilities p of 0, of 1 and of the uniform part maximize
+
+    .. math:: \sum_k \log(p_0 f_k(0) + p_1 f_k(1) + p_U) + \alpha \sum_c q_c \log p_c,
+
+    with the Bayes factors of :func:`atom_probability` for each trial k and the base
+    prior q: the estimate of a mixture under a Dirichlet prior that is worth
+    :math:`\alpha` trials. Found by expectation maximization, which ascends.
+
+    Parameters
+    ----------
+    center, scale, dof : array-like of shape (..., n_trials)
+        Attributes of :class:`BlendInfo`, one per trial.
+    base : BlendPrior
+        The base prior q.
+    strength : float in (0, inf), default=1.0
+        :math:`\alpha`.
+    max_iter : int, default=500
+        Largest number of iterations.
+
+    Returns
+    -------
+    prior : BlendPrior
+        Its attributes have the shape (...).
+    """
+    q = np.array([base.atom, base.whole, 1.0 - base.atom - base.whole])
+    evidence = _log_components(center, scale, dof)
+    n_trials = evidence.shape[-1]
+    q = q.reshape((3,) + (1,) * (evidence.ndim - 2))
+    p = np.broadcast_to(q, evidence.shape[:-1])
+    for _ in range(max_iter):
+        with np.errstate(divide="ignore"):
+            share = special.softmax(np.log(p)[..., None] + evidence, axis=0)
+        new = (strength * q + share.sum(axis=-1)) / (strength + n_trials)
+        change = float(np.max(np.abs(new - p)))
+        p = new
+        if change < 1e-9:
+            break
+    return BlendPrior(p[0], p[1])
 
 
 def log_bayes_factor(center: Any, scale: Any, dof: Any) -> Array:
@@ -147,7 +244,9 @@ def _log_survival(x: Array, nu: Array) -> Array:
     return survival
 
 
-def blend_weight(info: BlendInfo, quantile: float, atom: float = 0.0) -> float:
+def blend_weight(
+    info: BlendInfo, quantile: float, atom: float = 0.0, whole: float = 0.0
+) -> float:
     """Return a quantile of the posterior of the transfer weight on [0, 1].
 
     Parameters
@@ -158,22 +257,27 @@ def blend_weight(info: BlendInfo, quantile: float, atom: float = 0.0) -> float:
     quantile : float in (0, 1)
         Probability, given the rows, that the best weight is below the returned one.
     atom : float in [0, 1), default=0.0
-        Prior probability that the best weight is 0; the rest is uniform on [0, 1].
+        Prior probability that the best weight is 0.
+    whole : float in [0, 1 - atom], default=0.0
+        Prior probability that it is 1; the rest is uniform on [0, 1].
 
     Returns
     -------
     weight : float
         Weight of the transfer model, in [0, 1].
     """
-    zero = float(atom_probability(info.minimizer, info.standard_error, info.dof, atom))
+    center, scale, dof = info.minimizer, info.standard_error, info.dof
+    zero, one, between = map(
+        float, _component_probabilities(center, scale, dof, atom, whole)
+    )
     if quantile <= zero:
         return 0.0
-    quantile = (quantile - zero) / (1.0 - zero)
-    if not np.isfinite(info.standard_error):
+    if quantile >= 1.0 - one or between <= 0:
+        return 1.0
+    quantile = (quantile - zero) / between
+    if not np.isfinite(scale):
         return quantile
-    return _truncated_t_quantile(
-        info.minimizer, info.standard_error, info.dof, quantile
-    )
+    return _truncated_t_quantile(center, scale, dof, quantile)
 
 
 def _truncated_t_quantile(

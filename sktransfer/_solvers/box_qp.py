@@ -11,6 +11,7 @@ matter, so that no n x n matrix is factored.
 """
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -178,6 +179,34 @@ class DenseForm:
         """Multiply."""
         return self._multiply(x)
 
+    def copy(self) -> "DenseForm":
+        """Return the form as it was before it solved any system."""
+        other = copy(self)
+        other._slow = False
+        return other
+
+    def preconditioner(self, d: Array, t: float, slow: bool) -> Solve:
+        """Prepare an approximate solver of (K + diag(d) + t 11') X = R.
+
+        Parameters
+        ----------
+        d : ndarray of shape (n,)
+            The diagonal.
+        t : float
+            The multiple of 11'.
+        slow : bool
+            Whether to be exact on the variables with a small d.
+
+        Returns
+        -------
+        solve : callable
+            It takes R of shape (n, n_columns).
+        """
+        exact = np.empty(0, dtype=np.intp)
+        if slow:
+            exact = np.flatnonzero(d < self._threshold)
+        return self._preconditioner(d, t, exact)
+
     def shifted(self, d: Array, t: float) -> tuple[Solve, Solve]:
         """Prepare solvers of (K + diag(d) + t 11') x = r."""
         exact = np.empty(0, dtype=np.intp)
@@ -217,11 +246,11 @@ class DenseForm:
         core_factor = robust_cholesky(core)
 
         def solve(r: Array) -> Array:
-            first = inverse * r
+            first = (inverse * r.T).T
             if exact.size:
                 first[exact] = linalg.cho_solve(factor, r[exact], check_finite=False)
             small = linalg.cho_solve(core_factor, basis @ first, check_finite=False)
-            out: Array = first - small @ inverted
+            out: Array = first - inverted.T @ small
             return out
 
         return solve
@@ -389,8 +418,11 @@ class Certifier:
             return x
         return project_box_slab(x, self.upper, *self.bounds)
 
-    def __call__(self, x: Array, n_iter: int, tol: float) -> BoxQPInfo:
-        product = self.form.matvec(x)
+    def __call__(
+        self, x: Array, n_iter: int, tol: float, product: Array | None = None
+    ) -> BoxQPInfo:
+        if product is None:
+            product = self.form.matvec(x)
         gradient = product - self.q
         objective = float(0.5 * x @ product - self.q @ x)
         lowest, _ = minimize_linear(gradient, self.upper, *self.bounds)
@@ -504,3 +536,224 @@ def _ratio(v: Array, d: Array) -> float:
 
 def _scalar_ratio(v: float, d: float) -> float:
     return -v / d if d < 0 else np.inf
+
+
+def solve_box_qps(
+    form: QuadraticForm,
+    linears: Array,
+    *,
+    upper: float,
+    sum_bounds: tuple[float, float],
+    tol: float = 1e-6,
+    max_iter: int = 100,
+) -> list[tuple[Array, BoxQPInfo]]:
+    r"""Solve programs that share Q and the constraints, all at once.
+
+    Parameters
+    ----------
+    form : QuadraticForm
+        The positive semidefinite Q.
+    linears : ndarray of shape (n, n_programs)
+        A linear term q per program.
+    upper : float
+        Largest value of a coordinate, > 0.
+    sum_bounds : tuple of two floats
+        Bounds of the sum of the coordinates.
+    tol : float, default=1e-6
+        Relative duality gap to stop at.
+    max_iter : int, default=100
+        Largest number of interior-point iterations.
+
+    Returns
+    -------
+    solutions : list of (b, info)
+        As those of :func:`solve_box_qp`, one per program.
+
+    Notes
+    -----
+    Similar linear terms have similar central paths. With a large dense matrix the
+    programs therefore take their interior-point steps together: one preconditioner, at
+    the geometric mean of their diagonals, and one product with the matrix per step of
+    conjugate gradients serve all of them. A program that does not get there in this
+    company is solved alone.
+    """
+    options: dict[str, Any] = {"upper": upper, "sum_bounds": sum_bounds, "tol": tol}
+    solved: dict[int, tuple[Array, BoxQPInfo]] = {}
+    low, high = max(0.0, sum_bounds[0]), min(sum_bounds[1], form.size * upper)
+    if isinstance(form, DenseForm) and form.size >= _TOGETHER and low < high:
+        solved = _solve_together(form, linears, upper, (low, high), tol, max_iter)
+    return [
+        solved.get(k) or solve_box_qp(form, q, max_iter=max_iter, **options)
+        for k, q in enumerate(linears.T)
+    ]
+
+
+#: from this size on, programs with one matrix are solved together
+_TOGETHER = 2000
+#: interior-point steps without a smaller gap after which programs go on alone
+_PATIENCE = 4
+
+
+def _solve_together(
+    form: DenseForm,
+    linears: Array,
+    upper: float,
+    bounds: tuple[float, float],
+    tol: float,
+    max_iter: int,
+) -> dict[int, tuple[Array, BoxQPInfo]]:
+    """Return the programs that were solved in common steps."""
+    certify = [Certifier(form, q, upper, bounds) for q in linears.T]
+    singles = [_InteriorPoint(form, q, upper, bounds, 1e-9) for q in linears.T]
+    points = _InteriorPoints(form, linears, singles)
+    open_, solved = np.arange(linears.shape[1]), {}
+    least, waited = np.inf, 0
+    for step in range(max_iter + 1):
+        gaps = []
+        projected = [
+            certify[k].project(x) for k, x in zip(open_, points.x.T, strict=True)
+        ]
+        X = np.stack(projected, axis=1)
+        products = form.K @ X
+        for k, x, product in zip(open_, projected, products.T, strict=True):
+            info = certify[k](x, step, tol, product)
+            gaps.append(info.duality_gap)
+            if info.converged:
+                solved[int(k)] = x, info
+        going = np.array(gaps) > tol
+        if not going.any():
+            break
+        waited = 0 if max(gaps) < 0.9 * least else waited + 1
+        least = min(least, max(gaps))
+        if waited == _PATIENCE or not np.all(np.isfinite(gaps)):
+            break
+        open_ = open_[going]
+        inside = np.array_equal(X, points.x)
+        points.keep(going)
+        points.advance(products[:, going] if inside else None)
+    return solved
+
+
+class _InteriorPoints:
+    """Mehrotra's steps of several programs with one dense matrix, in common."""
+
+    def __init__(
+        self, form: DenseForm, linears: Array, singles: list[_InteriorPoint]
+    ) -> None:
+        first = singles[0]
+        self.form, self.q, self.upper = form, linears, first.upper
+        self.low, self.high, self.slow = first.low, first.high, False
+        self.x = np.stack([s.x for s in singles], axis=1)
+        self.z = np.stack([s.z for s in singles], axis=1)
+        self.w = np.stack([s.w for s in singles], axis=1)
+        self.zl = np.array([s.zl for s in singles])
+        self.zu = np.array([s.zu for s in singles])
+        self.floor = np.array([s.floor for s in singles])
+
+    def keep(self, going: Array) -> None:
+        """Drop the other programs."""
+        for name in ("q", "x", "z", "w", "zl", "zu", "floor"):
+            setattr(self, name, getattr(self, name)[..., going])
+
+    def advance(self, product: Array | None) -> None:
+        """Take one step of every program; `product` is K times the points."""
+        x, z, w, n = self.x, self.z, self.w, len(self.x)
+        room = self.upper - x
+        below = np.maximum(x.sum(axis=0) - self.low, 1e-300)
+        above = np.maximum(self.high - x.sum(axis=0), 1e-300)
+        slab = below * self.zl + above * self.zu
+        mu = (np.sum(x * z + room * w, axis=0) + slab) / (2 * n + 2)
+        if product is None:
+            product = self.form.K @ x
+        dual = product - self.q - z + w + (self.zu - self.zl)
+        t = self.zl / below + self.zu / above
+        d = z / x + w / room + self.floor
+        common = np.exp(np.mean(np.log(d), axis=1)), float(np.exp(np.mean(np.log(t))))
+        precondition = self.form.preconditioner(*common, self.slow)
+
+        def accurate(r: Array) -> Array:
+            out, n_iter = _conjugate_gradients_of_columns(
+                lambda v: self.form.K @ v + d * v + t * v.sum(axis=0), r, precondition
+            )
+            self.slow = self.slow or n_iter > 20
+            return out
+
+        def step(solve: Solve, rz: Array, rw: Array, rl: Array, ru: Array) -> Any:
+            dx = solve(-dual - rz / x + rw / room - (rl / below - ru / above))
+            ds = dx.sum(axis=0)
+            return (
+                dx,
+                (-rz - z * dx) / x,
+                (-rw + w * dx) / room,
+                (-rl - self.zl * ds) / below,
+                (-ru + self.zu * ds) / above,
+                ds,
+            )
+
+        def longest(dx: Array, dz: Array, dw: Array, dl: Any, du: Any, ds: Any) -> Any:
+            pairs = (x, dx), (room, -dx), (z, dz), (w, dw)
+            sides = (below, ds), (above, -ds), (self.zl, dl), (self.zu, du)
+            return np.minimum.reduce(
+                [_ratios(v, e).min(axis=0) for v, e in pairs]
+                + [_ratios(v, e) for v, e in sides]
+            )
+
+        first = step(precondition, x * z, room * w, below * self.zl, above * self.zu)
+        a = np.minimum(1.0, longest(*first))
+        dx, dz, dw, dl, du, ds = first
+        after = np.sum((x + a * dx) * (z + a * dz), axis=0)
+        after += np.sum((room - a * dx) * (w + a * dw), axis=0)
+        after += (below + a * ds) * (self.zl + a * dl)
+        after += (above - a * ds) * (self.zu + a * du)
+        goal = mu * np.clip(after / (2 * n + 2) / mu, 0.0, 1.0) ** 3
+        second = step(
+            accurate,
+            x * z + dx * dz - goal,
+            room * w - dx * dw - goal,
+            below * self.zl + ds * dl - goal,
+            above * self.zu - ds * du - goal,
+        )
+        a = np.minimum(1.0, 0.99 * longest(*second))
+        dx, dz, dw, dl, du, _ = second
+        self.x, self.z, self.w = x + a * dx, z + a * dz, w + a * dw
+        self.zl, self.zu = self.zl + a * dl, self.zu + a * du
+
+
+def _ratios(v: Array, d: Array) -> Array:
+    """How far each value can go along d before it is 0."""
+    falling = d < 0
+    ratios: Array = np.where(falling, -v / np.where(falling, d, 1.0), np.inf)
+    return ratios
+
+
+def _conjugate_gradients_of_columns(
+    multiply: Solve,
+    r: Array,
+    precondition: Solve,
+    *,
+    rtol: float = 1e-3,
+    cap: int = 60,
+) -> tuple[Array, int]:
+    """Solve systems of several matrices with one preconditioner, column by column."""
+    x = np.zeros_like(r)
+    rest = r.copy()
+    z = precondition(rest)
+    direction = z.copy()
+    size = np.sum(rest * z, axis=0)
+    goal = rtol**2 * size
+    tiny = np.finfo(float).tiny
+    for step in range(cap):
+        going = size > goal
+        if not going.any():
+            return x, step
+        image = multiply(direction)
+        curvature = np.maximum(np.sum(direction * image, axis=0), tiny)
+        length = np.where(going, size / curvature, 0.0)
+        x += length * direction
+        rest -= length * image
+        z = precondition(rest)
+        new_size = np.sum(rest * z, axis=0)
+        more = np.where(going, new_size / np.maximum(size, tiny), 0.0)
+        direction = z + more * direction
+        size = np.where(going, new_size, size)
+    return x, cap

@@ -144,7 +144,7 @@ class _Inner:
 
 
 def solve_dual_newton(
-    problem: Columns, *, tol: float, max_iter: int
+    problem: Columns, *, tol: float, max_iter: int, start: Array | None = None
 ) -> tuple[Array, int]:
     r"""Minimize :math:`\tfrac12 |Gb - c|^2 + \tfrac12 b'\mathrm{diag}(e)b`.
 
@@ -156,6 +156,8 @@ def solve_dual_newton(
         Frank-Wolfe gap, relative to ``|objective|``, to stop at.
     max_iter : int
         Largest number of Newton steps.
+    start : ndarray of shape (n,), default=None
+        The solution of a similar problem.
 
     Returns
     -------
@@ -164,7 +166,9 @@ def solve_dual_newton(
     n_iter : int
         Newton steps taken, those on a sample of the columns not counted.
     """
-    if problem.e.size > 2 * _COARSE:
+    if start is not None:
+        y, floor = _mismatch(problem, start), 1e-2
+    elif problem.e.size > 2 * _COARSE:
         y, floor = _coarse_start(problem, tol, max_iter), 1e-2
     else:
         y, floor = _mismatch(problem, _feasible(problem)), _first_floor(problem)

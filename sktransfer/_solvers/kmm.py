@@ -29,6 +29,7 @@ from sktransfer._solvers.box_qp import (
     DenseForm,
     LowRankForm,
     solve_box_qp,
+    solve_box_qps,
 )
 from sktransfer._solvers.dual_newton import (
     Columns,
@@ -167,13 +168,64 @@ def kmm_weights(
     ValueError
         If the kernel is not positive semidefinite or no weights satisfy the bounds.
     """
-    options: dict[str, Any] = {
-        "kernel": kernel,
-        "gamma": gamma,
-        "degree": degree,
-        "coef0": coef0,
-        "kernel_params": kernel_params,
-    }
+    return kmm_weights_without(
+        X_source,
+        X_target,
+        [],
+        kernel=kernel,
+        gamma=gamma,
+        degree=degree,
+        coef0=coef0,
+        kernel_params=kernel_params,
+        upper=upper,
+        eps=eps,
+        solver=solver,
+        tol=tol,
+        max_iter=max_iter,
+        memory_budget=memory_budget,
+        rank=rank,
+        random_state=random_state,
+    )[0]
+
+
+def kmm_weights_without(
+    X_source: Any,
+    X_target: Any,
+    parts: list[Array],
+    *,
+    upper: float,
+    eps: float | None = None,
+    solver: str = "auto",
+    tol: float = 1e-6,
+    max_iter: int = 100,
+    memory_budget: float = 1024.0,
+    rank: int | None = None,
+    random_state: Any = 0,
+    **options: Any,
+) -> list[tuple[Array, KMMInfo]]:
+    r"""Compute the weights for all target rows, and without some of them in turn.
+
+    The kernel of the source rows, or its factor, is computed once. Without the m
+    target rows J the linear term is
+
+    .. math:: \kappa^{-J} = \frac{n_t \kappa - n_s \sum_{j \in J} k(x^s, x^t_j)}
+              {n_t - m} .
+
+    Parameters
+    ----------
+    X_source, X_target, upper, eps, solver, tol, max_iter, memory_budget, rank,
+    random_state
+        As in :func:`kmm_weights`.
+    parts : list of ndarray
+        Indices of target rows to be left out.
+    **options : dict
+        ``kernel``, ``gamma``, ``degree``, ``coef0``, ``kernel_params``.
+
+    Returns
+    -------
+    solutions : list of (weights, info)
+        For all target rows, then without each of the parts.
+    """
     n = int(X_source.shape[0])
     eps = usual_eps(n) if eps is None else float(eps)
     bounds = (max(0.0, n * (1.0 - eps)), n * (1.0 + eps))
@@ -183,22 +235,42 @@ def kmm_weights(
             f" cannot reach a mean of {1 - eps:g}; raise B or eps"
         )
     if solver == "auto":
-        solver = _choose_solver(X_source, kernel, memory_budget)
+        solver = _choose_solver(X_source, options["kernel"], memory_budget)
     problem = (upper, bounds, tol, max_iter)
     if solver == "low_rank":
         limit = _largest_rank(X_source, memory_budget, rank)
-        weights, info = _solve_low_rank(
-            X_source, X_target, options, problem, limit, memory_budget, random_state
+        solutions = _solve_low_rank(
+            X_source,
+            X_target,
+            parts,
+            options,
+            problem,
+            limit,
+            memory_budget,
+            random_state,
         )
     elif solver in {"dense", "cvxpy"}:
-        weights, info = _solve_dense(X_source, X_target, options, problem, solver)
+        solutions = _solve_dense(X_source, X_target, parts, options, problem, solver)
     else:
         raise ValueError(
             f"solver must be 'auto', 'dense', 'low_rank' or 'cvxpy', got {solver!r}"
         )
     if getattr(X_source, "dtype", None) == np.float32:
-        weights = np.minimum(weights.astype(np.float32), np.float32(upper))
-    return weights, info
+        top = np.float32(upper)
+        solutions = [(np.minimum(b.astype(top.dtype), top), i) for b, i in solutions]
+    return solutions
+
+
+def _means_without(
+    mean: Array, X_target: Any, parts: list[Array], of: Any
+) -> list[Array]:
+    """Return the means of ``of(rows)`` without each of the parts."""
+    n = X_target.shape[0]
+    means = []
+    for part in parts:
+        m = len(part)
+        means.append((n * mean - m * of(X_target[part])) / (n - m) if m else mean)
+    return means
 
 
 def _choose_solver(X: Any, kernel: KernelSpec, memory_budget: float) -> str:
@@ -222,28 +294,37 @@ def _factor_type(X: Any, rank: int, memory_budget: float) -> Any:
 def _solve_dense(
     X_source: Any,
     X_target: Any,
+    parts: list[Array],
     options: dict[str, Any],
     problem: tuple[float, tuple[float, float], float, int],
     solver: str,
-) -> tuple[Array, KMMInfo]:
+) -> list[tuple[Array, KMMInfo]]:
     upper, bounds, tol, max_iter = problem
     K = kernel_matrix(X_source, **options).astype(np.float64, copy=False)
     n = K.shape[0]
     check_positive_semidefinite(K, options["kernel"])
-    kappa = n * kernel_row_means(X_source, X_target, **options)
+
+    def of(rows: Any) -> Array:
+        return kernel_row_means(X_source, rows, **options)
+
+    mean = of(X_target)
+    kappas = [n * m for m in (mean, *_means_without(mean, X_target, parts, of))]
     if solver == "cvxpy":
-        weights = _solve_cvxpy(K, kappa, upper, bounds)
-        info = certificate(K, kappa, weights, upper=upper, sum_bounds=bounds, tol=tol)
+        solutions = []
+        for kappa in kappas:
+            b = _solve_cvxpy(K, kappa, upper, bounds)
+            info = certificate(K, kappa, b, upper=upper, sum_bounds=bounds, tol=tol)
+            solutions.append((b, info))
     else:
-        weights, info = solve_box_qp(
-            DenseForm(K),
-            kappa,
-            upper=upper,
-            sum_bounds=bounds,
-            tol=tol,
-            max_iter=max_iter,
-        )
-    return weights, _kmm_info(info, solver, n)
+        form = DenseForm(K)
+        limits: dict[str, Any] = {"upper": upper, "sum_bounds": bounds}
+        limits |= {"tol": tol, "max_iter": max_iter}
+        solutions = [solve_box_qp(form, kappas[0], **limits)]
+        if parts:
+            # a form of their own: it remembers what its systems needed
+            linears = np.stack(kappas[1:], axis=1)
+            solutions += solve_box_qps(form.copy(), linears, **limits)
+    return [(b, _kmm_info(info, solver, n)) for b, info in solutions]
 
 
 def _kmm_info(info: BoxQPInfo, solver: str, rank: int, **more: float) -> KMMInfo:
@@ -357,19 +438,28 @@ def _solve_cvxpy(
 def _solve_low_rank(
     X_source: Any,
     X_target: Any,
+    parts: list[Array],
     options: dict[str, Any],
     problem: tuple[float, tuple[float, float], float, int],
     rank: int,
     memory_budget: float,
     random_state: Any,
-) -> tuple[Array, KMMInfo]:
+) -> list[tuple[Array, KMMInfo]]:
     n = int(X_source.shape[0])
     if options["kernel"] == "linear":
         features = X_source.toarray() if sparse.issparse(X_source) else X_source
-        mean = np.asarray(X_target.mean(axis=0), dtype=np.float64).ravel()
-        columns = _columns(np.asfortranarray(features.T), n * mean, 0.0, problem)
-        weights, info = _solve_columns(columns, problem)
-        return weights, _kmm_info(info, "low_rank", int(X_source.shape[1]))
+
+        def column_means(rows: Any) -> Array:
+            return np.asarray(rows.mean(axis=0), dtype=np.float64).ravel()
+
+        mean = column_means(X_target)
+        means = [mean, *_means_without(mean, X_target, parts, column_means)]
+        G = np.asfortranarray(features.T)
+        linear = [_columns(G, n * m, 0.0, problem) for m in means]
+        return [
+            (b, _kmm_info(info, "low_rank", int(X_source.shape[1])))
+            for b, info in _solve_each(linear, problem)
+        ]
     rng = check_random_state(random_state)
     landmarks = fit_landmarks(X_source, rank, random_state=rng, **options)
     check_positive_semidefinite(
@@ -382,19 +472,37 @@ def _solve_low_rank(
     # on few rows. One value for all, as a diagonal that keeps k(x, x) exact would be 0
     # on the landmarks and favor them
     diagonal = float(np.mean(residual)) * (1 + 1e-12) + 1e-12
-    columns = _columns(G, n * landmarks.mean(X_target), diagonal, problem)
-    weights, info = _solve_columns(columns, problem)
-    error, stderr = _approximation_error(
-        X_source, X_target, weights, landmarks, columns, rng
-    )
-    return weights, _kmm_info(
-        info,
-        "low_rank",
-        landmarks.rank,
-        approximation_error=error,
-        approximation_stderr=stderr,
-        trace_residual=float(np.mean(residual)) / mean_diagonal(columns),
-    )
+    mean = landmarks.mean(X_target)
+    means = [mean, *_means_without(mean, X_target, parts, landmarks.mean)]
+    problems = [_columns(G, n * m, diagonal, problem) for m in means]
+    solutions = []
+    unit = mean_diagonal(problems[0])
+    for k, (b, info) in enumerate(_solve_each(problems, problem)):
+        rows = X_target
+        if k:
+            rows = X_target[np.setdiff1d(np.arange(X_target.shape[0]), parts[k - 1])]
+        error, stderr = _approximation_error(
+            X_source, rows, b, landmarks, problems[k], rng
+        )
+        found = _kmm_info(
+            info,
+            "low_rank",
+            landmarks.rank,
+            approximation_error=error,
+            approximation_stderr=stderr,
+            trace_residual=float(np.mean(residual)) / unit,
+        )
+        solutions.append((b, found))
+    return solutions
+
+
+def _solve_each(
+    problems: list[Columns], limits: tuple[float, tuple[float, float], float, int]
+) -> list[tuple[Array, BoxQPInfo]]:
+    """Solve the first; the others start from its solution."""
+    solutions = [_solve_columns(problems[0], limits)]
+    start = solutions[0][0]
+    return solutions + [_solve_columns(p, limits, start) for p in problems[1:]]
 
 
 def _columns(
@@ -410,7 +518,9 @@ def _columns(
 
 
 def _solve_columns(
-    columns: Columns, problem: tuple[float, tuple[float, float], float, int]
+    columns: Columns,
+    problem: tuple[float, tuple[float, float], float, int],
+    start: Array | None = None,
 ) -> tuple[Array, BoxQPInfo]:
     """Run the dual Newton method; interior points where it does not get there."""
     upper, bounds, tol, max_iter = problem
@@ -421,7 +531,9 @@ def _solve_columns(
     best: tuple[Array, BoxQPInfo] | None = None
     if n > 1 and columns.bounds[0] < n * upper * (1 - 1e-9):
         certify = Certifier(form, linear, upper, columns.bounds)
-        weights, steps = solve_dual_newton(columns, tol=tol, max_iter=max_iter)
+        weights, steps = solve_dual_newton(
+            columns, tol=tol, max_iter=max_iter, start=start
+        )
         weights = certify.project(weights)
         best = weights, certify(weights, steps, tol)
         if best[1].converged or steps >= max_iter:

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array
 
@@ -339,15 +340,33 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, ReweightingMetaEstimator):
 
     def _weigh_sources(self, data):
         X = self._numeric_rows(data.X)
-        options = self._kernel_options(X)
+        solution, options = None, {}
+        if "_prepared" in vars(self):
+            solution, self.gamma_ = vars(self).pop("_prepared")
+        else:
+            options = self._kernel_options(X)
         if not data.n_source:
             self.n_iter_, self.residual_ = 0, 0.0
             self.duality_gap_ = 0.0
             self.approximation_error_ = self.approximation_stderr_ = 0.0
             return np.empty(0, dtype=X.dtype)
-        weights, info = _kmm.kmm_weights(
+        if solution is None:
+            solution = self._solve(X, data, [], options)[0]
+        weights, info = solution
+        _warn_unless_converged(info, self.tol)
+        self.n_iter_ = info.n_iter
+        self.residual_ = info.kkt_residual
+        self.duality_gap_ = info.duality_gap
+        self.approximation_error_ = info.approximation_error
+        self.approximation_stderr_ = info.approximation_stderr
+        return weights
+
+    def _solve(self, X, data, parts, options):
+        """Return the solutions for all target rows and without each of the parts."""
+        return _kmm.kmm_weights_without(
             take_rows(X, data.is_source),
             take_rows(X, data.is_target),
+            parts,
             **options,
             upper=self.B,
             eps=self.eps,
@@ -357,13 +376,53 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, ReweightingMetaEstimator):
             memory_budget=self.memory_budget,
             random_state=self.random_state,
         )
-        _warn_unless_converged(info, self.tol)
-        self.n_iter_ = info.n_iter
-        self.residual_ = info.kkt_residual
-        self.duality_gap_ = info.duality_gap
-        self.approximation_error_ = info.approximation_error
-        self.approximation_stderr_ = info.approximation_stderr
-        return weights
+
+    def prepare_folds(self, data, folds, params):
+        """Compute what the fits on all rows and on the folds have in common.
+
+        The kernel of the source rows is computed once, with the width for all rows, and
+        the weights of all folds are found together: a fold changes the linear term
+        alone.
+
+        Parameters
+        ----------
+        data : DomainData
+            Rows of sources and target.
+        folds : list of (train, test)
+            Indices of the rows.
+        params : dict
+            Metadata for ``fit``, one entry per row; rows of ``sample_weight`` 0 do not
+            exist.
+
+        Returns
+        -------
+        prepared : list of KMM or None
+            Unfitted clones that hold their weights until they are fitted: for all
+            rows, then for the training part of each fold. None where nothing can be
+            shared: without source rows, where a fold leaves source rows out, or where a
+            fit would refuse these rows.
+        """
+        existing = np.ones(len(data.sample_domain), dtype=bool)
+        if params.get("sample_weight") is not None:
+            existing = np.asarray(params["sample_weight"], dtype=np.float64) > 0
+        trained = [data.mask_of(train) & existing for train, _ in folds]
+        source, target = data.is_source & existing, ~data.is_source & existing
+        shares = all((rows & source).sum() == source.sum() for rows in trained)
+        if not (shares and source.any() and all((t & target).any() for t in trained)):
+            return None
+        part, model = data.take(existing), clone(self)
+        try:
+            model._validate_params()
+            X = model._numeric_rows(part.X)
+            options = model._kernel_options(X)
+        except (TypeError, ValueError):
+            return None  # the fit itself says it better
+        left_out = [np.flatnonzero(~rows[target]) for rows in trained]
+        solutions = self._solve(X, part, left_out, options)
+        prepared = [clone(self) for _ in solutions]
+        for fitter, solution in zip(prepared, solutions, strict=True):
+            fitter._prepared = solution, model.gamma_
+        return prepared
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -3,6 +3,8 @@ r"""The pair :math:`\theta(S,T)` and :math:`\theta(0,T)`, fitted once or out of 
 Whoever compares an estimator with itself without the sources asks here.
 """
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
@@ -69,13 +71,25 @@ def takes_unlabeled_sources(estimator):
     return tags is not None and tags.unlabeled_sources
 
 
+class Prepared(NamedTuple):
+    """An unfitted estimator that holds what its fit shares with others.
+
+    Attributes
+    ----------
+    estimator : estimator
+        It is fitted once.
+    """
+
+    estimator: Any
+
+
 def fit_transfer(estimator, data, params):
     r"""Fit a clone on all rows: :math:`\theta(S,T)`.
 
     Parameters
     ----------
-    estimator : estimator
-        It knows domains.
+    estimator : estimator or Prepared
+        It knows domains. A prepared one is fitted itself, not a clone.
     data : DomainData
         Rows of sources and target.
     params : dict
@@ -87,12 +101,13 @@ def fit_transfer(estimator, data, params):
     estimator : estimator
         The fitted clone.
     """
-    params = handed_on(estimator, params)
+    fresh = estimator.estimator if isinstance(estimator, Prepared) else clone(estimator)
+    params = handed_on(fresh, params)
     if data.n_source or not data.labeled.all():
-        return fit_on_domains(clone(estimator), data, **params)
+        return fit_on_domains(fresh, data, **params)
     # labels at face value: -1 may be a class here
     with config_context(enable_metadata_routing=True), labels_checked_before():
-        return clone(estimator).fit(data.X, data.labels(data.labeled), **params)
+        return fresh.fit(data.X, data.labels(data.labeled), **params)
 
 
 def fit_target_only(baseline, data, params):
@@ -125,7 +140,40 @@ def fit_target_only(baseline, data, params):
     return fit_learner(baseline, data.X_labeled, y, samples=samples, **params)
 
 
-def cross_fit(estimator, baseline, data, folds, measure, *, params, n_jobs=None):
+def prepare_folds(estimator, data, folds, params):
+    """Return one fitter for all rows and one per fold, which share what they can.
+
+    An estimator with a method ``prepare_folds(data, folds, params)`` computes there
+    what its fits on all rows and on the training parts have in common, and returns a
+    list of unfitted clones that hold it: for all rows, then for each fold. Every
+    other estimator is fitted from scratch.
+
+    Parameters
+    ----------
+    estimator : estimator
+        It knows domains.
+    data : DomainData
+        Rows of sources and target.
+    folds : list of (train, test)
+        Of :func:`~sktransfer._folds.target_folds`.
+    params : dict
+        Metadata for ``fit``, one entry per row.
+
+    Returns
+    -------
+    prepared : list of estimator or Prepared
+        ``len(folds) + 1`` of them for :func:`fit_transfer`.
+    """
+    prepare = getattr(estimator, "prepare_folds", None)
+    prepared = prepare(data, folds, params) if prepare and folds else None
+    if prepared is None:
+        return [estimator] * (len(folds) + 1)
+    return list(map(Prepared, prepared))
+
+
+def cross_fit(
+    estimator, baseline, data, folds, measure, *, params, n_jobs=None, prepared=None
+):
     """Fit the pair on the training part of every fold and measure it on the test part.
 
     Parameters
@@ -143,15 +191,19 @@ def cross_fit(estimator, baseline, data, folds, measure, *, params, n_jobs=None)
         `measure`, too.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
+    prepared : list of estimator, default=None
+        Of :func:`prepare_folds`, if they are there already.
 
     Returns
     -------
     results : list
         What `measure` returns, fold by fold.
     """
+    if prepared is None:
+        prepared = prepare_folds(estimator, data, folds, params)
     return Parallel(n_jobs=n_jobs)(
-        delayed(_fit_and_measure)(estimator, baseline, data, *fold, measure, params)
-        for fold in folds
+        delayed(_fit_and_measure)(fitter, baseline, data, *fold, measure, params)
+        for fitter, fold in zip(prepared[1:], folds, strict=True)
     )
 
 

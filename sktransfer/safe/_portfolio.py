@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import astuple, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -28,10 +28,12 @@ from sktransfer._learners import check_weights
 from sktransfer._response import common_columns
 from sktransfer._solvers.aggregation import (
     BlendInfo,
+    BlendPrior,
     blend_posterior,
     blend_weight,
     convex_weights,
     exponential_weights,
+    fit_blend_prior,
     q_weights,
     select_weights,
 )
@@ -54,6 +56,9 @@ from sktransfer.safe._defaults import (
     PORTFOLIO_ATOM,
     PORTFOLIO_RISK,
     TEMPERATURE,
+    TRIAL_ATOM,
+    TRIAL_WHOLE,
+    TRIAL_WORTH,
 )
 from sktransfer.safe._portfolio_evidence import Evidence, HeldOut
 from sktransfer.safe._portfolio_members import (
@@ -65,6 +70,13 @@ from sktransfer.safe._portfolio_members import (
     share_sources,
     target_members,
     transfer_members,
+)
+from sktransfer.safe._portfolio_trials import (
+    MAX_TRIALS,
+    collect_trials,
+    plan_trials,
+    trial_posteriors,
+    trial_prior,
 )
 from sktransfer.safe._settled import Settled, leading_encoder
 
@@ -94,7 +106,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         "aggregation": [StrOptions({"exponential", "q", "convex", "select"})],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "risk": [Interval(Real, 0, 1, closed="neither")],
-        "prior": [dict, None],
+        "prior": [StrOptions({"trials", "uniform"}), dict],
         "atom": [Interval(Real, 0, 1, closed="left")],
         "inflation": [Interval(Real, 0, None, closed="neither")],
         "interval_for": [StrOptions(set(INTERVAL_FOR))],
@@ -113,7 +125,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         aggregation="exponential",
         temperature=TEMPERATURE,
         risk=PORTFOLIO_RISK,
-        prior=None,
+        prior="uniform",
         atom=PORTFOLIO_ATOM,
         inflation=INFLATION,
         interval_for="fitted",
@@ -208,11 +220,14 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
                     f"class, {known.tolist()[0]!r}: label a row of another class."
                 )
         self._check_classes(existing)
-        members = self._plan(existing)
+        table = self._settle(existing)
+        members = self._plan(existing, table)
         folds = self._hold_out(data, params)
-        members = self._share_sources(members, existing, handed)
+        members, self.skipped_ = _with_shared_sources(members, existing, handed)
         self._fit_members(members, existing, handed)
-        self._weigh(self._cross_fit(data, folds, params))
+        self._set_columns(existing)
+        trials = self._run_trials(existing, handed, table)
+        self._weigh(self._cross_fit(data, folds, params), trials)
         return self
 
     def _hands_rows_on(self, X):
@@ -261,15 +276,21 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
                 "there is no classifier to fall back on. Label a row of another class."
             )
 
-    def _plan(self, data):
-        """Return the members that these rows allow for."""
-        seed = self.random_state if isinstance(self.random_state, Integral) else 0
+    def _settle(self, data):
+        """Return the encoders, the learner and the roles that the whole table tells."""
         settled = Settled(data)
         learner = settled(self.learner)
         encoder = leading_encoder(learner)
+        roles = find_roles(data) if encoder is None else encoder.roles
+        return settled, learner, roles
+
+    def _plan(self, data, table):
+        """Return the members that these rows allow for; `table` is of _settle."""
+        settled, learner, roles = table
+        seed = self.random_state if isinstance(self.random_state, Integral) else 0
         options = {
             "classification": is_classifier(self),
-            "roles": find_roles(data) if encoder is None else encoder.roles,
+            "roles": roles,
             "power": deviance_power(self),
             "random_state": seed,
         }
@@ -285,17 +306,6 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         if data.n_source:
             return members
         return [m for m in members if m.target_only or _holds_models(m.estimator)]
-
-    def _share_sources(self, members, data, params):
-        """Fit the models of the sources that do not depend on the target, once."""
-        self.skipped_ = {}
-        shared, kept = SharedSources(data, params), []
-        for member in members:
-            try:
-                kept.append(share_sources(member, shared) if data.n_source else member)
-            except _CANNOT_FIT as error:
-                self.skipped_[member.name] = f"{type(error).__name__}: {error}"
-        return kept
 
     def _fit_members(self, members, data, params):
         """Fit every member on all rows; leave out those that cannot be fitted."""
@@ -330,7 +340,6 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
 
     def _cross_fit(self, data, folds, params):
         """Return the residuals of every member on held-out labeled target rows."""
-        self._set_columns(data)
         pair = PairMeasure(data, params, None, self._columns)
         reference = None
         if len(pair.reference):
@@ -380,12 +389,40 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             power=deviance_power(self),
         )
 
-    def _weigh(self, evidence):
+    def _run_trials(self, data, params, table):
+        """Return what the members answer where a source is the target of the others."""
+        if self.prior != "trials":
+            return []
+        trials = plan_trials(
+            data,
+            params,
+            classification=is_classifier(self),
+            random_state=self.random_state,
+            max_trials=MAX_TRIALS,
+        )
+        tasks = []
+        for trial in trials:
+            part = slice_params(params, trial.rows)
+            members = [
+                member
+                for member in self._plan(trial.data, table)
+                if not _holds_models(member.estimator)
+            ]
+            members, _ = _with_shared_sources(members, trial.data, part)
+            tasks += [(trial, member, part) for member in members]
+        answers = Parallel(n_jobs=self.n_jobs)(
+            delayed(_trial_residuals)(trial, member, part, data, self._columns)
+            for trial, member, part in tasks
+        )
+        return collect_trials(trials, tasks, answers)
+
+    def _weigh(self, evidence, trials):
         """Set the weights, the gap and the table of members."""
         target = [m.name for m in self._members if m.target_only]
         transfer = [m.name for m in self._members if not m.target_only]
         rule = self._rule
         prior = self._check_prior()
+        blend_prior = self._learn_prior(prior, trials, evidence.n_units)
         weights_0 = evidence.weigh(target, prior, rule)
         out_0 = evidence.out_of_fold(target, prior, rule)
         self.n_held_out_ = evidence.n_units
@@ -403,7 +440,9 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
                 n_units=evidence.n_units,
                 inflation=self.inflation,
             )
-            weight = blend_weight(self.weight_posterior_, self.risk, self.atom)
+            weight = blend_weight(
+                self.weight_posterior_, self.risk, blend_prior.atom, blend_prior.whole
+            )
             weight = weight if weight >= LEAST_WEIGHT else 0.0
             gap = evidence.gap(out_1, out_0)
             self.ntg_, self.ntg_interval_ = _read(gap, self.interval_for)
@@ -419,6 +458,32 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         self.transfer_ = (
             self._part(weights_1, transferred=True) if transfer else self.target_only_
         )
+
+    def _learn_prior(self, prior, trials, n_units):
+        """Put what the trials say into the prior of the members and of the blend."""
+        base = BlendPrior(self.atom, 0.0)
+        transfer = [m for m in self._members if not m.target_only]
+        infos = []
+        if trials and transfer:
+            learned = trial_prior(
+                trials, transfer, worth=TRIAL_WORTH, temperature=self.temperature
+            )
+            prior.update(zip([m.name for m in transfer], learned, strict=True))
+            infos = trial_posteriors(
+                trials, self._rule, n_units=n_units or 1, inflation=self.inflation
+            )
+            base = fit_blend_prior(
+                *np.array([astuple(info) for info in infos]).T,
+                BlendPrior(TRIAL_ATOM, TRIAL_WHOLE),
+            )
+        self.atom_ = float(base.atom)
+        self.prior_ = _shares(prior, self._members)
+        self.trial_table_ = {
+            "domain": np.array([result.trial.domain for result in trials], dtype=int),
+            "best_weight": np.array([info.minimizer for info in infos]),
+            "standard_error": np.array([info.standard_error for info in infos]),
+        }
+        return base
 
     def _rule(self, residuals, n, prior):
         """Return the weights of members by their residuals (member, row, column)."""
@@ -436,7 +501,8 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
 
     def _check_prior(self):
         prior = {m.name: 1.0 for m in self._members}
-        for name, value in (self.prior or {}).items():
+        given = self.prior if isinstance(self.prior, dict) else {}
+        for name, value in given.items():
             if name not in prior and name not in self.skipped_:
                 raise ValueError(
                     f"prior names {name!r}, which is not a member. Members: "
@@ -581,13 +647,19 @@ class TransferPortfolioClassifier(
     risk : float in (0, 1), default=0.4
         Tolerated probability that the weight of transfer is above the best one, as in
         :class:`TransferGuard`. Smaller is safer and keeps less of the gain.
-    prior : dict of str to float, default=None
-        Positive prior weights by name of member, relative to 1 of those not named.
-        Copies of a member that share its prior change nothing for "exponential" and
-        "q".
+    prior : {"trials", "uniform"} or dict of str to float, default="uniform"
+        What is believed of the members before a label of the target is seen.
+        "trials": each source in turn is the target of the others, with as many labels
+        as the target has, and what was best there is the prior of the members and of
+        the weight of transfer; see Notes. It needs two sources with twice as many
+        labels as the target and costs one more fit of every member per trial, so
+        at most 8 beside the ``cv`` + 1 of each. "uniform": all alike.
+        A dict: positive prior weights by name of member, relative to 1 of those not
+        named. Copies of a member that share its prior change nothing for
+        "exponential" and "q".
     atom : float in [0, 1), default=0.2
         Prior probability that the best weight of transfer is 0, as in
-        :class:`TransferGuard`.
+        :class:`TransferGuard`. Where there are trials, they take its place.
     inflation : float in (0, inf), default=1.5
         Factor by which the posterior of that weight is widened, as in
         :class:`TransferGuard`.
@@ -644,6 +716,14 @@ class TransferPortfolioClassifier(
         :class:`TransferGuard`.
     n_held_out_ : int
         Number of labeled target rows that the evidence comes from.
+    prior_ : dict of str to float
+        Prior weights of the members, with the sum 1 among those that saw a source and
+        among the others.
+    atom_ : float
+        Prior probability that the best weight of transfer is 0.
+    trial_table_ : dict of str to ndarray of shape (n_trials,)
+        Trials: ``domain`` (the source that was the target), ``best_weight`` of
+        transfer there and its ``standard_error``. Empty without trials.
     classes_ : ndarray of shape (n_classes,)
         Classes of source and target.
     n_features_in_ : int
@@ -708,6 +788,24 @@ class TransferPortfolioClassifier(
     each fold are found without it, and blended by the posterior of
     :class:`TransferGuard` at ``risk``. ``target_only_`` is the standard for "hurt":
     its members are the best learners of few rows, not only ``learner``.
+
+    *Trials.* With ``prior="trials"`` each of K sources with enough labels, the eight
+    largest at most, is the target of the others. It gives as many labels as the target
+    has, in classification of each class, and at most half of its own; the members are
+    compared on up to 500 of its other rows. With their losses :math:`L_{jk}` the prior
+    of the members that see a source is
+
+    .. math:: \pi_j \propto \exp\Bigl(-\frac{30}{2 T K} \sum_k
+              \frac{L_{jk}}{\min_i L_{ik}}\Bigr),
+
+    worth 30 labels of the mean trial. The best weight of transfer is 0 with the
+    probability :math:`p_0`, 1 with :math:`p_1`, else uniform on [0, 1]; both
+    probabilities maximize the likelihood of the trials under a Dirichlet prior worth
+    one trial, with :math:`p_0 = 0.6` and :math:`p_1 = 0` before. So useless sources,
+    of which no trial has a use, get a part in at most 5 % of the draws at
+    ``risk`` up to 0.45. The target-only members have a uniform prior: they see target
+    rows alone. Members with fitted source models are in no trial, as these may have
+    seen the rows of the trial.
 
     *Cost.* Members that use no label of the target, and the source models of offset
     and stacking, are fitted once for all folds.
@@ -789,13 +887,19 @@ class TransferPortfolioRegressor(
     risk : float in (0, 1), default=0.4
         Tolerated probability that the weight of transfer is above the best one, as in
         :class:`TransferGuard`. Smaller is safer and keeps less of the gain.
-    prior : dict of str to float, default=None
-        Positive prior weights by name of member, relative to 1 of those not named.
-        Copies of a member that share its prior change nothing for "exponential" and
-        "q".
+    prior : {"trials", "uniform"} or dict of str to float, default="uniform"
+        What is believed of the members before a label of the target is seen.
+        "trials": each source in turn is the target of the others, with as many labels
+        as the target has, and what was best there is the prior of the members and of
+        the weight of transfer; see Notes. It needs two sources with twice as many
+        labels as the target and costs one more fit of every member per trial, so
+        at most 8 beside the ``cv`` + 1 of each. "uniform": all alike.
+        A dict: positive prior weights by name of member, relative to 1 of those not
+        named. Copies of a member that share its prior change nothing for
+        "exponential" and "q".
     atom : float in [0, 1), default=0.2
         Prior probability that the best weight of transfer is 0, as in
-        :class:`TransferGuard`.
+        :class:`TransferGuard`. Where there are trials, they take its place.
     inflation : float in (0, inf), default=1.5
         Factor by which the posterior of that weight is widened, as in
         :class:`TransferGuard`.
@@ -852,6 +956,14 @@ class TransferPortfolioRegressor(
         :class:`TransferGuard`.
     n_held_out_ : int
         Number of labeled target rows that the evidence comes from.
+    prior_ : dict of str to float
+        Prior weights of the members, with the sum 1 among those that saw a source and
+        among the others.
+    atom_ : float
+        Prior probability that the best weight of transfer is 0.
+    trial_table_ : dict of str to ndarray of shape (n_trials,)
+        Trials: ``domain`` (the source that was the target), ``best_weight`` of
+        transfer there and its ``standard_error``. Empty without trials.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -917,6 +1029,24 @@ class TransferPortfolioRegressor(
     :class:`TransferGuard` at ``risk``. ``target_only_`` is the standard for "hurt":
     its members are the best learners of few rows, not only ``learner``.
 
+    *Trials.* With ``prior="trials"`` each of K sources with enough labels, the eight
+    largest at most, is the target of the others. It gives as many labels as the target
+    has, in classification of each class, and at most half of its own; the members are
+    compared on up to 500 of its other rows. With their losses :math:`L_{jk}` the prior
+    of the members that see a source is
+
+    .. math:: \pi_j \propto \exp\Bigl(-\frac{30}{2 T K} \sum_k
+              \frac{L_{jk}}{\min_i L_{ik}}\Bigr),
+
+    worth 30 labels of the mean trial. The best weight of transfer is 0 with the
+    probability :math:`p_0`, 1 with :math:`p_1`, else uniform on [0, 1]; both
+    probabilities maximize the likelihood of the trials under a Dirichlet prior worth
+    one trial, with :math:`p_0 = 0.6` and :math:`p_1 = 0` before. So useless sources,
+    of which no trial has a use, get a part in at most 5 % of the draws at
+    ``risk`` up to 0.45. The target-only members have a uniform prior: they see target
+    rows alone. Members with fitted source models are in no trial, as these may have
+    seen the rows of the trial.
+
     *Cost.* Members that use no label of the target, and the source models of offset
     and stacking, are fitted once for all folds.
 
@@ -964,6 +1094,29 @@ def _without_negligible(weights):
     kept = {name: w if w >= _NEGLIGIBLE else 0.0 for name, w in weights.items()}
     total = sum(kept.values())
     return {name: float(w / total) for name, w in kept.items()}
+
+
+def _shares(prior, members):
+    """Return prior weights with the sum 1 on either side."""
+    shares = {}
+    for member in members:
+        side = [m.name for m in members if m.target_only == member.target_only]
+        shares[member.name] = float(prior[member.name] / sum(prior[n] for n in side))
+    return shares
+
+
+def _with_shared_sources(members, data, params):
+    """Fit source models that do not depend on the target once; what cannot be fitted.
+
+    Returns the other members, and name -> error.
+    """
+    shared, kept, skipped = SharedSources(data, params), [], {}
+    for member in members:
+        try:
+            kept.append(share_sources(member, shared) if data.n_source else member)
+        except _CANNOT_FIT as error:
+            skipped[member.name] = f"{type(error).__name__}: {error}"
+    return kept, skipped
 
 
 def _fit_member(member, data, params):
@@ -1017,6 +1170,15 @@ def _read(gap, interval_for):
 def _answers_known(member, fold, folds):
     """Whether the one fit of a member has answered in the first fold."""
     return fold is not folds[0] and _ignores_target_labels(member.estimator)
+
+
+def _trial_residuals(trial, member, params, data, columns):
+    """Return the residuals of a member in a trial; None if it cannot be fitted."""
+    model, _, error = _try_fit(member, trial.data, params)
+    if error is not None:
+        return None
+    y = data.labels(data.mask_of(trial.test))
+    return columns.residual(model, take_rows(data.X, trial.test), y)
 
 
 def _ignores_target_labels(estimator):

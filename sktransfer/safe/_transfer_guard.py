@@ -27,6 +27,7 @@ from sktransfer.metrics._pair import (
     cross_fit,
     fit_target_only,
     fit_transfer,
+    prepare_folds,
 )
 from sktransfer.safe._defaults import ATOM, INFLATION, LEAST_WEIGHT, RISK
 from sktransfer.safe._settled import Settled
@@ -288,10 +289,11 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             weights = np.ones(1)
         else:
             folds = self._hold_out(data, fit_params)
-            self.transfer_ = fit_transfer(self._settled, existing, params)
+            prepared = prepare_folds(self._settled, data, folds, fit_params)
+            self.transfer_ = fit_transfer(prepared[0], existing, params)
             self.models_ = [self.target_only_, self.transfer_]
             self._set_columns(existing)
-            self._weigh_evidence(baseline, data, folds, fit_params)
+            self._weigh_evidence(baseline, data, folds, fit_params, prepared)
             weights = self._choose_weights(existing, params)
         self._set_columns(existing)
         self.weights_ = weights
@@ -343,7 +345,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         weight = weight if weight >= LEAST_WEIGHT else 0.0
         return np.array([1 - weight, weight])
 
-    def _weigh_evidence(self, baseline, data, folds, fit_params):
+    def _weigh_evidence(self, baseline, data, folds, fit_params, prepared):
         """Set what the held-out rows say about the gap and about the weight."""
         if not folds:
             self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
@@ -355,7 +357,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         pair = PairMeasure(data, units, self.scoring, self._columns)
         results = cross_fit(
             self._settled, baseline, data, folds, pair.measure(), params=fit_params,
-            n_jobs=self.n_jobs,
+            n_jobs=self.n_jobs, prepared=prepared,
         )  # fmt: skip
         residuals = np.concatenate([result.residuals for result in results], axis=1)
         if self.scoring is None:

@@ -4,19 +4,30 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.integrate import cumulative_trapezoid, quad
+from scipy.optimize import minimize
 
 from sktransfer._solvers.aggregation import (
     BlendInfo,
+    BlendPrior,
     atom_probability,
     blend_posterior,
     blend_weight,
     convex_weights,
     exponential_weights,
+    fit_blend_prior,
     log_bayes_factor,
     q_weights,
     select_weights,
 )
-from sktransfer.safe._defaults import ATOM, INFLATION, LEAST_WEIGHT, RISK
+from sktransfer.safe._defaults import (
+    ATOM,
+    INFLATION,
+    LEAST_WEIGHT,
+    PORTFOLIO_RISK,
+    RISK,
+    TRIAL_ATOM,
+    TRIAL_WHOLE,
+)
 
 
 def residuals(seed=0, n=12, k=1, gap=0.5):
@@ -276,3 +287,60 @@ def test_regret_is_of_the_order_log_m_over_n(rule, spread):
     regret = blended.mean() - risk.min()
     scale = np.sum(residual**2, axis=2).min(axis=1).mean() / n
     assert regret <= 2 * temperature * scale * np.log(m) / n
+
+
+def test_weight_with_both_atoms():
+    info = BlendInfo(0.7, 0.3, 12)
+    assert blend_weight(info, 0.4, 0.2, 0.0) == blend_weight(info, 0.4, 0.2)
+    weights = [blend_weight(info, 0.4, 0.2, whole) for whole in (0.0, 0.2, 0.5, 0.8)]
+    assert np.all(np.diff(weights) > 0) and weights[-1] == 1
+    # mirrored: the atoms change their roles
+    mirrored = blend_weight(BlendInfo(0.3, 0.3, 12), 0.6, 0.1, 0.3)
+    assert_allclose(mirrored, 1 - blend_weight(info, 0.4, 0.3, 0.1))
+    no_evidence = BlendInfo(np.nan, np.inf, 0)
+    assert_allclose(blend_weight(no_evidence, 0.4, 0.2, 0.4), 0.5)
+    assert blend_weight(no_evidence, 0.7, 0.2, 0.4) == 1
+
+
+def test_prior_maximizes_the_likelihood_of_the_trials():
+    rng = np.random.default_rng(0)
+    center, scale, dof = rng.normal(0.6, 0.5, 6), rng.uniform(0.1, 0.5, 6), 30
+    base = BlendPrior(0.5, 0.1)
+    found = fit_blend_prior(center, scale, dof, base, strength=1.5)
+    at_0 = np.exp(log_bayes_factor(center, scale, dof))
+    at_1 = np.exp(log_bayes_factor(1 - center, scale, dof))
+
+    def objective(p):
+        between = 1 - p[0] - p[1]
+        likelihood = np.log(p[0] * at_0 + p[1] * at_1 + between)
+        prior = np.log([p[0], p[1], between]) @ [0.5, 0.1, 0.4]
+        return -likelihood.sum() - 1.5 * prior
+
+    best = minimize(
+        objective, [0.3, 0.3], bounds=[(1e-6, 0.9)] * 2, method="Nelder-Mead"
+    )
+    assert_allclose([found.atom, found.whole], best.x, atol=1e-4)
+
+
+def test_prior_without_evidence_is_the_base():
+    found = fit_blend_prior([np.nan] * 3, np.inf, 0, BlendPrior(0.6, 0.1))
+    assert_allclose([found.atom, found.whole], [0.6, 0.1])
+
+
+@pytest.mark.parametrize("n_trials", [2, 6])
+@pytest.mark.parametrize("spread", [0.03, 0.1, 0.3, 1.0])
+def test_useless_sources_of_which_no_trial_has_a_use_are_refused(spread, n_trials):
+    trials = [useless_sources(45, spread, seed=k) for k in range(n_trials)]
+    center, scale, dof = zip(*trials, strict=True)
+    prior = fit_blend_prior(
+        np.stack(center, axis=1),
+        np.stack(scale, axis=1),
+        dof[0],
+        BlendPrior(TRIAL_ATOM, TRIAL_WHOLE),
+        max_iter=50,
+    )
+    for n in (10, 20, 40):
+        posterior = useless_sources(n, spread, seed=100 + n)
+        zero = atom_probability(*posterior, prior.atom, prior.whole)
+        for risk in (PORTFOLIO_RISK, 0.45):
+            assert np.mean(zero < risk) <= 0.05

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from scipy.stats import spearmanr
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
@@ -11,8 +13,12 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sktransfer._folds import target_folds
+from sktransfer._solvers import kmm as _kmm
 from sktransfer.instance import KMM, kmm_weights
+from sktransfer.metrics import cross_val_ntg
 from sktransfer.model_selection import StratifiedTargetKFold, TargetKFold
+from sktransfer.safe import TransferGuard
 
 
 def _covariate_shift(dim, rng, n=400, shift=0.7, scale=0.7):
@@ -160,3 +166,74 @@ def test_kind_30_the_origin_of_a_feature_does_not_matter(solver, kernel, thin):
         for rows in (X, moved)
     )
     np.testing.assert_allclose(found, plain, atol=1e-3 * plain.max())
+
+
+def guarded(n=60, n_labeled=12, **params):
+    rng = np.random.default_rng(0)
+    X = np.r_[rng.normal(size=(n, 3)), rng.normal(size=(n, 3)) + 0.5]
+    y = X[:, 0] ** 2 + X[:, 1] + 0.1 * rng.normal(size=2 * n)
+    y[n + n_labeled :] = np.nan
+    domain = np.repeat([1, -1], n)
+    return KMM(LinearRegression(), **params), X, y, domain
+
+
+@pytest.mark.parametrize("solver", ["dense", "low_rank", "cvxpy"])
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_guard_shares_the_kernel_and_agrees_with_plain_refits(
+    solver, kernel, monkeypatch
+):
+    model, X, y, domain = guarded(solver=solver, kernel=kernel, gamma=0.3, tol=1e-8)
+    shared = TransferGuard(model, cv=4).fit(X, y, sample_domain=domain)
+    monkeypatch.delattr(KMM, "prepare_folds")
+    plain = TransferGuard(model, cv=4).fit(X, y, sample_domain=domain)
+    assert_allclose(shared.ntg_, plain.ntg_, rtol=2e-3, atol=1e-6)
+    assert_allclose(shared.weights_, plain.weights_, atol=2e-3)
+    weights = shared.transfer_.sample_weight_, plain.transfer_.sample_weight_
+    assert_array_equal(*weights)
+
+
+def test_guard_evaluates_the_kernel_of_the_sources_once(monkeypatch):
+    calls = {"source": 0, "between": 0}
+
+    def kernel_matrix(X, *args, **options):
+        calls["source"] += 1
+        return original_matrix(X, *args, **options)
+
+    def kernel_row_means(X, Y, **options):
+        calls["between"] += len(X) * len(Y)
+        return original_means(X, Y, **options)
+
+    original_matrix = _kmm.kernel_matrix
+    original_means = _kmm.kernel_row_means
+    monkeypatch.setattr(_kmm, "kernel_matrix", kernel_matrix)
+    monkeypatch.setattr(_kmm, "kernel_row_means", kernel_row_means)
+    model, X, y, domain = guarded(n=60, n_labeled=12)
+    TransferGuard(model, cv=4).fit(X, y, sample_domain=domain)
+    # the target rows once, the held-out ones twice
+    assert calls == {"source": 1, "between": 60 * (60 + 12)}
+    cross_val_ntg(model, X, y, sample_domain=domain, cv=4)
+    assert calls["source"] == 2
+
+
+def test_guard_with_weights_groups_and_what_cannot_be_shared():
+    model, X, y, domain = guarded()
+    weight = np.ones(len(y))
+    weight[:5] = 0.0
+    y_wrong = np.where(weight > 0, y, 1e6)
+    guard = TransferGuard(model.set_params(gamma=0.3), cv=4)
+    some = clone(guard).fit(X, y_wrong, sample_domain=domain, sample_weight=weight)
+    rest = clone(guard).fit(
+        X[5:], y[5:], sample_domain=domain[5:], sample_weight=weight[5:]
+    )
+    assert_allclose(some.weights_, rest.weights_)
+    assert_allclose(some.transfer_.sample_weight_[5:], rest.transfer_.sample_weight_)
+    assert_array_equal(some.transfer_.sample_weight_[:5], 0)
+    # a fold that leaves source rows out has a kernel of its own
+    groups = np.r_[np.arange(60), np.arange(60)]
+    data = model._validate_domains(X, y, domain)
+    folds = target_folds(data, 4, groups=groups, stratify=False, random_state=0)
+    assert model.prepare_folds(data, folds, {}) is None
+    guard.fit(X, y, sample_domain=domain, groups=groups)
+    assert np.isfinite(guard.ntg_)
+    with pytest.raises(ValueError, match="gamma"):
+        clone(guard).set_params(estimator__gamma=-1.0).fit(X, y, sample_domain=domain)

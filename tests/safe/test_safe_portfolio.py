@@ -36,6 +36,7 @@ from sktransfer.safe import (
     TransferPortfolioRegressor,
 )
 from sktransfer.safe._defaults import TEMPERATURE
+from sktransfer.safe._portfolio_trials import plan_trials
 
 
 def regression(seed=0, n_source=60, n_target=12, sign=1.0, noise=0.3, n_sources=1):
@@ -581,3 +582,141 @@ def test_cost_of_a_hundred_thousand_source_rows():
     portfolio = TransferPortfolioRegressor().fit(X, y, sample_domain=domain)
     assert len(portfolio.weights_) >= 8
     assert time.process_time() - start < 60
+
+
+def trials_of(X, y, domain, **params):
+    portfolio = TransferPortfolioRegressor(
+        members=ridges(), prior="trials", cv=5, **params
+    )
+    return portfolio.fit(X, y, sample_domain=domain)
+
+
+def test_trials_make_transfer_likely_where_the_sources_help_each_other():
+    X, y, domain, X_test, y_test = regression(
+        n_sources=3, n_source=180, n_target=10, noise=1.5
+    )
+    learned = trials_of(X, y, domain)
+    assert_array_equal(learned.trial_table_["domain"], [1, 2, 3])
+    assert np.all(learned.trial_table_["best_weight"] > 0.5)
+    plain = clone(learned).set_params(prior="uniform").fit(X, y, sample_domain=domain)
+    assert learned.atom_ < plain.atom_ == plain.atom
+    assert learned.weights_["alone"] < plain.weights_["alone"]
+    assert learned.score(X_test, y_test) > plain.score(X_test, y_test)
+    assert plain.prior_ == {"alone": 1.0, "pooled": 0.5, "source": 0.5}
+    assert not len(plain.trial_table_["domain"])
+    # the target alone does not see the sources, not even through their trials
+    assert_allclose(
+        learned.target_only_.predict(X_test), plain.target_only_.predict(X_test)
+    )
+
+
+def test_trials_make_transfer_unlikely_where_the_sources_are_strangers():
+    X, _, domain, *_ = regression(n_sources=4, n_source=240, n_target=12)
+    rng = np.random.default_rng(0)
+    coef = rng.normal(size=(6, 6))
+    y = np.einsum("ij,ij->i", X, coef[domain]) + 0.3 * rng.normal(size=len(X))
+    portfolio = trials_of(X, y, domain)
+    assert portfolio.atom_ > 0.8
+    assert not portfolio.transferred_
+    # related with each other, but not with the target: its labels decide
+    X, y, domain, *_ = regression(n_sources=3, n_source=180, n_target=30, sign=-1.0)
+    portfolio = trials_of(X, y, domain)
+    assert portfolio.atom_ < 0.3
+    assert not portfolio.transferred_
+
+
+def test_prior_of_members_is_the_stated_formula():
+    X, y, domain, *_ = regression(n_sources=2, n_source=120, n_target=8, noise=1.0)
+    portfolio = trials_of(X, y, domain, temperature=6.0)
+    data = portfolio._validate_domains(X, y, domain)
+    excess = np.zeros(2)
+    trials = plan_trials(data, {}, classification=False, random_state=0, max_trials=8)
+    for trial in trials:
+        inside = np.flatnonzero(domain == trial.domain)
+        used = np.flatnonzero(trial.rows)
+        assert not np.isin(trial.test, used).any()
+        labeled = np.intersect1d(inside, used)
+        assert len(labeled) == 8 and set(trial.test) <= set(inside)
+        assert not (domain[used] < 0).any()
+        source = np.flatnonzero(domain == 3 - trial.domain)
+        rows = labeled, np.r_[labeled, source], source
+        models = [Ridge().fit(X[r], y[r]) for r in rows]
+        losses = [
+            np.mean((y[trial.test] - model.predict(X[trial.test])) ** 2)
+            for model in models
+        ]
+        excess += np.array(losses[1:]) / min(losses)
+    expected = np.exp(-30 / (2 * 6.0 * 2) * excess)
+    found = [portfolio.prior_["pooled"], portfolio.prior_["source"]]
+    assert_allclose(found, expected / expected.sum())
+
+
+def test_trials_need_two_sources_with_enough_labels():
+    X, y, domain, *_ = regression(n_sources=1)
+    assert not len(trials_of(X, y, domain).trial_table_["domain"])
+    X, y, domain, *_ = regression(n_sources=2, n_source=60, n_target=20)
+    few = (domain == 2) & (np.cumsum(domain == 2) > 25)
+    portfolio = trials_of(X[~few], y[~few], domain[~few])
+    assert not len(portfolio.trial_table_["domain"])  # 30 and 25 rows for 20 labels
+    X, y, domain, *_ = regression(n_sources=12, n_source=360, n_target=10)
+    assert len(trials_of(X, y, domain).trial_table_["domain"]) == 8
+
+
+@pytest.mark.parametrize("labels", [str, int, float])
+def test_trials_among_classes(labels):
+    X, y, domain, X_test, y_test = classification(
+        n_sources=3, n_source=120, per_class=1
+    )
+    y = y.astype(labels)
+    portfolio = TransferPortfolioClassifier(
+        members=[
+            ("alone", GaussianNB()),
+            ("pooled", Pooled(GaussianNB())),
+            ("source", SourceOnly(GaussianNB())),
+        ],
+        prior="trials",
+    ).fit(X, y, sample_domain=domain)
+    # one label per class: no row can be held out, so the trials alone speak
+    assert portfolio.n_held_out_ == 0
+    assert len(portfolio.trial_table_["domain"]) == 3
+    assert portfolio.transferred_
+    alone = portfolio.target_only_.score(X_test, y_test.astype(labels))
+    assert portfolio.score(X_test, y_test.astype(labels)) > alone
+
+
+def test_trials_keep_units_together_and_rows_of_weight_0_out():
+    X, y, domain, *_ = regression(n_sources=2, n_source=120, n_target=8)
+    portfolio = TransferPortfolioRegressor(members=ridges(), prior="trials")
+    groups = np.arange(len(y)) // 4
+    data = portfolio._validate_domains(X, y, domain)
+    options = {"classification": False, "random_state": 0, "max_trials": 8}
+    for trial in plan_trials(data, {"groups": groups}, **options):
+        assert not np.isin(groups[trial.test], groups[trial.rows]).any()
+    gone = np.zeros(len(y), dtype=bool)
+    gone[::7] = domain[::7] > 0
+    y_wrong = np.where(gone, 1e6, y)
+    params = {"sample_domain": domain, "sample_weight": np.where(gone, 0.0, 1.0)}
+    weighted = clone(portfolio).fit(X, y_wrong, **params)
+    removed = clone(portfolio).fit(
+        X[~gone],
+        y[~gone],
+        sample_domain=domain[~gone],
+        sample_weight=np.ones(sum(~gone)),
+    )
+    for name, column in removed.trial_table_.items():
+        assert_allclose(weighted.trial_table_[name], column)
+
+
+def test_fitted_source_models_are_in_no_trial():
+    X, y, domain, *_ = regression(n_sources=3, n_source=90, n_target=8)
+    model = Ridge().fit(X[domain == 1], y[domain == 1])
+    members = ridges(("secure", SecureRLS([FrozenEstimator(model)])))
+    portfolio = TransferPortfolioRegressor(members=members, prior="trials", cv=4)
+    portfolio.fit(X, y, sample_domain=domain)
+    assert portfolio.prior_["secure"] > 0  # the median loss stands in
+
+
+def test_unknown_prior_is_refused_by_name():
+    X, y, domain, *_ = regression()
+    with pytest.raises(ValueError, match="prior"):
+        TransferPortfolioRegressor(prior="guess").fit(X, y, sample_domain=domain)
