@@ -536,6 +536,8 @@ def _solve_columns(
         )
         weights = certify.project(weights)
         best = weights, certify(weights, steps, tol)
+        if start is not None and not best[1].converged:
+            return _solve_columns(columns, problem)  # not near enough
         if best[1].converged or steps >= max_iter:
             return best
     weights, info = solve_box_qp(

@@ -277,7 +277,9 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, ReweightingMetaEstimator):
     :math:`\sum_{i \in S} b_i \ell(x_i, y_i) + \omega \sum_{i \in T} \ell(x_i, y_i)`
     over the source rows S and the labeled target rows T. The weights correct a shift
     of the inputs alone; where the law of the label given the input differs, guard the
-    fit.
+    fit. A guard, or :func:`~sktransfer.metrics.cross_val_ntg`, computes the kernel of
+    the source rows once, with the width ``gamma_`` of all rows, and finds the weights
+    of all folds together.
 
     References
     ----------

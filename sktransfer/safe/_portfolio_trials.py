@@ -178,7 +178,7 @@ class TrialResult(NamedTuple):
         return float(np.mean(one_source or list(losses.values())))
 
 
-def collect_trials(trials, tasks, answers):
+def collect_trials(trials, tasks, answers, data, columns):
     """Return the results of trials with members on both sides.
 
     Parameters
@@ -189,6 +189,10 @@ def collect_trials(trials, tasks, answers):
         What was fitted.
     answers : list of ndarray of shape (n_test, n_columns) or None
         Residuals of each task; None where the member could not be fitted.
+    data : DomainData
+        The rows that the trials are of.
+    columns : CommonColumns
+        What the residuals are in.
 
     Returns
     -------
@@ -205,7 +209,9 @@ def collect_trials(trials, tasks, answers):
         if len({member.target_only for member, _ in mine}) < 2:
             continue
         members, residuals = zip(*mine, strict=True)
-        weighted = np.sqrt(trial.weight)[:, None] * np.stack(residuals)
+        residuals = np.stack(residuals)
+        spread = columns.spread(data.labels(data.mask_of(trial.test)), residuals)
+        weighted = np.sqrt(trial.weight)[:, None] * residuals / spread
         results.append(TrialResult(trial, list(members), weighted))
     return results
 

@@ -200,6 +200,12 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     (coded -1 and 1), else votes. The decision values of blended probabilities are
     their log-odds (two classes) or logarithms.
 
+    *Cost.* One fit of both models per fold, and one on all rows. An estimator with a
+    method ``prepare_folds(data, folds, params)`` computes what these fits have in
+    common once: see :class:`~sktransfer.instance.KMM`, whose guard with ten folds takes
+    2.8 fits of CPU with 4000 source and 4000 target rows, of which 40 are labeled, and
+    4.3 if all are.
+
     References
     ----------
     Y.-F. Li, Z.-H. Zhou. Towards making unlabeled data never hurt. IEEE Transactions

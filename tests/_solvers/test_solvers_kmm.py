@@ -5,7 +5,13 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import sparse
 
-from sktransfer._solvers.box_qp import DenseForm, LowRankForm, solve_box_qp
+from sktransfer._solvers import box_qp
+from sktransfer._solvers.box_qp import (
+    DenseForm,
+    LowRankForm,
+    solve_box_qp,
+    solve_box_qps,
+)
 from sktransfer._solvers.kernels import (
     kernel_diagonal,
     kernel_matrix,
@@ -343,3 +349,30 @@ def test_chunked_products_equal_the_matrix(kernel):
     assert_allclose(kernel_row_means(X, Y, kernel=kernel, gamma=0.3), K.mean(1))
     diagonal = np.diag(kernel_matrix(X, kernel=kernel, gamma=0.3))
     assert_allclose(kernel_diagonal(X, kernel=kernel, gamma=0.3), diagonal, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "tol"),
+    [((0.5, 1.5), 1e-6), ((0.5, 1.5), 1e-8), ((1.0, 1.0), 1e-6)],
+)
+def test_programs_solved_together_are_those_solved_alone(bounds, tol, monkeypatch):
+    monkeypatch.setattr(box_qp, "_TOGETHER", 100)
+    n = 250
+    source, target = shifted(n, 80, 3)
+    K = kernel_matrix(source, kernel="rbf", gamma=0.3)
+    linears = np.stack(
+        [
+            n * kernel_row_means(source, target[k:], kernel="rbf", gamma=0.3)
+            for k in (0, 2, 30)
+        ],
+        axis=1,
+    )
+    limits = {"upper": 20.0, "sum_bounds": (bounds[0] * n, bounds[1] * n), "tol": tol}
+    together = solve_box_qps(DenseForm(K, direct_size=50), linears, **limits)
+    for q, (b, info) in zip(linears.T, together, strict=True):
+        _, alone = solve_box_qp(DenseForm(K), q, **limits)
+        assert info.converged and info.duality_gap <= tol
+        assert_allclose(info.objective, alone.objective, rtol=2 * tol)
+        assert b.min() >= 0 and b.max() <= 20.0
+        low, high = limits["sum_bounds"]
+        assert low * (1 - 1e-9) <= b.sum() <= high * (1 + 1e-9)
