@@ -385,6 +385,13 @@ def _row_scores(score, y_true, y_pred):
 
 def _check_rows(y, y_source):
     """Return numbers, the mask of the labeled rows and a table of predictions."""
+    try:
+        y = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "y must hold numbers, missing (NaN) on the unlabeled rows; for the share "
+            f"of a class give 1 and 0 ({error})."
+        ) from error
     y = check_array(
         y, ensure_2d=False, dtype=np.float64, ensure_all_finite="allow-nan",
         input_name="y",

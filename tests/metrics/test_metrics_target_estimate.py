@@ -162,6 +162,8 @@ def test_bad_input_is_one_error(rng):
         target_mean(np.where(np.arange(315) < 2, y, np.nan), guess)
     with pytest.raises(ValueError, match="Every row of y is labeled"):
         target_mean(y[:15], guess[:15])
+    with pytest.raises(ValueError, match="y must hold numbers"):
+        target_mean(["a", "b", "a", None], guess[:4])
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         target_mean(y, guess[:-1])
     X = rng.normal(size=(315, 20))
