@@ -336,7 +336,7 @@ def methods():
         },
         "OTLabelPropagation": {
             "sktransfer": lambda: _ours(f.OTLabelPropagation(LogisticRegression())),
-            "skada": labels("OTLabelPropAdapter", reg=0.05, norm="max"),
+            "skada": labels("OTLabelPropAdapter"),
         },
         "JCPOT": {
             "sktransfer": lambda: _ours(f.JCPOT(LogisticRegression())),
