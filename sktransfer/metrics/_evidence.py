@@ -21,7 +21,10 @@ INTERVAL_FOR = ("average", "fitted")
 _DOF_SHARE = 0.5
 #: how much of the variance an unstable step between the models adds
 _INSTABILITY = {"average": 0.0, "fitted": 1.5}
-#: the same for the gaps of folds
+#: standard errors by which the probability of harm leans toward help: sources helped
+#: more often than the estimates said, on the "tune" sets and in the simulation
+_LEAN = 0.2
+#: the same as _INSTABILITY for the gaps of folds
 _FITTED_FOLDS = 1.25
 #: most unlabeled rows about which the models of all folds are asked
 _MOST_REFERENCE = 200
@@ -169,10 +172,12 @@ class PairedEvidence:
     def probability_positive(self):
         """Return the probability that the gap of the fitted pair is positive.
 
-        It is that of the Student t of the interval, under a flat prior: the harm
-        probability of guard, portfolio and report. 0.5 without evidence.
+        It is that of the Student t of the interval, moved by 0.2 standard errors
+        toward help: the harm probability of guard, portfolio and report. 0.5 without
+        evidence.
         """
-        return _t_positive(self.mean, self.standard_error("fitted"), self.dof)
+        error = self.standard_error("fitted")
+        return _t_positive(self.mean, error, self.dof, _LEAN)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +275,7 @@ class FoldGaps:
     def probability_positive(self):
         """Return the probability that the gap of the fitted pair is positive."""
         error = self.standard_error("fitted")
-        return _t_positive(self.mean, error, self.folds.dof)
+        return _t_positive(self.mean, error, self.folds.dof, _LEAN)
 
 
 def _t_interval(mean, error, dof, confidence_level):
@@ -282,12 +287,12 @@ def _t_interval(mean, error, dof, confidence_level):
     return np.array([mean - reach, mean + reach])
 
 
-def _t_positive(mean, error, dof):
+def _t_positive(mean, error, dof, lean=0.0):
     if not np.isfinite(error) or (error == 0 and mean == 0):
         return 0.5
     if error == 0:
         return float(mean > 0)
-    return float(stats.t.cdf(mean / error, dof))
+    return float(stats.t.cdf(mean / error - lean, dof))
 
 
 def paired_evidence(
