@@ -178,7 +178,9 @@ class DomainData:
         if labels.dtype != object:
             return labels
         natural = np.asarray(labels.tolist())
-        if natural.dtype.kind == "U" and not all(isinstance(v, str) for v in labels):
+        if natural.dtype.kind == "U" and not all(
+            isinstance(v, str) for v in labels.flat
+        ):
             raise DomainError("y mixes text and numbers; use one kind of label.")
         return natural
 

@@ -12,7 +12,13 @@ from scipy.special import logit
 from sktransfer._deviance import least_mean, unit_deviance
 from sktransfer._learners import predict_learner
 
-__all__ = ["CommonColumns", "all_classes", "common_columns", "log_odds"]
+__all__ = [
+    "CommonColumns",
+    "OutputColumns",
+    "all_classes",
+    "common_columns",
+    "log_odds",
+]
 
 _METHODS = ("predict_proba", "decision_function", "predict")
 
@@ -129,11 +135,83 @@ class CommonColumns:
             return self.classes[values.argmax(axis=1)]
         return values if self.n_outputs else values[:, 0]
 
+    def split(self, values):
+        """Return class shares as classifiers give them: one array, or one an output."""
+        return values
+
     def decisions(self, values):
         """Turn answers into decision values; shares of the classes into log-odds."""
         if self.absent == 0:
             return log_odds(values)
         return values[:, 1] if values.shape[1] == 2 else values
+
+
+@dataclass(frozen=True, eq=False)
+class OutputColumns(CommonColumns):
+    """Columns of classifiers with several outputs: one per output and class.
+
+    Parameters
+    ----------
+    outputs : tuple of ndarray
+        Sorted classes of each output. ``classes`` is a list of the same.
+    """
+
+    outputs: tuple = ()
+
+    def answer(self, model, X, name=None):
+        """Return shares or votes of a fitted model, shape (n_samples, n_columns)."""
+        if self.method == "predict":
+            return self.code(np.asarray(model.predict(X)))
+        parts = model.predict_proba(X)
+        known = model.classes_
+        if not isinstance(parts, list):  # the shares of 1 in each of 0/1 outputs
+            parts = [np.column_stack([1 - p, p]) for p in np.asarray(parts).T]
+            known = [np.arange(2)] * len(parts)
+        aligned = [
+            align_classes(np.asarray(part, dtype=np.float64), own, classes, 0.0)
+            for part, own, classes in zip(parts, known, self.outputs, strict=True)
+        ]
+        return np.hstack(aligned)
+
+    def code(self, y):
+        """Return labels in these columns."""
+        y = np.asarray(y)
+        hits = [y[:, [k]] == classes for k, classes in enumerate(self.outputs)]
+        return np.hstack(hits).astype(np.float64)
+
+    def decide(self, values):
+        """Turn shares into the likeliest class of each output."""
+        chosen = [
+            classes[part.argmax(axis=1)]
+            for part, classes in zip(self.split(values), self.outputs, strict=True)
+        ]
+        return np.column_stack(chosen)
+
+    def split(self, values):
+        """Return the shares of each output, as classifiers of several outputs do."""
+        ends = np.cumsum([len(classes) for classes in self.outputs])
+        return np.split(values, ends[:-1], axis=1)
+
+    def decisions(self, values):
+        """Refuse decision values, of which several outputs have no common form."""
+        raise AttributeError("classifiers of several outputs have no decision values")
+
+
+def _output_columns(models, y):
+    """Return the columns of classifiers with several outputs."""
+    every = [
+        np.asarray(classes)
+        for model in models
+        for classes in (model.classes_ if isinstance(model.classes_, list) else [])
+    ]
+    n_outputs = y.shape[1]
+    outputs = tuple(
+        np.unique(np.concatenate([np.unique(y[:, k]), *every[k::n_outputs]]))
+        for k in range(n_outputs)
+    )
+    proba = all(hasattr(model, "predict_proba") for model in models)
+    method = "predict_proba" if proba else "predict"
+    return OutputColumns(list(outputs), method, n_outputs=n_outputs, outputs=outputs)
 
 
 def log_odds(proba):
@@ -160,11 +238,14 @@ def common_columns(models, y, *, classify, power=None):
     -------
     columns : CommonColumns
         Values for regressors; for classifiers probabilities if all models have them,
-        else decision values, else votes.
+        else decision values, else votes. Classifiers of several outputs have
+        :class:`OutputColumns`.
     """
     if not classify:
         n_outputs = y.shape[1] if y.ndim == 2 else 0
         return CommonColumns(n_outputs=n_outputs, power=power or 0.0)
+    if np.ndim(y) == 2:
+        return _output_columns(models, y)
     method = next(m for m in _METHODS if all(hasattr(model, m) for model in models))
     absent = -1.0 if method == "decision_function" else 0.0
     return CommonColumns(all_classes(models, y), method, absent)

@@ -1093,8 +1093,8 @@ class BlendMixin(_AnswersMixin):
             return self._columns.decisions(values)
         if method == "predict_log_proba":
             with np.errstate(divide="ignore"):
-                return np.log(values)
-        return values
+                values = np.log(values)
+        return self._columns.split(values)
 
 
 class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
@@ -1138,7 +1138,8 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
         Returns
         -------
         score : float
-            Accuracy for classifiers, R2 for regressors.
+            Accuracy for classifiers, of several outputs the share of rows in which all
+            are right; R2 for regressors.
 
         Raises
         ------
@@ -1147,20 +1148,17 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
+        if is_classifier(self.estimator) and np.ndim(y) == 2:
+            hits = np.all(self.predict(X) == np.asarray(y), axis=1)
+            return float(np.average(hits, weights=sample_weight))
         return _metric(self)(y, self.predict(X), sample_weight=sample_weight)
 
     @property
     def classes_(self):
-        """Classes of all blended models, shape (n_classes,)."""
+        """Classes of all blended models, shape (n_classes,); a list, one an output."""
         if not is_classifier(self.estimator):
             raise AttributeError("a regressor has no classes_")
         return self._columns.classes
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        if is_classifier(self.estimator):
-            tags.target_tags.multi_output = False
-        return tags
 
 
 class ReweightingMetaEstimator(TransferMetaEstimator):

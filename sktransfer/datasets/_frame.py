@@ -38,9 +38,10 @@ def from_frame(
     ----------
     df : pandas or polars DataFrame of shape (n_samples, n_columns)
         One row per observation, domains in any order.
-    label : str
-        Column of the labels. A missing value (NaN, None, NA) in a target row says
-        that its label is unknown; in a source row it is an error.
+    label : str or list of str
+        Column of the labels; several for several outputs. A missing value (NaN, None,
+        NA) in a target row says that its label is unknown; in a source row it is an
+        error.
     domain : str
         Column that names the domain of each row.
     target : object
@@ -63,7 +64,7 @@ def from_frame(
 
         X : dataframe of shape (n_samples, n_features)
             The feature columns, rows in their order, of the same library as ``df``.
-        y : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Labels. Those of unlabeled rows are missing: NaN among numbers, so that
             integer classes become floats, and None among text.
         sample_domain : ndarray of shape (n_samples,)
@@ -113,16 +114,17 @@ def from_frame(
     further = dict(
         zip(_METADATA, (groups, sample_weight, exposure, sample_pair), strict=True)
     )
+    labels = list(label) if isinstance(label, list | tuple) else [label]
     further = {name: column for name, column in further.items() if column is not None}
     if features is None:
-        named = {label, domain, *further.values()}
+        named = {*labels, domain, *further.values()}
         features = [column for column in df.columns if column not in named]
-    _check_columns(df, label=label, domain=domain, features=features, **further)
+    _check_columns(df, labels=labels, domain=domain, features=features, **further)
     ids, domain_names = _domain_ids(df[domain].to_list(), domain, target)
     metadata = {name: _values(df[column]) for name, column in further.items()}
     return Bunch(
         X=df[list(features)],
-        y=_labels(df[label], label, ids),
+        y=_all_labels(df, labels, ids),
         sample_domain=ids,
         domain_names=domain_names,
         metadata={"sample_domain": ids, **metadata},
@@ -137,11 +139,11 @@ def _values(column):
     return np.array([None if is_missing(v) else v for v in values], dtype=object)
 
 
-def _check_columns(df, *, label, domain, features, **further):
+def _check_columns(df, *, labels, domain, features, **further):
     if isinstance(features, str):
         raise TypeError(f"features must be a list of columns: use [{features!r}].")
     known = ", ".join(map(str, df.columns))
-    wanted = {"label": [label], "domain": [domain], "features": features}
+    wanted = {"label": labels, "domain": [domain], "features": features}
     wanted |= {name: [column] for name, column in further.items()}
     for argument, columns in wanted.items():
         for column in columns:
@@ -149,10 +151,13 @@ def _check_columns(df, *, label, domain, features, **further):
                 raise DomainError(
                     f"{argument}={column!r} is no column of df. Its columns: {known}."
                 )
-    if label == domain:
-        raise DomainError(f"label and domain are both {label!r}.")
-    if label in features:
-        raise DomainError(f"features holds the label {label!r}.")
+    if not labels:
+        raise DomainError("label is empty: name the column of the labels.")
+    for label in labels:
+        if label == domain:
+            raise DomainError(f"label and domain are both {label!r}.")
+        if label in features:
+            raise DomainError(f"features holds the label {label!r}.")
     if not len(features):
         raise DomainError("features is empty: no column is left to learn from.")
 
@@ -177,6 +182,16 @@ def _domain_ids(values, column, target):
     id_of[target] = TARGET_ID
     domain_names[TARGET_ID] = next(name for name in names if name == target)
     return np.array([id_of[value] for value in values], dtype=np.int64), domain_names
+
+
+def _all_labels(df, labels, ids):
+    """Return the labels, with a column for each of several outputs."""
+    outputs = [_labels(df[label], label, ids) for label in labels]
+    if len(outputs) == 1:
+        return outputs[0]
+    if len({values.dtype.kind in "OUS" for values in outputs}) > 1:
+        raise DomainError(f"label names columns of text and of numbers: {labels}.")
+    return np.column_stack(outputs)
 
 
 def _labels(column, label, ids):

@@ -25,7 +25,7 @@ from sktransfer._deviance import deviance_power, without_exposure
 from sktransfer._domains import take_rows
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import check_weights
-from sktransfer._response import common_columns
+from sktransfer._response import OutputColumns, common_columns
 from sktransfer._solvers.aggregation import (
     BlendInfo,
     BlendPrior,
@@ -562,6 +562,8 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         if method == "predict_log_proba":
             method = "predict_proba"
         if hasattr(self, "_columns"):
+            if isinstance(self._columns, OutputColumns) and method[-5:] != "proba":
+                raise AttributeError(f"several outputs have no {method}")
             if self._columns.method not in {method, "predict_proba"}:
                 raise AttributeError(f"a member of the portfolio has no {method}")
             return
@@ -613,6 +615,10 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             if m is not None
         )
         tags.transfer_tags.uses_unlabeled = any(map(_uses_unlabeled, models))
+        several = [m for m in [*models, self.learner] if m is not None]
+        tags.target_tags.multi_output = bool(several) and all(
+            get_tags(m).target_tags.multi_output for m in several
+        )
         return tags
 
 
