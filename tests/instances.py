@@ -95,6 +95,7 @@ from sktransfer.preprocessing import DomainScaler, TableEncoder
 from sktransfer.pseudo_label import (
     DASVM,
     GradualSelfTraining,
+    PredictiveDistributionMatching,
     SelectivePseudoLabeling,
     SelfTraining,
 )
@@ -156,6 +157,7 @@ ESTIMATORS = [
     TaskTrAdaBoostR2(_TREE, n_estimators=3),
     DASVM(LinearSVC(dual=False), n_rounds=2),
     GradualSelfTraining(LogisticRegression(), n_steps=2),
+    PredictiveDistributionMatching(LogisticRegression(), n_rounds=2),
     SelectivePseudoLabeling(n_rounds=2),
     SelfTraining(LogisticRegression(), n_rounds=2),
     SelfTraining(

@@ -100,13 +100,17 @@ def _weights(X_source, X_target, n_neighbors, smoothing):
         X_target, X_source, metric="euclidean", squared=True, working_memory=64
     )
     for square in chunks:
-        kth = np.partition(square, n_neighbors - 1, axis=1)[:, n_neighbors - 1]
-        near = square <= (kth * (1 + _TIE) + noise)[:, None]
-        inside = square < (kth * (1 - _TIE) - noise)[:, None]
-        rest = near & ~inside
+        if n_neighbors == 1:
+            kth = square.min(axis=1)
+        else:
+            kth = np.partition(square, n_neighbors - 1, axis=1)[:, n_neighbors - 1]
+        row, near = np.nonzero(square <= (kth * (1 + _TIE) + noise)[:, None])
+        inside = square[row, near] < (kth * (1 - _TIE) - noise)[row]
         # those at the distance of the k-th share the places that are left
-        left = (n_neighbors - inside.sum(axis=1)) / rest.sum(axis=1)
-        counts += (inside.sum(axis=0) + left @ rest) / n_neighbors
+        n_inside = np.bincount(row[inside], minlength=len(kth))
+        n_tied = np.bincount(row[~inside], minlength=len(kth))
+        share = np.where(inside, 1.0, ((n_neighbors - n_inside) / n_tied)[row])
+        counts += np.bincount(near, weights=share / n_neighbors, minlength=n_source)
     weights = counts + smoothing
     return weights * (n_source / (n_target + smoothing * n_source))
 
