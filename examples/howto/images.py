@@ -75,7 +75,7 @@ def extractor():
 
 options = {"module": extractor, "max_epochs": 20, "random_state": 0}
 nets = {
-    "target only": TargetOnlyNet(**{**options, "max_epochs": 100}),
+    "target only": TargetOnlyNet(**options),
     "source only": SourceOnlyNet(**options),
     "DAN": DAN(**options),
     "DANN": DANN(**options),
