@@ -196,7 +196,7 @@ METHOD_HEADER = [
     "kept, guarded",
     "runs",
 ]
-#: what transfers by itself or chooses among methods is no answer to "which method"
+#: rooms that the table leaves out: nets have a section of their own, the other none
 _NO_METHODS = ("deep", "preprocessing")
 
 

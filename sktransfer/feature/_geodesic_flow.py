@@ -36,6 +36,10 @@ class GeodesicFlowKernel(ClassNamePrefixFeaturesOutMixin, DomainMaps):
     angles_ : ndarray of shape (n_components,)
         Principal angles between the subspaces in radians, ascending; 0 without a
         source.
+    maps_ : dict
+        Map of all sources; empty without one.
+    source_ids_ : ndarray of shape (n_sources,)
+        Sources seen in ``fit``.
     n_features_in_ : int
         Number of features seen in ``fit``.
     feature_names_in_ : ndarray of shape (n_features_in_,)

@@ -176,7 +176,7 @@ class _Problem:
         return np.searchsorted(np.flatnonzero(self.data.is_target), self.target)
 
     def distances(self):
-        """Return squared distances in units of their mean, and that unit."""
+        """Return squared distances in units of their mean."""
         cost = squared_distances(self.X_source, self.X_target)
         scale = float(cost.mean()) or 1.0
         return cost / scale
