@@ -13,6 +13,7 @@ from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.datasets import from_frame
 from sktransfer.exceptions import DomainError
 from sktransfer.hypothesis import OffsetTransfer
+from sktransfer.inspection import transfer_report
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.model_selection import TargetKFold, cross_val_unseen_domain
 from sktransfer.safe import (
@@ -124,6 +125,12 @@ def test_gap_splitters_and_unseen_domain(data):
             model, X, y, sample_domain=DOMAIN, n_calibration=[0, 5]
         )
         assert result.scores.shape == (3, 2)
+
+
+def test_a_report_is_about_one_output(data):
+    X, Y = data
+    with pytest.raises(ValueError, match="y has 2 outputs"):
+        transfer_report(X, Y, sample_domain=DOMAIN)
 
 
 def test_from_a_table_with_several_labels(data):

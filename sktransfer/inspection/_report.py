@@ -147,7 +147,7 @@ def transfer_report(
     TypeError
         If an estimator does not know domains or is made for the other task.
     ValueError
-        If the labels do not fit ``task``.
+        If the labels do not fit ``task``, or have several outputs.
 
     See Also
     --------
@@ -205,6 +205,11 @@ def transfer_report(
     >>> report.sources["effect"].to_list()
     ['unclear', 'hurts']
     """
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(
+            f"y has {np.shape(y)[1]} outputs, but a report is about one: give "
+            "y[:, k] for each of them in turn."
+        )
     check_pandas_support("transfer_report")
     check_matplotlib_support("transfer_report")
     if quick:
