@@ -283,7 +283,7 @@ ESTIMATORS = [
     ARMUL(penalty=1.0, alpha=0.1, fit_intercept=False),
     ARMUL(form="clustered", n_centers=2, penalty=1.0),
     ARMUL(form="low_rank", n_centers=1, penalty=1.0, alpha=0.1),
-    ARMULLogistic(cv=2),
+    ARMULLogistic(penalty=1.0),
     ARMULLogistic(
         form="clustered", n_centers=2, penalty=1.0, alpha=0.1, fit_intercept=False
     ),
@@ -297,7 +297,7 @@ ESTIMATORS = [
     ),
     AngleTransfer(),
     AngleTransfer(alpha=1.0, eta=0.5, fit_intercept=False),
-    AngleTransferLogistic(),
+    AngleTransferLogistic(alpha=1.0),
     AngleTransferLogistic(alpha=1.0, eta=0.5, fit_intercept=False),
     EmpiricalBayesLogistic(),
     EmpiricalBayesLogistic(
