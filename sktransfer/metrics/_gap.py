@@ -1,6 +1,6 @@
 r"""From the folds of a pair of models to the evidence about its gap.
 
-Whatever score is asked for, :func:`gap_evidence` makes values of units of it where the
+Whatever score is asked for, :class:`PairMeasure` makes values of units of it where the
 score has some, and adds what the unlabeled target rows tell.
 """
 

@@ -206,7 +206,7 @@ def row_scores(scores, scoring, units):
         found = _mean_scores(scores, kind)
         if found is not None:
             return found
-    if many:
+    if many or scoring is None:  # a score() of its own
         return None
     values = [
         [_within(one, scoring, unit) for one in fold]

@@ -165,6 +165,20 @@ def test_scores_without_values_of_rows_fall_back_on_folds():
     assert np.isfinite(result.interval).all()
 
 
+class OwnScore(Ridge):
+    """A regressor with another score than R2."""
+
+    def score(self, X, y, sample_weight=None):
+        """Return the negated largest error."""
+        return -np.abs(self.predict(X) - y).max()
+
+
+def test_a_score_of_its_own_has_no_values_of_rows():
+    result = gap_of(None, estimator=Pooled(OwnScore()), n_unlabeled=0)
+    assert_allclose(result.ntg, result.gaps.mean())
+    assert_allclose(result.evidence.folds.weights, 0.2)
+
+
 def test_identical_models_differ_nowhere_but_equal_classes_may():
     X, y, domain = task(classify=True)
     same = TargetOnly(LogisticRegression())
