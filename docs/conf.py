@@ -52,7 +52,7 @@ plot_include_source = True
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"[/\\](howto|papers|tables)[/\\]",  # the quickstart takes longer
+    "filename_pattern": r"[/\\](howto|papers|tables)[/\\]",  # not the quickstart
     "abort_on_example_error": True,
     "capture_repr": (),
     "write_computation_times": False,
