@@ -50,6 +50,7 @@ from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
+from sktransfer._progress import Progress
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.aggregation import (
     BlendPrior,
@@ -186,7 +187,9 @@ def trials_of(metric, parts):
         if metric != "r2":
             columns = CommonColumns(np.unique(y), "predict_proba")
         portfolio._columns = columns
-        results = portfolio._run_trials(data, {}, portfolio._settle(data))
+        results = portfolio._run_trials(
+            data, {}, portfolio._settle(data), Progress(portfolio, 1)
+        )
     arrays = {"domains": np.array([result.trial.domain for result in results])}
     for result in results:
         k, weight = result.trial.domain, result.trial.weight

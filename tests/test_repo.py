@@ -34,6 +34,7 @@ ROOT = {
     "_folds",
     "_learners",
     "_linear",
+    "_progress",
     "_response",
     "_solvers",
     "_source_models",
@@ -52,6 +53,7 @@ ALLOWED = {
     "_domains": {"_compat", "exceptions"},
     "_folds": {"_compat", "_domains", "_learners", "exceptions"},
     "_linear": {"base"},
+    "_progress": set(),
     "_source_models": {
         "_compat", "_domains", "_learners", "_response", "_solvers", "base",
     },

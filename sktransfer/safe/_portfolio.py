@@ -25,6 +25,12 @@ from sktransfer._deviance import deviance_power, without_exposure
 from sktransfer._domains import take_rows
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import check_weights
+from sktransfer._progress import (
+    CallbackSupportMixin,
+    Progress,
+    run_task,
+    with_callbacks,
+)
 from sktransfer._response import OutputColumns, common_columns
 from sktransfer._solvers.aggregation import (
     BlendInfo,
@@ -89,7 +95,9 @@ _NEGLIGIBLE = 1e-4
 _CANNOT_FIT = Exception
 
 
-class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
+class _TransferPortfolio(
+    CallbackSupportMixin, BlendMixin, TransferMixin, BaseEstimator
+):
     """What both portfolios share."""
 
     __metadata_request__fit = {
@@ -150,6 +158,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_domain=None, groups=None, **fit_params):
         """Fit and weigh the members on source and target rows.
@@ -224,10 +233,12 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
         members = self._plan(existing, table)
         folds = self._hold_out(data, params)
         members, self.skipped_ = _with_shared_sources(members, existing, handed)
-        self._fit_members(members, existing, handed)
+        progress = Progress(self, 2 + (self.prior == "trials"))
+        self._fit_members(members, existing, handed, progress)
         self._set_columns(existing)
-        trials = self._run_trials(existing, handed, table)
-        self._weigh(self._cross_fit(data, folds, params), trials)
+        trials = self._run_trials(existing, handed, table, progress)
+        self._weigh(self._cross_fit(data, folds, params, progress), trials)
+        progress.end()
         return self
 
     def _hands_rows_on(self, X):
@@ -307,11 +318,13 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             return members
         return [m for m in members if m.target_only or _holds_models(m.estimator)]
 
-    def _fit_members(self, members, data, params):
+    def _fit_members(self, members, data, params, progress):
         """Fit every member on all rows; leave out those that cannot be fitted."""
-        results = Parallel(n_jobs=self.n_jobs)(
-            delayed(_try_fit)(member, data, params) for member in members
-        )
+        with progress.stage("members", len(members)) as stage:
+            results = Parallel(n_jobs=self.n_jobs)(
+                delayed(run_task)(task, _try_fit, member, data, params)
+                for task, member in zip(stage.tasks, members, strict=True)
+            )
         self._members, self.members_, self._seconds = [], {}, {}
         errors = []
         for member, (model, seconds, error) in zip(members, results, strict=True):
@@ -338,20 +351,22 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             random_state=self.random_state,
         )
 
-    def _cross_fit(self, data, folds, params):
+    def _cross_fit(self, data, folds, params, progress):
         """Return the residuals of every member on held-out labeled target rows."""
         pair = PairMeasure(data, params, None, self._columns)
         reference = None
         if len(pair.reference):
             reference = take_rows(data.X, pair.reference)
         tasks = [(m, fold) for m in self._members for fold in folds]
-        results = Parallel(n_jobs=self.n_jobs)(
-            delayed(_held_out_answers)(
-                member, self.members_[member.name], data, *fold, self._columns, params,
-                None if _answers_known(member, fold, folds) else reference,
-            )
-            for member, fold in tasks
-        )  # fmt: skip
+        with progress.stage("held-out samples", len(tasks)) as stage:
+            results = Parallel(n_jobs=self.n_jobs)(
+                delayed(run_task)(
+                    step, _held_out_answers, member, self.members_[member.name], data,
+                    *fold, self._columns, params,
+                    None if _answers_known(member, fold, folds) else reference,
+                )
+                for step, (member, fold) in zip(stage.tasks, tasks, strict=True)
+            )  # fmt: skip
         held_out = {}
         for member in list(self._members):
             mine = [r for (m, _), r in zip(tasks, results, strict=True) if m is member]
@@ -389,7 +404,7 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             power=deviance_power(self),
         )
 
-    def _run_trials(self, data, params, table):
+    def _run_trials(self, data, params, table, progress):
         """Return what the members answer where a source is the target of the others."""
         if self.prior != "trials":
             return []
@@ -410,10 +425,11 @@ class _TransferPortfolio(BlendMixin, TransferMixin, BaseEstimator):
             ]
             members, _ = _with_shared_sources(members, trial.data, part)
             tasks += [(trial, member, part) for member in members]
-        answers = Parallel(n_jobs=self.n_jobs)(
-            delayed(_trial_residuals)(trial, member, part, data, self._columns)
-            for trial, member, part in tasks
-        )
+        with progress.stage("trials", len(tasks)) as stage:
+            answers = Parallel(n_jobs=self.n_jobs)(
+                delayed(run_task)(step, _trial_residuals, *task, data, self._columns)
+                for step, task in zip(stage.tasks, tasks, strict=True)
+            )
         return collect_trials(trials, tasks, answers, data, self._columns)
 
     def _weigh(self, evidence, trials):
@@ -813,6 +829,10 @@ class TransferPortfolioClassifier(
     rows alone. Members with fitted source models are in no trial, as these may have
     seen the rows of the trial.
 
+    *Progress.* With scikit-learn 1.9 or later callbacks follow the fits:
+    ``portfolio.set_callbacks(sklearn.callback.ProgressBar())`` shows a bar for the
+    members, the trials and the held-out rows.
+
     *Cost.* Members that use no label of the target, and the source models of offset
     and stacking, are fitted once for all folds.
 
@@ -1054,6 +1074,10 @@ class TransferPortfolioRegressor(
     ``risk`` up to 0.45. The target-only members have a uniform prior: they see target
     rows alone. Members with fitted source models are in no trial, as these may have
     seen the rows of the trial.
+
+    *Progress.* With scikit-learn 1.9 or later callbacks follow the fits:
+    ``portfolio.set_callbacks(sklearn.callback.ProgressBar())`` shows a bar for the
+    members, the trials and the held-out rows.
 
     *Cost.* Members that use no label of the target, and the source models of offset
     and stacking, are fitted once for all folds.

@@ -1,5 +1,6 @@
 """Portfolios: members, weights, the guard's blend, few labels, tables, cost."""
 
+import pickle
 import time
 
 import numpy as np
@@ -720,3 +721,46 @@ def test_unknown_prior_is_refused_by_name():
     X, y, domain, *_ = regression()
     with pytest.raises(ValueError, match="prior"):
         TransferPortfolioRegressor(prior="guess").fit(X, y, sample_domain=domain)
+
+
+class Log:
+    """A callback that keeps what it hears; with joblib's threads it hears all."""
+
+    def __init__(self):
+        self.heard = []
+
+    def setup(self, estimator, context):
+        self.heard.append("setup")
+
+    def teardown(self, estimator, context):
+        self.heard.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.heard.append(("begin", context.task_name))
+
+    def on_fit_task_end(self, estimator, context):
+        self.heard.append(("end", context.task_name))
+
+
+def test_callbacks_follow_every_fit():
+    pytest.importorskip("sklearn.callback")
+    X, y, domain, X_test, _ = regression(n_sources=2, n_source=120, n_target=8)
+    portfolio = TransferPortfolioRegressor(members=ridges(), prior="trials", cv=4)
+    expected = clone(portfolio).fit(X, y, sample_domain=domain).predict(X_test)
+    log = Log()
+    portfolio.set_callbacks(log)
+    found = portfolio.fit(X, y, sample_domain=domain).predict(X_test)
+    assert_array_equal(found, expected)
+    assert log.heard[0] == "setup" and log.heard[-1] == "teardown"
+    for stage in ("fit", "members", "trials", "held-out samples"):
+        begun, ended = (
+            log.heard.count(("begin", stage)),
+            log.heard.count(("end", stage)),
+        )
+        # the root is named fit, too: 3 members, 2 trials of 3, 4 folds of 3
+        assert begun == ended == (1 + 3 + 6 + 12 if stage == "fit" else 1)
+    pickle.loads(pickle.dumps(portfolio))
+    with pytest.raises(ValueError, match="risk"):
+        portfolio.set_params(risk=2.0).fit(X, y, sample_domain=domain)
+    parallel = clone(portfolio).set_params(risk=0.4, n_jobs=2)
+    assert parallel.fit(X, y, sample_domain=domain).transferred_ in (True, False)
