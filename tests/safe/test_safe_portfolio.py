@@ -724,7 +724,7 @@ def test_unknown_prior_is_refused_by_name():
 
 
 class Log:
-    """A callback that keeps what it hears; with joblib's threads it hears all."""
+    """A callback that keeps what it hears."""
 
     def __init__(self):
         self.heard = []
@@ -762,5 +762,3 @@ def test_callbacks_follow_every_fit():
     pickle.loads(pickle.dumps(portfolio))
     with pytest.raises(ValueError, match="risk"):
         portfolio.set_params(risk=2.0).fit(X, y, sample_domain=domain)
-    parallel = clone(portfolio).set_params(risk=0.4, n_jobs=2)
-    assert parallel.fit(X, y, sample_domain=domain).transferred_ in (True, False)
