@@ -74,8 +74,9 @@ PARAMETERS = {
     "optimizer": """optimizer : class, default=None
         Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam as
         torch has it. With momentum features and a discriminator run in circles;
-        ``optimizer__betas=(0.0, 0.99)`` makes the domains more alike, and was less
-        accurate on average (``benchmarks/net_defaults.md``).""",
+        ``optimizer__betas=(0.0, 0.99)`` makes the domains more alike. On average over
+        the tasks of ``benchmarks/net_defaults.md`` that was less accurate, on most
+        single ones neither better nor worse.""",
     "standardize": """standardize : bool or "robust", default=True
         Scale every feature (channel for images) to mean 0 and variance 1 over the rows
         that the net sees; "robust": to median 0 and the interquartile range of a
