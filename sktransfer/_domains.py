@@ -952,7 +952,8 @@ def _check_sources_labeled(labels: Rows, marked_source: Mask) -> None:
     if not len(rows):
         return
     advice = (
-        " If -1 is a class, re-encode the classes, e.g. {-1, 1} as {0, 1} or as text."
+        " If -1 is a class, re-encode the classes, e.g. {-1, 1} as {0, 1} or as text; "
+        "if y holds values, pass them as floats."
         if labels.dtype.kind == "i"
         else ""
     )

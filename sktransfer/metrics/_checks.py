@@ -11,6 +11,32 @@ from sktransfer._compat import _num_samples
 # more distinct whole numbers than this, with fewer rows each, may be values
 _MANY, _FEW_ROWS = 20, 5
 
+#: what NumPy and scikit-learn say of a table that does not hold finite numbers
+_NO_NUMBERS = (
+    "contains NaN",
+    "contains infinity",
+    "could not convert string",
+    "bytes/strings",
+    "DateTime",
+    "Timestamp",
+    "NAType",
+)
+
+
+def check_numbers(X):
+    """Return the rows of all domains as finite float64 numbers, or say what helps."""
+    try:
+        return check_array(X, dtype=np.float64, input_name="X")
+    except (TypeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        if not any(sign in first for sign in _NO_NUMBERS):
+            raise
+        raise ValueError(
+            f"X must hold finite numbers: {first.rstrip('.')}. Encode text, dates and "
+            "categories and fill in missing values first, e.g. by TableEncoder of "
+            "sktransfer.preprocessing."
+        ) from error
+
 
 def check_domain_pair(X_source, X_target, *, min_rows=1, center=False):
     """Return two float64 arrays with the same number of features.

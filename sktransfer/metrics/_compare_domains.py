@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._compat import Interval, StrOptions, validate_params
@@ -16,7 +16,7 @@ from sktransfer._domains import check_domains
 from sktransfer.exceptions import DomainError
 from sktransfer.metrics._azab import azab_weights
 from sktransfer.metrics._bregman import bregman
-from sktransfer.metrics._checks import infer_task
+from sktransfer.metrics._checks import check_numbers, infer_task
 from sktransfer.metrics._domain_classifier import proxy_a_distance
 from sktransfer.metrics._feature_correlation import feature_correlation
 from sktransfer.metrics._gaussian import coral_distance, gaussian_kl
@@ -183,8 +183,9 @@ def compare_domains(
     >>> table["source"], table["value"].round(1)
     (array([1, 2]), array([0. , 1.5]))
     """
-    X = check_array(X, dtype=np.float64)
-    data = check_domains(X, y, sample_domain, numeric_labels=None)
+    X = check_numbers(X)
+    numeric = True if task == "regression" else None
+    data = check_domains(X, y, sample_domain, numeric_labels=numeric)
     if not data.n_source or len(data.targets) > 1:
         raise DomainError(
             f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "

@@ -31,6 +31,12 @@ _RATES = (0.5, 1.0, 1.5, 2.0)
 _SHARED = 2.0
 #: labels beyond which nobody goes on
 _MOST = 1_000_000
+_SHARE = [Interval(Real, 0, 1, closed="neither")]
+_SIZE = [Interval(Real, 0, None, closed="neither")]
+
+
+def _check(**constraints):
+    return validate_params(constraints, prefer_skip_nested_validation=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +94,7 @@ class GapLearningCurve:
     spread: np.ndarray
     n_labeled: int
 
+    @_check(n_labels=_SIZE, confidence=_SHARE)
     def predict(self, n_labels, confidence=0.95):
         """Extrapolate the gap to a number of labels.
 
@@ -108,6 +115,7 @@ class GapLearningCurve:
         gap = float(self.weights @ self._at(n_labels, self.rates, self.coefs))
         return gap, self._interval(self._at(n_labels, *self._draws()), confidence)
 
+    @_check(confidence=_SHARE)
     def break_even(self, confidence=0.95):
         """Estimate from how many labels on the sources no longer help.
 
@@ -129,6 +137,7 @@ class GapLearningCurve:
         middle = float(np.quantile(found, 0.5, method="inverted_cdf"))
         return middle, self._interval(found, confidence)
 
+    @_check(n_labels=_SIZE, confidence=_SHARE)
     def decision_probability(self, n_labels, confidence=0.95):
         """Predict how probable a clear answer with so many labels is.
 
@@ -151,6 +160,7 @@ class GapLearningCurve:
         least = stats.t.ppf((1 + confidence) / 2, max(n_labels - 1, 1))
         return float(stats.norm.cdf(gaps / error - least).mean())
 
+    @_check(probability=_SHARE, confidence=_SHARE)
     def labels_needed(self, probability=0.8, confidence=0.95):
         """Count the labels with which a clear answer is this probable.
 

@@ -9,13 +9,14 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains
 from sktransfer._learners import HasLearnerMethods
 from sktransfer._response import align_classes, all_classes
 from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics._checks import check_numbers
 from sktransfer.metrics._pair import check_pair, fit_target_only, fit_transfer
 
 __all__ = ["query_target"]
@@ -132,7 +133,7 @@ def query_target(
     if target_estimator is not None and strategy == "model":
         raise ValueError("target_estimator is for strategy='difference' only.")
     classify = is_classifier(estimator)
-    rows = check_array(X, dtype=np.float64, input_name="X")
+    rows = check_numbers(X)
     data = check_domains(X, y, sample_domain, numeric_labels=not classify)
     pool = np.flatnonzero(data.is_target & ~data.labeled)
     pool = pool[np.sort(np.unique(rows[pool], axis=0, return_index=True)[1])]

@@ -12,6 +12,7 @@ from sktransfer._domains import missing_labels
 from sktransfer._solvers.control_variates import control_variates
 from sktransfer._solvers.glm import fit_glm, glm_expansion, glm_mean
 from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics._checks import check_numbers
 
 __all__ = ["TargetEstimate", "target_coefficients", "target_mean", "target_score"]
 
@@ -232,7 +233,7 @@ def target_coefficients(
     True
     """
     y, labeled, guesses = _check_rows(y, y_source)
-    design = check_array(X, dtype=np.float64, input_name="X")
+    design = check_numbers(X)
     check_consistent_length(design, y)
     if fit_intercept:
         design = np.column_stack([design, np.ones(len(design))])
@@ -344,6 +345,9 @@ def target_score(
     check_consistent_length(labels, y_pred, guesses)
     score = _SCORES.get(scoring, scoring) if isinstance(scoring, str) else scoring
     natural = np.asarray(labels[labeled].tolist())
+    if score is _SCORES["accuracy"]:
+        name, own = ("y_source", guesses) if guesses.ndim == 1 else ("classes", classes)
+        _check_classes({"y": natural, "y_pred": y_pred, name: np.asarray(own)})
     values = np.full(len(labels), np.nan)
     if labeled.any():
         values[labeled] = _row_scores(score, natural, y_pred[labeled])
@@ -416,6 +420,28 @@ def _check_rows(y, y_source):
             "rows, which are missing (NaN) in y."
         )
     return y, labeled, guesses
+
+
+def _check_classes(given):
+    """Ask for classes, all text or all whole numbers: others never agree."""
+    text = {}
+    for name, values in given.items():
+        values = np.asarray(values.tolist()) if values.dtype == object else values
+        if values.dtype.kind == "f" and not (values == np.round(values)).all():
+            raise ValueError(
+                f"scoring='accuracy' compares classes, but {name} holds numbers that "
+                "are none. Probabilities become classes first, or in y_source have one "
+                "column per class, with classes=; for values take "
+                "scoring='neg_mean_squared_error'."
+            )
+        if values.size and values.dtype.kind in "biufUST":
+            text[name] = values.dtype.kind in "UST"
+    if len(set(text.values())) > 1:
+        kinds = [f"{name} {'text' if k else 'numbers'}" for name, k in text.items()]
+        raise ValueError(
+            "scoring='accuracy' compares classes of one kind, but got "
+            f"{', '.join(kinds)}."
+        )
 
 
 def _check_unit(values, name):

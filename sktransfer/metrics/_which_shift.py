@@ -11,12 +11,12 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics._checks import infer_task
+from sktransfer.metrics._checks import check_numbers, infer_task
 from sktransfer.metrics._mmd import mmd_test
 
 __all__ = ["ShiftTest", "which_shift"]
@@ -162,8 +162,10 @@ def which_shift(
     >>> result.label < 0.05, result.covariate < 0.05, result.concept < 0.05
     (True, False, False)
     """
-    X = check_array(X, dtype=np.float64, input_name="X")
+    X = check_numbers(X)
     numeric = None if estimator is None else not is_classifier(estimator)
+    if task == "regression":
+        numeric = True
     data = check_domains(X, y, sample_domain, numeric_labels=numeric)
     if not data.n_source:
         raise ValueError(

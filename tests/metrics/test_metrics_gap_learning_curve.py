@@ -122,3 +122,29 @@ def test_bad_input_is_one_error(rng):
         gap_learning_curve(
             Pooled(LinearSVC()), X, labels, sample_domain=domain, loss="brier"
         )
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "name"),
+    [
+        ("predict", (0,), "n_labels"),
+        ("predict", (-5,), "n_labels"),
+        ("predict", (np.nan,), "n_labels"),
+        ("predict", ([10, 20],), "n_labels"),
+        ("predict", (30, 95), "confidence"),
+        ("break_even", (95,), "confidence"),
+        ("decision_probability", ("many",), "n_labels"),
+        ("labels_needed", (80,), "probability"),
+    ],
+)
+def test_a_number_that_a_curve_cannot_take_is_one_error(method, arguments, name):
+    """Zero labels gave -inf with a warning, fewer NaN; 80 for 80 % gave infinity."""
+    curve = GapLearningCurve(
+        sizes=np.array([10, 20]), gaps=np.array([-0.4, -0.1]),
+        standard_errors=np.array([0.05, 0.02]), rates=np.array([1.0]),
+        weights=np.array([1.0]), coefs=np.array([[0.2, -6.0]]),
+        covariances=np.diag([1e-4, 1e-2])[None], spread=np.array([0.5, 0.0]),
+        n_labeled=20,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=f"'{name}' parameter of"):
+        getattr(curve, method)(*arguments)

@@ -178,3 +178,35 @@ def test_bad_input_is_one_error(rng):
     apart = np.where(np.isnan(share), X[:, 0], 2 * share - 1)[:, None]
     with pytest.raises(ValueError, match="y is separated by X"):
         target_coefficients(apart, share, np.full(315, 0.5), family="binomial")
+
+
+@pytest.mark.parametrize("given", ["y", "y_pred", "y_source"])
+def test_accuracy_of_numbers_that_are_no_classes_is_an_error(rng, given):
+    """Probabilities are never equal to classes: the accuracy was 0, in silence."""
+    classes = rng.randint(0, 2, 40)
+    y = np.where(np.arange(40) < 20, classes, np.nan)
+    data = {"y": y, "y_pred": classes, "y_source": classes}
+    with pytest.raises(ValueError, match=f"classes, but {given} holds numbers"):
+        target_score(**{**data, given: data[given] * 0.7 + 0.1})
+
+
+@pytest.mark.parametrize("given", ["y", "y_pred", "y_source", "classes"])
+def test_accuracy_of_text_against_numbers_is_an_error(rng, given):
+    classes = rng.randint(0, 2, 40)
+    names = np.array(["no", "yes"], dtype=object)[classes]
+    y = np.where(np.arange(40) < 20, classes, np.nan)
+    data = {"y": y, "y_pred": classes, "y_source": classes}
+    if given == "classes":
+        data |= {"y_source": np.eye(2)[classes], "classes": ["no", "yes"]}
+    else:
+        data[given] = np.where(np.isnan(y), None, names) if given == "y" else names
+    with pytest.raises(ValueError, match=f"one kind, but got .*{given} text"):
+        target_score(**data)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float64, str, object])
+def test_accuracy_takes_classes_of_every_dtype(rng, dtype):
+    classes = rng.randint(0, 2, 40).astype(dtype)
+    y = np.where(np.arange(40) < 20, classes.astype(object), None)
+    estimate = target_score(y, classes, classes).estimate
+    assert estimate == pytest.approx(1.0)

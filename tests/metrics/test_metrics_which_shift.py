@@ -3,11 +3,17 @@
 import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.svm import LinearSVC
 
-from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.metrics import which_shift
+from sktransfer.baselines import Pooled
+from sktransfer.exceptions import DomainError, UnlabeledTargetError
+from sktransfer.metrics import (
+    compare_domains,
+    query_target,
+    target_coefficients,
+    which_shift,
+)
 
 
 def _draw(rng, kind, task, n_source=250, n_target=60):
@@ -110,3 +116,34 @@ def test_bad_input_is_one_error(rng):
         )  # fmt: skip
     with pytest.raises(ValueError, match="has no predict_proba"):
         which_shift(X, np.sign(y), sample_domain=domain, estimator=LinearSVC())
+
+
+@pytest.mark.parametrize("function", [which_shift, compare_domains])
+def test_whole_values_of_a_regression_are_no_missing_labels(rng, function):
+    """It said "If -1 is a class", although task="regression" was given."""
+    X, domain = rng.normal(size=(60, 2)), np.repeat([1, -1], 30)
+    y = rng.randint(-3, 4, 60)
+    with pytest.raises(DomainError, match=r"-1 in a regression: .* Pass y as floats"):
+        function(X, y, sample_domain=domain, task="regression")
+    with pytest.raises(DomainError, match="values, pass them as floats"):
+        function(X, y, sample_domain=domain)
+
+
+@pytest.mark.parametrize("bad", ["text", "missing", "date"])
+@pytest.mark.parametrize("name", ["which", "compare", "query", "coefficients"])
+def test_rows_that_are_no_numbers_name_x_and_what_helps(rng, name, bad):
+    pandas = pytest.importorskip("pandas")
+    column = {"text": "u", "missing": np.nan, "date": pandas.Timestamp("2020-01-01")}
+    X = pandas.DataFrame({"a": rng.normal(size=60), "b": [column[bad]] * 60})
+    domain, y = np.repeat([1, -1], [30, 30]), rng.normal(size=60)
+    some = np.where(np.arange(60) < 50, y, np.nan)
+    calls = {
+        "which": lambda: which_shift(X, y, sample_domain=domain),
+        "compare": lambda: compare_domains(X, y, domain),
+        "query": lambda: query_target(
+            Pooled(Ridge()), X, some, sample_domain=domain, n_samples=2
+        ),
+        "coefficients": lambda: target_coefficients(X, some, y),
+    }
+    with pytest.raises(ValueError, match=r"X must hold finite numbers: .*TableEncoder"):
+        calls[name]()
