@@ -164,6 +164,15 @@ def without_exposure(
     return rates, {**rest, "sample_weight": own}
 
 
+def to_score(
+    y: Array, sample_weight: Array | None, exposure: Array | None, estimator: Any
+) -> tuple[Array, Array | None]:
+    """Return labels and weights to score predictions by: with exposures rates."""
+    given = {"sample_weight": sample_weight, "exposure": exposure}
+    y, rest = without_exposure(y, given, estimator)
+    return y, rest["sample_weight"]
+
+
 def unit_deviance(y: Array, mean: Array, power: float) -> Array:
     """Return the Tweedie deviance of each entry; powers 0, 1 and from there on.
 

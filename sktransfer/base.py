@@ -59,7 +59,7 @@ from sktransfer._compat import (
     _fit_context,
     _num_samples,
 )
-from sktransfer._deviance import as_rates, check_exposure, deviance_power
+from sktransfer._deviance import as_rates, check_exposure, deviance_power, to_score
 from sktransfer._domains import (
     DomainData,
     check_capabilities,
@@ -813,6 +813,7 @@ class TransferMetaEstimator(
     _hands_exposure_on = False
     __metadata_request__fit = {"sample_domain": True, "exposure": True}
     __metadata_request__predict = {"exposure": True}
+    __metadata_request__score = {"exposure": True}
 
     def __init__(self, estimator):
         self.estimator = estimator
@@ -918,7 +919,7 @@ class TransferMetaEstimator(
         return part, slice_params(params, kept), kept
 
     @available_if(_answers("score"))
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None, exposure=None):
         """Score predictions on labeled target rows.
 
         Parameters
@@ -929,6 +930,8 @@ class TransferMetaEstimator(
             Their labels; a marker of a missing label is an error.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
+        exposure : array-like of shape (n_samples,), default=None
+            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
 
         Returns
         -------
@@ -942,13 +945,18 @@ class TransferMetaEstimator(
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
+        y, sample_weight = to_score(y, sample_weight, exposure, self)
         X = self._for_estimator(as_rows(X))
         if sample_weight is None:
             return self.estimator_.score(X, y)
         if "sample_weight" not in signature(self.estimator_.score).parameters:
             y_pred = predict_learner(self.estimator_, X)
             return _metric(self)(y, y_pred, sample_weight=sample_weight)
-        return self.estimator_.score(X, y, sample_weight=sample_weight)
+        if exposure is None:
+            return self.estimator_.score(X, y, sample_weight=sample_weight)
+        # of a pipeline the last step gets them, as in `fit`, without a request
+        with config_context(enable_metadata_routing=False):
+            return self.estimator_.score(X, y, sample_weight=sample_weight)
 
     @property
     def classes_(self):
@@ -1123,7 +1131,7 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
         for model in self._blended_models():
             check_method(model, method)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None, exposure=None):
         """Score predictions on labeled target rows.
 
         Parameters
@@ -1134,6 +1142,8 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
             Their labels; a marker of a missing label is an error.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
+        exposure : array-like of shape (n_samples,), default=None
+            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
 
         Returns
         -------
@@ -1148,6 +1158,7 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
+        y, sample_weight = to_score(y, sample_weight, exposure, self)
         if is_classifier(self.estimator) and np.ndim(y) == 2:
             hits = np.all(self.predict(X) == np.asarray(y), axis=1)
             return float(np.average(hits, weights=sample_weight))
@@ -1349,7 +1360,7 @@ class ByDomainMixin:
             lambda model, rows: model.decision_function(rows), X, sample_domain
         )
 
-    def score(self, X, y, sample_weight=None, sample_domain=None):
+    def score(self, X, y, sample_weight=None, sample_domain=None, exposure=None):
         """Score predictions of labeled rows of several domains.
 
         Parameters
@@ -1362,6 +1373,8 @@ class ByDomainMixin:
             Weights of the rows.
         sample_domain : array-like of shape (n_samples,) or int, default=None
             Domain of each row. None: the (first) target.
+        exposure : array-like of shape (n_samples,), default=None
+            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
 
         Returns
         -------
@@ -1370,6 +1383,7 @@ class ByDomainMixin:
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
+        y, sample_weight = to_score(y, sample_weight, exposure, self)
         y_pred = self.predict(X, sample_domain)
         return _metric(self)(y, y_pred, sample_weight=sample_weight)
 

@@ -13,8 +13,8 @@ from sklearn.linear_model import (
     Ridge,
     TweedieRegressor,
 )
-from sklearn.metrics import mean_tweedie_deviance
-from sklearn.model_selection import GridSearchCV
+from sklearn.metrics import d2_tweedie_score, mean_tweedie_deviance, r2_score
+from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBRegressor
@@ -25,6 +25,7 @@ from sktransfer.feature import TCA
 from sktransfer.hypothesis import OffsetTransfer
 from sktransfer.instance import KMM
 from sktransfer.metrics import cross_val_ntg
+from sktransfer.model_selection import TargetKFold
 from sktransfer.multisource import (
     OTQMS,
     UOWQ,
@@ -252,6 +253,63 @@ def test_who_takes_no_exposure(counts, model, error, match):
     X, y, exposure = counts
     with pytest.raises(error, match=match):
         model.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Pooled(PoissonRegressor()),
+        lambda: Pooled(make_pipeline(StandardScaler(), PoissonRegressor())),
+        lambda: UOWQMultiTask(PoissonRegressor()),
+        lambda: TransferGuard(Pooled(PoissonRegressor()), cv=3),
+        lambda: OffsetTransfer(PoissonRegressor()),
+        lambda: TransferPortfolioRegressor(
+            members=[("pooled", Pooled(PoissonRegressor()))], cv=3
+        ),
+    ],
+    ids=["pooled", "pipeline", "multitask", "guard", "offset", "portfolio"],
+)
+def test_counts_are_scored_as_rates_and_not_beside_rates(counts, make):
+    """Rates are predicted; beside counts their R2 was far below 0, in silence."""
+    X, y, exposure = counts
+    exposure = exposure * 20
+    model = make().fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    X, y, exposure = X[DOMAIN < 0], y[DOMAIN < 0], exposure[DOMAIN < 0]
+    rates, options = model.predict(X), {"sample_weight": exposure}
+    expected = [
+        r2_score(y / exposure, rates, **options),
+        d2_tweedie_score(y / exposure, rates, power=1, **options),
+    ]
+    for routing in (True, False):
+        with config_context(enable_metadata_routing=routing):
+            score = model.score(X, y, exposure=exposure)
+        assert np.isclose(score, expected).any()
+    with pytest.raises(ValueError, match="exposure must hold"):
+        model.score(X, y, exposure=-exposure)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda m: m, partial(make_pipeline, StandardScaler())]
+)
+def test_exposure_reaches_the_score_of_a_cross_validation(counts, wrap):
+    X, y, exposure = counts
+    model = wrap(
+        TransferPortfolioRegressor(members=[("all", Pooled(PoissonRegressor()))], cv=3)
+    )
+    with config_context(enable_metadata_routing=True):
+        result = cross_validate(
+            model, X, y / 5 * exposure * 100, cv=TargetKFold(3),
+            params={"sample_domain": DOMAIN, "exposure": exposure * 100},
+            return_estimator=True, return_indices=True,
+        )  # fmt: skip
+    for one, test, score in zip(
+        result["estimator"], result["indices"]["test"], result["test_score"],
+        strict=True,
+    ):  # fmt: skip
+        rates, weight = (y / 5)[test], exposure[test]
+        assert score == pytest.approx(
+            r2_score(rates, one.predict(X[test]), sample_weight=weight)
+        )
 
 
 @pytest.mark.parametrize("exposure", [[1.0], np.zeros(160), np.full(160, np.nan),

@@ -31,7 +31,7 @@ from sktransfer._compat import (
     _fit_context,
     _num_samples,
 )
-from sktransfer._deviance import check_exposure, deviance_power
+from sktransfer._deviance import check_exposure, deviance_power, to_score
 from sktransfer._domains import check_scorable, take_rows
 from sktransfer._folds import target_folds
 from sktransfer._learners import check_weights, fit_or_constant
@@ -165,6 +165,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
 
     __metadata_request__fit = {"sample_domain": True, "groups": True, "exposure": True}
     __metadata_request__predict = {"exposure": True}
+    __metadata_request__score = {"exposure": True}
 
     _parameter_constraints: dict = {
         "source_estimator": [HasMethods(["predict"])],
@@ -516,7 +517,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
     def _seen_classes(self):
         return self.classes_[self._seen]
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None, exposure=None):
         """Score predictions on labeled target rows.
 
         Parameters
@@ -527,6 +528,8 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
             Their labels; a missing label is an error.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
+        exposure : array-like of shape (n_samples,), default=None
+            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
 
         Returns
         -------
@@ -541,6 +544,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_scorable(y, getattr(self, "classes_", None))
+        y, sample_weight = to_score(y, sample_weight, exposure, self)
         predicted = self.predict(X)
         if is_classifier(self):
             return accuracy_score(y, predicted, sample_weight=sample_weight)

@@ -21,7 +21,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._compat import HasMethods, Interval, StrOptions, _fit_context
-from sktransfer._deviance import deviance_power, without_exposure
+from sktransfer._deviance import deviance_power, to_score, without_exposure
 from sktransfer._domains import take_rows
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import check_weights
@@ -1122,6 +1122,35 @@ class TransferPortfolioRegressor(
     >>> score > alone + 0.1
     True
     """
+
+    __metadata_request__score = {"exposure": True}
+
+    def score(self, X, y, sample_weight=None, exposure=None):
+        """Score predictions on labeled target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        exposure : array-like of shape (n_samples,), default=None
+            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
+
+        Returns
+        -------
+        score : float
+            R2.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If a row of ``y`` carries a marker.
+        """
+        y, sample_weight = to_score(y, sample_weight, exposure, self)
+        return super().score(X, y, sample_weight=sample_weight)
 
 
 def _without_negligible(weights):
