@@ -53,7 +53,7 @@ rest = np.setdiff1d(np.arange(len(y_target)), few)
 unlabeled, test = rest[:400], rest[400:]
 domain = np.repeat([1, -1], [len(y_source), len(few) + len(unlabeled)])
 X = np.concatenate([X_source, X_target[few], X_target[unlabeled]])
-y = np.concatenate([y_source, y_target[few], np.full(len(unlabeled), -1)])
+y = np.concatenate([y_source, y_target[few], np.full(len(unlabeled), np.nan)])
 X = X.astype(np.float32)
 X_test, y_test = X_target[test].astype(np.float32), y_target[test]
 

@@ -194,8 +194,8 @@ class _Words:
         advice = (
             f"Use {self.method}, which transfers as far as the evidence goes"
             if guarded
-            else f"Use TransferGuard around {self.method}, which transfers as far as "
-            "the evidence goes"
+            else "Use a portfolio, or TransferGuard around this method: they transfer "
+            "as far as the evidence goes"
         )
         return (
             f"The labels do not decide, but the best method, {self.method}, "
