@@ -3,19 +3,33 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from sktransfer._response import OutputColumns, common_columns
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.datasets import from_frame
 from sktransfer.exceptions import DomainError
+from sktransfer.feature import (
+    CORAL,
+    TCA,
+    DirectStandardization,
+    FeatureAugmentation,
+    GeodesicFlowKernel,
+    LinearTransportMap,
+    MMDLinearMap,
+    PiecewiseDirectStandardization,
+    SubspaceAlignment,
+)
 from sktransfer.hypothesis import OffsetTransfer
 from sktransfer.inspection import transfer_report
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.model_selection import TargetKFold, cross_val_unseen_domain
+from sktransfer.preprocessing import DomainScaler
 from sktransfer.safe import (
     TransferGuard,
     TransferPortfolioClassifier,
@@ -125,6 +139,33 @@ def test_gap_splitters_and_unseen_domain(data):
             model, X, y, sample_domain=DOMAIN, n_calibration=[0, 5]
         )
         assert result.scores.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        DomainScaler(),
+        DirectStandardization(),
+        PiecewiseDirectStandardization(1),
+        CORAL(),
+        LinearTransportMap(),
+        SubspaceAlignment(2),
+        GeodesicFlowKernel(1),
+        FeatureAugmentation(),
+        MMDLinearMap(),
+        TCA(2),
+    ],
+    ids=lambda step: type(step).__name__,
+)
+def test_steps_that_use_no_labels_take_several(data, step):
+    X, Y = data
+    source = DOMAIN if type(step).__name__ == "DomainScaler" else np.sign(DOMAIN)
+    model = make_pipeline(step, Pooled(Ridge()))
+    with config_context(enable_metadata_routing=True):
+        both = model.fit(X, marked(Y), sample_domain=source).predict(X[80:])
+        for j in (0, 1):
+            one = model.fit(X, marked(Y)[:, j], sample_domain=source)
+            np.testing.assert_allclose(both[:, j], one.predict(X[80:]), atol=1e-8)
 
 
 def test_a_report_is_about_one_output(data):

@@ -145,12 +145,20 @@ def _check_columns(df, *, labels, domain, features, **further):
     known = ", ".join(map(str, df.columns))
     wanted = {"label": labels, "domain": [domain], "features": features}
     wanted |= {name: [column] for name, column in further.items()}
+    names = list(df.columns)
     for argument, columns in wanted.items():
         for column in columns:
             if column not in df.columns:
                 raise DomainError(
                     f"{argument}={column!r} is no column of df. Its columns: {known}."
                 )
+            if names.count(column) > 1:
+                raise DomainError(
+                    f"df has {names.count(column)} columns of the name {column!r}, so "
+                    f"that {argument} is not clear: rename or drop them."
+                )
+            if list(columns).count(column) > 1:
+                raise DomainError(f"{argument} names {column!r} more than once.")
     if not labels:
         raise DomainError("label is empty: name the column of the labels.")
     for label in labels:

@@ -222,6 +222,7 @@ class FeatureAugmentation(KernelParametersMixin, TransferTransformer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True  # labels are not used
         tags.transfer_tags.target_labels = "unused"
         uses_rows = self.agreement > 0 or self.kernel != "linear"
         tags.transfer_tags.uses_unlabeled = uses_rows

@@ -120,6 +120,7 @@ class DomainMaps(TransferTransformer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True  # labels are not used
         tags.transfer_tags.target_labels = "unused"
         tags.transfer_tags.uses_unlabeled = True
         return tags

@@ -107,6 +107,7 @@ class _PairMap(TransferTransformer):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True  # labels are not used
         tags.transfer_tags.target_labels = "unused"
         tags.transfer_tags.uses_unlabeled = True
         tags.transfer_tags.multi_source = False

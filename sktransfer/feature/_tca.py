@@ -253,5 +253,6 @@ class TCA(KernelComponents):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True  # labels are not used
         tags.transfer_tags.target_labels = "unused"
         return tags

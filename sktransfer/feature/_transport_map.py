@@ -303,6 +303,7 @@ class OptimalTransportMap(SourceMap):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
         tags.target_tags.required = self.class_reg > 0
+        tags.target_tags.multi_output = False
         if self.match_labels is not False:
             tags.transfer_tags.target_labels = "optional"
         return tags

@@ -213,12 +213,16 @@ def _fit_and_measure(estimator, baseline, data, train, test, measure, params):
         fit_target_only(baseline, rows, handed),
         fit_transfer(estimator, rows, handed),
     )
-    y = data.labels(data.mask_of(test))
-    held_out = slice_params(params, data.mask_of(test))
-    y, held_out = without_exposure(y, held_out, estimator)
-    weight = held_out.get("sample_weight")
-    weight = None if weight is None else np.asarray(weight, dtype=np.float64)
+    y, weight = labels_to_score(estimator, data, data.mask_of(test), params)
     return measure(pair, take_rows(data.X, test), y, weight)
+
+
+def labels_to_score(estimator, data, rows, params):
+    """Return labels and weights of rows (a mask): rates where there are exposures."""
+    held_out = slice_params(params, rows)
+    y, held_out = without_exposure(data.labels(rows), held_out, estimator)
+    weight = held_out.get("sample_weight")
+    return y, None if weight is None else np.asarray(weight, dtype=np.float64)
 
 
 def handed_on(estimator, params):

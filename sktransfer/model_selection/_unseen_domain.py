@@ -22,7 +22,8 @@ from sktransfer._domains import (
 from sktransfer._folds import check_groups
 from sktransfer.base import fit_on_domains, get_transfer_tags, slice_params
 from sktransfer.exceptions import DomainError
-from sktransfer.metrics._pair import check_knows_domains, handed_on
+from sktransfer.metrics._held_out import score_pair
+from sktransfer.metrics._pair import check_knows_domains, handed_on, labels_to_score
 
 __all__ = ["UnseenDomainResult", "cross_val_unseen_domain"]
 
@@ -110,7 +111,8 @@ def cross_val_unseen_domain(
         rows, so that more than k may keep their labels; rows of a unit are never
         fitted with a label and scored at once, in whatever domain they are.
     params : dict, default=None
-        Further metadata for ``fit``, one entry per row, such as ``sample_weight``.
+        Further metadata for ``fit``, one entry per row, such as ``sample_weight``. With
+        ``exposure`` rates are scored, each of the weight that its exposure amounts to.
     n_repeats : int, default=1
         How often calibration rows are drawn.
     n_jobs : int, default=None
@@ -199,9 +201,9 @@ def cross_val_unseen_domain(
                     f"left to score beside {sizes.max()} calibration rows."
                 )
             tasks += [(domain, kept, scored) for kept in drawn]
-    scorer = check_scoring(estimator, scoring=scoring)
+    check_scoring(estimator, scoring=scoring)
     results = Parallel(n_jobs=n_jobs)(
-        delayed(_score)(estimator, everything, units, *task, scorer, params or {})
+        delayed(_score)(estimator, everything, units, *task, scoring, params or {})
         for task in tasks
     )
     shape = (len(left_out), n_repeats, len(sizes))
@@ -246,7 +248,7 @@ def _draw(rows, labels, units, sizes, classify, rng):
     return [order[: ends[ends >= size].min(initial=len(order))] for size in sizes]
 
 
-def _score(estimator, data, units, domain, kept, scored, scorer, params):
+def _score(estimator, data, units, domain, kept, scored, scoring, params):
     """Fit with the labels of ``kept`` rows and score others of the domain."""
     target = data.sample_domain == domain
     # sources need labels, and a unit that is scored must not be learned from
@@ -263,9 +265,15 @@ def _score(estimator, data, units, domain, kept, scored, scorer, params):
     part = DomainData(
         take_rows(data.X, rows), y[rows], ids[rows], (data.labeled & ~others)[rows]
     )
-    params = slice_params(handed_on(estimator, {**params}), rows)
-    fitted = fit_on_domains(clone(estimator), part, **params)
-    return scorer(fitted, take_rows(data.X, scored), data.labels(data.mask_of(scored)))
+    handed = slice_params(handed_on(estimator, {**params}), rows)
+    fitted = fit_on_domains(clone(estimator), part, **handed)
+    # weights of the user are those of the fit
+    exposure = {"exposure": params.get("exposure")}
+    y, weight = labels_to_score(estimator, data, data.mask_of(scored), exposure)
+    X = take_rows(data.X, scored)
+    if weight is None:
+        return check_scoring(fitted, scoring=scoring)(fitted, X, y)
+    return score_pair((fitted,), X, y, weight, scoring=scoring)[0].value
 
 
 def _positive(ids):

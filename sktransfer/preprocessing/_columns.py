@@ -7,6 +7,7 @@ objects that are strings or None.
 
 import datetime as dt
 import re
+from decimal import Decimal
 from functools import partial
 from numbers import Real
 
@@ -115,7 +116,7 @@ def values_of(column, *, as_text=False, day_first=None):
 def _from_objects(raw, day_first=None):
     missing = missing_in(raw)
     present = raw[~missing]
-    if all(isinstance(value, Real | np.bool_) for value in present):
+    if all(isinstance(value, Real | Decimal | np.bool_) for value in present):
         values = np.full(len(raw), np.nan)
         values[~missing] = present.astype(np.float64)
         return values
@@ -161,7 +162,7 @@ def _text(value):
         return value
     if is_missing(value):
         return None
-    if isinstance(value, Real) and not isinstance(value, bool | np.bool_):
+    if isinstance(value, Real | Decimal) and not isinstance(value, bool | np.bool_):
         return f"{float(value):.17g}"
     return str(value)
 

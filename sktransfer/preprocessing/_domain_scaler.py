@@ -357,6 +357,7 @@ class DomainScaler(TransferTransformer):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = not self.rotate
+        tags.target_tags.multi_output = True  # labels are not used
         tags.transfer_tags.target_labels = "unused"
         tags.transfer_tags.uses_unlabeled = True
         tags.transfer_tags.multi_target = True

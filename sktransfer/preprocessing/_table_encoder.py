@@ -277,10 +277,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Give columns that repeat the label or the domain that role."""
         if y is not None:
             labels = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
-            if labels.ndim == 1 and len(labels) == _num_samples(values[self._names[0]]):
-                labels = labels.astype(object) if labels.dtype.kind in "OUS" else labels
-                known = ~columns.missing_in(labels)
-                self._mark_copies(values, labels, known, "copy of the label")
+            n_samples = _num_samples(values[self._names[0]])
+            several = labels.ndim in (1, 2) and len(labels) == n_samples
+            for output in labels.reshape(n_samples, -1).T if several else ():
+                key = output.astype(object) if output.dtype.kind in "OUS" else output
+                known = ~columns.missing_in(key)
+                self._mark_copies(values, key, known, "copy of the label")
         if sample_domain is not None:
             n_samples = len(values[self._names[0]])
             ids = check_sample_domain(sample_domain, n_samples)
@@ -428,14 +430,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Return a frame whose categories are of the type ``category``."""
         pandas = check_pandas_support("TableEncoder(categories='native')")
         frame = pandas.DataFrame(encoded, columns=self.get_feature_names_out())
-        for name, (n_values, rare) in zip(
-            self._with_role("category"), self._n_codes(), strict=True
-        ):
-            codes = frame[name].astype(int).to_numpy()
+        sizes = self._n_codes()
+        first = frame.shape[1] - len(sizes)  # categories come last
+        for position, (n_values, rare) in enumerate(sizes, first):
+            codes = encoded[:, position].astype(int)
             # a value that fit has not seen is rare, or else has a code of its own
             codes = np.where(codes < 0, n_values - rare, codes)
             size = n_values + (not rare)
-            frame[name] = pandas.Categorical.from_codes(codes, range(size))
+            kinds = pandas.Categorical.from_codes(codes, range(size))
+            frame.isetitem(position, kinds)  # names need not be those of the table
         return frame
 
     def _n_codes(self):

@@ -239,6 +239,24 @@ def test_frame_errors(change, message):
         from_frame(table(), **arguments)
 
 
+@pytest.mark.parametrize("name", ["age", "site", "height", "ill"])
+def test_a_name_of_two_columns_is_refused(name):
+    twice = pd.concat([table(), table()[[name]]], axis=1)
+    names = {"label": "ill", "domain": "site", "target": "DE"}
+    with pytest.raises(DomainError, match=f"df has 2 columns of the name '{name}'"):
+        from_frame(twice, **names, sample_weight="height")
+    with pytest.raises(DomainError, match=r"features names 'age' more than once"):
+        from_frame(table(), **names, features=["age", "height", "age"])
+
+
+@pytest.mark.parametrize("name", ["height", "other"])
+def test_columns_that_nobody_asked_for_may_share_a_name(name):
+    spare = pd.concat([table(), table()[["height"]]], axis=1)
+    spare = spare.rename(columns={"height": name})
+    names = {"label": "ill", "domain": "site", "target": "DE"}
+    assert from_frame(spare, **names, features=["age"]).X.shape == (5, 1)
+
+
 @pytest.mark.parametrize("library", [pd, pl])
 def test_frame_missing_domain(library):
     df = library.DataFrame({"x": [1, 2], "y": [0, 1], "site": ["a", None]})

@@ -5,8 +5,14 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+)
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.exceptions import DomainError
@@ -141,6 +147,33 @@ def test_weights_are_sliced(rows):
         model, X, y, sample_domain=SITE, params={"sample_weight": weights}
     )
     assert all((seen % 2 == 0).all() for seen, _ in Recording.seen)
+
+
+@pytest.mark.parametrize("routing", [False, True])
+def test_exposure_compares_rates_with_rates(rng, routing):
+    X, exposure = rng.normal(size=(120, 2)), rng.uniform(0.1, 20.0, size=120)
+    counts = exposure * np.exp(X[:, 0])  # without noise: a good model is perfect
+    learner = PoissonRegressor(alpha=0, tol=1e-8, max_iter=1000)
+    for model in (Pooled(learner), make_pipeline(StandardScaler(), Pooled(learner))):
+        with config_context(enable_metadata_routing=routing):
+            result = cross_val_unseen_domain(
+                model, X, counts, sample_domain=SITE, params={"exposure": exposure}
+            )
+        assert result.scores.min() > 0.999
+    # a row counts as much as its exposure says
+    noisy = counts * rng.uniform(0.5, 1.5, size=120)
+    result = cross_val_unseen_domain(
+        SourceOnly(learner), X, noisy, sample_domain=SITE, domains=[3],
+        params={"exposure": exposure}, scoring="neg_mean_squared_error",
+    )  # fmt: skip
+    fitted = SourceOnly(learner).fit(
+        X, np.where(SITE == 3, np.nan, noisy), exposure=exposure,
+        sample_domain=np.where(SITE == 3, -1, 1),
+    )  # fmt: skip
+    out = SITE == 3
+    errors = (noisy / exposure - fitted.predict(X))[out] ** 2
+    by_hand = -np.average(errors, weights=exposure[out])
+    assert result.scores[0, 0] == pytest.approx(by_hand, rel=1e-5)
 
 
 @pytest.mark.parametrize(

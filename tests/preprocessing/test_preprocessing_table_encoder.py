@@ -1,6 +1,7 @@
 """Mixed tables become numbers; ids and copies are found; libraries agree."""
 
 import datetime as dt
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -239,6 +240,45 @@ def test_a_categorical_column_of_numbers_is_a_category(rng):
     encoder = TableEncoder().fit(pd.DataFrame({"code": codes}))
     assert encoder.roles_ == {"code": "category"}
     assert encoder.get_feature_names_out().tolist() == ["code_0", "code_1", "code_2"]
+
+
+def test_native_categories_have_the_names_of_any_table(rng):
+    frame = pd.DataFrame({"age": rng.normal(size=N), "plan": ["a", "b", "c"] * 20})
+    frame["since"], frame["since_years"] = pd.Timestamp("2020-02-02"), frame["plan"]
+    encoder = TableEncoder(categories="native", missing="keep")
+    expected = encoder.fit_transform(frame)
+    assert [str(kind) for kind in expected.dtypes][-2:] == ["category"] * 2
+    assert str(expected.dtypes.iloc[1]) == "float64"  # years of since
+    for other in (frame.set_axis([7, 3, 5, 1], axis=1), frame.to_numpy(dtype=object)):
+        encoded = encoder.fit_transform(other)
+        assert encoded.dtypes.tolist() == expected.dtypes.tolist()
+        np.testing.assert_array_equal(encoded.to_numpy(), expected.to_numpy())
+
+
+def test_copies_of_one_of_several_labels_are_left_out(rng):
+    y = rng.randint(2, size=(N, 2))
+    frame = pd.DataFrame({"x": rng.normal(size=N), "copy": np.array([*"ab"])[y[:, 1]]})
+    labels = np.array(["no", "yes"], dtype=object)[y]
+    for several in (y, mark_unlabeled(y.astype(float), DOMAIN < 0), labels):
+        with pytest.warns(UserWarning, match="'copy'"):
+            encoder = TableEncoder().fit(frame, several, sample_domain=DOMAIN)
+        assert encoder.dropped_ == {"copy": "a copy of the label"}
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_decimals_of_a_database_are_numbers(rng, library):
+    price = [None if k % 7 == 0 else Decimal(k * k) / 8 for k in range(N)]
+    floats = [None if value is None else float(value) for value in price]
+    encoder = TableEncoder().fit(library.DataFrame({"price": price}))
+    assert encoder.roles_ == {"price": "number"}
+    np.testing.assert_allclose(
+        encoder.transform(library.DataFrame({"price": price})),
+        TableEncoder().fit_transform(library.DataFrame({"price": floats})),
+    )
+    mixed = library.DataFrame({"code": [*price[1:3], *"ab"] * 9}, **(
+        {"strict": False, "schema": {"code": pl.Object}} if library is pl else {}
+    ))  # fmt: skip
+    assert TableEncoder().fit(mixed).roles_ == {"code": "category"}
 
 
 def test_errors_name_the_column(rng):
