@@ -675,6 +675,11 @@ def _as_label_array(y: Any, *, multi_output: bool) -> Rows:
     if labels.dtype.kind in "US" and isinstance(y, list | tuple):
         mixed = any(not isinstance(label, str) for label in y)
         labels = np.array(y, dtype=object) if mixed else labels
+    if labels.dtype == object:  # pandas.NA, which cannot be compared, becomes None
+        gaps = [type(label).__name__ == "NAType" for label in labels.flat]
+        if any(gaps):
+            labels = labels.copy()
+            labels[np.reshape(gaps, labels.shape)] = None
     if multi_output and labels.ndim == 2 and labels.shape[1] > 1:
         return cast(Rows, labels)
     return cast(Rows, column_or_1d(labels, warn=True))

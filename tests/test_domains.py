@@ -122,6 +122,27 @@ def test_markers_of_polars(values, labels):
     test_markers(pl.Series(values), labels)
 
 
+@pytest.mark.parametrize("dtype", ["string", "Int64", "boolean", object, "category"])
+def test_markers_of_every_pandas_dtype_reach_a_classifier(dtype, rng):
+    import pandas as pd
+
+    values = np.array(["a", "b"] * 10, dtype=object)
+    if dtype in ("Int64", "boolean"):
+        values = values == "b"
+    known = pd.Series(values).astype("int8" if dtype == "Int64" else object)
+    labels = known.astype(object)
+    labels[15:] = pd.NA
+    y = pd.Series(labels.to_numpy(), dtype=dtype)
+    X, domain = rng.normal(size=(20, 2)), np.repeat([1, -1], 10)
+    given = y.copy()
+    model = Pooled(LogisticRegression()).fit(X, y, sample_domain=domain)
+    assert y.equals(given)
+    assert model.classes_.tolist() == sorted(set(known))
+    assert mark_unlabeled(y, y.isna().to_numpy()).shape == (20,)
+    folds = list(StratifiedTargetKFold(2).split(X, y, domain))
+    assert sorted(np.concatenate([test for _, test in folds])) == [*range(10, 15)]
+
+
 def test_text_that_numpy_made_of_nan_is_an_error():
     with pytest.raises(DomainError, match="class or a missing label"):
         check_domains(_rows(3), np.array(["a", "b", np.nan]), [1, -1, -1])

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, is_classifier
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from sktransfer._compat import Interval
 from sktransfer._domains import take_rows
@@ -204,7 +204,13 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         """Return the pseudo-labels' bookkeeping, None where labels have no say."""
         if not data.n_source or self.balance == 0:
             return None
-        check_classification_targets(data.labels(data.labeled))
+        known = data.labels(data.labeled)
+        if type_of_target(known).startswith("continuous"):
+            raise ValueError(
+                f"balance={self.balance} needs classes as labels, but y holds real "
+                "numbers. With balance=0 labels have no say."
+            )
+        check_classification_targets(known)
         return PseudoLabels(data)
 
     def _features(self, X):

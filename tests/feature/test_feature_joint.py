@@ -126,6 +126,12 @@ def test_without_class_means_labels_have_no_say(rows):
     assert first.n_iter_ == 1 and first.pseudo_labels_ is None
 
 
+def test_without_class_means_labels_need_not_be_classes(rows, rng):
+    X, _, domain = rows
+    y = rng.normal(size=len(X))
+    assert JDA(2, balance=0.0).fit(X, y, sample_domain=domain).pseudo_labels_ is None
+
+
 def test_a_large_penalty_gives_principal_components(rows):
     X, label, domain = rows
     y = _hidden(label, domain)
@@ -154,7 +160,7 @@ def test_labels_of_the_target_and_the_learner_count(rows):
 
 def test_jda_refuses_what_it_cannot_use(rows, rng):
     X, label, domain = rows
-    with pytest.raises(ValueError, match="Unknown label type"):
+    with pytest.raises(ValueError, match="needs classes"):
         JDA(2).fit(X, rng.normal(size=90), sample_domain=domain)
     with pytest.raises(TypeError, match="must be a classifier"):
         JDA(2, estimator=Ridge()).fit(X, label, sample_domain=domain)
