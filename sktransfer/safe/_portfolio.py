@@ -230,14 +230,16 @@ class _TransferPortfolio(
                 )
         self._check_classes(existing)
         table = self._settle(existing)
-        members = self._plan(existing, table)
+        planned = members = self._plan(existing, table)
         folds = self._hold_out(data, params)
         members, self.skipped_ = _with_shared_sources(members, existing, handed)
         progress = Progress(self, 2 + (self.prior == "trials"))
         self._fit_members(members, existing, handed, progress)
         self._set_columns(existing)
         trials = self._run_trials(existing, handed, table, progress)
-        self._weigh(self._cross_fit(data, folds, params, progress), trials)
+        evidence = self._cross_fit(data, folds, params, progress)
+        self._warn_without_sources(planned)
+        self._weigh(evidence, trials)
         progress.end()
         return self
 
@@ -337,6 +339,18 @@ class _TransferPortfolio(
                 self.skipped_[member.name] = f"{type(error).__name__}: {error}"
         if not any(m.target_only for m in self._members):
             raise errors[0]
+
+    def _warn_without_sources(self, planned):
+        """Say aloud that none of the members that use a source is left."""
+        lost = [m.name for m in planned if not m.target_only]
+        if lost and all(m.target_only for m in self._members):
+            warnings.warn(
+                "No member that uses a source can be fitted, so nothing is "
+                f"transferred. {lost[0]}: {self.skipped_[lost[0]]} All reasons are in "
+                "skipped_.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _hold_out(self, data, params):
         """Return the folds."""

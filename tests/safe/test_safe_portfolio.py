@@ -2,6 +2,7 @@
 
 import pickle
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.svm import LinearSVC
 
 from sktransfer._solvers.aggregation import (
@@ -687,7 +688,10 @@ def test_trials_among_classes(labels):
 
 def test_trials_keep_units_together_and_rows_of_weight_0_out():
     X, y, domain, *_ = regression(n_sources=2, n_source=120, n_target=8)
-    portfolio = TransferPortfolioRegressor(members=ridges(), prior="trials")
+    with sklearn.config_context(enable_metadata_routing=True):
+        ridge = Ridge().set_fit_request(sample_weight=True)
+    members = [("target", TargetOnly(ridge)), ("pooled", Pooled(ridge))]
+    portfolio = TransferPortfolioRegressor(members=members, prior="trials")
     groups = np.arange(len(y)) // 4
     data = portfolio._validate_domains(X, y, domain)
     options = {"classification": False, "random_state": 0, "max_trials": 8}
@@ -704,6 +708,7 @@ def test_trials_keep_units_together_and_rows_of_weight_0_out():
         sample_domain=domain[~gone],
         sample_weight=np.ones(sum(~gone)),
     )
+    assert removed.skipped_ == {}
     for name, column in removed.trial_table_.items():
         assert_allclose(weighted.trial_table_[name], column)
 
@@ -762,3 +767,18 @@ def test_callbacks_follow_every_fit():
     pickle.loads(pickle.dumps(portfolio))
     with pytest.raises(ValueError, match="risk"):
         portfolio.set_params(risk=2.0).fit(X, y, sample_domain=domain)
+
+
+@pytest.mark.parametrize("learner", [None, KNeighborsRegressor(3)])
+def test_a_portfolio_that_loses_all_its_sources_says_so(rng, learner):
+    """A learner without weights left the linear target-only member, in silence."""
+    X, domain = rng.normal(size=(40, 2)), np.repeat([1, -1], [28, 12])
+    members = "auto" if learner else [("all", Pooled(KNeighborsRegressor(3)))]
+    portfolio = TransferPortfolioRegressor(learner, members=members, cv=2)
+    weight = np.ones(40)
+    with pytest.warns(UserWarning, match="nothing is transferred.*sample_weight"):
+        portfolio.fit(X, X[:, 0], sample_domain=domain, sample_weight=weight)
+    assert not portfolio.transferred_ and portfolio.skipped_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        portfolio.fit(X, X[:, 0], sample_domain=domain)
