@@ -263,9 +263,7 @@ def test_who_takes_no_exposure(counts, model, error, match):
         lambda: UOWQMultiTask(PoissonRegressor()),
         lambda: TransferGuard(Pooled(PoissonRegressor()), cv=3),
         lambda: OffsetTransfer(PoissonRegressor()),
-        lambda: TransferPortfolioRegressor(
-            members=[("pooled", Pooled(PoissonRegressor()))], cv=3
-        ),
+        lambda: TransferPortfolioRegressor(PoissonRegressor(), cv=2),
     ],
     ids=["pooled", "pipeline", "multitask", "guard", "offset", "portfolio"],
 )
@@ -293,9 +291,7 @@ def test_counts_are_scored_as_rates_and_not_beside_rates(counts, make):
 )
 def test_exposure_reaches_the_score_of_a_cross_validation(counts, wrap):
     X, y, exposure = counts
-    model = wrap(
-        TransferPortfolioRegressor(members=[("all", Pooled(PoissonRegressor()))], cv=3)
-    )
+    model = wrap(TransferPortfolioRegressor(PoissonRegressor(), cv=2))
     with config_context(enable_metadata_routing=True):
         result = cross_validate(
             model, X, y / 5 * exposure * 100, cv=TargetKFold(3),
