@@ -18,7 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sktransfer._source_models import SourceModelsMixin
 from sktransfer.base import get_transfer_tags, without_sources
-from sktransfer.hypothesis import SecureRLS, SourcePredictions
+from sktransfer.hypothesis import LinearInterpolation, SecureRLS, SourcePredictions
+from sktransfer.instance import TaskTrAdaBoost, TaskTrAdaBoostR2
 from sktransfer.multisource import MCW, UOWQ, HEnsemble, SourceFreeEnsemble
 from sktransfer.safe import SAFEW, TransferGuard
 
@@ -55,11 +56,27 @@ CASES = {
         lambda models: SourceFreeEnsemble(LogisticRegression(), source_models=models),
         CLASSIFIER,
     ),
+    "TaskTrAdaBoost": (
+        lambda models: TaskTrAdaBoost(
+            LogisticRegression(), source_models=models, n_estimators=3
+        ),
+        CLASSIFIER,
+    ),
+    "TaskTrAdaBoostR2": (
+        lambda models: TaskTrAdaBoostR2(Ridge(), source_models=models, n_estimators=3),
+        REGRESSOR,
+    ),
+    "LinearInterpolation": (
+        lambda models: LinearInterpolation(Ridge(), source_models=models),
+        REGRESSOR,
+    ),
     "UOWQ": (lambda models: uowq(LogisticRegression(), models), CLASSIFIER),
     "UOWQ regression": (lambda models: uowq(Ridge(), models), REGRESSOR),
 }
 #: those whose learners wait for source rows, so that an unfitted entry is welcome
-LEARNERS_TOO = {"SecureRLS", "SAFEW regression", "SAFEW", "SAFEW hinge"}
+LEARNERS_TOO = {
+    "SecureRLS", "SAFEW regression", "SAFEW", "SAFEW hinge", "LinearInterpolation",
+}  # fmt: skip
 
 
 def labels_for(model):

@@ -160,13 +160,15 @@ class Likelihood:
     >>> import numpy as np
     >>> from sklearn.linear_model import GammaRegressor
     >>> from sktransfer.multisource import Likelihood, register_likelihood
+    >>> class MyGamma(GammaRegressor):
+    ...     pass
     >>> class GammaLikelihood(Likelihood):
     ...     def parameters(self, model):
     ...         return np.append(model.coef_, model.intercept_)
     ...     def scores(self, model, X, y):
     ...         residual = y / model.predict(X) - 1
     ...         return residual[:, None] * np.column_stack([X, np.ones(len(X))])
-    >>> register_likelihood(GammaRegressor, GammaLikelihood())
+    >>> register_likelihood(MyGamma, GammaLikelihood())
     """
 
     expected = False

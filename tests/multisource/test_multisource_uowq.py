@@ -181,22 +181,26 @@ class _Gamma(Likelihood):
         return residual[:, None] * np.column_stack([X, np.ones(len(X))])
 
 
+class ScoredGamma(GammaRegressor):
+    """Of its own, since what is registered stays for all other tests."""
+
+
 def test_registered_learner_uses_held_out_scores():
-    register_likelihood(GammaRegressor, _Gamma())
+    register_likelihood(ScoredGamma, _Gamma())
     rng = np.random.default_rng(0)
     X = rng.normal(size=(340, 2))
     domain = np.repeat([1, 2, -1], [150, 150, 40])
     mean = np.exp(np.where(domain == 2, -1.0, 1.0) * X[:, 0])
     y = mean * rng.gamma(2.0, 0.5, size=340)
-    model = UOWQ(GammaRegressor(alpha=1e-3), min_gain=None)
+    model = UOWQ(ScoredGamma(alpha=1e-3), min_gain=None)
     model.fit(X, y, sample_domain=domain)
     assert model.source_weights_[0] > 5 * model.source_weights_[1]
     shuffle = rng.permutation(340)
-    again = UOWQ(GammaRegressor(alpha=1e-3), min_gain=None).fit(
+    again = UOWQ(ScoredGamma(alpha=1e-3), min_gain=None).fit(
         X[shuffle], y[shuffle], sample_domain=domain[shuffle]
     )
     np.testing.assert_allclose(again.source_weights_, model.source_weights_, rtol=1e-3)
-    model = UOWQ(GammaRegressor(alpha=1e-3)).fit(X, y, sample_domain=domain)
+    model = UOWQ(ScoredGamma(alpha=1e-3)).fit(X, y, sample_domain=domain)
     assert 0 <= model.scale_ <= 1
 
 
