@@ -7,7 +7,7 @@ guard decides how far France and the United States are used for Germany. The run
 number of the customer is dropped; the encoder would leave it out with a warning.
 """
 
-from pathlib import Path
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +17,9 @@ from sklearn.linear_model import LogisticRegression
 from sktransfer.datasets import from_frame
 from sktransfer.safe import make_transfer_pipeline
 
-table = pd.read_csv(Path(__file__).with_name("churn.csv")).drop(columns="customer")
+table = pd.read_csv(sys.argv[0].replace("churn.py", "churn.csv")).drop(
+    columns="customer"
+)
 truth = table.pop("truth").to_numpy()
 data = from_frame(table, label="churn", domain="country", target="DE")
 model = make_transfer_pipeline(LogisticRegression(), method="guard")

@@ -8,7 +8,7 @@ vehicles are known to be related, the guard starts without the suspicion that th
 not (``atom=0``).
 """
 
-from pathlib import Path
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ from sklearn.linear_model import PoissonRegressor
 from sktransfer.datasets import from_frame
 from sktransfer.safe import make_transfer_pipeline
 
-table = pd.read_csv(Path(__file__).with_name("claims.csv"))
+table = pd.read_csv(sys.argv[0].replace("counts.py", "claims.csv"))
 truth = table.pop("truth").to_numpy()
 columns = {"label": "claims", "domain": "vehicle", "exposure": "years"}
 data = from_frame(table, target="motorcycle", **columns)

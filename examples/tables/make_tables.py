@@ -8,6 +8,7 @@ by it. ``python make_tables.py --write`` writes the files anew.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -141,7 +142,7 @@ figure, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
 for ax, (name, make) in zip(axes, TABLES.items(), strict=True):
     table = make()
     if args.write:
-        table.to_csv(Path(__file__).with_name(f"{name}.csv"), index=False)
+        table.to_csv(Path(sys.argv[0]).with_name(f"{name}.csv"), index=False)
     print(f"{name}: {len(table)} rows of {', '.join(table.columns[:6])}, ...")
     ax.hist(table["truth"])
     ax.set_title(f"{name}: truth")

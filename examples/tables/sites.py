@@ -7,7 +7,7 @@ What is a model worth at a site left out, and at the new one, where ten patients
 diagnosis? Whole patients are held out throughout.
 """
 
-from pathlib import Path
+import sys
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -20,7 +20,7 @@ from sktransfer.model_selection import cross_val_unseen_domain
 from sktransfer.preprocessing import DomainScaler
 from sktransfer.safe import TransferGuard
 
-table = pd.read_csv(Path(__file__).with_name("sites.csv"))
+table = pd.read_csv(sys.argv[0].replace("sites.py", "sites.csv"))
 truth, columns = table.pop("truth").to_numpy(), {"domain": "site", "groups": "patient"}
 data = from_frame(table, label="state", target="Lyon", **columns)
 pipe = make_pipeline(DomainScaler(), Pooled(LogisticRegression()))

@@ -6,7 +6,7 @@ A calibration of the old spectrometer is carried over: ten samples that were mea
 both tell how the new one sees what the old one saw.
 """
 
-from pathlib import Path
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -19,7 +19,7 @@ from sktransfer.datasets import from_frame
 from sktransfer.feature import PiecewiseDirectStandardization
 from sktransfer.safe import TransferGuard
 
-table = pd.read_csv(Path(__file__).with_name("spectra.csv"))
+table = pd.read_csv(sys.argv[0].replace("spectra.py", "spectra.csv"))
 truth, pair = table.pop("truth").to_numpy(), {"sample_pair": "sample"}
 data = from_frame(table, label="fat", domain="instrument", target="new", **pair)
 pipe = make_pipeline(PiecewiseDirectStandardization(), Pooled(PLSRegression(4)))
