@@ -402,6 +402,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             If a column is missing, or holds text where ``fit`` saw numbers or dates.
         """
         check_is_fitted(self)
+        index = getattr(X, "index", None)  # a list has a method of this name
         X = self._check_table(X, reset=False)
         if sparse.issparse(X):
             return self._numbers.transform(X)
@@ -424,12 +425,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if self._categories is not None:
             parts.append(self._categories.transform(self._category_block(values)))
         encoded = np.hstack(parts).astype(np.float64, copy=False)
-        return self._with_native(encoded) if self.categories == "native" else encoded
+        if self.categories != "native":
+            return encoded
+        return self._with_native(encoded, None if callable(index) else index)
 
-    def _with_native(self, encoded):
+    def _with_native(self, encoded, index):
         """Return a frame whose categories are of the type ``category``."""
         pandas = check_pandas_support("TableEncoder(categories='native')")
-        frame = pandas.DataFrame(encoded, columns=self.get_feature_names_out())
+        names = self.get_feature_names_out()
+        frame = pandas.DataFrame(encoded, columns=names, index=index)
         sizes = self._n_codes()
         first = frame.shape[1] - len(sizes)  # categories come last
         for position, (n_values, rare) in enumerate(sizes, first):

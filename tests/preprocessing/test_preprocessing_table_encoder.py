@@ -404,3 +404,10 @@ def test_missing_times_have_an_indicator_and_other_text_is_refused():
 def test_durations_beyond_a_day_are_no_ids():
     frame = pd.DataFrame({"took": [f"{h}:{h % 60:02d}" for h in range(40)]})
     assert TableEncoder().fit(frame).roles_ == {"took": "category"}
+
+
+def test_native_categories_keep_the_index_of_the_frame():
+    df = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]}, index=[7, 3, 5])
+    encoder = TableEncoder(categories="native", drop_ids=False)
+    assert encoder.fit_transform(df).index.tolist() == [7, 3, 5]
+    assert encoder.transform(df[::-1]).index.tolist() == [5, 3, 7]
