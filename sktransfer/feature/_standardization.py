@@ -7,7 +7,7 @@ import numpy as np
 from sktransfer._compat import Interval
 from sktransfer._domains import match_pairs
 from sktransfer._solvers.pair_maps import banded_map, least_norm_map
-from sktransfer.base import TransferTransformer
+from sktransfer.base import TransferTransformer, missing_hook
 
 __all__ = ["DirectStandardization", "PiecewiseDirectStandardization"]
 
@@ -20,7 +20,7 @@ class _PairMap(TransferTransformer):
 
     def _solve(self, target, source):
         """Return the matrix that maps centered target samples to their partners."""
-        raise NotImplementedError(f"{type(self).__name__} must implement _solve.")
+        raise missing_hook(self, "_solve(target, source)")
 
     def fit(self, X, y=None, sample_domain=None, sample_pair=None):
         """Fit the map on the pairs.
