@@ -85,7 +85,7 @@ from sktransfer._learners import (
 )
 from sktransfer._response import CommonColumns, all_classes, common_columns
 from sktransfer._solvers.density_ratio import effective_sample_size
-from sktransfer._solvers.kernels import KERNELS, resolve_gamma
+from sktransfer._solvers.kernels import KERNELS, kernel_product, resolve_gamma
 from sktransfer.exceptions import (
     CollapsedWeightsWarning,
     DomainError,
@@ -516,6 +516,9 @@ class KernelParametersMixin:
     def _kernel_options(self, X):
         """Resolve the width on the rows of all domains and set ``gamma_``."""
         self.gamma_ = resolve_gamma(self.gamma, X, kernel=self.kernel)
+        return self._fitted_kernel()
+
+    def _fitted_kernel(self):
         return {
             "kernel": self.kernel,
             "gamma": self.gamma_,
@@ -523,6 +526,11 @@ class KernelParametersMixin:
             "coef0": self.coef0,
             "kernel_params": self.kernel_params,
         }
+
+    def _project(self, X):
+        """Return the kernel with the fitted rows times ``components_``."""
+        Z = kernel_product(X, self.X_fit_, self.components_, **self._fitted_kernel())
+        return Z.astype(X.dtype, copy=False)
 
 
 class TransferPredictorMixin:

@@ -9,7 +9,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
-from sktransfer._solvers.kernels import kernel_product
 from sktransfer._solvers.tca import tca_components
 from sktransfer.base import KernelParametersMixin, TransferTransformer
 
@@ -72,17 +71,7 @@ class KernelComponents(
     def _transform(self, X, source):
         if self.X_fit_ is None:
             return np.asarray(X @ self.components_)
-        Z = kernel_product(
-            X,
-            self.X_fit_,
-            self.components_,
-            kernel=self.kernel,
-            gamma=self.gamma_,
-            degree=self.degree,
-            coef0=self.coef0,
-            kernel_params=self.kernel_params,
-        )
-        return Z.astype(X.dtype, copy=False)
+        return self._project(X)
 
     @property
     def _n_features_out(self):

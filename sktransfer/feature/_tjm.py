@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer._compat import Interval
 from sktransfer._solvers.joint_components import matching_components
-from sktransfer._solvers.kernels import kernel_matrix, kernel_product
+from sktransfer._solvers.kernels import kernel_matrix
 from sktransfer._solvers.tca import domain_vector
 from sktransfer.base import KernelParametersMixin, TransferTransformer
 
@@ -185,17 +185,7 @@ class TJM(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         self.X_fit_ = data.X
 
     def _transform(self, X, source):
-        Z = kernel_product(
-            X,
-            self.X_fit_,
-            self.components_,
-            kernel=self.kernel,
-            gamma=self.gamma_,
-            degree=self.degree,
-            coef0=self.coef0,
-            kernel_params=self.kernel_params,
-        )
-        return Z.astype(X.dtype, copy=False)
+        return self._project(X)
 
     @property
     def _n_features_out(self):
