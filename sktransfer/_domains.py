@@ -1,4 +1,4 @@
-"""The domain convention: the only module that knows signs and label markers.
+"""The domain convention: the only module that handles signs and label markers.
 
 A sample belongs to a domain by its entry of ``sample_domain``: a positive id is a
 source, a negative id a target. The label of an unlabeled target sample is a missing
@@ -283,7 +283,7 @@ def canonical_order(
 
 
 def _low_and_spread(rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return least value and range of each column, so that no unit has a say."""
+    """Return least value and range of each column, so that units do not matter."""
     if not rows.shape[0]:
         return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
     if sparse.issparse(rows):
@@ -321,7 +321,7 @@ def check_sample_domain(sample_domain: Any, n_samples: int) -> NDArray[np.int64]
     Parameters
     ----------
     sample_domain : array-like of shape (n_samples,), int or None
-        Domain ids; an integer holds for every row; None says that every row is a
+        Domain ids; an integer holds for every row; None means that every row is a
         target row.
     n_samples : int
         Number of rows that the ids must describe.

@@ -41,7 +41,7 @@ def target_folds(
     - No row and no unit is on both sides. Rows that are never tested (of a source, or
       without a label) leave the training part of a fold that tests their unit; a
       labeled target row of a tested unit in a training part is an error.
-    - An int, or a splitter that knows no domains, is about the labeled target rows;
+    - An int, or a splitter without `sample_domain`, is about the labeled target rows;
       all other rows are in every training part. Labeled target rows that a splitter
       puts on neither side are on neither side. A splitter that takes
       ``sample_domain``, and explicit pairs, are about all rows.
@@ -212,7 +212,7 @@ def _folds_of_int(
 def _folds_of_labeled(
     data: DomainData, cv: Any, units: Indices | None, exists: Rows
 ) -> Folds:
-    """Apply a splitter that knows no domains to the labeled target rows."""
+    """Apply a splitter without `sample_domain` to the labeled target rows."""
     rows = np.flatnonzero(data.is_labeled_target & exists)
     if isinstance(cv, PredefinedSplit) and len(cv.test_fold) == len(exists):
         return _listed(cv.split(), data)

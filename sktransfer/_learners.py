@@ -1,6 +1,6 @@
 """The one way to call a learner: weights, classes, predictions and its own methods.
 
-A *learner* is a plain estimator that knows no domains: of scikit-learn, of a gradient
+A *learner* is a plain estimator without `sample_domain`: of scikit-learn, of a gradient
 boosting library, or of the user. All wrappers fit it with :func:`fit_learner` and
 predict with :func:`predict_learner`, so that what one of them takes all of them take.
 """
@@ -103,7 +103,7 @@ def fit_learner(
         params = {**params, name: weight}
         routing = routed if routing is None else routing
     elif routing is None:
-        # without metadata nothing is to be routed, and some learners know no routing
+        # without metadata nothing is to be routed, and some learners support no routing
         routing = bool(params)
 
     def fit(model, labels):
@@ -265,7 +265,7 @@ def routing_of(learner):
     with config_context(enable_metadata_routing=True):
         try:
             return get_routing_for_object(learner)
-        except NotImplementedError:  # AdaBoost and its kin know no routing
+        except NotImplementedError:  # AdaBoost and its kin support no routing
             return MetadataRequest(owner=learner)
 
 
@@ -334,7 +334,8 @@ def _weight_route(learner, params):
 def _by_steps(pipeline, params):
     """Name metadata by the steps that request them, as without routing.
 
-    A last step that knows no requests, such as CatBoost, gets its weights no other way.
+    A last step without metadata requests, such as CatBoost, gets its weights no other
+    way.
     """
     named = {}
     for step, part in pipeline.steps:
@@ -385,7 +386,7 @@ def _weight_argument(learner):
 
 
 def _no_weights(learner):
-    """Return the sentence that says why a learner gets no weights."""
+    """Return the reason why a learner gets no weights, as a sentence."""
     name = type(learner).__name__
     if not isinstance(routing_of(learner), MetadataRouter):
         return (

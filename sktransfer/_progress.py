@@ -1,7 +1,8 @@
 """Progress of long fits, by the callbacks of scikit-learn (from 1.9 on).
 
-An estimator that is given callbacks by ``set_callbacks`` tells them of its stages and
-of the fits in each; without callbacks, or with an older scikit-learn, nothing happens.
+An estimator that is given callbacks by ``set_callbacks`` notifies them of its stages
+and of the fits in each; without callbacks, or with an older scikit-learn, nothing
+happens.
 """
 
 from typing import Any

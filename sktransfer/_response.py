@@ -35,7 +35,7 @@ class CommonColumns:
         What the models are asked. The answers to "predict" are values in regression,
         and one vote per sample among classes.
     absent : float, default=0.0
-        Answer of a model for a class that it does not know or does not vote for.
+        Answer of a model for a class that it has not seen or does not vote for.
     n_outputs : int, default=0
         Number of columns of the labels in regression; 0 for one-dimensional labels.
     power : float, default=0.0

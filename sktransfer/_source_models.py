@@ -96,7 +96,7 @@ def _as_list(source_models):
 
 
 def given_entries(source_models):
-    """Return the entries of ``source_models``; an empty list says nothing."""
+    """Return the entries of ``source_models``; an empty list carries no information."""
     entries = _as_list(source_models)
     if source_models is not None and not entries:
         raise ValueError("source_models is empty: give models, or None.")

@@ -201,7 +201,7 @@ def get_transfer_tags(estimator):
     Raises
     ------
     TypeError
-        If the estimator does not know domains.
+        If the estimator does not take `sample_domain`.
 
     Examples
     --------
@@ -233,7 +233,7 @@ def is_scale_free(estimator):
         Unfitted. Trees and forests of scikit-learn are scale-free, linear models with
         an intercept and without a penalty (iterative ones with the solver
         "newton-cholesky", whose steps are), pipelines that begin with a scaler, and
-        estimators of this library that say so in their tags.
+        estimators of this library that declare it in their tags.
 
     Returns
     -------
@@ -296,7 +296,7 @@ def consumes_sample_domain(estimator):
 
 
 def fit_on_domains(estimator, data, **fit_params):
-    """Fit an estimator that knows domains on the rows of ``data``.
+    """Fit an estimator that takes `sample_domain` on the rows of ``data``.
 
     The domains reach every step of a pipeline whatever scikit-learn's global
     routing switch says.
@@ -347,7 +347,7 @@ def without_sources(estimator):
     Returns
     -------
     target_only : estimator
-        An unfitted copy that knows no source model.
+        An unfitted copy without source models.
 
     Examples
     --------
@@ -899,7 +899,7 @@ class TransferMetaEstimator(
         """Return the metadata that the wrapped estimator requests."""
         own = {}
         if "sample_weight" in params and not knows_requests(self.estimator):
-            # a learner that knows no requests cannot ask for its weights
+            # a learner without metadata requests cannot request its weights
             check_takes_sample_weight(self.estimator)
             own["sample_weight"] = params.pop("sample_weight")
         with config_context(enable_metadata_routing=True):
@@ -944,7 +944,7 @@ class TransferMetaEstimator(
         Returns
         -------
         score : float
-            Score of the wrapped estimator: accuracy or R2 unless it says otherwise.
+            Score of the wrapped estimator: accuracy or R2 unless it defines another.
 
         Raises
         ------

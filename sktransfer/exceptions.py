@@ -47,11 +47,11 @@ class CollapsedWeightsWarning(UserWarning):
 
 
 class NegativeTransferWarning(UserWarning):
-    """The evidence at hand says that the sources hurt on the target."""
+    """The evidence at hand indicates that the sources hurt on the target."""
 
 
 class IntegerMarkerWarning(UserWarning):
-    """The integer -1 among the labels may be taken for a class.
+    """The integer -1 among the labels may be a class.
 
     :func:`sktransfer.datasets.mark_unlabeled` turns it into a missing value.
     """

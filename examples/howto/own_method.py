@@ -5,7 +5,7 @@ Your own method in thirty lines
 A transfer method is a scikit-learn estimator whose ``fit`` also takes
 ``sample_domain``. Derive from :class:`~sktransfer.base.TransferEstimator`: it checks
 the input and hands you the rows by domain, and
-:func:`~sktransfer.utils.check_transfer_estimator` tells you whether the method keeps
+:func:`~sktransfer.utils.check_transfer_estimator` checks whether the method keeps
 the contract that all methods of this library keep.
 """
 
@@ -40,7 +40,7 @@ args, _ = parser.parse_known_args()
 # ``_fit_domains`` gets the checked rows, by domain: ``data.X_source``,
 # ``data.y_source``, ``data.X_labeled``, ``data.y_labeled``, ``data.X_unlabeled``. Two
 # things are up to you: the fit must also work without source rows, because that is what
-# the negative transfer gap compares with; and the tags say what the method does.
+# the negative transfer gap compares with; and the tags declare what the method does.
 class PriorCentroids(TransferPredictorMixin, ClassifierMixin, TransferEstimator):
     """Nearest centroids that are drawn to those of the sources."""
 
@@ -77,9 +77,9 @@ class PriorCentroids(TransferPredictorMixin, ClassifierMixin, TransferEstimator)
 # %%
 # Does it keep the contract?
 # --------------------------
-# The checks say: row order does not matter, an unlabeled row is no class, the caller's
-# arrays stay as they are, errors name the argument, and so on. The first one that fails
-# raises an error that names it.
+# The checks ensure: row order does not matter, an unlabeled row is no class, the
+# caller's arrays stay as they are, errors name the argument, and so on. The first one
+# that fails raises an error that names it.
 checks = check_transfer_estimator(PriorCentroids())
 print(len(checks), "checks passed, such as", ", ".join(checks[:3]))
 

@@ -6,8 +6,8 @@ Z. Wang, Z. Dai, B. Póczos and J. Carbonell, "Characterizing and avoiding negat
 transfer", CVPR 2019, train a discriminator of domains on pairs of features and labels
 and weigh each source row by its odds. Rows that look like no target row, or whose label
 fits none, then hardly count. They find that the gate improves six deep methods and
-largely avoids negative transfer (tables 1 and 2), and that it tells corrupted source
-rows from clean ones (figure 4).
+largely avoids negative transfer (tables 1 and 2), and that it separates corrupted
+source rows from clean ones (figure 4).
 """
 
 import argparse

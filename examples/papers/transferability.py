@@ -2,10 +2,11 @@ r"""
 Transferability: which source model to take
 ===========================================
 
-A score of transferability says, without any training on the target, how well a source
-model will do there. Y. Bao et al. show that the H-score follows the negative log-loss
-(ICIP 2019), and Y. Tan et al. that OTCE ranks source models best of H-score, LogME,
-LEEP and NCE (CVPR 2021, and the later table I). This script ranks sixteen models.
+A score of transferability predicts, without any training on the target, how well a
+source model will do there. Y. Bao et al. show that the H-score follows the negative
+log-loss (ICIP 2019), and Y. Tan et al. that OTCE ranks source models best of H-score,
+LogME, LEEP and NCE (CVPR 2021, and the later table I). This script ranks sixteen
+models.
 """
 
 import argparse

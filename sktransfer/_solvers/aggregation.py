@@ -26,7 +26,7 @@ _LEAST_SCALE = 1e-12
 
 @dataclass(frozen=True)
 class BlendInfo:
-    """What the rows say about the weight.
+    """Evidence of the rows on the weight.
 
     Attributes
     ----------
@@ -550,7 +550,7 @@ def _q_cvxpy(A: Array, c: Array, b: float, pi: Array) -> Array:
     objective = cp.quad_form(w, cp.psd_wrap(A)) / 2 + c @ w + b * entropy
     problem = cp.Problem(cp.Minimize(objective), [cp.sum(w) == 1])
     with warnings.catch_warnings():
-        # how accurate it is says the certificate
+        # the certificate states how accurate it is
         warnings.filterwarnings("ignore", "Solution may be inaccurate")
         problem.solve(
             solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11

@@ -1,7 +1,7 @@
 r"""The mean of paired loss differences, with what unlabeled rows tell about it.
 
 Two models answer on n held-out units; :math:`d_i` is the loss of the second less that
-of the first. A guess :math:`g_i \ge 0` says by how much the losses can differ at all:
+of the first. A guess :math:`g_i \ge 0` bounds the difference of the losses:
 whether two classifiers disagree, or the squared step between two answers. Then
 :math:`E[d \mid g] = \lambda g` with :math:`|\lambda| \le 1` for the 0-1 loss, where
 :math:`\lambda` is the mean difference of rows that are classified differently, and

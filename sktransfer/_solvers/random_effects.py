@@ -199,7 +199,7 @@ def prior_precision(S: Array, variances: Array, factor: float) -> Array:
     if not np.isfinite(factor):
         kept = variances == 0
         P = np.zeros_like(S)
-        # a coefficient of infinite variance says nothing about the others
+        # a coefficient of infinite variance does not inform the others
         others = ~kept
         if kept.any():
             block = S[np.ix_(kept, kept)]

@@ -36,7 +36,7 @@ def principal_axes(X: Any, n_components: int) -> tuple[Array, Array]:
         Mean of the rows.
     axes : ndarray of shape (n_features, n_components)
         Orthonormal columns by descending variance; axes without variance, of which
-        the data have no say, are 0.
+        the data carry no information, are 0.
     """
     n, d = X.shape
     X = X.astype(np.float64)

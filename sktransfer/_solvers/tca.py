@@ -63,9 +63,9 @@ class TCAInfo:
         0 where the kernel is exact. For "nystroem" an estimate of an upper bound of
         the sine of the largest angle between its subspace and the exact one: the
         residual with the exact kernel over the eigengap, at most 1. Where the leading
-        eigenvalues lie close together it is 1, which says nothing: any mixture of
-        their eigenvectors is then about as good, and `objective_error` says how good.
-        nan if it was not asked for.
+        eigenvalues lie close together it is 1, which carries no information: any
+        mixture of their eigenvectors is then about as good, and `objective_error`
+        measures how good. nan if it was not asked for.
     exact_residual : float
         `eigen_residual` of the components in the problem of the exact kernel; nan if
         it was not asked for.

@@ -40,7 +40,7 @@ def from_frame(
         One row per observation, domains in any order.
     label : str or list of str
         Column of the labels; several for several outputs. A missing value (NaN, None,
-        NA) in a target row says that its label is unknown; in a source row it is an
+        NA) in a target row means that its label is unknown; in a source row it is an
         error.
     domain : str
         Column that names the domain of each row.
@@ -73,7 +73,7 @@ def from_frame(
         domain_names : dict of int to object
             The value of the domain column behind each id.
         metadata : dict of str to ndarray of shape (n_samples,)
-            What ``fit`` is to know of the rows: ``sample_domain`` and those of
+            Metadata of the rows for ``fit``: ``sample_domain`` and those of
             ``groups``, ``sample_weight``, ``exposure`` and ``sample_pair`` that were
             named here, as in ``fit(data.X, data.y, **data.metadata)``.
 

@@ -16,7 +16,7 @@ __all__ = ["Alignment", "Encoded", "Sizes"]
 
 @dataclass(frozen=True)
 class Sizes:
-    """What an alignment has to know to build its modules.
+    """What an alignment needs to build its modules.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ class Alignment(nn.Module):
 
     Notes
     -----
-    ``needs_discriminator`` tells whether the net needs a discriminator of domains; a
+    ``needs_discriminator`` states whether the net needs a discriminator of domains; a
     net with a gate has one in any case. Before the share ``settled`` of the training
     the objective itself still changes, so early stopping does not count.
 

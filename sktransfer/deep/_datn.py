@@ -178,7 +178,7 @@ class DATN(
 
     Without source rows the estimator is the target's own autoencoder and softmax.
 
-    The paper does not say how its unsupervised variant classifies. Here it is the
+    The paper does not state how its unsupervised variant classifies. Here it is the
     target's softmax, which the term of :math:`\alpha` keeps trained, with G = I.
 
     References

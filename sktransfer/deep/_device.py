@@ -8,7 +8,7 @@ __all__ = ["find_device", "has_double", "seeded"]
 
 
 def find_device(device):
-    """Return the device of torch, or say what is wrong with its name.
+    """Return the device of torch, or raise an error on its name.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def find_device(device):
     Raises
     ------
     ValueError
-        If torch knows no such device, or sees no GPU.
+        If torch has no such device, or finds no GPU.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -17,7 +17,7 @@ class DomainDiscriminator(nn.Module):
     r"""Discriminator :math:`D(F(x), y)` of target (1) and source (0) rows.
 
     The label is coded as one-hot classes (or the real label) and a last column "nil",
-    which says that no label is given. With ``labels=False`` it sees features alone.
+    which means that no label is given. With ``labels=False`` it sees features alone.
     Beside features and code it sees their products; of more than 4096 products it sees
     1024 random ones, :math:`(R_f^\top f) \odot (R_y^\top y) / \sqrt{1024}` with fixed
     Gaussian :math:`R_f, R_y` [1]_.
@@ -91,7 +91,7 @@ class DomainDiscriminator(nn.Module):
 
         Rows are judged by their features alone and, where the discriminator takes
         labels and there are labeled target rows, as pairs with their labels.
-        ``reversal`` tells for both how strongly the gradient of the features is
+        ``reversal`` sets for both how strongly the gradient of the features is
         reversed.
         """
         if self.noise and self.training:

@@ -37,7 +37,7 @@ class _Judge(nn.Module):
 class GenerativeAlignment(Alignment):
     r"""Features from which a generator makes source-like rows.
 
-    A generator G makes rows from features, label and noise; a judge J tells real
+    A generator G makes rows from features, label and noise; a judge J separates real
     source rows from generated ones and names their class. J learns to do so, G
     learns to make rows that pass as real ones of their class, and the extractor
     learns features with
@@ -136,7 +136,7 @@ class GenerativeAlignment(Alignment):
 class GTA(TransferNetClassifier):
     r"""Generate to adapt: features from which source-like rows can be generated.
 
-    A generator G makes rows from features, label and noise, a judge J tells real
+    A generator G makes rows from features, label and noise, a judge J separates real
     source rows from generated ones and names their class. Beside the labels'
     loss the extractor F minimizes
 

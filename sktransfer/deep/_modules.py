@@ -85,7 +85,7 @@ def fool(logits):
 def label_code(y, like, n_classes):
     """Return the code of labels: classes one-hot, or the real label, then "nil".
 
-    ``y=None`` says that no label is given; ``like`` has a row for each code and their
+    ``y=None`` means that no label is given; ``like`` has a row for each code and their
     dtype; ``n_classes=0`` stands for real labels.
     """
     code = like.new_zeros(len(like), (n_classes or 1) + 1)

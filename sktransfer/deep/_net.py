@@ -599,7 +599,7 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
 
     over the extractor F and the head C, where :math:`\omega = 1` without a gate and
     :math:`\omega = D / (1 - D)`, without gradient, with the discriminator gate [1]_:
-    D tells target pairs (features, label) from source pairs, so source rows that do
+    D separates target pairs (features, label) from source pairs, so source rows that do
     not look like the target's count little.
 
     %(sections)s
@@ -770,7 +770,7 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
         source, labeled, _ = self._roles(data)
         y = data.labels(source | labeled)
         weight = np.ones(len(y)) if weight is None else weight[source | labeled]
-        order = np.lexsort((weight, y))  # sorted: rounding knows no order
+        order = np.lexsort((weight, y))  # sorted: rounding depends on the order
         y, weight = y[order], weight[order]
         self.label_shift_ = np.average(y, weights=weight)
         spread = np.sqrt(np.average((y - self.label_shift_) ** 2, weights=weight))

@@ -56,7 +56,7 @@ PARAMETERS = {
         error in regression.""",
     "max_epochs": """max_epochs : int in [1, inf), default=None
         Number of passes over the largest kind of rows (source or target), whichever of
-        them the net uses. None: as ``max_steps`` says.""",
+        them the net uses. None: by ``max_steps``.""",
     "max_steps": """max_steps : int in [1, inf), default=None
         Number of steps of the optimizer; they are cut into epochs of a pass or of a
         fiftieth of them, whichever is more. None, and ``max_epochs=None``: 1000 steps

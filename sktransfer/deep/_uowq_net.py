@@ -203,7 +203,7 @@ def _tangent(predictor, state, fits, x, y, expected):
 class UOWQNet(TransferNetClassifier):
     r"""Fit a net to target rows and optimally weighted source rows.
 
-    Every source gets one weight, which says how much a row of it is worth beside a
+    Every source gets one weight: how much a row of it is worth beside a
     labeled target row, and which is updated once in each epoch [1]_. Sources are kept
     apart; unlabeled target rows are ignored.
 
@@ -289,7 +289,7 @@ class UOWQNet(TransferNetClassifier):
     A net of its own for each source is kept for further fits; pickles leave these nets
     out, unless ``warm_start=True``.
 
-    Theory says that the target alone has an expected divergence of :math:`d / (2 N_0)`
+    In theory the target alone has an expected divergence of :math:`d / (2 N_0)`
     with d parameters. For a net d is far less than their number, with which every
     weight would be near 1. The estimate turns the equation around: three nets, each
     fitted to two thirds of the labeled target rows, differ from the current net on the

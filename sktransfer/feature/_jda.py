@@ -33,7 +33,7 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
     balance : float in [0, 1], default=0.5
         Weight of the means of the classes; one minus it is that of the means of the
         domains. 0.5 is joint distribution adaptation, other values are its balanced
-        form; with 0 labels have no say.
+        form; with 0 labels do not count.
     estimator : estimator, default=None
         Classifier that gives the pseudo-labels; None: the nearest neighbor.
     max_iter : int in [1, inf), default=10
@@ -201,7 +201,7 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         self.n_iter_ += 1
 
     def _labels(self, data):
-        """Return the pseudo-labels' bookkeeping, None where labels have no say."""
+        """Return the pseudo-labels' bookkeeping, None where labels do not count."""
         if not data.n_source or self.balance == 0:
             return None
         known = data.labels(data.labeled)

@@ -408,7 +408,7 @@ class JDOT(LabelTransport):
     label_weight : float in [0, inf], default=1.0
         Weight of the loss of the labels beside the distance of the features, each in
         units of its mean and variance. 0: label propagation; infinity: the features
-        have no say in the coupling.
+        do not count in the coupling.
     reg : float in [0, inf), default=0.0
         Strength of the entropy term relative to the mean cost. 0: exact transport, as
         in the paper.

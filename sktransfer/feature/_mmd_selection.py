@@ -15,7 +15,7 @@ __all__ = ["FeatureMMDSelection"]
 
 
 class FeatureMMDSelection(TransferTransformer, SelectorMixin):
-    r"""Feature selection by maximum mean discrepancy: drop what tells domains apart.
+    r"""Feature selection by maximum mean discrepancy: drop what separates the domains.
 
     Each feature gets the weight that makes the discrepancy between the domains
     largest; features of large weight are dropped. Labels are not used.

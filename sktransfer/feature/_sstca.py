@@ -18,7 +18,7 @@ __all__ = ["SSTCA"]
 
 
 class SSTCA(KernelComponents):
-    r"""Semisupervised transfer component analysis: components that know the labels.
+    r"""Semisupervised transfer component analysis: components that use the labels.
 
     Beyond what :class:`TCA` asks for, the components depend on the labels of source
     and labeled target rows and change little between neighboring rows.

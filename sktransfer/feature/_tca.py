@@ -142,7 +142,7 @@ class TCA(KernelComponents):
     subspace_error_ : float
         0 where the kernel is exact; for "nystroem" an estimated bound of the sine of
         the largest angle to the exact subspace, NaN where it was too costly. It is 1,
-        which tells nothing, where the leading eigenvalues lie close together.
+        which carries no information, where the leading eigenvalues lie close together.
     objective_error_ : float
         0 where the kernel is exact; for "nystroem" the estimated share of the sum of
         the leading eigenvalues that its components miss, NaN where it was too costly.

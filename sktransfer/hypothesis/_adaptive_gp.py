@@ -21,9 +21,9 @@ _STARTS = (0.8, 0.0)
 class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
     r"""Gaussian process over all domains with a learned correlation between them.
 
-    One number per source, its transfer strength, scales what a source row says about
-    a target row. It is learned with the kernel by the likelihood of the target labels
-    given the source labels; a source that says nothing ends near 0.
+    One number per source, its transfer strength, scales the influence of a source row
+    on a target row. It is learned with the kernel by the likelihood of the target
+    labels given the source labels; a source without information ends near 0.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
         Strength :math:`\lambda` of every source; ``"auto"`` learns one for each.
     significance : float in (0, 1], default=0.05
         A learned strength is set to 0 unless a likelihood ratio test at this level
-        says that the source matters. 1 keeps every source, as the paper does.
+        decides that the source matters. 1 keeps every source, as the paper does.
     likelihood : {"conditional", "joint"}, default="conditional"
         What is maximized: the likelihood of the target labels given those of the
         sources, or of all labels. The joint one is better determined if the sources

@@ -44,7 +44,7 @@ class Link:
 
 
 def link_of(learner):
-    """Return the link of a learner, or say by name that it takes no offset.
+    """Return the link of a learner, or raise an error if it takes no offset.
 
     Parameters
     ----------

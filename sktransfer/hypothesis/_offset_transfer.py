@@ -555,7 +555,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         return r2_score(y, predicted, sample_weight=sample_weight)
 
     def without_sources(self):
-        r"""Return the unfitted :math:`\theta(0,T)`: a copy that knows no source model.
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
 
         Returns
         -------

@@ -116,7 +116,7 @@ class SecureRLS(
     matrix :math:`H`: :math:`e_i = ((I-H)(y-\sum_k \beta_k h_k))_i / (1-H_{ii})`. So
     the best weights solve a small quadratic program, as in [2]_ but on the simplex,
     where the zero hypothesis stands for "no transfer". The weights are shared by the
-    outputs. Few rows say little about the hypotheses, so the criterion is
+    outputs. Few rows are weak evidence on the hypotheses, so the criterion is
 
     .. math:: \tfrac{n_l - 1}{n_l} \sum_i e_i(\beta)^2 + \tfrac{1}{n_l} \sum_i
         \big(e_i(\beta) - e_i(\bar\beta)\big)^2, \qquad \bar\beta_k = 1/K:

@@ -63,7 +63,7 @@ class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransform
         raised to 0.001; with two classes the other methods too give one column, that
         of the second class. "predict": values, or votes of 0 and 1. "auto": values for
         regressors; for classifiers the first of "log_odds", "decision_function" and
-        "predict" that all of them have. A class that a model does not know gets 0 (-1
+        "predict" that all of them have. A class that a model has not seen gets 0 (-1
         for "decision_function").
     passthrough : bool, default=True
         Keep the features; False: the predictions alone.
@@ -106,7 +106,7 @@ class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransform
     from ``fit`` and ``transform`` on source rows, and on these only.
 
     Without source rows and given models nothing is added and the features are kept,
-    whatever ``passthrough`` says. Frames stay frames, with the dtypes of their
+    whatever ``passthrough`` is. Frames stay frames, with the dtypes of their
     columns, and sparse matrices stay sparse.
 
     References
@@ -372,7 +372,7 @@ class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransform
 
 
 def _classifies(model):
-    """Tell whether a model, which need not be one of scikit-learn, knows classes."""
+    """Whether a model, which need not be one of scikit-learn, has classes."""
     if hasattr(model, "__sklearn_tags__"):
         return is_classifier(model)
     return hasattr(model, "classes_")

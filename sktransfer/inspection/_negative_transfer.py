@@ -43,7 +43,7 @@ class NegativeTransferDisplay(Display):
     r"""Negative transfer gaps with their intervals.
 
     Right of the dashed line the sources hurt, left of it they help. A filled marker
-    says that the interval excludes zero. Use one of the class methods to make a
+    marks an interval that excludes zero. Use one of the class methods to make a
     display.
 
     Parameters

@@ -145,7 +145,7 @@ def transfer_report(
         If the rows break the domain contract, or there is no source or not exactly
         one target.
     TypeError
-        If an estimator does not know domains or is made for the other task.
+        If an estimator does not take `sample_domain` or is made for the other task.
     ValueError
         If the labels do not fit ``task``, or have several outputs.
 
@@ -175,7 +175,7 @@ def transfer_report(
     than any fit on the target alone; "do_not_transfer" if for the method with the
     smallest error it is at least 0.95, or if the gap is so small that the joint
     interval stays within 1 % of the target's error; "unknown" if no labeled target row
-    can be held out; and "undecided" otherwise. ``grade`` says it in words, such as
+    can be held out; and "undecided" otherwise. ``grade`` puts it into words, such as
     "probably helps, 0.86". ``benchmarks/uncertainty.md`` shows how often that comes
     true, on simulated and on real tasks.
 
@@ -184,7 +184,7 @@ def transfer_report(
     all of its rows; that of the similarities on all rows.
 
     pandas and matplotlib are needed: ``pip install "sktransfer[plot]"``. Metadata is
-    routed whatever scikit-learn's global switch says.
+    routed whatever scikit-learn's global switch is set to.
 
     Examples
     --------

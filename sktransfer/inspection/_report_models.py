@@ -255,7 +255,7 @@ def default_estimators(*, classify, n_sources, scoring, learner, random_state):
     Returns
     -------
     estimators : dict of str to estimator
-        Unfitted estimators that know domains.
+        Unfitted estimators that take `sample_domain`.
     """
     if learner is None:
         learner = LogisticRegression(max_iter=1000) if classify else Ridge()
@@ -329,7 +329,7 @@ def check_estimators(estimators, classify):
     Raises
     ------
     TypeError
-        If one does not know domains or is made for the other task.
+        If one does not take `sample_domain` or is made for the other task.
     ValueError
         If there is none, or one has a reserved name.
     """

@@ -175,7 +175,7 @@ class TransferReport:
         Returns
         -------
         report : TransferReport
-            The same report; its page tells how to load that file.
+            The same report; its page shows how to load that file.
 
         Raises
         ------
@@ -221,7 +221,7 @@ def _written(content, path):
 
 
 def _plain(value):
-    """Return data that JSON knows."""
+    """Return data of JSON's types."""
     if hasattr(value, "to_dict"):
         value = value.to_dict("records")
     if isinstance(value, dict):

@@ -40,7 +40,7 @@ FEW_LABELS = 30
 
 @dataclass
 class Run:
-    """What all steps share: checked rows, options, and what they have to say."""
+    """What all steps share: checked rows, options, and notes for the reader."""
 
     data: Any
     names: dict[int, str]
@@ -383,7 +383,7 @@ def make_folds(run, classify):
 
 
 def hold_out(run, classify):
-    """Return the folds, or say why no labeled target row can be held out.
+    """Return the folds, or the reason why no labeled target row can be held out.
 
     Parameters
     ----------
@@ -518,7 +518,7 @@ def _can_be_fitted(estimators, data, methods):
 
 
 def weigh_sources(run, estimators):
-    """Fit methods on all rows and read what each says about the sources.
+    """Fit methods on all rows and read the weights that each gives the sources.
 
     Parameters
     ----------
@@ -552,7 +552,7 @@ def weigh_sources(run, estimators):
 
 
 def _weights_of(fitted, data):
-    """Return the weight of a row of each source, {} if the method does not say."""
+    """Return the weight of a row of each source, {} if the method states none."""
     sources = data.sources.tolist()
     try:
         part, name = find_attribute(

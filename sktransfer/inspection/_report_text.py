@@ -84,7 +84,7 @@ def graded(harm_probability):
 
 
 def used_sources(method, weights, sources):
-    """Return the sources that a method gives weight to; all if it does not say.
+    """Return the sources that a method gives weight to; all if it states none.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ _FACES = ("0.25", "white", "0.7", "white", "0.5", "white")
 class SampleWeightDisplay(Display):
     """Histogram of the weights of source rows, split by a flag known of each row.
 
-    The flag is what one knows of the rows beside their features: whether a label is
+    The flag is side information on the rows: whether a label is
     corrupted, which source a row is from. Good weights tell the groups apart.
 
     Parameters

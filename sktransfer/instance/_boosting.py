@@ -64,7 +64,7 @@ class Problem:
 
     @property
     def chance(self):
-        """Error of a model that knows nothing."""
+        """Error of a model without information."""
         if self.classes is None:
             return 0.5
         return 1.0 - 1.0 / max(len(self.classes), 2)

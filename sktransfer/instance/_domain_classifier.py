@@ -1,4 +1,4 @@
-"""Density ratios from a classifier that tells the domains apart."""
+"""Density ratios from a classifier that separates the domains."""
 
 from numbers import Integral
 
@@ -314,9 +314,9 @@ class DomainClassifierWeighting(RatioWeighting):
         Weight of a labeled target sample; the mean weight of a source sample is about
         1.
     per_source : bool, default=False
-        False: all sources are one denominator. True: the classifier tells all domains
-        apart, and a sample counts by the ratio of the target's to its own source's
-        density.
+        False: all sources are one denominator. True: the classifier separates all
+        domains apart, and a sample counts by the ratio of the target's to its own
+        source's density.
     random_state : int, RandomState instance or None, default=0
         Deals the folds.
 
@@ -340,7 +340,7 @@ class DomainClassifierWeighting(RatioWeighting):
     --------
     domain_classifier_weights : The weights alone, with the equations.
     domain_density_ratios : Ratios of all pairs of domains.
-    sktransfer.metrics.proxy_a_distance : How well a classifier tells domains apart.
+    sktransfer.metrics.proxy_a_distance : How well a classifier separates domains.
 
     References
     ----------

@@ -418,7 +418,7 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, ReweightingMetaEstimator):
             X = model._numeric_rows(part.X)
             options = model._kernel_options(X)
         except (TypeError, ValueError):
-            return None  # the fit itself says it better
+            return None  # the fit itself has the better message
         left_out = [np.flatnonzero(~rows[target]) for rows in trained]
         solutions = self._solve(X, part, left_out, options)
         prepared = [clone(self) for _ in solutions]

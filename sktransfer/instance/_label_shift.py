@@ -154,7 +154,7 @@ def label_shift_weights(
 
     Notes
     -----
-    Label shift says :math:`p_t(x \mid y) = p_s(x \mid y)`; only the shares
+    Label shift means :math:`p_t(x \mid y) = p_s(x \mid y)`; only the shares
     :math:`\pi(y)` move, and :math:`w_y = \pi_t(y) / \pi_s(y)`. Corrected
     probabilities are :math:`p_t(y \mid x) \propto w_y\, p_s(y \mid x)`.
 
@@ -265,7 +265,7 @@ def _weights(
     """Return weights and info from checked arrays.
 
     ``codes``, ``sample_weight`` and ``proba_source`` describe held-out source rows,
-    ``source_shares`` all of them. ``target_weight`` tells how often each row of
+    ``source_shares`` all of them. ``target_weight`` states how often each row of
     ``proba_target`` counts.
     """
     n_classes = len(classes)

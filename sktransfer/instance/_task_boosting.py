@@ -98,7 +98,7 @@ class TaskTrAdaBoost(SourceModelsMixin, TransferBoosting):
 
     Examples
     --------
-    One target sample of each class tells which source helps.
+    One target sample of each class shows which source helps.
 
     >>> import numpy as np
     >>> from sklearn.tree import DecisionTreeClassifier

@@ -1,7 +1,7 @@
 """Similarity of domains and transferability of source models.
 
 Similarity measures compare source rows with target rows; small means similar unless
-the function says otherwise. Transferability scores judge the features or the
+the function documents the contrary. Transferability scores judge the features or the
 predictions of a source model on labeled target rows; higher is better, and logarithms
 are natural.
 """

@@ -24,7 +24,7 @@ _NO_NUMBERS = (
 
 
 def check_numbers(X):
-    """Return the rows of all domains as finite float64 numbers, or say what helps."""
+    """Return the rows of all domains as finite float64 numbers."""
     try:
         return check_array(X, dtype=np.float64, input_name="X")
     except (TypeError, ValueError) as error:

@@ -158,7 +158,7 @@ def compare_domains(
     table : dict of ndarrays
         One entry per source and measure, ready for ``pandas.DataFrame(table)``:
         "source" (id), "measure", "value", "std_error", "low", "high",
-        "larger_is_similar", and "note", which says why a value is NaN.
+        "larger_is_similar", and "note", the reason why a value is NaN.
 
     Raises
     ------

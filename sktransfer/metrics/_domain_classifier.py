@@ -1,4 +1,4 @@
-"""Distance of domains by a classifier that tells them apart."""
+"""Distance of domains by a classifier that separates them."""
 
 import numpy as np
 from sklearn.base import clone
@@ -22,7 +22,7 @@ from sktransfer.metrics._checks import check_domain_pair
     prefer_skip_nested_validation=True,
 )
 def proxy_a_distance(X_source, X_target, *, estimator=None, cv=5, random_state=None):
-    r"""Measure how well a cross-validated classifier tells two domains apart.
+    r"""Measure how well a cross-validated classifier separates two domains.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How much held-out rows say: units, repeats and weights are counted here.
+"""The evidence of held-out rows: units, repeats and weights are counted here.
 
 A unit is a row, or a group of rows. However often folds test it, it counts once.
 """
@@ -32,7 +32,7 @@ _MOST_REFERENCE = 200
 
 @dataclass(frozen=True, eq=False)
 class PairedEvidence:
-    r"""What held-out units say about the gap between two models.
+    r"""Evidence of held-out units on the gap between two models.
 
     The negative transfer gap can be that of *this fitted pair* of models, whose
     training rows are what they are, or the *average* over labeled target samples of
@@ -104,7 +104,7 @@ class PairedEvidence:
 
     @property
     def n_units(self):
-        """Number of units that equal weights would need to say as much."""
+        """Number of units that equal weights would need to carry the same evidence."""
         return self._moments[2]
 
     @property
@@ -182,7 +182,7 @@ class PairedEvidence:
 
 @dataclass(frozen=True, eq=False)
 class FoldEvidence:
-    r"""What the values of J folds say about their mean.
+    r"""Evidence of the values of J folds on their mean.
 
     The interval is the corrected resampled t of Nadeau and Bengio,
 
@@ -236,7 +236,7 @@ class FoldEvidence:
 
 @dataclass(frozen=True, eq=False)
 class FoldGaps:
-    r"""What the gaps of J folds say, where a score has no values of units.
+    r"""Evidence of the gaps of J folds, where a score has no values of units.
 
     The interval for the average gap is that of :class:`FoldEvidence`; for the fitted
     pair its variance is multiplied by 1.25.

@@ -69,7 +69,7 @@ class HeldOutScores:
     target_only, transfer : ndarray of shape (n_splits,)
         Scores of the folds.
     evidence : PairedEvidence or FoldGaps
-        What they say about the gap.
+        Their evidence on the gap.
     folds : FoldEvidence
         Weights of the folds.
     kind : str, default="other"
@@ -150,7 +150,7 @@ class PairMeasure:
         Returns
         -------
         scores : HeldOutScores
-            Scores of the folds, and what they say about the gap.
+            Scores of the folds, and their evidence on the gap.
         """
         scores = [result.scores for result in results]
         target_only, transfer = settle_scores(scores, self.scoring)

@@ -250,10 +250,10 @@ def gap_learning_curve(
 ):
     r"""Estimate how the negative transfer gap changes with more target labels.
 
-    What the sources are worth falls with every label, so the gap of today says little
-    about that of tomorrow. Here both models are fitted to fewer labels than there are,
-    several numbers of them, and the curve of the gap is extrapolated with its
-    uncertainty.
+    What the sources are worth falls with every label, so the gap of today is little
+    evidence about that of tomorrow. Here both models are fitted to fewer labels than
+    there are, several numbers of them, and the curve of the gap is extrapolated with
+    its uncertainty.
 
     Parameters
     ----------

@@ -46,10 +46,10 @@ def h_score(features, y, *, shrinkage=None):
     \frac{\mathrm{tr} C}{d} I`.
 
     Without shrinkage the score does not change under invertible affine maps of the
-    features, and it reaches its largest value, which says nothing, once the centered
-    features have rank :math:`n - 1`: shrink in that case. Directions whose variance
-    is below :math:`n d` roundings of the largest, after scaling every feature to unit
-    variance, count as absent.
+    features, and it reaches its largest value, which carries no information, once the
+    centered features have rank :math:`n - 1`: shrink in that case. Directions whose
+    variance is below :math:`n d` roundings of the largest, after scaling every feature
+    to unit variance, count as absent.
 
     References
     ----------

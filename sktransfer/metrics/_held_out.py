@@ -28,7 +28,7 @@ from sklearn.utils import get_tags
 from sktransfer._learners import flatten_column
 from sktransfer._response import align_classes, all_classes
 
-#: scores of probabilities that need to know the classes that a fold lacks
+#: scores of probabilities that need the classes that a fold lacks
 _OVER_CLASSES = (
     brier_score_loss,
     d2_brier_score,
@@ -49,7 +49,7 @@ _KINDS = {
     root_mean_squared_error: "root",
 }
 #: most tested rows of a score that is no mean: a jackknife calls it once for each, and
-#: with more of them the scores of the folds say enough
+#: with more of them the scores of the folds are evidence enough
 _MOST_JACKKNIFED = 200
 
 

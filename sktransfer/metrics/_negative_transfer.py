@@ -357,7 +357,7 @@ def cross_val_ntg(
 def cross_val_pair(
     estimator, X, y, *, sample_domain, cv, scoring, target_estimator, params, n_jobs
 ):
-    r"""Return the scores of both models of every fold, without what they say of a gap.
+    r"""Return the scores of both models of every fold, without their evidence on a gap.
 
     Parameters
     ----------
@@ -493,7 +493,7 @@ def make_ntg_scorer(scoring=None):
 
     Notes
     -----
-    The score tells how well *transfer* works, not the guarded prediction: a search
+    The score measures how well *transfer* works, not the guarded prediction: a search
     that is refitted by it prefers settings in which the sources help most, which is
     not the same as the most accurate setting.
 

@@ -35,14 +35,14 @@ def check_pair(estimator, target_estimator=None):
     Parameters
     ----------
     estimator : estimator
-        It must know domains.
+        It must take `sample_domain`.
     target_estimator : estimator, default=None
         What to compare with; None: ``estimator`` without its sources.
 
     Returns
     -------
     baseline : estimator
-        An unfitted copy that knows no source model.
+        An unfitted copy without source models.
     """
     check_knows_domains(estimator)
     other = target_estimator
@@ -89,7 +89,7 @@ def fit_transfer(estimator, data, params):
     Parameters
     ----------
     estimator : estimator or Prepared
-        It knows domains. A prepared one is fitted itself, not a clone.
+        It takes `sample_domain`. A prepared one is fitted itself, not a clone.
     data : DomainData
         Rows of sources and target.
     params : dict
@@ -116,7 +116,7 @@ def fit_target_only(baseline, data, params):
     Parameters
     ----------
     baseline : estimator
-        What :func:`check_pair` returns. One that knows no domains gets the labeled
+        What :func:`check_pair` returns. One without `sample_domain` gets the labeled
         target rows, any other all target rows. What counts passes over its samples
         trains as long as on all of them.
     data : DomainData
@@ -151,7 +151,7 @@ def prepare_folds(estimator, data, folds, params):
     Parameters
     ----------
     estimator : estimator
-        It knows domains.
+        It takes `sample_domain`.
     data : DomainData
         Rows of sources and target.
     folds : list of (train, test)

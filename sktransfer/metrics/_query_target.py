@@ -99,10 +99,10 @@ def query_target(
     -----
     "model": the score of a row is the entropy of the transferred model's probabilities
     times the density ratio :math:`p_t(x) / p_s(x)` by a logistic domain classifier, at
-    most 20: rows about which the model is unsure and the sources say little. For
+    most 20: rows about which the model is unsure and the sources help little. For
     regression it is the density ratio alone. "difference": the squared difference of
     the probabilities (or predictions) of the models with and without the sources; where
-    they agree a label says nothing about the gap.
+    they agree a label is no evidence on the gap.
 
     With ``diverse`` the best-scored 20 rows per wanted one form as many clusters by
     k-means of the standardized features, weighted by the scores, and the best row of

@@ -75,7 +75,7 @@ class SourceScore:
 
     @property
     def takes_domains(self) -> bool:
-        """Whether the scorer wants source rows beside the target's."""
+        """Whether the scorer needs source rows beside the target's."""
         if not hasattr(self.scorer, "get_metadata_routing"):
             return False
         routing = get_routing_for_object(self.scorer)
@@ -148,7 +148,7 @@ def rank_sources(
     estimator_or_models : estimator, dict or list
         What the sources are for. An unfitted estimator is fitted on the rows of each
         source alone for scores of transferability, and on each source with the target
-        for "ntg", which needs an estimator that knows domains, such as
+        for "ntg", which needs an estimator that takes `sample_domain`, such as
         ``Pooled(LogisticRegression())``. Or fitted source models, as a dict of source
         id to model or as a list of the models of the sources 1, 2, ...; the rows of
         the sources may then be absent, and "ntg" is not available.
@@ -214,7 +214,7 @@ def rank_sources(
         "source" (id), "score", "kind" ("similarity", "transferability" or "ntg"),
         "value", "low" and "high" (NaN without an interval), "higher_is_better",
         "rank" (1 is the best by this score, NaN where it is undefined), "selected"
-        (the same in every entry of a source) and "note", which says why a value is
+        (the same in every entry of a source) and "note", the reason why a value is
         NaN.
 
     Raises
@@ -453,7 +453,7 @@ def score_sources(scores, data, estimator, models, options, params=None):
     -------
     results : list of (values, low, high, notes)
         Arrays of shape (n_sources,) for each score, sources by ascending id. A value
-        is NaN where its note says why.
+        is NaN where its note gives the reason.
     """
     if models is None and any(score.kind == "transferability" for score in scores):
         models = _fit_models(estimator, data, options, params or {})

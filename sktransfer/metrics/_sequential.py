@@ -31,7 +31,7 @@ class SequentialHarmTest(BaseEstimator):
         What a rejection shows. "harm": the hypothesis is that the transferred model
         has no larger expected loss than the model of the target alone, and a rejection
         says that it has, so that transfer hurts. "benefit": the hypothesis is that it
-        has no smaller loss, and a rejection says that transfer helps. Not to reject
+        has no smaller loss, and a rejection means that transfer helps. Not to reject
         shows neither. Two tests, one each way, have the level `alpha` each.
     loss_range : float in (0, inf), default=1.0
         Largest possible difference of the two losses of a row: 1 for losses in [0, 1],
@@ -77,7 +77,7 @@ class SequentialHarmTest(BaseEstimator):
 
     The hypothesis is about *these* two models on rows that they have not seen: both
     are fitted before the label of row s is known. They may be fitted again to the rows
-    before s (prequential testing); then the hypothesis says that none of the pairs of
+    before s (prequential testing); then the hypothesis is that none of the pairs of
     models had a positive expected difference. Held-out losses of cross-validation are
     not valid input, as each row serves to fit the models that judge the others. Rows
     come in an order that does not depend on their labels.

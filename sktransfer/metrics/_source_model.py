@@ -1,4 +1,4 @@
-"""What a source model says about rows: features, probabilities, labels."""
+"""Outputs of a source model for rows: features, probabilities, labels."""
 
 import numpy as np
 from sklearn.pipeline import Pipeline

@@ -108,7 +108,7 @@ class _Scorer:
 
 
 def check_compares_classes(score_func, estimator, y):
-    """Refuse numbers as classes where the estimator says that they are values."""
+    """Refuse numbers as classes where the estimator treats them as values."""
     if is_regressor(estimator) and np.asarray(y).dtype.kind in "iuf":
         raise ValueError(
             f"{score_func.__name__} compares classes, but {type(estimator).__name__} "
@@ -118,7 +118,7 @@ def check_compares_classes(score_func, estimator, y):
 
 
 def make_otce_scorer(X_source=None, y_source=None, **kwargs):
-    """Make a scorer of OTCE that knows the source rows.
+    """Make a scorer of OTCE that holds the source rows.
 
     Parameters
     ----------

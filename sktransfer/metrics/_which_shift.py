@@ -37,7 +37,7 @@ class ShiftTest(NamedTuple):
     label : float
         P-value of label shift: the labels moved, and not only because the rows did.
     concept : float
-        P-value of concept shift: what a row says about its label changed, and label
+        P-value of concept shift: the law of the label given the row changed, and label
         shift does not explain it.
     p_x, p_y : float
         P-values of the tests whether rows, and labels, have the same distribution.
@@ -82,7 +82,7 @@ def which_shift(
 ):  # fmt: skip
     r"""Test which of covariates, labels and concept moved from source to target.
 
-    The answer says which remedy fits: weights of rows (:class:`~sktransfer.instance.
+    The answer points to the remedy: weights of rows (:class:`~sktransfer.instance.
     KMM`) for covariate shift, weights of classes
     (:class:`~sktransfer.instance.LabelShiftClassifier`) for label shift, and labels of
     the target for concept shift, which nothing else repairs.

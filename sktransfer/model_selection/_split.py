@@ -78,7 +78,7 @@ class _TargetSplitter(BaseCrossValidator):
             sample_domain,
             numeric_labels=None,
             multi_output=True,
-            unlabeled_sources=True,  # whether the estimator takes them, it says itself
+            unlabeled_sources=True,  # the estimator itself accepts or refuses them
         )
         self._check_enough(data)
         return self._iter_splits(data, self._check_units(groups, data))
@@ -462,7 +462,7 @@ class SourceToTargetSplit(_TargetSplitter):
     """One split: train on the source rows, test on the labeled target rows.
 
     It ranks plain source models by how they do on the target, or by a score of
-    their transferability. The estimator under test must be one that does not know
+    their transferability. The estimator under test must be one that does not use
     domains: an estimator that adapts needs target rows in its fit.
 
     See Also

@@ -134,7 +134,7 @@ def cross_val_unseen_domain(
         If ``n_calibration`` holds negative numbers, or 0 for an estimator that needs
         labels of the target.
     TypeError
-        If the estimator does not know domains.
+        If the estimator does not take `sample_domain`.
 
     See Also
     --------

@@ -1,4 +1,4 @@
-"""ARMUL: tasks that share one center, or leave it if their rows say so."""
+"""ARMUL: tasks that share one center, or leave it where their rows call for it."""
 
 import numpy as np
 

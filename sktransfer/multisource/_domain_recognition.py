@@ -33,7 +33,7 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
         Classifier of the sources. None: ``LogisticRegression(max_iter=1000)``.
     joint : bool, default=True
         Whether the domain classifier learns pairs of source and class, so that it
-        tells classes apart as well. Regression has no classes and ignores this.
+        separates classes as well. Regression has no classes and ignores this.
     n_jobs : int, default=None
         Number of sources fitted in parallel. None means 1 unless in a joblib
         backend context, -1 all processors.

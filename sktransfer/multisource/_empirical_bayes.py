@@ -1,4 +1,4 @@
-"""Empirical Bayes: the sources say where the target's coefficients are, and how far."""
+"""Empirical Bayes: a prior for the target's coefficients, learned from the sources."""
 
 from numbers import Real
 from typing import NamedTuple
@@ -44,8 +44,8 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
     tau : {"reml"}, float in [0, inf] or array-like, default="reml"
         Standard deviation of the coefficients over the sources, of standardized
         features (the last entry is that of the intercept). "reml": restricted maximum
-        likelihood. 0: all domains have the same coefficients; infinity: the sources say
-        nothing.
+        likelihood. 0: all domains have the same coefficients; infinity: the sources
+        carry nothing.
     commensurability : {"auto"} or float in (0, inf), default="auto"
         Factor c of the variances for the target: 1 if it is a domain like the sources,
         larger if it is farther away. "auto": largest marginal likelihood of the labels

@@ -37,7 +37,7 @@ class EmpiricalBayesLogistic(LogisticSummaryEstimator):
         Standard deviation of the coefficients over the sources, of standardized
         features; logit after logit, each with its intercept last. "reml": restricted
         maximum likelihood. 0: all domains have the same coefficients; infinity: the
-        sources say nothing.
+        sources carry no information.
     commensurability : {"auto"} or float in (0, inf), default="auto"
         Factor c of the variances for the target. "auto": largest marginal likelihood of
         the labels of the target among 17 values from 1e-4 to 1e4.

@@ -44,8 +44,8 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
     Parameters
     ----------
     estimator : estimator
-        Estimator that knows domains, such as ``Pooled(LogisticRegression())``, or a
-        pipeline that ends in one. One that takes a single source needs
+        Estimator that takes `sample_domain`, such as ``Pooled(LogisticRegression())``,
+        or a pipeline that ends in one. One that takes a single source needs
         ``n_sources=1``.
     source_score : str or callable, default="mmd"
         What to judge a source by.

@@ -79,8 +79,8 @@ def values_of(column, *, as_text=False, day_first=None):
     as_text : bool, default=False
         Return strings in any case, as for a column of categories.
     day_first : bool, default=None
-        Whether ``03/04/2020`` is in April. None: what :func:`day_first_of` says of the
-        column.
+        Whether ``03/04/2020`` is in April. None: the result of :func:`day_first_of` for
+        the column.
 
     Returns
     -------

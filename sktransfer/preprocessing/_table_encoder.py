@@ -95,10 +95,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     A date becomes the number of years since 1970 and the sine and cosine of the time
     of the year and of the week, and of the day where it comes with a time. Text counts
     as a date in ISO 8601, as ``31.12.2020`` or as ``31 Dec 2020``. ``03/04/2020`` is a
-    date if a day above 12 in the column tells days from months, else a category. A year
-    may have two digits where it comes last, as in ``31.12.20``: 69 to 99 are 1969 to
-    1999. A time of the day, such as ``14:30`` or ``2:30 PM``, becomes the number of
-    hours since midnight and the sine and cosine of it.
+    date if a day above 12 in the column distinguishes days from months, else a
+    category. A year may have two digits where it comes last, as in ``31.12.20``: 69 to
+    99 are 1969 to 1999. A time of the day, such as ``14:30`` or ``2:30 PM``, becomes
+    the number of hours since midnight and the sine and cosine of it.
 
     At prediction time the columns of a frame are found by name; their order does not
     matter and further columns are ignored. A category that ``fit`` has not seen counts

@@ -44,16 +44,16 @@ _ENOUGH_LABELS = 50
 class TransferConformal(TransferMetaEstimator):
     r"""Put intervals, or sets of classes, around predictions of a transferred model.
 
-    Held-out residuals say how far predictions are off; an interval or a set contains a
-    new label with probability 1 - `alpha`, on average over labels and rows. The sources
-    may be as bad as they like: they cost width, not coverage, where target labels
-    calibrate.
+    Held-out residuals measure how far predictions are off; an interval or a set
+    contains a new label with probability 1 - `alpha`, on average over labels and rows.
+    The sources may be as bad as they like: they cost width, not coverage, where target
+    labels calibrate.
 
     Parameters
     ----------
     estimator : estimator
-        Classifier with ``predict_proba`` or regressor that knows domains, such as
-        ``Pooled(Ridge())`` or a :class:`~sktransfer.safe.TransferGuard`.
+        Classifier with ``predict_proba`` or regressor that takes `sample_domain`, such
+        as ``Pooled(Ridge())`` or a :class:`~sktransfer.safe.TransferGuard`.
     alpha : float in (0, 1), default=0.1
         Probability that an interval or a set may miss the label.
     method : {"auto", "jackknife+", "split", "weighted"}, default="auto"
@@ -68,7 +68,7 @@ class TransferConformal(TransferMetaEstimator):
     calibration_size : float in (0, 1), default=0.5
         Share of the rows that "split" and "weighted" keep for calibration.
     domain_classifier : classifier, default=None
-        For "weighted": tells target rows from source rows by ``predict_proba``; its
+        For "weighted": separates target rows from source rows by ``predict_proba``; its
         odds are the ratio of the densities. None: ``LogisticRegression()``.
     random_state : int, RandomState instance or None, default=0
         Seed that draws the rows for calibration.
@@ -275,7 +275,7 @@ class TransferConformal(TransferMetaEstimator):
         return fit_transfer(self.estimator, part, slice_params(params, kept))
 
     def _scores(self, model, main, X, y):
-        """Return scores of labels, infinite for a class that ``main`` does not know."""
+        """Return scores of labels, infinite for a class that ``main`` has not seen."""
         if not is_classifier(self.estimator):
             return np.abs(np.asarray(y, dtype=float) - self._values(model, X))
         classes = main.classes_

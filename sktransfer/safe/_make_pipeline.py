@@ -31,7 +31,8 @@ def encoder_for(learner):
     Parameters
     ----------
     learner : estimator
-        Classifier or regressor, or a pipeline that ends in one; it may know domains.
+        Classifier or regressor, or a pipeline that ends in one; it may take
+        `sample_domain`.
 
     Returns
     -------
@@ -96,7 +97,7 @@ def make_transfer_pipeline(learner, *, method=None, encoder="auto", **options):
         :class:`TransferPortfolioRegressor` of the learner, which tries several ways to
         use the sources. "guard": a :class:`TransferGuard` around the estimator; a
         plain learner is fitted on the samples of all domains together. None:
-        "portfolio" for a plain learner, "guard" for one that knows domains.
+        "portfolio" for a plain learner, "guard" for one that takes `sample_domain`.
     encoder : {"auto"}, transformer or None, default="auto"
         What makes numbers of the table. "auto": a
         :class:`~sktransfer.preprocessing.TableEncoder` that suits the learner. Learners
@@ -116,8 +117,8 @@ def make_transfer_pipeline(learner, *, method=None, encoder="auto", **options):
     Raises
     ------
     TypeError
-        If the learner is neither a classifier nor a regressor, or knows domains and
-        the method is "portfolio".
+        If the learner is neither a classifier nor a regressor, or takes `sample_domain`
+        and the method is "portfolio".
     ValueError
         If the method or the encoder is another one.
 

@@ -290,7 +290,7 @@ class _TransferPortfolio(
             )
 
     def _settle(self, data):
-        """Return the encoders, the learner and the roles that the whole table tells."""
+        """Return the encoders, the learner and the roles, read from the whole table."""
         settled = Settled(data)
         learner = settled(self.learner)
         encoder = leading_encoder(learner)
@@ -490,7 +490,7 @@ class _TransferPortfolio(
         )
 
     def _learn_prior(self, prior, trials, n_units):
-        """Put what the trials say into the prior of the members and of the blend."""
+        """Put the evidence of the trials into the priors of members and blend."""
         base = BlendPrior(self.atom, 0.0)
         transfer = [m for m in self._members if not m.target_only]
         infos = []
@@ -546,7 +546,7 @@ class _TransferPortfolio(
         return prior
 
     def _table(self, evidence, out_0):
-        """Return what the held-out rows say about every member."""
+        """Return the evidence of the held-out rows on every member."""
         columns = {}
         names = [m.name for m in self._members]
         gaps = []
@@ -729,7 +729,7 @@ class TransferPortfolioClassifier(
     skipped_ : dict of str to str
         Members that could not be fitted, each with the error.
     member_table_ : dict of str to ndarray of shape (n_members,)
-        What the held-out rows say: ``name``, ``target_only``, ``loss``
+        Evidence of the held-out rows: ``name``, ``target_only``, ``loss``
         (the Brier score), ``gap`` (loss less that of ``target_only_``,
         negative: better), ``gap_lower`` and ``gap_upper`` (its 95 % interval),
         ``weight``, ``seconds`` (of all its fits). It makes a ``pandas.DataFrame``.
@@ -748,7 +748,7 @@ class TransferPortfolioClassifier(
         Probability that the gap of ``transfer_`` and ``target_only_`` is positive, as
         in :class:`TransferGuard`.
     weight_posterior_ : object
-        What the held-out rows say about the best weight of ``transfer_``: see
+        Evidence of the held-out rows on the best weight of ``transfer_``: see
         :class:`TransferGuard`.
     n_held_out_ : int
         Number of labeled target rows that the evidence comes from.
@@ -975,7 +975,7 @@ class TransferPortfolioRegressor(
     skipped_ : dict of str to str
         Members that could not be fitted, each with the error.
     member_table_ : dict of str to ndarray of shape (n_members,)
-        What the held-out rows say: ``name``, ``target_only``, ``loss``
+        Evidence of the held-out rows: ``name``, ``target_only``, ``loss``
         (the mean squared error), ``gap`` (loss less that of ``target_only_``,
         negative: better), ``gap_lower`` and ``gap_upper`` (its 95 % interval),
         ``weight``, ``seconds`` (of all its fits). It makes a ``pandas.DataFrame``.
@@ -994,7 +994,7 @@ class TransferPortfolioRegressor(
         Probability that the gap of ``transfer_`` and ``target_only_`` is positive, as
         in :class:`TransferGuard`.
     weight_posterior_ : object
-        What the held-out rows say about the best weight of ``transfer_``: see
+        Evidence of the held-out rows on the best weight of ``transfer_``: see
         :class:`TransferGuard`.
     n_held_out_ : int
         Number of labeled target rows that the evidence comes from.

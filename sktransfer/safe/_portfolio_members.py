@@ -53,7 +53,7 @@ class Member(NamedTuple):
     name : str
         Its key in ``members_`` and ``weights_``.
     estimator : estimator
-        Unfitted; it knows domains, or is fitted on the labeled target rows.
+        Unfitted; it takes `sample_domain`, or is fitted on the labeled target rows.
     target_only : bool
         Whether it sees target rows alone.
     domain : int or None
@@ -410,7 +410,7 @@ class AfterTransform(TransferMetaEstimator):
     Parameters
     ----------
     estimator : estimator
-        It knows domains.
+        It takes `sample_domain`.
     transformer : transformer
         It need not.
     """

@@ -251,7 +251,7 @@ def trial_prior(results, members, *, worth, temperature):
 
 
 def trial_posteriors(results, rule, *, n_units, inflation):
-    """Return what each trial says about its best weight of transfer.
+    """Return the evidence of each trial on its best weight of transfer.
 
     The members are weighed by the rule as if the test rows were as many as the target
     has labels; the blend of the aggregates with and without sources is compared on all

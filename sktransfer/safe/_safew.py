@@ -89,7 +89,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
 
     The guarantee is about ``safe_scores_``. For other rows the same weights are
     used: :math:`\sum_k a_k h_k(x)`, and the class of its largest column. A class
-    that a source model does not know has probability 0 there.
+    that a source model has not seen has probability 0 there.
 
     References
     ----------

@@ -100,7 +100,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         the t that the interval for the fitted pair comes from. How often it comes
         true is shown in ``benchmarks/uncertainty.md``.
     weight_posterior_ : object
-        What the held-out rows say about the best weight of transfer: its attributes
+        Evidence of the held-out rows on the best weight of transfer: its attributes
         ``minimizer``, ``standard_error`` and ``dof`` are those of the Student t
         under *Aggregate*, before it is cut to [0, 1].
     transferred_ : bool
@@ -143,7 +143,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     .. math:: p(w) \propto R(w)^{-n/2},
 
     a Student t truncated to [0, 1]. The held-out rows share most of their training
-    rows, so they say less than n rows: in the simulations of
+    rows, so they carry less evidence than n rows: in the simulations of
     ``benchmarks/posterior.py`` the error of the minimizer is 1.0 to 1.7 times as
     large as that t says, whose scale is therefore multiplied by ``inflation``.
     With the prior probability :math:`p_0` = ``atom`` of a best weight of 0 and the
@@ -352,7 +352,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         return np.array([1 - weight, weight])
 
     def _weigh_evidence(self, baseline, data, folds, fit_params, prepared):
-        """Set what the held-out rows say about the gap and about the weight."""
+        """Set the evidence of the held-out rows on the gap and on the weight."""
         if not folds:
             self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
             self.harm_probability_ = 0.5

@@ -1,7 +1,7 @@
 """The transfer contract as checks, for our estimators and for third parties.
 
 A check takes an unfitted estimator and a function that makes data, and raises an
-``AssertionError`` that says which sentence of the contract is broken. Which checks
+``AssertionError`` that names the sentence of the contract is broken. Which checks
 apply is read from the estimator's :class:`~sktransfer.base.TransferTags`. Frames and
 their column names are checked where pandas is installed.
 """
@@ -329,7 +329,7 @@ MAPPED_SOURCE = "transform of source rows"
 
 
 def _outputs(fitted, problem):
-    """Everything that a fitted estimator says about rows, by method.
+    """All outputs of a fitted estimator for rows, by method.
 
     These are the target rows ``X_test``, and of a transformer that takes
     ``sample_domain`` in ``transform`` also the source rows of the problem.
@@ -532,7 +532,7 @@ def check_feature_names(estimator, make_data):
 
 
 def check_sparse(estimator, make_data):
-    """Sparse rows work where the tag says so, else they are refused."""
+    """Sparse rows work where the tag declares it, else they are refused."""
     problem = make_data(estimator)
     X = sparse.csr_array(problem.X)
     if not get_tags(estimator).input_tags.sparse:
@@ -562,7 +562,7 @@ def check_sparse(estimator, make_data):
 
 
 def check_scale_free(estimator, make_data):
-    """Where the tag says so, a feature in other units gives the same predictions."""
+    """Where the tag declares it, units do not change the predictions."""
     problem = make_data(estimator)
     expected = _outputs(_fit(estimator, problem), problem)
     n_features = problem.X.shape[1]
@@ -582,7 +582,7 @@ def check_scale_free(estimator, make_data):
 
 
 def check_float32(estimator, make_data):
-    """Rows in float32 work; transformers that say so keep the dtype."""
+    """Rows in float32 work; transformers that declare it keep the dtype."""
     problem = make_data(estimator)
     single = replace(
         problem,
@@ -650,7 +650,7 @@ def check_marker_among_sources(estimator, make_data):
 
 
 def check_target_labels_tag(estimator, make_data):
-    """Labels of target rows change the fit exactly where the tag says so."""
+    """Labels of target rows change the fit exactly where the tag declares it."""
 
     def relabel(problem):
         rows = problem.is_labeled_target
@@ -676,7 +676,7 @@ def check_target_labels_tag(estimator, make_data):
 
 
 def check_unlabeled_tag(estimator, make_data):
-    """Unlabeled target rows change the fit exactly where the tag says so."""
+    """Unlabeled target rows change the fit exactly where the tag declares it."""
 
     def drop(problem):
         return problem.take(~problem.unlabeled)
@@ -870,7 +870,7 @@ def check_undeclared_targets(estimator, make_data):
 
 
 def check_unseen_domain(estimator, make_data):
-    """Ids that ``fit`` has not seen get an answer, or an error, as the tag says."""
+    """Ids that ``fit`` has not seen get an answer or an error, as the tag declares."""
     problem = make_data(estimator)
     fitted = _fit(estimator, problem)
     known = np.unique(problem.sample_domain)
