@@ -39,6 +39,11 @@ def source_features(estimator, X):
     return np.asarray(features.toarray() if hasattr(features, "toarray") else features)
 
 
+def has_features(estimator, X):
+    """Tell whether a fitted source model has features besides its predictions."""
+    return _features(estimator, X) is not None
+
+
 def _features(estimator, X):
     """Return the features, or None where the model has none."""
     if isinstance(estimator, Pipeline):

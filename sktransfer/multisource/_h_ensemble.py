@@ -10,23 +10,23 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer._compat import Interval, StrOptions
-from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import SOLVERS, solve_simplex_qp
 from sktransfer._source_models import (
     ProbaClassifier,
     SourceModelCombiner,
 )
 from sktransfer.base import is_scale_free
+from sktransfer.multisource._model_response import RESPONSES, model_response
 
 __all__ = ["HEnsemble"]
 
 
 class HEnsemble(SourceModelCombiner):
-    r"""Mix the outputs of source models for the largest H-score, and classify on top.
+    r"""Mix the features of source models for the largest H-score, and classify on top.
 
-    The class probabilities of every source model are features of the labeled target
-    rows. Their mixture of largest H-score is found, and a closed-form classifier
-    with few parameters maps it to the classes of the target.
+    What every source model makes of the labeled target rows, its features or its class
+    probabilities, is mixed for the largest H-score, and a closed-form classifier with
+    few parameters maps the mixture to the classes of the target.
 
     Parameters
     ----------
@@ -36,6 +36,12 @@ class HEnsemble(SourceModelCombiner):
     source_models : estimator or list of them, default=None
         Fitted classifiers, which clones keep. They take the place of source rows. In
         a parameter grid give each as ``FrozenEstimator(model)``.
+    response : {"auto", "features", "predict_proba"}, default="auto"
+        What the source models are asked, see Notes. "features": the last hidden layer
+        of a net, or what the last step of a pipeline sees. "predict_proba": class
+        probabilities. "auto": features where every model has some of
+        the same number, else
+        probabilities.
     shrinkage : float in (0, 1], default=0.1
         Share of the mean variance of the features that is added to the diagonal of
         their covariance, which is singular for probabilities.
@@ -88,6 +94,12 @@ class HEnsemble(SourceModelCombiner):
     The classifier is :math:`P(y | x) \propto P(y) (1 + f(x)^\top
     \mathrm{cov}(f)^{-1} \mathrm{E}[f | y])`, with values below 0 set to 0.
 
+    Features are those of the transferability scores (:func:`sktransfer.metrics.h_score`
+    and its kin). They hold more of what a net has learned than its probabilities do.
+    Those of a pipeline with a scaler are the scaled inputs, in which nothing is left
+    of the labels of the source: ``response="predict_proba"`` uses these labels.
+    A source of one class has a constant model, whose features are 0.
+
     References
     ----------
     Y. Wu et al., "H-ensemble: an information theoretic approach to reliable few-shot
@@ -109,6 +121,7 @@ class HEnsemble(SourceModelCombiner):
 
     _parameter_constraints: dict = {
         **SourceModelCombiner._parameter_constraints,
+        "response": [StrOptions(RESPONSES)],
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions(SOLVERS)],
@@ -119,12 +132,14 @@ class HEnsemble(SourceModelCombiner):
         estimator,
         *,
         source_models=None,
+        response="auto",
         shrinkage=0.1,
         max_iter=200,
         solver="auto",
         n_jobs=None,
     ):
         super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
+        self.response = response
         self.shrinkage = shrinkage
         self.max_iter = max_iter
         self.solver = solver
@@ -134,9 +149,16 @@ class HEnsemble(SourceModelCombiner):
         return super()._fit_estimator(data, fit_params)
 
     def _combine_models(self, models, data):
-        columns = CommonColumns(all_classes(models), "predict_proba")
-        F = columns.answers(models, data.X_labeled)
         classes, label = target_classes(data, type(self).__name__)
+        columns = model_response(
+            models,
+            self.source_ids_,
+            data.X_labeled,
+            self.response,
+            equal_widths=True,
+            owner=type(self).__name__,
+        )
+        F = columns.answers(models, data.X_labeled)
         self.source_weights_, info = maximize_h_score(
             F, label, self.shrinkage, max_iter=self.max_iter, solver=self.solver
         )
@@ -289,7 +311,7 @@ def _improve(weights, F, label, shrinkage, solver, *, max_steps=50, tol=1e-10):
 
 
 class FeatureClassifier(ProbaClassifier):
-    """Closed-form classifier on mixed, centered probabilities of source models."""
+    """Closed-form classifier on mixed, centered answers of source models."""
 
     def __init__(self, models, weights, columns, classes, shrinkage):
         self.models = models

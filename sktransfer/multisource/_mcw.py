@@ -2,22 +2,23 @@
 
 import numpy as np
 
-from sktransfer._response import CommonColumns, all_classes
+from sktransfer._compat import StrOptions
 from sktransfer._source_models import (
     ProbaClassifier,
     SourceModelCombiner,
 )
 from sktransfer.multisource._h_ensemble import clipped_proba, target_classes
+from sktransfer.multisource._model_response import RESPONSES, model_response
 
 __all__ = ["MCW"]
 
 
 class MCW(SourceModelCombiner):
-    r"""Classify by the outputs of source models, each weighted by its correlation.
+    r"""Classify by the features of source models, each weighted by its correlation.
 
-    Maximal correlation weighting: every class probability of every source model is
-    one feature. On the labeled target rows each is paired with the function of the
-    label that it correlates with most, and counts by that correlation.
+    Maximal correlation weighting: on the labeled target rows every feature of every
+    source model, or every class probability, is paired with the function of the label
+    that it correlates with most, and counts by that correlation.
 
     Parameters
     ----------
@@ -27,6 +28,11 @@ class MCW(SourceModelCombiner):
     source_models : estimator or list of them, default=None
         Fitted classifiers, which clones keep. They take the place of source rows. In
         a parameter grid give each as ``FrozenEstimator(model)``.
+    response : {"auto", "features", "predict_proba"}, default="auto"
+        What the source models are asked, see Notes. "features": the last hidden layer
+        of a net, or what the last step of a pipeline sees. "predict_proba": class
+        probabilities. "auto": features where every model has some, else
+        probabilities.
     n_jobs : int, default=None
         Number of sources fitted in parallel. None means 1 unless in a joblib
         backend context, -1 all processors.
@@ -37,9 +43,10 @@ class MCW(SourceModelCombiner):
         The classifier; without sources the fit on the target.
     source_ids_ : ndarray of shape (n_sources,)
         Domain id of each source; with ``source_models`` their positions 1, 2, ...
-    correlations_ : ndarray of shape (n_sources, n_model_classes)
-        Correlation :math:`\sigma_{ki}` of each feature with its function of the
-        label, in [0, 1].
+    correlations_ : ndarray of shape (n_sources, n_columns)
+        Correlation :math:`\sigma_{ki}` of each feature, or each class probability, with
+        its function of the label, in [0, 1]; 0 beyond the features of a model that
+        has fewer than another one.
     source_weights_ : ndarray of shape (n_sources,)
         Share of each source in the sum of the correlations.
     classes_ : ndarray of shape (n_classes,)
@@ -66,6 +73,11 @@ class MCW(SourceModelCombiner):
     with values below 0 set to 0. Features that are constant on the target count
     nothing.
 
+    Features are those of the transferability scores (:func:`sktransfer.metrics.h_score`
+    and its kin). They hold more of what a net has learned than its probabilities do.
+    Those of a pipeline with a scaler are the scaled inputs, in which nothing is left
+    of the labels of the source: ``response="predict_proba"`` uses these labels.
+
     References
     ----------
     J. Lee, P. Sattigeri and G. Wornell, "Learning new tricks from old dogs:
@@ -85,16 +97,34 @@ class MCW(SourceModelCombiner):
     True
     """
 
+    _parameter_constraints: dict = {
+        **SourceModelCombiner._parameter_constraints,
+        "response": [StrOptions(RESPONSES)],
+    }
+
+    def __init__(self, estimator, *, source_models=None, response="auto", n_jobs=None):
+        super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
+        self.response = response
+
     def _fit_estimator(self, data, fit_params):
         self.correlations_ = np.zeros((0, 0))
         return super()._fit_estimator(data, fit_params)
 
     def _combine_models(self, models, data):
         classes, label = target_classes(data, type(self).__name__)
-        columns = CommonColumns(all_classes(models), "predict_proba")
+        columns = model_response(
+            models,
+            self.source_ids_,
+            data.X_labeled,
+            self.response,
+            equal_widths=False,
+            owner=type(self).__name__,
+        )
         classifier = CorrelationClassifier(models, columns, classes)
         sigma = classifier.fit_rows(data.X_labeled, label)
-        self.correlations_ = sigma.reshape(len(models), -1)
+        self.correlations_ = np.zeros((len(models), max(map(len, sigma))))
+        for row, found in zip(self.correlations_, sigma, strict=True):
+            row[: len(found)] = found
         total = self.correlations_.sum(axis=1)
         uniform = np.full(len(models), 1 / len(models))
         self.source_weights_ = total / total.sum() if total.any() else uniform
@@ -107,7 +137,7 @@ class MCW(SourceModelCombiner):
 
 
 class CorrelationClassifier(ProbaClassifier):
-    """Closed-form classifier on the scaled probabilities of source models."""
+    """Closed-form classifier on the scaled answers of source models."""
 
     def __init__(self, models, columns, classes):
         self.models = models
@@ -115,20 +145,23 @@ class CorrelationClassifier(ProbaClassifier):
         self.classes_ = classes
 
     def _features(self, X):
-        return np.hstack(self.columns.answers(self.models, X))
+        return np.hstack(self.columns.blocks(self.models, X))
 
     def fit_rows(self, X, label):
-        """Learn scales and conditional means; return the correlations."""
-        F = self._features(X)
+        """Learn scales and conditional means; return the correlations by model."""
+        blocks = self.columns.blocks(self.models, X)
+        F = np.hstack(blocks)
         self.center_, self.scale_ = F.mean(axis=0), F.std(axis=0)
-        self.scale_[self.scale_ < 1e-12] = np.inf
+        self.scale_[self.scale_ <= 1e-12 * np.abs(F).max(axis=0)] = np.inf
         f = (F - self.center_) / self.scale_
         self.prior_ = np.bincount(label) / len(label)
         # sigma g(y) = E[f | y], so the means are all that the classifier needs
         self.means_ = np.stack(
             [f[label == c].mean(axis=0) for c in range(label.max() + 1)]
         )
-        return np.sqrt(self.prior_ @ self.means_**2)
+        sigma = np.sqrt(self.prior_ @ self.means_**2)
+        ends = np.cumsum([block.shape[1] for block in blocks])
+        return np.split(sigma, ends[:-1])
 
     def predict_proba(self, X):
         """Predict class probabilities; rows without a positive one get the prior."""
