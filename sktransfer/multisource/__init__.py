@@ -26,6 +26,7 @@ from sktransfer.multisource._trans_glm import TransGLM
 from sktransfer.multisource._uowq import UOWQ
 from sktransfer.multisource._uowq_multitask import UOWQMultiTask
 from sktransfer.multisource._uowq_weights import UOWQResult, uowq_weights
+from sktransfer.multisource._wadn import WADN
 
 __all__ = [
     "ARMUL",
@@ -50,6 +51,7 @@ __all__ = [
     "UOWQ",
     "UOWQMultiTask",
     "UOWQResult",
+    "WADN",
     "likelihood_of",
     "register_likelihood",
     "summarize_source",

@@ -81,7 +81,7 @@ def _hidden(model):
 
 def test_mcw_takes_features_of_any_widths_and_h_ensemble_one(rng):
     """Equal widths for HEnsemble; MCW any."""
-    X, y, domain = make_data(rng)
+    X, y, _ = make_data(rng)
     models = [
         make_pipeline(PCA(k), LogisticRegression()).fit(X[:120], y[:120])
         for k in (2, 3)
