@@ -84,7 +84,9 @@ def _boosting_power(learner: Any, package: str) -> float | None:
     return next((p for part, p in known.items() if part in name), None)
 
 
-def check_exposure(exposure: Any, n_samples: int, estimator: Any) -> Array:
+def check_exposure(
+    exposure: Any, n_samples: int, estimator: Any, labeled: Any = None
+) -> Array:
     """Return exposures as floats of shape (n_samples,).
 
     Parameters
@@ -95,6 +97,9 @@ def check_exposure(exposure: Any, n_samples: int, estimator: Any) -> Array:
         Number of samples.
     estimator : estimator
         Who gets them.
+    labeled : ndarray of bool of shape (n_samples,), default=None
+        Which samples have a label. A missing exposure of the others, which nothing is
+        divided by, becomes 1. None: all.
 
     Returns
     -------
@@ -113,15 +118,24 @@ def check_exposure(exposure: Any, n_samples: int, estimator: Any) -> Array:
             f"power=1.5); {type(estimator).__name__} has none."
         )
     try:
-        values = np.asarray(exposure, dtype=np.float64)
+        values = np.array(exposure, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"exposure must hold numbers: {error}") from error
     if values.ndim == 2 and values.shape[1] == 1:
         values = values.ravel()
-    good = values.shape == (n_samples,) and np.isfinite(values).all()
-    if not good or not (values > 0).all():
+    if values.shape != (n_samples,):
         raise ValueError(
-            f"exposure must hold {n_samples} positive values, one for each row."
+            f"exposure must hold {n_samples} positive values, one for each row; it has "
+            f"shape {values.shape}."
+        )
+    if labeled is not None:
+        values[np.isnan(values) & ~labeled] = 1.0
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if len(bad):
+        raise ValueError(
+            f"exposure must hold {n_samples} positive values, one for each row, but "
+            f"{len(bad)} are missing, infinite or not positive (first at row {bad[0]}: "
+            f"{values[bad[0]]}). Only a row without a label may have none."
         )
     return values
 
@@ -158,10 +172,15 @@ def without_exposure(
     rest = {name: value for name, value in params.items() if name != "exposure"}
     if exposure is None:
         return y, rest
-    exposure = check_exposure(exposure, len(y), estimator)
+    exposure = check_exposure(exposure, len(y), estimator, ~_missing_rows(y))
     rates, weights = as_rates(y, exposure, deviance_power(estimator) or 0.0)
     own = multiply_weights(weights, rest.get("sample_weight"))
     return rates, {**rest, "sample_weight": own}
+
+
+def _missing_rows(y: Array) -> Array:
+    missing = np.isnan(np.asarray(y, dtype=np.float64))
+    return np.asarray(missing if missing.ndim == 1 else missing.any(axis=1))
 
 
 def to_score(

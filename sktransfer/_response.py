@@ -4,19 +4,23 @@ A regressor answers with its values. A classifier answers with probabilities, de
 values or votes, one column per class, whatever classes it has seen itself.
 """
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import logit
+from sklearn import config_context
 
 from sktransfer._deviance import least_mean, unit_deviance
-from sktransfer._learners import predict_learner
+from sktransfer._learners import predict_learner, routing_of
 
 __all__ = [
     "CommonColumns",
+    "InDomains",
     "OutputColumns",
     "all_classes",
     "common_columns",
+    "in_domains",
     "log_odds",
 ]
 
@@ -195,6 +199,85 @@ class OutputColumns(CommonColumns):
     def decisions(self, values):
         """Refuse decision values, of which several outputs have no common form."""
         raise AttributeError("classifiers of several outputs have no decision values")
+
+
+class InDomains:
+    """A fitted model that is asked about samples of given domains.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted. What of it takes ``sample_domain`` gets it; all else is asked as it is.
+    sample_domain : array-like of shape (n_samples,) or int
+        Domains of the samples.
+    """
+
+    def __init__(self, model, sample_domain):
+        self.model = model
+        self.sample_domain = sample_domain
+
+    @staticmethod
+    def matters(model, method):
+        """Tell whether a method of a model, or of a step in it, takes domains."""
+        return bool(routing_of(model).consumes(method, ["sample_domain"]))
+
+    def __getattr__(self, name):
+        if name.startswith("__") or name in ("model", "sample_domain"):
+            raise AttributeError(name)
+        value = getattr(self.model, name)
+        if name not in _METHODS or not self.matters(self.model, name):
+            return value
+
+        def ask(X):
+            with config_context(enable_metadata_routing=True):
+                return value(X, sample_domain=self.sample_domain)
+
+        return ask
+
+
+def in_domains(blend, names, method, sample_domain):
+    """Return a copy of a fitted blend of models that answers about given domains.
+
+    Parameters
+    ----------
+    blend : estimator
+        Fitted; each attribute in ``names`` is a model, or a list or dict of them.
+    names : list of str
+        Attributes.
+    method : str
+        What is asked.
+    sample_domain : array-like of shape (n_samples,) or int
+        Domains of the samples.
+
+    Returns
+    -------
+    copy : estimator
+        A shallow copy.
+
+    Raises
+    ------
+    TypeError
+        If no model takes domains.
+    """
+    asked = "predict_proba" if method == "predict_log_proba" else method
+    answer = copy(blend)
+    found = False
+    for name in names:
+        models = getattr(blend, name)
+        each = models.values() if isinstance(models, dict) else models
+        found = found or any(InDomains.matters(model, asked) for model in each)
+        if isinstance(models, dict):
+            wrapped = {k: InDomains(m, sample_domain) for k, m in models.items()}
+        else:
+            wrapped = [InDomains(model, sample_domain) for model in models]
+        setattr(answer, name, wrapped)
+    if not found:
+        raise TypeError(
+            f"{type(blend).__name__}.{method} takes no sample_domain here: none of its "
+            "models answers by domains, as a pipeline with a DomainScaler or a "
+            "UOWQMultiTask does."
+        )
+    return answer
 
 
 def _output_columns(models, y):

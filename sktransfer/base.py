@@ -214,6 +214,7 @@ def get_transfer_tags(estimator):
     if isinstance(estimator, Pipeline):
         tags = get_transfer_tags(estimator.steps[-1][1])
         tags.scale_free = is_scale_free(estimator)
+        tags.unseen_domain = _takes_unseen_domains(estimator)
         return tags
     tags = get_tags(estimator)
     if not isinstance(tags, _TagsWithTransfer):
@@ -222,6 +223,26 @@ def get_transfer_tags(estimator):
             f"Pooled({type(estimator).__name__}(...)) of sktransfer.baselines."
         )
     return tags.transfer_tags
+
+
+def _takes_unseen_domains(pipeline):
+    """Tell whether steps take domains in predict, and all of these ones not seen."""
+    asked = []
+    for position, (_, step) in enumerate(pipeline.steps):
+        last = position == len(pipeline.steps) - 1
+        if not hasattr(step, "fit"):
+            continue
+        method = "predict" if last else "transform"
+        if routing_of(step).consumes(method, ["sample_domain"]):
+            asked.append(step)
+    return bool(asked) and all(map(_is_for_unseen_domains, asked))
+
+
+def _is_for_unseen_domains(step):
+    try:
+        return get_transfer_tags(step).unseen_domain
+    except TypeError:
+        return False
 
 
 def is_scale_free(estimator):
@@ -731,7 +752,10 @@ class _AnswersMixin:
             Arguments of the ``predict`` of the one model that answers, such as
             ``return_std`` of a Gaussian process. ``exposure``, of shape (n_samples,),
             multiplies the predictions of learners with a log link; without it they are
-            rates.
+            rates. ``sample_domain``, of shape (n_samples,) or an int, names the
+            domains of the samples for guards and portfolios whose models answer by
+            domains, such as pipelines with a
+            :class:`~sktransfer.preprocessing.DomainScaler`.
 
         Returns
         -------
@@ -878,7 +902,7 @@ class TransferMetaEstimator(
                 "knows domains. Give rates as y, and exposure ** (2 - power) as "
                 "sample_weight."
             )
-        return check_exposure(exposure, len(data.labeled), self)
+        return check_exposure(exposure, len(data.labeled), self, data.labeled)
 
     def _expose(self, data, params, exposure):
         """Hand exposures on, or turn labels into rates and exposures into weights."""

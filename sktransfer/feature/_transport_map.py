@@ -107,6 +107,7 @@ class OptimalTransportMap(SourceMap):
     match_labels : bool or "auto", default="auto"
         Whether a source sample and a labeled target sample of another class are kept
         apart, by adding the largest cost. "auto": where the labels are classes.
+        The class of a sample with several outputs is the combination of them.
     out_of_sample : {"auto", "nearest"}, default="auto"
         How source samples that `fit` did not see move. "auto": by the closed form of
         entropic transport, which agrees with the coupling on the samples of `fit`,
@@ -282,7 +283,7 @@ class OptimalTransportMap(SourceMap):
         plan = class_plan(
             cost,
             epsilon,
-            data.y_source,
+            _class_of_each(data.y_source),
             self.class_reg * scale,
             self.class_penalty,
             a,
@@ -303,7 +304,6 @@ class OptimalTransportMap(SourceMap):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
         tags.target_tags.required = self.class_reg > 0
-        tags.target_tags.multi_output = False
         if self.match_labels is not False:
             tags.transfer_tags.target_labels = "optional"
         return tags
@@ -317,8 +317,18 @@ def _mismatches(data):
     """Return 1 for a source and a labeled target sample of different classes."""
     wrong = np.zeros((data.n_source, data.n_target))
     labeled = data.labeled[data.is_target]
-    wrong[:, labeled] = data.y_source[:, None] != data.y_labeled
+    classes = _class_of_each(np.concatenate([data.y_source, data.y_labeled]))
+    source, target = classes[: data.n_source], classes[data.n_source :]
+    wrong[:, labeled] = source[:, None] != target
     return wrong
+
+
+def _class_of_each(y):
+    """Return the class of each sample; of several outputs their combination."""
+    if y.ndim == 1:
+        return y
+    codes = [np.unique(output, return_inverse=True)[1] for output in y.T]
+    return np.unique(np.column_stack(codes), axis=0, return_inverse=True)[1].ravel()
 
 
 class LinearTransportMap(SourceMap):

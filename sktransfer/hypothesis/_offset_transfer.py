@@ -239,7 +239,9 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         self._link = link_of(learner)
         candidates = self._candidates()
         data = self._validate_domains(X, y, sample_domain, skip_check_X=True)
-        exposure = self._check_exposure(exposure, _num_samples(data.X))
+        exposure = self._check_exposure(
+            exposure, _num_samples(data.X), labeled=data.labeled
+        )
         meta = {"groups": groups, "exposure": exposure}
         if sample_weight is not None:
             meta["weight"] = check_weights(sample_weight, len(data.labeled))
@@ -303,7 +305,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
             )
         return values
 
-    def _check_exposure(self, exposure, n_samples):
+    def _check_exposure(self, exposure, n_samples, labeled=None):
         if exposure is None:
             return None
         if self._link.name != "log":
@@ -311,7 +313,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
                 "exposure needs a target_estimator with a log link, such as "
                 "PoissonRegressor()."
             )
-        return check_exposure(exposure, n_samples, self._learner())
+        return check_exposure(exposure, n_samples, self._learner(), labeled)
 
     def _check_classes(self, data):
         if not is_classifier(self) or not (

@@ -20,18 +20,29 @@ from sklearn.utils import get_tags
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
-from sktransfer._compat import HasMethods, Interval, StrOptions, _fit_context
-from sktransfer._deviance import deviance_power, to_score, without_exposure
-from sktransfer._domains import take_rows
+from sktransfer._compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    _fit_context,
+    _num_samples,
+)
+from sktransfer._deviance import (
+    check_exposure,
+    deviance_power,
+    to_score,
+    without_exposure,
+)
+from sktransfer._domains import check_sample_domain, take_rows
 from sktransfer._folds import check_groups, target_folds
-from sktransfer._learners import check_weights
+from sktransfer._learners import check_weights, routing_of
 from sktransfer._progress import (
     CallbackSupportMixin,
     Progress,
     run_task,
     with_callbacks,
 )
-from sktransfer._response import OutputColumns, common_columns
+from sktransfer._response import OutputColumns, common_columns, in_domains
 from sktransfer._solvers.aggregation import (
     BlendInfo,
     BlendPrior,
@@ -93,6 +104,8 @@ _NEGLIGIBLE = 1e-4
 # what a member that cannot be fitted raises: the errors of boosting packages derive
 # from Exception alone; each one is told in skipped_
 _CANNOT_FIT = Exception
+# the user's weights, where others stand for exposures
+_OWN_WEIGHT = "own_weight"
 
 
 class _TransferPortfolio(
@@ -207,11 +220,14 @@ class _TransferPortfolio(
         weights = fit_params.get("sample_weight")
         if weights is not None:
             weights = check_weights(weights, len(data.labeled))
-        if fit_params.get("exposure") is not None:
-            params = {"sample_weight": weights, "exposure": fit_params["exposure"]}
-            rates, params = without_exposure(data.y, params, self)
-            data, weights = replace(data, y=rates), params["sample_weight"]
-        params = {"groups": groups, "sample_weight": weights}
+        exposure, own = fit_params.get("exposure"), weights
+        if exposure is not None:
+            exposure = check_exposure(exposure, len(data.labeled), self, data.labeled)
+            given = {"sample_weight": weights, "exposure": exposure}
+            rates, given = without_exposure(data.y, given, self)
+            data, weights = replace(data, y=rates), given["sample_weight"]
+        params = {"groups": groups, "sample_weight": weights, "exposure": exposure}
+        params[_OWN_WEIGHT] = None if exposure is None else own
         params = {name: value for name, value in params.items() if value is not None}
         existing, handed = data, params
         if weights is not None:
@@ -602,6 +618,14 @@ class _TransferPortfolio(
             if model is not None and not hasattr(model, "predict_proba"):
                 getattr(model, method)
 
+    def _answer(self, method, X, params):
+        domain = params.pop("sample_domain", None)
+        if domain is None:
+            return super()._answer(method, X, params)
+        domain = check_sample_domain(domain, _num_samples(X))
+        asked = in_domains(self, ["members_"], method, domain)
+        return asked._answer(method, X, params)
+
     def _blend(self, X):
         """Return blended predictions, coded, one row per row of X."""
         used = {name: weight for name, weight in self.weights_.items() if weight}
@@ -645,6 +669,7 @@ class _TransferPortfolio(
             if m is not None
         )
         tags.transfer_tags.uses_unlabeled = any(map(_uses_unlabeled, models))
+        tags.transfer_tags.unseen_domain = any(map(_takes_unseen_domains, models))
         several = [m for m in [*models, self.learner] if m is not None]
         tags.target_tags.multi_output = bool(several) and all(
             get_tags(m).target_tags.multi_output for m in several
@@ -1196,7 +1221,25 @@ def _with_shared_sources(members, data, params):
     return kept, skipped
 
 
+def _as_counts(estimator, data, params):
+    """Return labels and metadata for one member, where there are exposures.
+
+    The portfolio itself compares rates. A member that takes exposures gets counts and
+    exposures, for which no request is needed; any other one rates and weights.
+    """
+    plain = {k: v for k, v in params.items() if k not in ("exposure", _OWN_WEIGHT)}
+    exposure = params.get("exposure")
+    if exposure is None or not routing_of(estimator).consumes("fit", ["exposure"]):
+        return data, plain
+    del plain["sample_weight"]
+    if _OWN_WEIGHT in params:
+        plain["sample_weight"] = params[_OWN_WEIGHT]
+    counts = data.y * exposure.reshape(-1, *[1] * (data.y.ndim - 1))
+    return replace(data, y=counts), {**plain, "exposure": exposure}
+
+
 def _fit_member(member, data, params):
+    data, params = _as_counts(member.estimator, data, params)
     if member.target_only:
         return fit_target_only(member.estimator, data, params)
     if member.shared:
@@ -1268,6 +1311,13 @@ def _ignores_target_labels(estimator):
 def _uses_unlabeled(estimator):
     try:
         return get_transfer_tags(estimator).uses_unlabeled
+    except TypeError:  # a plain learner
+        return False
+
+
+def _takes_unseen_domains(estimator):
+    try:
+        return get_transfer_tags(estimator).unseen_domain
     except TypeError:  # a plain learner
         return False
 

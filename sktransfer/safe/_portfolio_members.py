@@ -415,6 +415,8 @@ class AfterTransform(TransferMetaEstimator):
         It need not.
     """
 
+    _hands_exposure_on = True
+
     def __init__(self, estimator, transformer):
         super().__init__(estimator)
         self.transformer = transformer
@@ -425,7 +427,8 @@ class AfterTransform(TransferMetaEstimator):
             take_rows(data.X, rows), data.labels(rows)
         )
         mapped = data.with_X(self.transformer_.transform(data.X))
-        return fit_on_domains(clone(self.estimator), mapped)
+        handed = {k: v for k, v in fit_params.items() if k != "sample_domain"}
+        return fit_on_domains(clone(self.estimator), mapped, **handed)
 
     def _for_estimator(self, X):
         return self.transformer_.transform(X)

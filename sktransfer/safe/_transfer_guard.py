@@ -6,11 +6,12 @@ import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
 
-from sktransfer._compat import Interval, StrOptions
+from sktransfer._compat import Interval, StrOptions, _num_samples
 from sktransfer._deviance import deviance_power, without_exposure
+from sktransfer._domains import check_sample_domain
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import HasLearnerMethods, check_method
-from sktransfer._response import common_columns
+from sktransfer._response import common_columns, in_domains
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 from sktransfer.base import (
@@ -394,6 +395,13 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         others = np.stack(others)
         weights, _ = solve_simplex_qp(2 * others @ others.T, -2 * others @ safe)
         return np.concatenate([[0.0], weights])
+
+    def _answer(self, method, X, params):
+        domain = params.pop("sample_domain", None)
+        if domain is None:
+            return super()._answer(method, X, params)
+        domain = check_sample_domain(domain, _num_samples(X))
+        return in_domains(self, ["models_"], method, domain)._answer(method, X, params)
 
     def _blend(self, X):
         return self._columns.blend(self.models_, self.weights_, X)
