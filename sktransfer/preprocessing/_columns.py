@@ -23,6 +23,8 @@ DROPPED = {
     "copy of the label": "a copy of the label",
     "copy of the domain": "a copy of the domain",
 }
+#: how numbers and dates are written -> the role that is written so
+FORMS = {"decimal comma": "number", "day first": "date", "month first": "date"}
 #: fewer samples than this cannot show that a column is an id or a copy
 LEAST_EVIDENCE = 20
 #: a column of texts with more words than this per sample is free text
@@ -31,6 +33,10 @@ WORDS_OF_A_TEXT = 3
 _LARGEST_GAP = 2.0
 
 _LEADING_ZERO = re.compile(r"[-+]?0\d")
+_WITH_COMMA = re.compile(
+    r"(?P<sign>[-+]?)(?P<whole>\d+|\d{1,3}(?:\.\d{3})+|)(?:,(?P<part>\d+))?"
+    r"(?P<power>[eE][-+]?\d+)?"
+)
 _DATE_FORMATS = (
     "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d", "%d-%b-%Y",
     "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y",
@@ -69,7 +75,7 @@ def is_categorical(column):
     }
 
 
-def values_of(column, *, as_text=False, day_first=None):
+def values_of(column, *, as_text=False, form=None):
     """Return the values of a column as floats, dates, or strings with None.
 
     Parameters
@@ -78,9 +84,9 @@ def values_of(column, *, as_text=False, day_first=None):
         Numbers, truth values, dates, text or a mix, with missing values.
     as_text : bool, default=False
         Return strings in any case, as for a column of categories.
-    day_first : bool, default=None
-        Whether ``03/04/2020`` is in April. None: the result of :func:`day_first_of` for
-        the column.
+    form : str, default=None
+        One of ``FORMS``: how numbers or dates are written. None: the
+        result of :func:`form_of` for the column.
 
     Returns
     -------
@@ -110,10 +116,10 @@ def values_of(column, *, as_text=False, day_first=None):
         return np.where(np.isnat(raw), np.nan, raw / np.timedelta64(1, "s"))
     if raw.dtype.kind == "c":
         raise ValueError("Complex data not supported: a column holds complex numbers.")
-    return _from_objects(raw.astype(object), day_first)
+    return _from_objects(raw.astype(object), form)
 
 
-def _from_objects(raw, day_first=None):
+def _from_objects(raw, form=None):
     missing = missing_in(raw)
     present = raw[~missing]
     if all(isinstance(value, Real | Decimal | np.bool_) for value in present):
@@ -122,6 +128,8 @@ def _from_objects(raw, day_first=None):
         return values
     if all(isinstance(value, dt.date | np.datetime64) for value in present):
         return _fill_dates(missing, [_as_date(value) for value in present])
+    if all(type(value).__name__ == "Period" for value in present):
+        return _fill_dates(missing, [v.to_timestamp().to_datetime64() for v in present])
     if all(isinstance(value, dt.time) for value in present):
         return parse_times(np.array([_text(value) for value in raw], dtype=object))
     if any(isinstance(v, list | tuple | dict | set | np.ndarray) for v in present):
@@ -131,9 +139,12 @@ def _from_objects(raw, day_first=None):
         )
     values = _texts(raw)
     if all(isinstance(value, str) for value in present):
-        parsed = parse_numbers(values)
+        form = form_of(values) if form is None else form
+        parsed = parse_numbers(values, comma=form == "decimal comma")
         if parsed is None:
-            parsed = parse_dates(values, day_first)
+            parsed = parse_dates(
+                values, {"day first": True, "month first": False}.get(form)
+            )
         if parsed is None:
             parsed = parse_times(values)
         if parsed is not None:
@@ -167,8 +178,61 @@ def _text(value):
     return str(value)
 
 
-def parse_numbers(values):
-    """Return strings as floats, or None if one is no number or has a leading zero."""
+def form_of(values):
+    """Return how the numbers or dates of a column are written, where texts show it.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_samples,)
+        Strings and None.
+
+    Returns
+    -------
+    form : str or None
+        One of ``FORMS``. "decimal comma": all values are numbers with a comma, or
+        without a fraction, and in one of them the comma cannot stand for thousands, as
+        in ``1,5`` or ``0,125``.
+    """
+    day_first = day_first_of(values)
+    if day_first is not None:
+        return "day first" if day_first else "month first"
+    decimal = False
+    for value in values:
+        if value is None:
+            continue
+        match = _number_with_comma(value.strip())
+        if match is None:
+            return None
+        if match["part"] is not None:
+            sure = match["whole"] in ("", "0") or "." in match["whole"]
+            decimal = decimal or sure or len(match["part"]) != 3
+            decimal = decimal or len(match["whole"]) > 3
+        elif "." in match["whole"]:
+            return None  # 1.234 may be a fraction
+    return "decimal comma" if decimal else None
+
+
+def _number_with_comma(text):
+    """Return the parts of a number that may have a decimal comma, or None."""
+    match = _WITH_COMMA.fullmatch(text)
+    empty = match is None or not (match["whole"] or match["part"])
+    return None if empty or _LEADING_ZERO.match(text) else match
+
+
+def _without_comma(text):
+    """Return a number with a decimal comma as others are written."""
+    match = _number_with_comma(text)
+    if match is None:
+        return "no number"
+    whole = match["whole"].replace(".", "") or "0"
+    return f"{match['sign']}{whole}.{match['part'] or 0}{match['power'] or ''}"
+
+
+def parse_numbers(values, *, comma=False):
+    """Return strings as floats, or None if one is no number or has a leading zero.
+
+    With ``comma`` they have a decimal comma, and points between thousands.
+    """
     numbers = np.full(len(values), np.nan)
     for row, value in enumerate(values):
         if value is None:
@@ -177,7 +241,7 @@ def parse_numbers(values):
         if _LEADING_ZERO.match(text) or text.lower().lstrip("+-") == "nan":
             return None
         try:
-            numbers[row] = float(text)
+            numbers[row] = float(_without_comma(text) if comma else text)
         except ValueError:
             return None
     return None if np.isnan(numbers).all() else numbers

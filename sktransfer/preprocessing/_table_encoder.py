@@ -1,5 +1,6 @@
 """TableEncoder: mixed columns of a table become numbers."""
 
+import re
 import warnings
 from numbers import Integral
 
@@ -28,6 +29,8 @@ __all__ = ["TableEncoder"]
 
 MISSING = "(missing)"
 _DROPPED = columns.DROPPED
+#: what LightGBM or XGBoost refuse in names of columns
+_NOT_PLAIN = re.compile(r"[\s\[\]{}<>\":,]")
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -56,10 +59,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     text_components : int >= 1, default=10
         Number of components of a column of free text: a truncated singular value
         decomposition of the tf-idf weights of its character n-grams.
+    plain_names : bool, default=False
+        Put ``_`` in place of spaces and of ``[ ] { } < > " : ,`` in the names of the
+        encoded columns, which LightGBM or XGBoost refuse in a frame.
     roles : dict of str to str, default=None
         Roles of some columns, by their names (``"x0"``, ``"x1"``, ... for the columns
         of an array), in place of what the values look like: "number", "date", "time",
-        "category", "text", or "id" to leave a column out.
+        "category", "text", or "id" to leave a column out. "number, decimal comma",
+        "date, day first" and "date, month first" also say how values are written.
     drop_ids : bool, default=True
         Leave out running ids.
     drop_copies : bool, default=True
@@ -98,7 +105,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     date if a day above 12 in the column distinguishes days from months, else a
     category. A year may have two digits where it comes last, as in ``31.12.20``: 69 to
     99 are 1969 to 1999. A time of the day, such as ``14:30`` or ``2:30 PM``, becomes
-    the number of hours since midnight and the sine and cosine of it.
+    the number of hours since midnight and the sine and cosine of it. Text counts as
+    numbers with a decimal comma if all values can be, and in one of them the comma
+    cannot stand between thousands, as in ``1,5``. Periods of pandas are dates: their
+    first day.
 
     At prediction time the columns of a frame are found by name; their order does not
     matter and further columns are ignored. A category that ``fit`` has not seen counts
@@ -135,6 +145,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "missing": [StrOptions({"indicator", "impute", "keep"})],
         "scale": ["boolean"],
         "text_components": [Interval(Integral, 1, None, closed="left")],
+        "plain_names": ["boolean"],
         "roles": [dict, None],
         "drop_ids": ["boolean"],
         "drop_copies": ["boolean"],
@@ -149,6 +160,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         missing="indicator",
         scale=True,
         text_components=10,
+        plain_names=False,
         roles=None,
         drop_ids=True,
         drop_copies=True,
@@ -159,6 +171,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.missing = missing
         self.scale = scale
         self.text_components = text_components
+        self.plain_names = plain_names
         self.roles = roles
         self.drop_ids = drop_ids
         self.drop_copies = drop_copies
@@ -199,15 +212,27 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._sparse = sparse.issparse(X)
         if self._sparse:
             return self._fit_sparse(X)
-        values, categorical, self._day_first = {}, {}, {}
+        values, categorical, self._forms = {}, {}, {}
+        given = {}
+        for name, role in (self.roles or {}).items():
+            given[name], _, form = role.partition(", ")
+            if form:
+                self._forms[name] = form
         for position, name in enumerate(self._names):
             column = columns.column_of(X, name, position)
             categorical[name] = columns.is_categorical(column)
-            values[name] = _as_role(column, name, (self.roles or {}).get(name))
-            if values[name].dtype.kind == "M" and np.asarray(column).dtype.kind != "M":
+            form = self._forms.get(name)
+            values[name] = _as_role(column, name, given.get(name), form)
+            kind = values[name].dtype.kind
+            if (
+                kind in "fM"
+                and form is None
+                and np.asarray(column).dtype.kind in "OUST"
+            ):
                 texts = columns.values_of(column, as_text=True)
-                self._day_first[name] = columns.day_first_of(texts)
-        given = self.roles or {}
+                form = columns.form_of(texts)
+                if form is not None:
+                    self._forms[name] = form
         self.roles_ = {}
         for name in self._names:
             role = columns.role_of(values[name], categorical=categorical[name])
@@ -244,6 +269,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 "Found array with 0 sample(s) while a minimum of 1 is required by "
                 "TableEncoder."
             )
+        names = list(X.columns)
+        twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"X has several columns of the name {twice[0]!r}: rename them."
+            )
         if reset:
             validate_data(self, X, reset=True, skip_check_array=True)
             return X
@@ -259,15 +290,23 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         for name, role in (self.roles or {}).items():
             if name not in self._names:
                 raise ValueError(f"roles names {name!r}, which is no column of X.")
-            if role not in {*columns.ROLES, *_DROPPED}:
+            kind, _, form = (
+                role.partition(", ") if isinstance(role, str) else (role,) * 3
+            )
+            known = kind in {*columns.ROLES, *_DROPPED}
+            if not known or (form and columns.FORMS.get(form) != kind):
+                forms = " or ".join(
+                    f"{of}, {form}" for form, of in columns.FORMS.items()
+                )
                 raise ValueError(
                     f"roles[{name!r}] must be one of {', '.join(columns.ROLES)} or id, "
-                    f"got {role!r}."
+                    f"or {forms}, got {role!r}."
                 )
 
     def _fit_sparse(self, X):
         """Fit on a sparse matrix: every column holds numbers, none of them missing."""
         self.roles_, self.dropped_ = dict.fromkeys(self._names, "number"), {}
+        self._forms = {}
         self._cycles, self._texts, self._categories = {}, {}, None
         steps = [StandardScaler(with_mean=False)] if self.scale else ["passthrough"]
         self._numbers = make_pipeline(*steps).fit(X)
@@ -411,7 +450,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
                 columns.column_of(X, name, position),
                 name,
                 role,
-                self._day_first.get(name),
+                self._forms.get(name),
             )
             for position, (name, role) in enumerate(self.roles_.items())
             if role not in _DROPPED
@@ -470,7 +509,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         names : ndarray of str of shape (n_features_out,)
             A number keeps its name; ``_missing`` marks indicators, ``_years``,
             ``_year_sin`` and the like come from dates, ``_hours`` from times,
-            ``column_value`` from categories.
+            ``column_value`` from categories. A name that is there already gets a
+            number: ``age_missing_2``.
         """
         check_is_fitted(self)
         given = _check_feature_names_in(self, input_features)
@@ -492,7 +532,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if self._categories is not None:
             categories = [shown[name] for name in self._with_role("category")]
             names += self._categories.get_feature_names_out(categories).tolist()
-        return np.asarray(names, dtype=object)
+        if self.plain_names:
+            names = [_NOT_PLAIN.sub("_", name) for name in names]
+        return np.asarray(_without_repetition(names), dtype=object)
 
     def summary(self):
         """Return one line per column: its name, and what the encoder does with it.
@@ -500,15 +542,28 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         text : str
-            Lines such as ``"age: number"`` or ``"id: left out, a running number"``.
+            Lines such as ``"age: number"``, ``"price: number, decimal comma"`` or
+            ``"id: left out, a running number"``.
         """
         check_is_fitted(self)
         return "\n".join(
             f"{name}: left out, {self.dropped_[name]}"
             if name in self.dropped_
             else f"{name}: {role}"
-            for name, role in self.roles_.items()
+            for name, role in self._roles_and_forms().items()
         )
+
+    def _roles_and_forms(self):
+        """Return the roles with how their values are written, as ``roles`` takes them.
+
+        They tell a part of the samples what only the whole table shows.
+        """
+        return {
+            name: f"{role}, {self._forms[name]}"
+            if columns.FORMS.get(self._forms.get(name)) == role
+            else role
+            for name, role in self.roles_.items()
+        }
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -517,6 +572,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
+
+
+def _without_repetition(names):
+    """Return names in which one that is there already has a number."""
+    used, unique = set(names), []
+    seen = set()
+    for name in names:
+        number, chosen = 2, name
+        while chosen in seen or (chosen != name and chosen in used):
+            number, chosen = number + 1, f"{name}_{number}"
+        seen.add(chosen)
+        unique.append(chosen)
+    return unique
 
 
 def _as_rectangle(rows):
@@ -539,11 +607,11 @@ def _check_finite(name, values):
         )
 
 
-def _as_role(column, name, role, day_first=None):
+def _as_role(column, name, role, form=None):
     """Return values in the form of a role, or an error with the one that misfits."""
     if role in {"category", "text"}:
         return columns.values_of(column, as_text=True)
-    values = columns.values_of(column, day_first=day_first)
+    values = columns.values_of(column, form=form)
     missing = columns.missing_in(values)
     kind = {"number": "f", "date": "M", "time": "m"}.get(role, values.dtype.kind)
     if values.dtype.kind == kind:

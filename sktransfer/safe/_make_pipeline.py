@@ -42,7 +42,10 @@ def encoder_for(learner):
     """
     last = _innermost(learner)
     if _takes_categories(last):
-        return TableEncoder(categories="native", missing="keep", scale=False)
+        plain = package_of(last) in ("lightgbm", "xgboost")
+        return TableEncoder(
+            categories="native", missing="keep", scale=False, plain_names=plain
+        )
     if get_tags(last).input_tags.allow_nan:
         return TableEncoder(missing="keep", scale=False)
     return TableEncoder()

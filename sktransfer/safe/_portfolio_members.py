@@ -191,7 +191,8 @@ def find_roles(data):
     if not named and np.asarray(X).dtype.kind in "biuf":
         return None
     encoder = TableEncoder(drop_ids=named, drop_copies=named)
-    return encoder.fit(X, data.y, sample_domain=data.sample_domain).roles_
+    fitted = encoder.fit(X, data.y, sample_domain=data.sample_domain)
+    return fitted._roles_and_forms()
 
 
 def target_members(learner, *, classification, roles, random_state, power=None):

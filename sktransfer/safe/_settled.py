@@ -56,7 +56,7 @@ class Settled:
         if key not in self._roles:
             data = self._data
             fitted = clone(encoder).fit(data.X, data.y, data.sample_domain)
-            self._roles[key] = fitted.roles_
+            self._roles[key] = fitted._roles_and_forms()
         return self._roles[key]
 
 
