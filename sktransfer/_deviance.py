@@ -14,74 +14,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlogy
-from sklearn.base import is_regressor
-from sklearn.ensemble import HistGradientBoostingRegressor
-from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 
-from sktransfer._learners import last_step, multiply_weights, package_of
+from sktransfer._learners import deviance_power, multiply_weights, objective
+from sktransfer.exceptions import warn
+
+__all__ = [
+    "as_rates",
+    "check_exposure",
+    "deviance_power",
+    "least_mean",
+    "objective",
+    "to_score",
+    "unit_deviance",
+    "warn_of_zeros",
+    "without_exposure",
+]
 
 Array = NDArray[Any]
 
 #: a mean prediction is at least this share of the mean label
 _LEAST_SHARE = 1e-3
-_INNER = ("estimator", "target_estimator", "learner", "source_estimator")
-
-
-def deviance_power(estimator: Any) -> float | None:
-    """Return the power of the deviance that a learner with a log link fits, or None.
-
-    Parameters
-    ----------
-    estimator : estimator or None
-        A regressor, a pipeline that ends in one, or a wrapper around one.
-
-    Returns
-    -------
-    power : float or None
-        1 for Poisson, 2 for gamma; None: no log link, or none that is known.
-    """
-    if estimator is None or not is_regressor(estimator):
-        return None
-    last = last_step(estimator)
-    if isinstance(last, PoissonRegressor):
-        return 1.0
-    if isinstance(last, GammaRegressor):
-        return 2.0
-    if isinstance(last, TweedieRegressor):
-        log = last.link == "log" or (last.link == "auto" and last.power > 0)
-        return float(last.power) if log else None
-    if isinstance(last, HistGradientBoostingRegressor):
-        return {"poisson": 1.0, "gamma": 2.0}.get(last.loss)
-    package = package_of(last)
-    if package is not None:
-        return _boosting_power(last, package)
-    for name in _INNER:
-        inner = getattr(last, name, None)
-        if hasattr(inner, "fit") and not isinstance(inner, type):
-            return deviance_power(inner)
-    members = getattr(last, "members", None)
-    if isinstance(members, list | tuple):
-        powers = {deviance_power(model) for _, model in members}
-        return powers.pop() if len(powers) == 1 else None
-    return None
-
-
-def objective(learner: Any, package: str) -> tuple[str, float]:
-    """Return name and Tweedie power of the objective of a boosting regressor."""
-    params = learner.get_params()
-    if package == "catboost":
-        name = str(params.get("loss_function") or "RMSE").lower()
-        power = name.partition("variance_power=")[2]
-        return name.partition(":")[0], float(power) if power else 1.5
-    name = str(params.get("objective") or "regression").lower()
-    power = params.get("tweedie_variance_power")
-    return name, 1.5 if power is None else float(power)
-
-
-def _boosting_power(learner: Any, package: str) -> float | None:
-    name, power = objective(learner, package)
-    known = {"poisson": 1.0, "gamma": 2.0, "tweedie": power}
-    return next((p for part, p in known.items() if part in name), None)
 
 
 def check_exposure(
@@ -225,3 +177,24 @@ def unit_deviance(y: Array, mean: Array, power: float) -> Array:
 def least_mean(y: Array) -> float:
     """Return the least prediction that counts beside labels."""
     return max(_LEAST_SHARE * float(np.mean(y)), float(np.finfo(np.float64).tiny))
+
+
+def warn_of_zeros(y: Array, estimator: Any) -> None:
+    """Warn that evidence from counts that are all 0 can only speak for 0.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Labels of the labeled target samples.
+    estimator : estimator
+        Who learns from them.
+    """
+    power = deviance_power(estimator)
+    if power is None or not 1 <= power < 2 or not len(y) or np.any(y):
+        return
+    warn(
+        f"All labels of the {len(y)} labeled target samples are 0, so the target alone "
+        "predicts 0, and no held-out sample can show that a larger rate is right. "
+        "Label samples with an event, or use a method without a guard, such as Pooled "
+        "or OffsetTransfer."
+    )

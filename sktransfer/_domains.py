@@ -8,8 +8,6 @@ a missing label raises; the integer -1 is accepted with a warning. All other cod
 a :class:`DomainData` or one of the functions here.
 """
 
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,6 +28,7 @@ from sktransfer.exceptions import (
     DomainError,
     IntegerMarkerWarning,
     UnlabeledTargetError,
+    warn,
 )
 
 TARGET_ID = -1
@@ -724,6 +723,30 @@ def is_missing(value: Any) -> bool:
     return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
+def check_names(names: Any, argument: str) -> None:
+    """Refuse names of units or pairs that are missing values turned into text.
+
+    Parameters
+    ----------
+    names : list
+        Names of samples, text or other values.
+    argument : str
+        What the message calls them.
+
+    Raises
+    ------
+    DomainError
+        If a name is empty or reads "nan", "<NA>" or "NaT".
+    """
+    for row, name in enumerate(names):
+        if isinstance(name, str) and name.strip().casefold() in _MISSING_AS_TEXT:
+            raise DomainError(
+                f"{argument} holds the text {name!r} (first at row {row}): a missing "
+                "value turned into text looks so, and all such rows would be one. Pass "
+                "None or NaN where there is none, e.g. in an array of dtype object."
+            )
+
+
 def match_pairs(sample_pair: Any, data: DomainData) -> tuple[Rows, Rows]:
     """Return the rows of the pairs, those of the source and those of the target.
 
@@ -743,7 +766,8 @@ def match_pairs(sample_pair: Any, data: DomainData) -> tuple[Rows, Rows]:
     Raises
     ------
     DomainError
-        If a domain has a name twice, or no name is in both.
+        If a domain has a name twice, a name is a missing value turned into text, or
+        no name is in both.
     """
     names = sample_pair.to_numpy() if hasattr(sample_pair, "to_numpy") else sample_pair
     names = np.asarray(names)
@@ -753,6 +777,7 @@ def match_pairs(sample_pair: Any, data: DomainData) -> tuple[Rows, Rows]:
             f"sample_pair has shape {names.shape}, but X has {n_samples} rows: give "
             "one name per row, None or NaN for a row without a partner."
         )
+    check_names(names.tolist(), "sample_pair")
     found: list[dict[Any, int]] = [{}, {}]
     for row, name in enumerate(names.tolist()):
         if is_missing(name):
@@ -828,7 +853,7 @@ def _find_missing(
         )
     _check_sources_labeled(labels, marked & source)
     if numeric is False and not _checked_before.get():
-        warnings.warn(
+        warn(
             f"The integer -1 marks {int(marked.sum())} target samples as unlabeled. "
             "Scorers, supervised transformers before this step and meta-estimators "
             "around it count -1 as a class. Pass "
@@ -836,20 +861,8 @@ def _find_missing(
             "on cv=StratifiedTargetKFold(), and put such transformers and "
             "meta-estimators inside, e.g. Pooled(make_pipeline(...)).",
             IntegerMarkerWarning,
-            stacklevel=_outside(),
         )
     return _with_missing(labels, marked), cast(Mask, marked)
-
-
-def _outside() -> int:
-    """Return the ``stacklevel`` of the first caller outside of library code."""
-    frame, level = sys._getframe(1), 1
-    while frame.f_back:
-        room = frame.f_globals.get("__name__", "").split(".")
-        if room[0] != "sktransfer" and room[:2] != ["sklearn", "base"]:
-            break
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 def _is_whole(labels: Rows) -> bool:
@@ -865,12 +878,11 @@ def _warn_of_class_minus_one(labels: Rows) -> None:
     if labels.dtype.kind not in "if" or labels.ndim > 1:
         return
     if (labels == _INTEGER_MARKER).any() and len(np.unique(labels)) > 2:
-        warnings.warn(
+        warn(
             "y holds -1 beside two or more other classes, and sample_domain is None, "
             "so -1 is a class of its own. If it marks unlabeled samples, pass "
             "sample_domain, and y=sktransfer.datasets.mark_unlabeled(y).",
             IntegerMarkerWarning,
-            stacklevel=_outside(),
         )
 
 
@@ -886,13 +898,12 @@ def _warn_of_recoded_marker(labels: Rows, source: Mask) -> None:
     if not numbered or not len(own) or len(lacking) != 1:
         return
     if lacking[0] == (1 if len(classes) == 2 else 0):
-        warnings.warn(
+        warn(
             f"The class {lacking[0]} occurs in target samples only. If this is the "
             "marker -1 of unlabeled samples, recoded by an outer meta-estimator such "
             "as BaggingClassifier, pass y=sktransfer.datasets.mark_unlabeled(y) and "
             "put the meta-estimator inside: Pooled(BaggingClassifier(...)).",
             IntegerMarkerWarning,
-            stacklevel=_outside(),
         )
 
 

@@ -13,7 +13,13 @@ from sklearn.model_selection import PredefinedSplit, check_cv
 from sklearn.utils import check_random_state
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from sktransfer._domains import DomainData, Rows, canonical_order, is_missing
+from sktransfer._domains import (
+    DomainData,
+    Rows,
+    canonical_order,
+    check_names,
+    is_missing,
+)
 from sktransfer._learners import check_weights
 
 Indices = NDArray[np.intp]
@@ -166,6 +172,7 @@ def check_groups(groups: Any, data: DomainData) -> Indices | None:
             f"groups has shape {names.shape}, but X has {n_samples} rows: give one "
             f"group per row, shape ({n_samples},)."
         )
+    check_names(names.tolist(), "groups")
     missing = np.array([is_missing(name) for name in names.tolist()], dtype=bool)
     bad = np.flatnonzero(missing & data.is_labeled_target)
     if len(bad):

@@ -18,17 +18,26 @@ from sklearn.base import (
     MetaEstimatorMixin,
     clone,
     is_classifier,
+    is_regressor,
 )
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
+    HistGradientBoostingRegressor,
     StackingClassifier,
     StackingRegressor,
     VotingClassifier,
     VotingRegressor,
 )
 from sklearn.feature_selection import RFE
-from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeCV
+from sklearn.linear_model import (
+    GammaRegressor,
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
+    RidgeCV,
+    TweedieRegressor,
+)
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -45,7 +54,20 @@ from sktransfer._compat import HasMethods
 # composites that hand fit parameters on without scikit-learn's routing
 _VOTERS = (VotingClassifier, VotingRegressor, StackingClassifier, StackingRegressor)
 _STACKS = (StackingClassifier, StackingRegressor)
+#: what learners say of text and dates among the features
+_SIGNS_OF_TEXT = (
+    "could not convert string",
+    "arrays of bytes/strings",
+    "Timestamp",
+    "datetime64",
+    "DType",
+    "pandas dtypes must be",
+    "DataFrame.dtypes for data must be",
+    "Bad value for num_feature",
+)
 _WRAPPERS = (GridSearchCV, RandomizedSearchCV, RFE)
+#: where a wrapper of this library has its learner
+_INNER = ("estimator", "target_estimator", "learner", "source_estimator")
 
 
 def fit_learner(
@@ -63,7 +85,8 @@ def fit_learner(
 
     Everything whose ``fit(X, y, sample_weight=w)`` works in scikit-learn works here.
     A classifier that needs the classes 0, ..., K-1 gets them coded and answers with
-    the original ones; all other learners come back plain.
+    the original ones; all other learners come back plain. Counts that are all 0 give
+    the constant 0, which a log link has only as a limit.
 
     Parameters
     ----------
@@ -98,6 +121,8 @@ def fit_learner(
         If the samples hold one class and the learner needs more.
     """
     weight = multiply_weights(method_weight, sample_weight)
+    if has_no_event(learner, y):
+        return _constant_zero(X, y)
     if weight is not None:
         name, routed, params = _weight_route(learner, params)
         params = {**params, name: weight}
@@ -117,14 +142,47 @@ def fit_learner(
             classes, codes = np.unique(y, return_inverse=True)
             try:
                 model = fit(clone(learner), codes)
-            except Exception:
+            except Exception as second:
                 _check_several_classes(learner, y, samples, error)
+                for each in (error, second):
+                    _advise_on_text(learner, each)
                 raise error from None
             return CodedClassifier(learner)._keep(model, classes)
         if weight is not None and "sample_weight" in str(error):
             raise TypeError(f"{_no_weights(learner)} It says: {error}") from error
         _check_several_classes(learner, y, samples, error)
+        _advise_on_text(learner, error)
         raise
+    except Exception as error:  # those of CatBoost derive from nothing else
+        _advise_on_text(learner, error)
+        raise
+
+
+def has_no_event(learner, y):
+    """Tell whether a learner with a log link is to learn from counts that are all 0."""
+    if not is_regressor(learner) or not len(y) or np.any(y):
+        return False
+    power = deviance_power(learner)
+    return power is not None and 1 <= power < 2
+
+
+def _constant_zero(X, y):
+    constant = np.zeros(np.shape(y)[1:])
+    return DummyRegressor(strategy="constant", constant=constant).fit(X, y)
+
+
+def _advise_on_text(learner, error):
+    """Say what makes numbers of a table, if that is why a learner failed."""
+    message = str(error)
+    if not any(sign in message for sign in _SIGNS_OF_TEXT):
+        return
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    raise kind(
+        f"{message.rstrip('.')}. The learner takes numbers alone, but X holds text or "
+        "dates: put an encoder before it, make_pipeline(TableEncoder(), "
+        f"{type(learner).__name__}(...)) of sktransfer.preprocessing, or let "
+        "sktransfer.safe.make_transfer_pipeline do so."
+    ) from error
 
 
 def _check_several_classes(learner, y, samples, error):
@@ -401,6 +459,63 @@ def _no_weights(learner):
         f"{last}(...).set_fit_request(sample_weight=True), and "
         "set_fit_request(sample_weight=False) for other steps that could take it."
     )
+
+
+def deviance_power(estimator: Any) -> float | None:
+    """Return the power of the deviance that a learner with a log link fits, or None.
+
+    Parameters
+    ----------
+    estimator : estimator or None
+        A regressor, a pipeline that ends in one, or a wrapper around one.
+
+    Returns
+    -------
+    power : float or None
+        1 for Poisson, 2 for gamma; None: no log link, or none that is known.
+    """
+    if estimator is None or not is_regressor(estimator):
+        return None
+    last = last_step(estimator)
+    if isinstance(last, PoissonRegressor):
+        return 1.0
+    if isinstance(last, GammaRegressor):
+        return 2.0
+    if isinstance(last, TweedieRegressor):
+        log = last.link == "log" or (last.link == "auto" and last.power > 0)
+        return float(last.power) if log else None
+    if isinstance(last, HistGradientBoostingRegressor):
+        return {"poisson": 1.0, "gamma": 2.0}.get(last.loss)
+    package = package_of(last)
+    if package is not None:
+        return _boosting_power(last, package)
+    for name in _INNER:
+        inner = getattr(last, name, None)
+        if hasattr(inner, "fit") and not isinstance(inner, type):
+            return deviance_power(inner)
+    members = getattr(last, "members", None)
+    if isinstance(members, list | tuple):
+        powers = {deviance_power(model) for _, model in members}
+        return powers.pop() if len(powers) == 1 else None
+    return None
+
+
+def objective(learner: Any, package: str) -> tuple[str, float]:
+    """Return name and Tweedie power of the objective of a boosting regressor."""
+    params = learner.get_params()
+    if package == "catboost":
+        name = str(params.get("loss_function") or "RMSE").lower()
+        power = name.partition("variance_power=")[2]
+        return name.partition(":")[0], float(power) if power else 1.5
+    name = str(params.get("objective") or "regression").lower()
+    power = params.get("tweedie_variance_power")
+    return name, 1.5 if power is None else float(power)
+
+
+def _boosting_power(learner: Any, package: str) -> float | None:
+    name, power = objective(learner, package)
+    known = {"poisson": 1.0, "gamma": 2.0, "tweedie": power}
+    return next((p for part, p in known.items() if part in name), None)
 
 
 def last_step(learner):

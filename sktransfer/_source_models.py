@@ -1,6 +1,5 @@
 """Source models: given fitted or fitted on source rows, and mixtures of them."""
 
-import warnings
 from numbers import Integral
 from typing import ClassVar
 
@@ -28,6 +27,7 @@ from sktransfer._learners import fit_or_constant, has_method, predict_learner
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import simplex_least_squares
 from sktransfer.base import TransferMetaEstimator, missing_hook, slice_params
+from sktransfer.exceptions import warn
 
 __all__ = [
     "SourceModelCombiner",
@@ -369,11 +369,10 @@ def fit_simplex_weights(columns, goal, solver="auto"):
 def warn_unless_converged(info):
     """Warn with the residual of weights of source models that are not optimal."""
     if not info.converged:
-        warnings.warn(
+        warn(
             "The weights of the source models did not converge: KKT residual "
             f"{info.kkt_residual:.2g} after {info.n_iter} iterations.",
             ConvergenceWarning,
-            stacklevel=2,
         )
 
 

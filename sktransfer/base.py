@@ -5,7 +5,6 @@ estimator supports is said once, in its :class:`TransferTags`: validation, the
 contract checks and the documentation's capability table all read them.
 """
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -90,6 +89,7 @@ from sktransfer.exceptions import (
     CollapsedWeightsWarning,
     DomainError,
     UnlabeledTargetError,
+    warn,
 )
 
 __all__ = [
@@ -1275,12 +1275,11 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
                 "there is no labeled target sample to fit on: the domains do not "
                 "overlap at this width of the kernel, or in these features."
             )
-        warnings.warn(
+        warn(
             f"The weights of {name} leave {data.n_source} source samples with an "
             f"effective sample size of {size:.1f}: a few of them decide. Widen the "
             "kernel, use fewer features, or a method that does not weigh samples.",
             CollapsedWeightsWarning,
-            stacklevel=2,
         )
 
     def _restore_rows(self, data, kept):

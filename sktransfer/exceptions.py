@@ -4,6 +4,9 @@ Every error is a :class:`ValueError` (or :class:`TypeError`) too, so code that
 catches scikit-learn's errors catches ours.
 """
 
+import sys
+import warnings
+
 __all__ = [
     "CapabilityError",
     "CollapsedWeightsWarning",
@@ -55,3 +58,26 @@ class IntegerMarkerWarning(UserWarning):
 
     :func:`sktransfer.datasets.mark_unlabeled` turns it into a missing value.
     """
+
+
+#: packages whose lines no user can change
+_OF_LIBRARIES = {"sktransfer", "sklearn", "joblib", "contextlib", "functools"}
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user, however deep in libraries the cause is found.
+
+    Parameters
+    ----------
+    message : str
+        What to say.
+    category : type of Warning, default=UserWarning
+        Kind of the warning.
+    """
+    frame, level = sys._getframe(1), 2
+    while frame.f_back:
+        room = frame.f_globals.get("__name__", "").partition(".")[0]
+        if room not in _OF_LIBRARIES:
+            break
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

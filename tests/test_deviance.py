@@ -352,3 +352,107 @@ def test_dispersion_and_link_of_the_likelihood(rng):
     np.testing.assert_allclose(scores.T @ scores / 2000, information, atol=0.6)
     with pytest.raises(TypeError, match="no log link"):
         likelihood_of(TweedieRegressor(power=0))
+
+
+def test_only_unlabeled_rows_may_lack_an_exposure(counts):
+    X, y, exposure = counts
+    y, without = y.copy(), exposure.copy()
+    y[-10:] = without[-10:] = np.nan
+    learner = PoissonRegressor()
+    models = [
+        Pooled(learner),
+        OffsetTransfer(learner),
+        TransferGuard(Pooled(learner), cv=3),
+        TransferPortfolioRegressor(
+            members=[("alone", learner), ("pooled", Pooled(learner))], cv=3
+        ),
+    ]
+    for model in models:
+        expected = model.fit(X, y, sample_domain=DOMAIN, exposure=exposure).predict(X)
+        model.fit(X, y, sample_domain=DOMAIN, exposure=without)
+        np.testing.assert_allclose(model.predict(X), expected)
+        without[0] = np.nan
+        with pytest.raises(ValueError, match=r"1 are missing.*first at row 0"):
+            model.fit(X, y, sample_domain=DOMAIN, exposure=without)
+        without[0] = exposure[0]
+        with pytest.raises(ValueError, match=r"shape \(3,\)"):
+            model.predict(X, exposure=exposure[:3])
+    result = cross_val_ntg(
+        Pooled(learner), X, y, sample_domain=DOMAIN, params={"exposure": without}
+    )
+    assert np.isfinite(result.ntg)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_members_by_hand_take_exposures_without_a_request(counts, scaled):
+    X, y, exposure = counts
+    learner = PoissonRegressor(alpha=1e-6, tol=1e-10, max_iter=10_000)
+    learner = make_pipeline(StandardScaler(), learner) if scaled else learner
+    members = [
+        ("alone", learner),
+        ("target", TargetOnly(learner)),
+        ("pooled", Pooled(learner)),
+        ("offset", OffsetTransfer(learner, shrinkage=[1.0])),
+    ]
+    model = TransferPortfolioRegressor(members=members, cv=3)
+    model.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    assert model.skipped_ == {}
+    for name, member in members[1:]:
+        alone = member.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+        np.testing.assert_allclose(
+            model.members_[name].predict(X), alone.predict(X), rtol=1e-4
+        )
+    # a sample of weight 2 is two samples, and one of weight 0 is none
+    with config_context(enable_metadata_routing=True):
+        asking = PoissonRegressor().set_fit_request(sample_weight=True)
+    members = [("alone", asking), ("pooled", Pooled(asking))]
+    weight = np.ones(160)
+    weight[:2] = 2.0, 0.0
+    rows = np.r_[0, 0, 2:160]
+    model = TransferPortfolioRegressor(members=members, cv=3)
+    model.fit(X, y, sample_domain=DOMAIN, exposure=exposure, sample_weight=weight)
+    expected = model.predict(X)
+    model.fit(X[rows], y[rows], sample_domain=DOMAIN[rows], exposure=exposure[rows])
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        PoissonRegressor(),
+        TweedieRegressor(power=1.5, link="log"),
+        HistGradientBoostingRegressor(loss="poisson", max_iter=3),
+        LGBMRegressor(objective="poisson", n_estimators=3, verbose=-1, n_jobs=1),
+        XGBRegressor(objective="count:poisson", n_estimators=3, n_jobs=1),
+    ],
+    ids=lambda learner: type(learner).__name__,
+)
+def test_counts_without_an_event(counts, learner):
+    X, y, exposure = counts
+    none = np.where(DOMAIN < 0, 0.0, y)
+    given = {"sample_domain": DOMAIN, "exposure": exposure}
+    assert not TargetOnly(learner).fit(X, none, **given).predict(X).any()
+    pooled = Pooled(learner).fit(X, none, **given).predict(X)
+    assert (pooled > 0).all()
+    offset = OffsetTransfer(learner, shrinkage=[1.0]).fit(X, none, **given)
+    assert offset.predict(X).max() < 1e-100
+    guard = TransferGuard(Pooled(learner), cv=3)
+    with pytest.warns(UserWarning, match="All labels of the 40 labeled target"):
+        guard.fit(X, none, **given)
+    assert not guard.predict(X).any()
+    # a source without an event is no reason to fail
+    quiet = np.where(DOMAIN == 1, 0.0, y)
+    assert np.isfinite(guard.fit(X, quiet, **given).predict(X)).all()
+    assert np.isfinite(offset.fit(X, quiet, **given).predict(X)).all()
+
+
+def test_likelihood_weights_need_an_event(counts):
+    X, y, _ = counts
+    with pytest.raises(ValueError, match="All labels of the target are 0"):
+        UOWQ(PoissonRegressor()).fit(
+            X, np.where(DOMAIN < 0, 0.0, y), sample_domain=DOMAIN
+        )
+    model = UOWQ(PoissonRegressor())
+    with pytest.warns(UserWarning, match="All labels of source 1 are 0"):
+        model.fit(X, np.where(DOMAIN == 1, 0.0, y), sample_domain=DOMAIN)
+    assert model.source_weights_[0] == 0

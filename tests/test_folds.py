@@ -385,3 +385,15 @@ def test_folds_of_a_part():
     for (train, test), (a, b) in zip(folds, take_folds(folds, part), strict=True):
         assert_array_equal(kept[a], train[part[train]])
         assert_array_equal(kept[b], test)
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "", " ", "<NA>", "NaT"])
+@pytest.mark.parametrize("kind", [str, object])
+def test_missing_groups_that_became_text_are_no_unit(text, kind):
+    data = make()
+    groups = np.array([f"patient {k // 3}" for k in range(N)], dtype=object)
+    groups[[4, 20]] = text
+    with pytest.raises(ValueError, match=r"groups holds the text .*first at row 4"):
+        folds_of(data, 3, groups.astype(kind))
+    groups[[4, 20]] = "Nanette", "None"
+    assert folds_of(data, 3, groups.astype(kind))

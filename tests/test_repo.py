@@ -47,7 +47,7 @@ ALLOWED = {
     "_compat": set(),
     "exceptions": set(),
     "_learners": {"_compat", "exceptions"},
-    "_deviance": {"_learners"},
+    "_deviance": {"_learners", "exceptions"},
     "_response": {"_deviance", "_learners"},
     "_solvers": {"_compat", "exceptions"},
     "_domains": {"_compat", "exceptions"},
@@ -56,6 +56,7 @@ ALLOWED = {
     "_progress": set(),
     "_source_models": {
         "_compat", "_domains", "_learners", "_response", "_solvers", "base",
+        "exceptions",
     },
     "base": {
         "_compat", "_deviance", "_domains", "_learners", "_response", "_solvers",

@@ -1,6 +1,5 @@
 """Deep asymmetric transfer between two feature spaces (DATN)."""
 
-import warnings
 from functools import partial
 from numbers import Integral, Real
 
@@ -33,7 +32,7 @@ from sktransfer.deep._datn_nets import (
     solve_map,
 )
 from sktransfer.deep._device import find_device
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, warn
 
 __all__ = ["DATN"]
 
@@ -441,12 +440,11 @@ class DATN(
         self.n_iter_ = len(history)
         self.G_ = G.cpu().numpy()
         if self.tol is not None and not progress.stalled:
-            warnings.warn(
+            warn(
                 f"DATN has not converged in max_iter={self.max_iter} iterations: in "
                 f"the last {PATIENCE} the objective fell by "
                 f"{progress.residual:.1e} of itself, tol={self.tol:g}.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _weights(self):

@@ -1,7 +1,6 @@
 """Fine-tuning after the source features were fitted to the target's labels."""
 
 import copy
-import warnings
 from itertools import islice
 from numbers import Integral, Real
 from typing import ClassVar
@@ -16,6 +15,7 @@ from sktransfer.deep._device import has_double
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
 from sktransfer.deep._pretraining import labeled_rows, train_alone
+from sktransfer.exceptions import warn
 
 __all__ = ["OTCEFineTuning"]
 
@@ -307,11 +307,10 @@ class OTCEFineTuning(TransferNetClassifier):
             worst = max(worst, values[:, 1].max().item())
         self.task_difference_path_ = np.array(path)
         if worst > _WARN:
-            warnings.warn(
+            warn(
                 f"The transport of step 1 misses its marginals by up to {worst:.1e} of "
                 f"them, more than {_WARN:g}; raise reg={self.reg:g}.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
     def __sklearn_tags__(self):

@@ -1,6 +1,5 @@
 """Labels that reach the target by optimal transport: propagation, JDOT and JCPOT."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -20,7 +19,7 @@ from sktransfer._solvers.transport import (
     squared_distances,
 )
 from sktransfer.base import TransferMetaEstimator, missing_hook, slice_params
-from sktransfer.exceptions import CapabilityError
+from sktransfer.exceptions import CapabilityError, warn
 
 __all__ = ["JCPOT", "JDOT", "OTLabelPropagation"]
 
@@ -92,12 +91,11 @@ class LabelTransport(TransferMetaEstimator):
 
     def _warn_unless(self, good, residual):
         if not good:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} stopped early: the coupling misses its "
                 f"marginals by {residual:.1e} (tol={self.tol:g}). Raise reg or "
                 "max_iter, or scale X.",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
     def _couple(self, cost, problem, max_iter, tol):
@@ -535,11 +533,10 @@ class JDOT(LabelTransport):
             if len(objectives) < self.max_iter:
                 model = problem.fit(problem.carry(plan.coupling))
         if fallen and self.max_iter > 1:
-            warnings.warn(
+            warn(
                 f"JDOT stopped after max_iter={self.max_iter} couplings while its "
                 f"objective still fell to {value:.4g}: raise max_iter or tol.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         self.objective_, self.n_iter_ = np.array(objectives), len(objectives)
         self.residual_ = best.residual

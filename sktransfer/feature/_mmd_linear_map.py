@@ -1,6 +1,5 @@
 """Location and scale by the least maximum mean discrepancy."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,6 +9,7 @@ from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._solvers.kernels import order_free_sample, resolve_gamma
 from sktransfer._solvers.location_scale import fit_location_scale
+from sktransfer.exceptions import warn
 from sktransfer.feature._source_map import AffineMap, SourceMap, check_rows_of_domains
 
 __all__ = ["MMDLinearMap"]
@@ -155,11 +155,10 @@ class MMDLinearMap(SourceMap):
             random_state=self.random_state,
         )
         if not info.converged:
-            warnings.warn(
+            warn(
                 f"The map stopped after max_iter={self.max_iter} iterations with a "
                 f"gradient of {info.gradient:.1e}. Raise max_iter or reg.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         self.n_iter_ = max(self.n_iter_, info.n_iter)
         self.mmd2_ = np.append(self.mmd2_, info.mmd2)

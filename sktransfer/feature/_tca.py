@@ -1,6 +1,5 @@
 """Transfer component analysis."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,6 +10,7 @@ from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._solvers.tca import tca_components
 from sktransfer.base import KernelParametersMixin, TransferTransformer
+from sktransfer.exceptions import warn
 
 __all__ = ["TCA"]
 
@@ -44,21 +44,19 @@ class KernelComponents(
             )
         components, self.eigenvalues_, info = self._solve(data)
         if not info.converged:
-            warnings.warn(
+            warn(
                 f"The eigensolver ({info.solver}) stopped with a relative residual of "
                 f"{info.eigen_residual:.1e}, above tol={self.tol:g}. Raise tol, or "
                 "center and scale X.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         if info.objective_error > _MISSED:
-            warnings.warn(
+            warn(
                 "The components of eigen_solver='nystroem' miss an estimated "
                 f"{info.objective_error:.0%} of the objective with the exact kernel "
                 f"(relative residual {info.exact_residual:.1e}): center and scale X, "
                 "raise n_landmarks, or use another eigen_solver.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         self.components_ = components.astype(data.X.dtype, copy=False)
         self.X_fit_ = {"dual": data.X, "primal": None}.get(info.form)

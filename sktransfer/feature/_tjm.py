@@ -1,6 +1,5 @@
 """Transfer joint matching."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,6 +11,7 @@ from sktransfer._solvers.joint_components import matching_components
 from sktransfer._solvers.kernels import kernel_matrix
 from sktransfer._solvers.tca import domain_vector
 from sktransfer.base import KernelParametersMixin, TransferTransformer
+from sktransfer.exceptions import warn
 
 __all__ = ["TJM"]
 
@@ -172,11 +172,10 @@ class TJM(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
             floor = 1e-6 * float(norms.max()) or 1.0
             penalty[source] = 0.5 / np.maximum(norms[source], floor)
         if residual > 1e-6:
-            warnings.warn(
+            warn(
                 f"The eigenproblem was solved to a relative residual of {residual:.1e}:"
                 " raise mu, or center and scale X.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
         self.components_ = A.astype(data.X.dtype, copy=False)
         self.eigenvalues_, self.residual_ = np.where(used, values, 0.0), residual

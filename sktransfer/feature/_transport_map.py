@@ -1,6 +1,5 @@
 """Maps of source samples by optimal transport."""
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -25,6 +24,7 @@ from sktransfer._solvers.transport import (
     exact_plan,
     squared_distances,
 )
+from sktransfer.exceptions import warn
 from sktransfer.feature._source_map import (
     AffineMap,
     SourceMap,
@@ -254,12 +254,11 @@ class OptimalTransportMap(SourceMap):
         plan, epsilon = self._couple(cost, scale, data)
         limit = 10 * self.tol
         if plan.residual > limit or not plan.converged:
-            warnings.warn(
+            warn(
                 f"The coupling misses its marginals by {plan.residual:.1e}, or its "
                 f"class penalty did not settle (tol={self.tol:g}). Raise reg or "
                 "max_iter, or scale X.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         self.residual_ = max(self.residual_, plan.residual)
         self.n_iter_ = max(self.n_iter_, plan.n_iter)

@@ -1,6 +1,5 @@
 """Adaptive transfer by a Gaussian process whose domains correlate as they should."""
 
-import warnings
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.exceptions import warn
 
 _B_BOUNDS = (1e-6, 20.0)
 _STARTS = (0.8, 0.0)
@@ -466,12 +466,11 @@ def maximize_likelihood(objective, starts, bounds):
     moved = np.clip(run.x - run.jac, low[free], high[free]) - run.x
     residual = float(np.abs(moved).max())
     if not residual < 1e-2:
-        warnings.warn(
+        warn(
             "The likelihood was not maximized: projected gradient "
             f"{residual:.2g} after {run.nit} iterations. Scale the features, or "
             "narrow the bounds of the kernel.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return _Fit(best, run.fun, run.nit)
 

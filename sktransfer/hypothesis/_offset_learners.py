@@ -1,6 +1,5 @@
 """How a learner takes an offset: a known part of its prediction on the link scale."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +20,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sktransfer._deviance import deviance_power, objective
 from sktransfer._learners import fit_learner, last_step, package_of
 from sktransfer._solvers.offset_logistic import solve_offset_logistic
+from sktransfer.exceptions import warn
 
 # the offset of a class with this probability or less does not fall any further
 LEAST_PROBABILITY = 1e-3
@@ -202,7 +202,7 @@ def fit_with_offset(learner, link, X, y, offset, sample_weight=None):
     correction : Correction
         The fitted learner. With an offset of zeros it is the plain fit.
     """
-    if not np.any(offset):
+    if not np.any(offset) or (link.name == "log" and not np.any(y)):
         return fit_plain(learner, link, X, y, sample_weight)
     if link.name == "identity":
         return fit_plain(learner, link, X, y - offset, sample_weight)
@@ -308,12 +308,11 @@ def _fit_logistic(last, X, y, classes, codes, offset, sample_weight):
         fit_intercept=last.fit_intercept,
     )
     if not info.converged:
-        warnings.warn(
+        warn(
             "The logistic regression beside the offset stopped with a gradient of "
             f"{info.gradient:.1e} after {info.n_iter} iterations; scale the features "
             "or lower C of target_estimator.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     last.classes_, last.coef_, last.intercept_ = classes, coef, intercept
     last.n_iter_ = np.array([info.n_iter])

@@ -1,6 +1,5 @@
 """Positive transfer: a Gaussian prior of the coefficients, from the sources' own."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -17,7 +16,7 @@ from sktransfer._solvers.gaussian_prior import (
     ridge_path,
 )
 from sktransfer.base import TransferEstimator
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, warn
 
 
 class _PositiveTransfer(TransferEstimator):
@@ -414,9 +413,8 @@ def _check_source_classes(data, classes):
 def _warn_unless_solved(infos, tol):
     residual = max(info["residual"] for info in infos)
     if residual > tol:
-        warnings.warn(
+        warn(
             f"Newton's method stopped with a gradient of {residual:.2g} > tol={tol:g}: "
             "increase max_iter, or scale the features.",
             ConvergenceWarning,
-            stacklevel=3,
         )

@@ -1,6 +1,5 @@
 """A class-balanced subset of the source samples that looks like the target."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +12,7 @@ from sktransfer._learners import LearnerMethodsMixin
 from sktransfer._solvers.class_balance import balanced_counts, solve_balanced
 from sktransfer._solvers.kernels import kernel_matrix, kernel_row_means
 from sktransfer.base import KernelParametersMixin, ReweightingMetaEstimator
+from sktransfer.exceptions import warn
 
 __all__ = ["ActiveSourceSelection"]
 
@@ -176,12 +176,11 @@ class ActiveSourceSelection(
             K, kappa, codes, counts, tol=self.tol, max_iter=self.max_iter
         )
         if info.gap > self.tol:
-            warnings.warn(
+            warn(
                 f"ActiveSourceSelection stopped after {info.n_iter} iterations with a "
                 f"relative gap of {info.gap:.1e} > tol={self.tol:g}. Raise max_iter or "
                 "tol.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         kept = np.zeros(n)
         for code, count in enumerate(counts):

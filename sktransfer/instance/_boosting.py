@@ -4,7 +4,6 @@ What differs between the methods is which models a round may choose from (the ho
 ``_candidates``), who votes, and whether source samples lose weight.
 """
 
-import warnings
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 
@@ -22,7 +21,7 @@ from sktransfer._learners import (
 )
 from sktransfer._response import CommonColumns
 from sktransfer.base import BlendingMetaEstimator, missing_hook, slice_params
-from sktransfer.exceptions import CollapsedWeightsWarning
+from sktransfer.exceptions import CollapsedWeightsWarning, warn
 
 #: share of the weight below which the sources count as vanished
 _VANISHED = 0.01
@@ -292,14 +291,13 @@ class TransferBoosting(BlendingMetaEstimator):
         self.vanished_round_ = int(gone[0])
         voters = np.flatnonzero(self.estimator_weights_)
         if self.vanished_round_ <= voters[0]:
-            warnings.warn(
+            warn(
                 f"The sources have less than {_VANISHED:.0%} of the weight from round "
                 f"{self.vanished_round_} on, and the first round that votes is "
                 f"{voters[0]}: {type(self).__name__} is a boosted learner of the "
                 "target alone. Use fewer rounds or a smaller learning_rate, or leave "
                 "the sources out.",
                 CollapsedWeightsWarning,
-                stacklevel=4,
             )
 
     def _restore_rows(self, data, kept):

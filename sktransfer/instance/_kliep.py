@@ -1,12 +1,12 @@
 """Density ratios by maximum likelihood: KLIEP."""
 
-import warnings
 from numbers import Integral, Real
 
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer._compat import Interval, validate_params
 from sktransfer._solvers.density_ratio import likelihood_ratio
+from sktransfer.exceptions import warn
 from sktransfer.instance._ratio_template import (
     PAIR_CONSTRAINTS,
     WIDTH_CONSTRAINTS,
@@ -127,11 +127,10 @@ def kliep_weights(
 
 def _warn_unless_converged(info, tol):
     if not info.converged:
-        warnings.warn(
+        warn(
             f"KLIEP stopped after {info.n_iter} steps with a gap of the log-likelihood "
             f"of {info.duality_gap:.1e} > tol={tol:g}. Raise tol.",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 

@@ -1,6 +1,5 @@
 """Kernel mean matching."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -20,6 +19,7 @@ from sktransfer.base import (
     KernelParametersMixin,
     ReweightingMetaEstimator,
 )
+from sktransfer.exceptions import warn
 
 __all__ = ["KMM", "kmm_weights"]
 
@@ -187,11 +187,10 @@ def kmm_weights(
 
 def _warn_unless_converged(info, tol):
     if not info.converged:
-        warnings.warn(
+        warn(
             f"KMM stopped after {info.n_iter} iterations with a relative duality gap "
             f"of {info.duality_gap:.1e} > tol={tol:g}. Raise max_iter or tol.",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 

@@ -1,6 +1,5 @@
 """Label shift: the shares of the classes move, the rows of a class stay."""
 
-import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -22,6 +21,7 @@ from sktransfer._learners import (
 )
 from sktransfer._solvers import label_shift as _numerics
 from sktransfer.base import CommonColumns, ReweightingMetaEstimator, slice_params
+from sktransfer.exceptions import warn
 
 __all__ = ["LabelShiftClassifier", "LabelShiftInfo", "label_shift_weights"]
 
@@ -317,11 +317,10 @@ def _weights(
 
 def _warn_unless_converged(info, tol):
     if info.gap > tol:
-        warnings.warn(
+        warn(
             f"EM stopped after {info.n_iter} iterations with a gap of {info.gap:.1e} > "
             f"tol={tol:g}. Raise max_iter or tol.",
             ConvergenceWarning,
-            stacklevel=3,
         )
 
 

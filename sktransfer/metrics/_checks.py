@@ -1,12 +1,11 @@
 """Validation shared by the functions of this package."""
 
-import warnings
-
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, column_or_1d
 
 from sktransfer._compat import _num_samples
+from sktransfer.exceptions import warn
 
 # more distinct whole numbers than this, with fewer rows each, may be values
 _MANY, _FEW_ROWS = 20, 5
@@ -190,9 +189,8 @@ def class_means(features, codes, n_classes):
 
 def warn_not_converged(what, residual, tol, advice):
     """Warn with the residual that a solver ended with."""
-    warnings.warn(
+    warn(
         f"{what} did not converge: residual {residual:.2e}, tolerance {tol:.1e}. "
         f"{advice}",
         ConvergenceWarning,
-        stacklevel=3,
     )

@@ -1,11 +1,14 @@
 """Leave one domain out: the worth of an estimator in a domain it has not seen."""
 
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
 from scipy import stats
 from sklearn.base import clone, is_classifier
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import check_scoring
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
@@ -21,7 +24,7 @@ from sktransfer._domains import (
 )
 from sktransfer._folds import check_groups
 from sktransfer.base import fit_on_domains, get_transfer_tags, slice_params
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, warn
 from sktransfer.metrics._held_out import score_pair
 from sktransfer.metrics._pair import check_knows_domains, handed_on, labels_to_score
 
@@ -39,9 +42,10 @@ class UnseenDomainResult:
     n_calibration : ndarray of shape (n_sizes,)
         Numbers of their rows that kept their labels.
     scores : ndarray of shape (n_domains, n_sizes)
-        Score of each domain, the mean of the repeats.
+        Score of each domain, the mean of the repeats; NaN where the score is not
+        defined.
     mean : ndarray of shape (n_sizes,)
-        Mean over the domains: the curve over ``n_calibration``.
+        Mean over the domains that have a score: the curve over ``n_calibration``.
     interval : ndarray of shape (n_sizes, 2)
         95 % confidence interval of the mean, by a t over the domains; infinite with
         one domain.
@@ -136,6 +140,12 @@ def cross_val_unseen_domain(
     TypeError
         If the estimator does not take `sample_domain`.
 
+    Warns
+    -----
+    UndefinedMetricWarning
+        If the score of a domain is not defined, such as the area under the curve of
+        one class; the mean leaves it out.
+
     See Also
     --------
     sktransfer.preprocessing.DomainScaler : Puts unseen domains on a common scale.
@@ -209,10 +219,32 @@ def cross_val_unseen_domain(
     shape = (len(left_out), n_repeats, len(sizes))
     n_scored = np.array([len(scored) for _, _, scored in tasks]).reshape(shape)
     scores = np.reshape(results, shape).mean(axis=1)
+    known = ~np.isnan(scores).any(axis=1)
+    _check_defined(left_out, known)
     return UnseenDomainResult(
-        left_out, sizes, scores, scores.mean(axis=0), _interval(scores),
+        left_out, sizes, scores, scores[known].mean(axis=0), _interval(scores[known]),
         n_scored[:, 0, 0],
     )  # fmt: skip
+
+
+def _check_defined(domains, known):
+    """Name the domains that have no score; an error if none has one."""
+    if known.all():
+        return
+    lost = ", ".join(map(str, domains[~known]))
+    reason = (
+        f"The score of the domains {lost} is not defined, as that of one class or one "
+        "row may be"
+    )
+    if not known.any():
+        raise ValueError(
+            f"{reason}, so that no domain is left: choose another scoring."
+        )
+    warn(
+        f"{reason}: their scores are NaN, and the mean is that of the others. Choose "
+        "another scoring, or leave them out by domains=.",
+        UndefinedMetricWarning,
+    )
 
 
 def _check_sizes(n_calibration, estimator):
@@ -266,14 +298,28 @@ def _score(estimator, data, units, domain, kept, scored, scoring, params):
         take_rows(data.X, rows), y[rows], ids[rows], (data.labeled & ~others)[rows]
     )
     handed = slice_params(handed_on(estimator, {**params}), rows)
-    fitted = fit_on_domains(clone(estimator), part, **handed)
-    # weights of the user are those of the fit
-    exposure = {"exposure": params.get("exposure")}
-    y, weight = labels_to_score(estimator, data, data.mask_of(scored), exposure)
-    X = take_rows(data.X, scored)
-    if weight is None:
-        return check_scoring(fitted, scoring=scoring)(fitted, X, y)
-    return score_pair((fitted,), X, y, weight, scoring=scoring)[0].value
+    with _naming(domain), warnings.catch_warnings():
+        fitted = fit_on_domains(clone(estimator), part, **handed)
+        # weights of the user are those of the fit
+        exposure = {"exposure": params.get("exposure")}
+        y, weight = labels_to_score(estimator, data, data.mask_of(scored), exposure)
+        X = take_rows(data.X, scored)
+        # said once, for all domains
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        if weight is None:
+            return check_scoring(fitted, scoring=scoring)(fitted, X, y)
+        return score_pair((fitted,), X, y, weight, scoring=scoring)[0].value
+
+
+@contextmanager
+def _naming(domain):
+    """Say in an error which domain was left out."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        kind = type(error) if isinstance(error, DomainError) else kind
+        raise kind(f"With domain {domain} left out: {error}") from error
 
 
 def _positive(ids):

@@ -1,6 +1,5 @@
 """What the ARMUL estimators share: the three forms and the choice of constants."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -13,6 +12,7 @@ from sktransfer._solvers.armul import (
     solve_low_rank,
     solve_vanilla,
 )
+from sktransfer.exceptions import warn
 from sktransfer.multisource._summary_estimator import SummaryEstimator
 
 #: constants C that are tried: own fits, 0, to the pooled fit, infinity
@@ -67,11 +67,10 @@ class ArmulEstimator(SummaryEstimator):
         self.at_center_ = (theta == centers).all(axis=1)
         self.kkt_residual_, self.n_iter_ = info.kkt_residual, max(info.n_iter, 1)
         if not info.converged:
-            warnings.warn(
+            warn(
                 f"{type(self).__name__} did not converge: relative KKT residual "
                 f"{info.kkt_residual:.2g} after {info.n_iter} steps.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         dtype = data.X.dtype if data.X.dtype == np.float32 else np.float64
         self._set_coefficients(theta, centers, coordinates, dtype)

@@ -1,6 +1,5 @@
 """HEnsemble: source features mixed for the largest H-score on the target."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -16,6 +15,7 @@ from sktransfer._source_models import (
     SourceModelCombiner,
 )
 from sktransfer.base import is_scale_free
+from sktransfer.exceptions import warn
 from sktransfer.multisource._model_response import RESPONSES, model_response
 
 __all__ = ["HEnsemble"]
@@ -164,11 +164,10 @@ class HEnsemble(SourceModelCombiner):
         )
         self.h_score_, self.n_iter_ = info["h_score"], info["n_iter"]
         if not info["converged"]:
-            warnings.warn(
+            warn(
                 f"The weights did not converge in max_iter={self.max_iter} steps: the "
                 f"gradient of the H-score is still {info['gradient']:.2g}.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return FeatureClassifier(
             models, self.source_weights_, columns, classes, self.shrinkage

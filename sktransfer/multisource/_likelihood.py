@@ -1,6 +1,5 @@
 """What UOWQ asks of a model: its parameters and its Fisher information."""
 
-import warnings
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
@@ -19,6 +18,7 @@ from sklearn.linear_model import (
 
 from sktransfer._deviance import deviance_power, unit_deviance
 from sktransfer._solvers.information import effective_parameters
+from sktransfer.exceptions import warn
 
 __all__ = ["FisherRoot", "Likelihood", "likelihood_of", "register_likelihood"]
 
@@ -609,12 +609,11 @@ def _noise_variance(model, X, y, free, weights):
     mean = np.average(y, axis=0, weights=weights)
     spread = np.average((y - mean) ** 2, axis=0, weights=weights)
     if free < 1:
-        warnings.warn(
+        warn(
             f"{len(y)} labeled target rows are too few to estimate the noise "
             "variance next to the coefficients; the variance of y takes its place, "
             "which favors the sources.",
             UserWarning,
-            stacklevel=2,
         )
         noise = spread
     eps = np.finfo(np.float64).eps

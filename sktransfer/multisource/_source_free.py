@@ -1,6 +1,5 @@
 """SourceFreeEnsemble: weights of source models from unlabeled target rows alone."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -18,6 +17,7 @@ from sktransfer._source_models import (
     mixture,
 )
 from sktransfer.base import ByDomainMixin
+from sktransfer.exceptions import warn
 
 __all__ = ["SourceFreeEnsemble"]
 
@@ -190,11 +190,10 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
                 tol=self.tol,
             )
         if not info["converged"]:
-            warnings.warn(
+            warn(
                 f"The weights did not converge in max_iter={self.max_iter} steps: the "
                 f"gradient of the loss is still {info['gradient']:.2g}.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return weights, info
 

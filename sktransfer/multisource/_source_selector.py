@@ -1,6 +1,5 @@
 """SourceSelector: drop sources by a score before any transfer method."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -18,7 +17,7 @@ from sktransfer.base import (
     slice_params,
     without_sources,
 )
-from sktransfer.exceptions import NegativeTransferWarning, UnlabeledTargetError
+from sktransfer.exceptions import NegativeTransferWarning, UnlabeledTargetError, warn
 from sktransfer.metrics._negative_transfer import labeled_folds
 from sktransfer.metrics._pair import check_knows_domains, fit_transfer
 from sktransfer.metrics._rank_sources import (
@@ -223,11 +222,10 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
                 f"source_score={score.name!r} is undefined for every source: {notes[0]}"
             )
         for k in undefined:
-            warnings.warn(
+            warn(
                 f"source_score={score.name!r} is undefined for source "
                 f"{data.sources[k]}, which is dropped: {notes[k]}",
                 UserWarning,
-                stacklevel=6,
             )
         keep = choose_sources(score, values, self.threshold, self.n_sources)
         return values, keep
@@ -241,10 +239,9 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
                 f"{what}, and no target row is labeled, so that nothing is left to "
                 "learn from. Change threshold, or label target rows."
             )
-        warnings.warn(
+        warn(
             f"{what}: the estimator is fitted on the target alone.",
             NegativeTransferWarning,
-            stacklevel=6,
         )
 
     def __sklearn_tags__(self):

@@ -1,6 +1,5 @@
 """Trans-GLM: a lasso on the target and its best sources, corrected on the target."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -21,6 +20,7 @@ from sktransfer._solvers.aggregation import (
 )
 from sktransfer._solvers.glm import glm_losses, glm_mean
 from sktransfer._solvers.l1_glm import QuadraticPart, RowsPart, fit_l1_glm
+from sktransfer.exceptions import warn
 from sktransfer.multisource._source_summary import labels_as_goal
 from sktransfer.multisource._summary_estimator import Coordinates, SummaryEstimator
 
@@ -224,11 +224,10 @@ class TransGLM(SummaryEstimator):
         ], dtype=np.float64)  # fmt: skip
         self._store(problem, rows, theta, coordinates, data.X.dtype)
         if problem.residual > 1e-4:
-            warnings.warn(
+            warn(
                 "A lasso of TransGLM did not converge: relative violation of the "
                 f"optimality conditions {problem.residual:.2g}. Larger penalties help.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
 
     def _check_labels(self, data, summaries):

@@ -1,6 +1,5 @@
 """UOWQ: one fit to target and source rows, the sources weighted by a KL expansion."""
 
-import warnings
 from copy import deepcopy
 from functools import partial
 from numbers import Integral, Real
@@ -12,6 +11,7 @@ from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import SourceModelsMixin, given_models
 from sktransfer.base import TransferMetaEstimator, is_scale_free
+from sktransfer.exceptions import warn
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._likelihood import likelihood_of
 from sktransfer.multisource._weighted_likelihood import Relaxation, likelihood_problem
@@ -304,11 +304,10 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
             weights = relaxation.move(weights, result.weights)
             model = refit(weights)
         if self.weighting == "dynamic" and change > self.tol:
-            warnings.warn(
+            warn(
                 f"The weights of UOWQ still change by {change:.2g} > tol={self.tol:g} "
                 f"after max_iter={self.max_iter} updates.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         self.scale_ = 1.0
         if self.min_gain is not None:
@@ -342,11 +341,10 @@ def _comparable_parameters(likelihood, target_model, models):
     for position, model in enumerate(models):
         known = getattr(model, "classes_", None)
         if classes is not None and not np.array_equal(classes, known):
-            warnings.warn(
+            warn(
                 f"source_models[{position}] knows the classes {known.tolist()}, the "
                 f"target {classes.tolist()}: its weight is 0.",
                 UserWarning,
-                stacklevel=2,
             )
             rows.append(np.full(len(theta), np.inf))
             continue

@@ -1,6 +1,5 @@
 """UOWQMultiTask: every domain is a task, and the other ones are its sources."""
 
-import warnings
 from functools import partial
 from numbers import Integral, Real
 
@@ -12,7 +11,7 @@ from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import mixture
 from sktransfer.base import MultiTargetMetaEstimator, is_scale_free
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, warn
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._weighted_likelihood import (
     Relaxation,
@@ -197,11 +196,10 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
             if not self.noise_correction:
                 peers = [self._current(problem, models) for problem in problems]
         if self.weighting == "dynamic" and change > self.tol:
-            warnings.warn(
+            warn(
                 f"The weights of UOWQMultiTask still change by {change:.2g} > "
                 f"tol={self.tol:g} after max_iter={self.max_iter} updates.",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         if self.min_gain is not None:
             pairs = self._map(self._lower, problems, affinity, models)

@@ -1,6 +1,5 @@
 """Weights of several sources in a maximum-likelihood fit, from a KL expansion."""
 
-import warnings
 from numbers import Real
 
 import numpy as np
@@ -10,6 +9,7 @@ from sklearn.utils import check_array, column_or_1d
 from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._solvers.uowq import UOWQResult, solve_uowq
+from sktransfer.exceptions import warn
 
 __all__ = ["UOWQResult", "uowq_weights"]
 
@@ -223,11 +223,10 @@ def _fisher_root(fisher, n_params):
     keep = values > 4 * n_params * np.finfo(float).eps * scale
     rank = int(keep.sum())
     if 0 < rank < n_params:
-        warnings.warn(
+        warn(
             f"fisher is singular (rank {rank} of {n_params}): differences in its null "
             "space are not seen, and its rank takes the place of the number of "
             "parameters unless n_parameters is given.",
             UserWarning,
-            stacklevel=3,
         )
     return np.sqrt(values[keep])[:, None] * vectors[:, keep].T / unit, rank

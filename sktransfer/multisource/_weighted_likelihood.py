@@ -1,15 +1,18 @@
 """The weighted-likelihood problem that UOWQ, its multi-task form and OTQMS share."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._domains import canonical_order, take_rows
-from sktransfer._learners import check_takes_sample_weight, fit_learner
+from sktransfer._learners import (
+    check_takes_sample_weight,
+    fit_learner,
+    has_no_event,
+)
 from sktransfer._solvers.uowq import solve_uowq
 from sktransfer.base import slice_params
+from sktransfer.exceptions import warn
 from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
 
 
@@ -84,6 +87,11 @@ class WeightedLikelihood:
 
     def _check_classes(self):
         self.shared = np.ones(len(self.y), dtype=bool)
+        if has_no_event(self.estimator, self.y[self.is_target]):
+            raise ValueError(
+                "All labels of the target are 0, where the parameters of a log link "
+                "are infinite: label target samples with an event."
+            )
         if not is_classifier(self.estimator) or not len(self.sources):
             return
         classes = np.unique(self.y[self.is_target])
@@ -95,11 +103,10 @@ class WeightedLikelihood:
         self.shared = np.isin(self.y, classes)
         if not self.shared.all():
             unseen = np.unique(self.y[~self.shared])
-            warnings.warn(
+            warn(
                 f"No labeled target row is of the classes {unseen.tolist()}: the "
                 "weights of the sources come from their other rows.",
                 UserWarning,
-                stacklevel=2,
             )
 
     def weights_of(self, rows):
@@ -141,13 +148,19 @@ class WeightedLikelihood:
         if is_classifier(self.estimator):
             missing = np.setdiff1d(self.y[self.is_target], self.y[rows])
             if len(missing):
-                warnings.warn(
+                warn(
                     f"Source {source} has no row of the classes {missing.tolist()}: "
                     "to its model they are impossible, so its weight is 0.",
                     UserWarning,
-                    stacklevel=2,
                 )
                 return None
+        if has_no_event(self.estimator, self.y[rows]):
+            warn(
+                f"All labels of source {source} are 0, where the parameters of a log "
+                "link are infinite, so its weight is 0.",
+                UserWarning,
+            )
+            return None
         share = self.n_target / self.size_of(rows)
         return self.fit_rows(rows, np.full(rows.sum(), share))
 
@@ -218,6 +231,9 @@ class WeightedLikelihood:
         parts = []
         for k in np.unique(fold):
             train, test = fold != k, fold == k
+            if has_no_event(self.estimator, y[train]):
+                parts.append(self._scores_of_all(X, y, test))
+                continue
             model = fit_learner(
                 self.estimator,
                 take_rows(X, train),
@@ -227,6 +243,10 @@ class WeightedLikelihood:
             )
             parts.append(self.likelihood.scores(model, take_rows(X, test), y[test]))
         return np.vstack(parts)
+
+    def _scores_of_all(self, X, y, rows):
+        """Scores of rows at the fit of all: without them there is no event."""
+        return self.likelihood.scores(self.target_model, take_rows(X, rows), y[rows])
 
     def root_differences(self, model, anchor, source_params):
         """Return the projected differences of the sources, and the parameter count."""

@@ -1,7 +1,6 @@
 """TableEncoder: mixed columns of a table become numbers."""
 
 import re
-import warnings
 from numbers import Integral
 
 import numpy as np
@@ -23,6 +22,7 @@ from sktransfer._compat import (
     check_pandas_support,
 )
 from sktransfer._domains import check_sample_domain
+from sktransfer.exceptions import warn
 from sktransfer.preprocessing import _columns as columns
 
 __all__ = ["TableEncoder"]
@@ -345,11 +345,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             )
         found = {n: w for n, w in self.dropped_.items() if n not in (self.roles or {})}
         if found:
-            warnings.warn(
+            warn(
                 "TableEncoder leaves out "
                 + "; ".join(f"{name!r} ({why})" for name, why in found.items())
                 + ". drop_ids=False and drop_copies=False keep such columns.",
-                stacklevel=4,
             )
 
     def _with_role(self, role):

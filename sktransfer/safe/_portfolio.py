@@ -31,6 +31,7 @@ from sktransfer._deviance import (
     check_exposure,
     deviance_power,
     to_score,
+    warn_of_zeros,
     without_exposure,
 )
 from sktransfer._domains import check_sample_domain, take_rows
@@ -63,7 +64,7 @@ from sktransfer.base import (
     slice_params,
     without_sources,
 )
-from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.exceptions import UnlabeledTargetError, warn
 from sktransfer.metrics._evidence import INTERVAL_FOR
 from sktransfer.metrics._gap import PairMeasure
 from sktransfer.metrics._pair import fit_target_only, fit_transfer
@@ -245,6 +246,7 @@ class _TransferPortfolio(
                     f"class, {known.tolist()[0]!r}: label a row of another class."
                 )
         self._check_classes(existing)
+        warn_of_zeros(existing.y_labeled, self)
         table = self._settle(existing)
         planned = members = self._plan(existing, table)
         folds = self._hold_out(data, params)
@@ -360,12 +362,11 @@ class _TransferPortfolio(
         """Say aloud that none of the members that use a source is left."""
         lost = [m.name for m in planned if not m.target_only]
         if lost and all(m.target_only for m in self._members):
-            warnings.warn(
+            warn(
                 "No member that uses a source can be fitted, so nothing is "
                 f"transferred. {lost[0]}: {self.skipped_[lost[0]]} All reasons are in "
                 "skipped_.",
                 UserWarning,
-                stacklevel=4,
             )
 
     def _hold_out(self, data, params):

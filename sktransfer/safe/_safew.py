@@ -1,7 +1,5 @@
 """SAFEW: combine source models so that the worst case still beats a baseline."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
@@ -19,7 +17,7 @@ from sktransfer._source_models import (
     is_fitted,
 )
 from sktransfer.base import BlendingMetaEstimator, slice_params
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, warn
 
 
 class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
@@ -295,10 +293,9 @@ def safew_hinge(goal, columns, *, tol=1e-5):
     upper = share @ (np.abs(mean) - patterns[0] * mean)
     lower = ((patterns[1:] * share) @ (scores - patterns[0])).min()
     if upper - lower > tol:
-        warnings.warn(
+        warn(
             "The linear program of SAFEW did not converge: duality gap "
             f"{upper - lower:.2g}.",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return weights, scores[inverse].reshape(goal.shape)

@@ -7,7 +7,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
 
 from sktransfer._compat import Interval, StrOptions, _num_samples
-from sktransfer._deviance import deviance_power, without_exposure
+from sktransfer._deviance import deviance_power, warn_of_zeros, without_exposure
 from sktransfer._domains import check_sample_domain
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import HasLearnerMethods, check_method
@@ -281,6 +281,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
         existing, params, _ = self._existing(data, fit_params)
         self._check_classes(existing)
+        warn_of_zeros(existing.y_labeled, self.estimator)
         check_groups(fit_params.get("groups"), data)
         settled = Settled(existing)
         self._settled = settled(self.estimator)

@@ -287,3 +287,20 @@ def test_linear_transport_of_several_sources(rng):
     moments = [np.cov(rows, rowvar=False, bias=True) for rows in (pooled[:160], target)]
     assert_allclose(*moments, rtol=1e-8)
     assert not np.allclose(pooled[domain == 1], target, atol=0.1)
+
+
+def test_several_outputs(problem):
+    source, target, y_source, _ = problem
+    X, domain = np.vstack([source, target]), np.repeat([1, -1], [30, 24])
+    y = np.r_[y_source, np.arange(24) % 2].astype(float)
+    expected = OptimalTransportMap(class_reg=0.1).fit_transform(X, y, domain)
+    both = np.column_stack([y, 1 - y])  # the same classes, told twice
+    for labels in (both, np.array(["no", "yes"])[both.astype(int)]):
+        mapped = OptimalTransportMap(class_reg=0.1).fit_transform(X, labels, domain)
+        assert_allclose(mapped, expected)
+    # real numbers are no classes
+    plain = OptimalTransportMap(match_labels=False).fit_transform(X, y, domain)
+    numbers = np.column_stack([X[:, 0], X[:, 1]])
+    assert_allclose(OptimalTransportMap().fit_transform(X, numbers, domain), plain)
+    with pytest.raises(ValueError, match="real numbers"):
+        OptimalTransportMap(class_reg=0.1).fit(X, numbers, domain)

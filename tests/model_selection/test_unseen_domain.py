@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
@@ -197,6 +198,28 @@ def test_errors(rows, changes, error, match):
     arguments |= {"sample_domain": SITE} | changes
     with pytest.raises(error, match=match):
         cross_val_unseen_domain(**arguments)
+
+
+def test_a_domain_without_a_score_is_named_and_left_out_of_the_mean(rows):
+    X, y = rows
+    y = np.where(SITE == 5, 1, y)  # one class, so no area under the curve
+    given = {"sample_domain": SITE, "n_calibration": [0, 4], "scoring": "roc_auc"}
+    model = Pooled(LogisticRegression())
+    with pytest.warns(UndefinedMetricWarning, match="domains 5 is not") as record:
+        result = cross_val_unseen_domain(model, X, y, **given)
+    assert len(record) == 1
+    assert np.isnan(result.scores[1]).all()
+    np.testing.assert_allclose(result.mean, result.scores[[0, 2, 3]].mean(axis=0))
+    assert np.isfinite(result.interval).all()
+    with pytest.raises(ValueError, match="no domain is left"):
+        cross_val_unseen_domain(model, X, y, domains=[5], **given)
+
+
+def test_an_error_names_the_domain(rows):
+    X, y = rows
+    y = np.where(SITE == 8, y, 1)
+    with pytest.raises(ValueError, match=r"With domain 8 left out: .*one class"):
+        cross_val_unseen_domain(Pooled(LogisticRegression()), X, y, sample_domain=SITE)
 
 
 def test_multi_task_gives_an_unseen_domain_the_mean_of_the_tasks(rng):

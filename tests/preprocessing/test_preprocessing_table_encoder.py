@@ -411,3 +411,85 @@ def test_native_categories_keep_the_index_of_the_frame():
     encoder = TableEncoder(categories="native", drop_ids=False)
     assert encoder.fit_transform(df).index.tolist() == [7, 3, 5]
     assert encoder.transform(df[::-1]).index.tolist() == [5, 3, 7]
+
+
+def test_no_name_is_given_twice():
+    frame = pd.DataFrame({"a": [1.0, np.nan, 3.0], "a_missing": [1.0, 2.0, 3.0]})
+    frame["b"], frame["b_x"] = ["x", "y", "x"], [4.0, 5.0, 6.0]
+    encoder = TableEncoder(scale=False).set_output(transform="pandas")
+    encoded = encoder.fit_transform(frame)
+    names = ["a", "a_missing", "b_x", "a_missing_2", "b_x_2", "b_y"]
+    assert encoded.columns.tolist() == names
+    assert encoded["a_missing"].tolist() == [1.0, 2.0, 3.0]
+    assert encoded["a_missing_2"].tolist() == [0.0, 1.0, 0.0]
+    twice = pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"])
+    with pytest.raises(ValueError, match="several columns of the name 'a'"):
+        TableEncoder().fit(twice)
+
+
+def test_plain_names():
+    names = ["plan:type", "a[0]", '{"q": 1}', "b<c", "plan_type"]
+    frame = pd.DataFrame([[1.0, 2.0, 3.0, 4.0, 5.0]] * 2, columns=names)
+    encoder = TableEncoder(plain_names=True).fit(frame)
+    plain = ["plan_type", "a_0_", "__q___1_", "b_c", "plan_type_2"]
+    assert encoder.get_feature_names_out().tolist() == plain
+    assert TableEncoder().fit(frame).get_feature_names_out().tolist() == names
+
+
+def test_periods_are_dates():
+    periods = pd.period_range("2020-01", periods=N, freq="M")
+    frame = pd.DataFrame({"month": periods})
+    days = pd.DataFrame({"month": periods.to_timestamp()})
+    frame.loc[3, "month"] = days.loc[3, "month"] = pd.NaT
+    encoder = TableEncoder().fit(frame)
+    assert encoder.roles_ == {"month": "date"}
+    np.testing.assert_array_equal(
+        encoder.transform(frame), TableEncoder().fit_transform(days)
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "role"),
+    [
+        (["1,5", "2,25", "-7", None], "number, decimal comma"),
+        (["1.234,5", "12", "3,1e2"], "number, decimal comma"),
+        (["0,125", "5,678"], "number, decimal comma"),
+        ([",5", "12345,678"], "number, decimal comma"),
+        (["1,234", "5,678"], "category"),  # thousands, perhaps
+        (["1,5", "1.5"], "category"),
+        (["1.234", "1,5"], "category"),  # a fraction, perhaps
+        (["007,5", "1,5"], "category"),
+        (["1,5", "x"], "category"),
+    ],
+)
+def test_decimal_commas(values, role):
+    frame = pd.DataFrame({"dose": values})
+    encoder = TableEncoder(scale=False, missing="keep").fit(frame)
+    assert encoder.summary() == f"dose: {role}"
+    assert encoder.roles_ == {"dose": role.partition(",")[0]}
+    if role != "category":
+        new = pd.DataFrame({"dose": ["1,234", "1.000", "2", None]})
+        expected = [1.234, 1000.0, 2.0, np.nan]
+        np.testing.assert_array_equal(encoder.transform(new)[:, 0], expected)
+        with pytest.raises(ValueError, match=r"'dose' of X is to hold a number"):
+            encoder.transform(pd.DataFrame({"dose": ["1.5"]}))
+
+
+def test_a_role_says_how_values_are_written(rng):
+    """What only the whole table shows holds for a part of it, too."""
+    frame = pd.DataFrame({"dose": ["0,125", "5,678", "9,012"] * 10})
+    frame["day"] = ["13/02/2020", "03/04/2020", "01/02/2020"] * 10
+    part = frame[frame["dose"] != "0,125"]
+    assert set(TableEncoder().fit(part).roles_.values()) == {"category"}
+    roles = {"dose": "number, decimal comma", "day": "date, day first"}
+    assert TableEncoder().fit(frame).summary().splitlines() == [
+        f"{name}: {role}" for name, role in roles.items()
+    ]
+    whole, told = (TableEncoder(scale=False, roles=r) for r in (None, roles))
+    np.testing.assert_array_equal(
+        told.fit(part).transform(part), whole.fit(frame).transform(part)
+    )
+    assert told.roles_ == {"dose": "number", "day": "date"}
+    for wrong in ("number, day first", "number, comma", "category, decimal comma", 3):
+        with pytest.raises(ValueError, match=r"number, decimal comma or date, day"):
+            TableEncoder(roles={"dose": wrong}).fit(frame)

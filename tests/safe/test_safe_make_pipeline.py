@@ -14,13 +14,18 @@ from sklearn.ensemble import (
     RandomForestClassifier,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBClassifier
 
+from sktransfer.base import get_transfer_tags
 from sktransfer.baselines import Pooled, TargetOnly
 from sktransfer.datasets import from_frame
+from sktransfer.exceptions import DomainError
 from sktransfer.hypothesis import OffsetTransfer, SourcePredictions
 from sktransfer.instance import KMM
+from sktransfer.multisource import UOWQMultiTask
+from sktransfer.preprocessing import DomainScaler
 from sktransfer.safe import (
     TransferGuard,
     TransferPortfolioClassifier,
@@ -213,3 +218,115 @@ def test_further_columns_of_a_frame(table):
     assert np.isnan(data.metadata["exposure"]).any()
     with pytest.raises(ValueError, match="groups='who' is no column of df"):
         from_frame(table, label="churn", domain="country", target="DE", groups="who")
+
+
+@pytest.mark.parametrize("name", ["hist", "lightgbm", "xgboost", "catboost"])
+def test_names_that_boosting_libraries_refuse(table, name):
+    renamed = table.rename(columns={"plan": "plan:type [1]", "age": '{"age"}'})
+    data = from_frame(renamed, label="churn", domain="country", target="DE")
+    learner = LEARNERS[name]
+    if name == "catboost":
+        learner = CatBoostClassifier(
+            iterations=5, cat_features=("plan:type [1]",), verbose=False,
+            thread_count=1, allow_writing_files=False,
+        )  # fmt: skip
+    model = make_transfer_pipeline(learner, method="guard", cv=2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TableEncoder leaves out")
+        model.fit(data.X, data.y, **data.metadata)
+    plain = from_frame(table, label="churn", domain="country", target="DE")
+    other = make_transfer_pipeline(LEARNERS[name], method="guard", cv=2)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TableEncoder leaves out")
+        other.fit(plain.X, plain.y, **plain.metadata)
+    np.testing.assert_array_equal(
+        model.predict_proba(data.X), other.predict_proba(plain.X)
+    )
+
+
+def test_a_warning_points_at_the_line_of_the_user(table):
+    data = from_frame(table, label="churn", domain="country", target="DE")
+    for method in ("guard", "portfolio"):
+        model = make_transfer_pipeline(LogisticRegression(), method=method, cv=2)
+        with pytest.warns(UserWarning, match="leaves out 'customer'") as record:
+            model.fit(data.X, data.y, **data.metadata)
+        assert {warning.filename for warning in record} == {__file__}
+
+
+@pytest.mark.parametrize("method", ["guard", "portfolio"])
+@pytest.mark.parametrize("kind", ["text", "date", "array"])
+@pytest.mark.parametrize(
+    "learner",
+    [LogisticRegression(), LEARNERS["lightgbm"], XGBClassifier(), CatBoostClassifier()],
+    ids=lambda learner: type(learner).__name__,
+)
+def test_text_without_an_encoder_is_an_error_that_names_one(
+    table, learner, kind, method
+):
+    data = from_frame(table, label="churn", domain="country", target="DE")
+    X = data.X[["plan", "age"]].fillna(1.0)
+    if kind == "date":
+        X = X.assign(plan=pd.Timestamp("2020-01-01"))
+    X = X.to_numpy() if kind == "array" else X
+    model = make_transfer_pipeline(learner, method=method, encoder=None, cv=2)
+    if method == "portfolio" and not isinstance(learner, LogisticRegression):
+        # the linear model of the target alone has an encoder of its own
+        with pytest.warns(UserWarning, match=r"(?s)No member .*make_transfer_pipeline"):
+            model.fit(X, data.y, **data.metadata)
+        return
+    with pytest.raises((TypeError, ValueError), match="make_transfer_pipeline"):
+        model.fit(X, data.y, **data.metadata)
+
+
+@pytest.mark.parametrize("kind", ["guard", "portfolio", "multi-task"])
+def test_prediction_at_a_new_site(rng, kind):
+    """The blend hands the domains on to whatever of it answers by domains."""
+    domain = np.repeat([1, 2, 3, -1], 30)
+    y = rng.permutation(np.arange(120) % 2)
+    X = rng.normal(size=(120, 2)) + 1.5 * y[:, None]
+    X += rng.normal(0, 4, size=(4, 2))[np.where(domain > 0, domain - 1, 3)]
+    label = rng.permutation(np.arange(100) % 2)
+    new = rng.normal(size=(100, 2)) + 1.5 * label[:, None] + [9.0, -9.0]
+    scaled = make_pipeline(DomainScaler(), Pooled(LogisticRegression()))
+    model = {
+        "guard": TransferGuard(scaled, cv=3),
+        "portfolio": TransferPortfolioClassifier(
+            members=[("alone", TargetOnly(LogisticRegression())), ("scaled", scaled)],
+            cv=3,
+        ),
+        "multi-task": TransferGuard(UOWQMultiTask(LogisticRegression()), cv=3),
+    }[kind]
+    model.fit(X, y, sample_domain=domain)
+    assert get_transfer_tags(model).unseen_domain
+    known = domain < 0
+    np.testing.assert_array_equal(
+        model.predict_proba(X[known], sample_domain=-1), model.predict_proba(X[known])
+    )
+    models = model.models_ if kind != "portfolio" else model.members_.values()
+    weights = model.weights_ if kind != "portfolio" else model.weights_.values()
+    expected = 0.0
+    for part, weight in zip(models, weights, strict=True):
+        if weight and isinstance(part, Pipeline):
+            Z = part[0].transform(new, sample_domain=-7)
+            expected = expected + weight * part[-1].predict_proba(Z)
+        elif weight and isinstance(part, UOWQMultiTask):
+            expected += weight * part.predict_proba(new, sample_domain=-7)
+        elif weight:
+            expected = expected + weight * part.predict_proba(new)
+    answer = model.predict_proba(new, sample_domain=np.full(100, -7))
+    np.testing.assert_allclose(answer, expected)
+    np.testing.assert_allclose(
+        model.predict_log_proba(new, sample_domain=-7), np.log(answer)
+    )
+    if kind == "guard":
+        assert np.mean(model.predict(new, sample_domain=-7) == label) > 0.8
+    with pytest.raises(DomainError, match="3 entries"):
+        model.predict(new, sample_domain=[1, 1, 1])
+
+
+def test_a_blend_without_domains_refuses_them(rng):
+    X, domain = rng.normal(size=(60, 2)), np.repeat([1, -1], 30)
+    guard = TransferGuard(Pooled(Ridge()), cv=3).fit(X, X[:, 0], sample_domain=domain)
+    assert not get_transfer_tags(guard).unseen_domain
+    with pytest.raises(TypeError, match="takes no sample_domain here"):
+        guard.predict(X, sample_domain=-7)
