@@ -28,6 +28,7 @@ FAMILIES = {
 }
 #: what every method may use; a new module of the root gets a line
 ROOT = {
+    "_column_blocks",
     "_compat",
     "_deviance",
     "_domains",
@@ -46,6 +47,7 @@ METHODS = {*ROOT, "metrics", "model_selection"}
 ALLOWED = {
     "_compat": set(),
     "exceptions": set(),
+    "_column_blocks": {"_compat", "exceptions"},
     "_learners": {"_compat", "exceptions"},
     "_deviance": {"_learners", "exceptions"},
     "_response": {"_deviance", "_learners"},

@@ -4,11 +4,14 @@ r"""Rows of a class-balanced subset whose mean is near that of a target.
           \sum_{i \in c} b_i = m_c
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from sktransfer._solvers.box_qp import LowRankForm
 from sktransfer._solvers.projections import project_box_slab
 
 Array = npt.NDArray[Any]
@@ -62,20 +65,20 @@ def balanced_counts(sizes: Array, total: int) -> Array:
 
 
 def solve_balanced(
-    K: Array, kappa: Array, classes: Array, counts: Array, *,
+    K: Array | LowRankForm, kappa: Array, classes: Array, counts: Array, *,
     tol: float = 1e-4, max_iter: int = 2000,
 ) -> tuple[Array, BalanceInfo]:  # fmt: skip
     """Solve by accelerated projected gradients with restarts.
 
     Parameters
     ----------
-    K : ndarray of shape (n, n)
+    K : ndarray of shape (n, n) or LowRankForm
         Kernel matrix, positive semidefinite.
     kappa : ndarray of shape (n,)
         Linear term.
     classes : ndarray of int of shape (n,)
         Class of each row, 0, 1, ...
-    counts : ndarray of int of shape (n_classes,)
+    counts : ndarray of shape (n_classes,)
         Sums of the weights.
     tol : float, default=1e-4
         Relative gap to reach.
@@ -103,25 +106,32 @@ def solve_balanced(
     def gap_of(b: Array, gradient: Array) -> float:
         best = 0.0
         for part, count in zip(parts, counts, strict=True):
-            best += float(np.sort(gradient[part])[:count].sum())
+            # the least sum: weight 1 on the smallest entries, the rest on the next
+            share = np.clip(float(count) - np.arange(len(part)), 0.0, 1.0)
+            best += float(np.sort(gradient[part]) @ share)
         return float(gradient @ b) - best
 
     scale = max(float(np.abs(kappa).sum()) * counts.sum() / max(len(kappa), 1), 1e-300)
-    step = 1 / max(_largest_eigenvalue(K), 1e-300)
+    multiply: Callable[[Array], Array]
+    if isinstance(K, LowRankForm):
+        multiply, largest = K.matvec, float(np.linalg.norm(K.G, 2)) ** 2
+    else:
+        multiply, largest = partial(np.matmul, K), _largest_eigenvalue(K)
+    step = 1 / max(largest, 1e-300)
     b = project(np.zeros(len(kappa)) + 0.5)
     momentum, ahead = 1.0, b
-    product = K @ b
+    product = multiply(b)
     gap, n_iter = gap_of(b, product - kappa), 0
     while gap > tol * scale and n_iter < max_iter:
         n_iter += 1
-        new = project(ahead - step * (K @ ahead - kappa))
+        new = project(ahead - step * (multiply(ahead) - kappa))
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         if (ahead - new) @ (new - b) > 0:  # it overshoots: start again
             following, ahead = 1.0, new
         else:
             ahead = new + (momentum - 1) / following * (new - b)
         b, momentum = new, following
-        product = K @ b
+        product = multiply(b)
         gap = gap_of(b, product - kappa)
     objective = float(0.5 * b @ product - kappa @ b)
     return b, BalanceInfo(objective, gap / scale, n_iter)

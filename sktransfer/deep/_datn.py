@@ -13,10 +13,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
 
+from sktransfer._column_blocks import ColumnBlocksMixin
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
-from sktransfer.deep._column_blocks import check_present, has_block, resolve_columns
 from sktransfer.deep._datn_nets import (
     ACTIVATIONS,
     PATIENCE,
@@ -42,6 +42,7 @@ def _scale(block, scaler):
 
 
 class DATN(
+    ColumnBlocksMixin,
     TransferPredictorMixin,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -210,8 +211,7 @@ class DATN(
     """
 
     _parameter_constraints: dict = {
-        "source_columns": [Integral, str, slice, "array-like", None],
-        "target_columns": [Integral, str, slice, "array-like", None],
+        **ColumnBlocksMixin._column_blocks_constraints,
         "variant": [StrOptions({"full", "supervised", "unsupervised"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "source_hidden": ["array-like", None],
@@ -306,37 +306,12 @@ class DATN(
         self.target_module_ = target.cpu()
 
     @property
-    def _one_space(self):
-        return self.source_columns is None and self.target_columns is None
-
-    @property
     def _classifies_with_source(self):
         return self.transferred_ and self.variant != "unsupervised"
 
-    def _set_columns(self):
-        """Resolve the blocks."""
-        self.source_columns_ = self.target_columns_ = np.arange(self.n_features_in_)
-        if self._one_space:
-            return
-        names = getattr(self, "feature_names_in_", None)
-        for name in ("source_columns", "target_columns"):
-            key = getattr(self, name)
-            columns = resolve_columns(key, name, self.n_features_in_, names)
-            setattr(self, f"{name}_", columns)
-        shared = np.intersect1d(self.source_columns_, self.target_columns_)
-        if len(shared):
-            raise ValueError(
-                f"source_columns and target_columns share the columns {shared}. Give "
-                "each block its own copy of a column, or leave both parameters None "
-                "for one feature space."
-            )
-
     def _check_blocks(self, data):
         """Return the masks of the rows that have each block."""
-        has_source = has_block(data.X, self.source_columns_, "source")
-        has_target = has_block(data.X, self.target_columns_, "target")
-        check_present(data.is_source, has_source, "source")
-        check_present(data.is_target, has_target, "target")
+        has_source, has_target = self._find_blocks(data)
         needs_pairs = data.n_source > 0 and self.variant != "unsupervised"
         if needs_pairs and not (has_source & has_target).any():
             raise DomainError(
@@ -528,9 +503,9 @@ class DATN(
 
     def _represent(self, X, rows, domain):
         """Encode rows with the extractor of a domain."""
-        columns = getattr(self, f"{domain}_columns_")
-        check_present(rows, has_block(X, columns, domain), domain)
-        block = _scale(X[np.ix_(rows, columns)], getattr(self, f"_{domain}_scaler"))
+        block = _scale(
+            self._block_of(X, rows, domain), getattr(self, f"_{domain}_scaler")
+        )
         encoder = getattr(self, f"{domain}_module_").encoder
         dtype = encoder[0].weight.dtype
         with torch.no_grad():

@@ -1,9 +1,11 @@
 """Where the domains look alike: common feature spaces, and transport between them."""
 
 from sktransfer.feature._augmentation import FeatureAugmentation
+from sktransfer.feature._cdls import CDLS
 from sktransfer.feature._coral import CORAL
 from sktransfer.feature._dipls import DomainInvariantPLS
 from sktransfer.feature._geodesic_flow import GeodesicFlowKernel
+from sktransfer.feature._hhtl import HHTL
 from sktransfer.feature._jda import JDA
 from sktransfer.feature._label_transport import JCPOT, JDOT, OTLabelPropagation
 from sktransfer.feature._mmd_linear_map import MMDLinearMap
@@ -17,14 +19,17 @@ from sktransfer.feature._subspace_alignment import SubspaceAlignment
 from sktransfer.feature._tca import TCA
 from sktransfer.feature._tjm import TJM
 from sktransfer.feature._transport_map import LinearTransportMap, OptimalTransportMap
+from sktransfer.feature._tti import TTI
 
 __all__ = [
+    "CDLS",
     "CORAL",
     "DirectStandardization",
     "DomainInvariantPLS",
     "FeatureAugmentation",
     "FeatureMMDSelection",
     "GeodesicFlowKernel",
+    "HHTL",
     "JCPOT",
     "JDA",
     "JDOT",
@@ -37,4 +42,5 @@ __all__ = [
     "SubspaceAlignment",
     "TCA",
     "TJM",
+    "TTI",
 ]

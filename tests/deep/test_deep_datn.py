@@ -13,8 +13,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
+from sktransfer._column_blocks import has_block, resolve_columns
 from sktransfer.deep import DATN
-from sktransfer.deep._column_blocks import has_block, resolve_columns
 from sktransfer.deep._datn_nets import (
     Pathway,
     Progress,

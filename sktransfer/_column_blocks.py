@@ -1,11 +1,67 @@
 """Two feature spaces in one table: blocks of columns, NaN where a row lacks one."""
 
+from numbers import Integral
+from typing import ClassVar
+
 import numpy as np
 
 from sktransfer._compat import _get_column_indices
 from sktransfer.exceptions import DomainError
 
-__all__ = ["check_present", "has_block", "resolve_columns"]
+__all__ = ["ColumnBlocksMixin", "check_present", "has_block", "resolve_columns"]
+
+
+class ColumnBlocksMixin:
+    """Keep the parameters ``source_columns`` and ``target_columns``.
+
+    Each names a block of columns. A row that lacks a block holds NaN in all of its
+    columns, and a row with both blocks is a pair. None for both is one feature space,
+    in which each row is its own pair.
+    """
+
+    _column_blocks_constraints: ClassVar[dict] = {
+        "source_columns": [Integral, str, slice, "array-like", None],
+        "target_columns": [Integral, str, slice, "array-like", None],
+    }
+
+    @property
+    def _one_space(self):
+        return self.source_columns is None and self.target_columns is None
+
+    def _set_columns(self):
+        """Set ``source_columns_`` and ``target_columns_``, the resolved positions."""
+        self.source_columns_ = self.target_columns_ = np.arange(self.n_features_in_)
+        if self._one_space:
+            return
+        names = getattr(self, "feature_names_in_", None)
+        for name in ("source_columns", "target_columns"):
+            key = getattr(self, name)
+            columns = resolve_columns(key, name, self.n_features_in_, names)
+            setattr(self, f"{name}_", columns)
+        shared = np.intersect1d(self.source_columns_, self.target_columns_)
+        if len(shared):
+            raise ValueError(
+                f"source_columns and target_columns share the columns {shared}. Give "
+                "each block its own copy of a column, or leave both parameters None "
+                "for one feature space."
+            )
+
+    def _find_blocks(self, data):
+        """Return the masks of the rows that have each block.
+
+        Rows of a domain that lack its block are refused.
+        """
+        has_source = has_block(data.X, self.source_columns_, "source")
+        has_target = has_block(data.X, self.target_columns_, "target")
+        check_present(data.is_source, has_source, "source")
+        check_present(data.is_target, has_target, "target")
+        return has_source, has_target
+
+    def _block_of(self, X, rows, domain):
+        """Return the block of a domain for some rows, all of which must have it."""
+        columns = getattr(self, f"{domain}_columns_")
+        check_present(rows, has_block(X, columns, domain), domain)
+        return X[np.ix_(rows, columns)]
 
 
 def resolve_columns(key, name, n_features, feature_names):
