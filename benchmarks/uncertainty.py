@@ -50,7 +50,7 @@ from sktransfer._folds import target_folds
 from sktransfer._response import common_columns
 from sktransfer._solvers.paired_gap import paired_gap
 from sktransfer.baselines import Pooled, SourceOnly
-from sktransfer.metrics import _evidence
+from sktransfer.metrics import GapLearningCurve, _evidence, _gap_learning_curve
 from sktransfer.metrics._evidence import fold_evidence, paired_evidence
 from sktransfer.metrics._gap import PairMeasure
 from sktransfer.metrics._pair import (
@@ -70,6 +70,8 @@ N_FEATURES, N_SOURCE, N_UNLABELED, N_BASE, N_SOURCES, N_DRAWS = (
     16,
     60,
 )
+#: samples of 20 labels for which the number of labels is predicted, and how many more
+N_CURVES, MORE = 160, (40, 80)
 LOSSES = {"squared": "squared error, ridge", "brier": "Brier score, logistic",
           "hits": "error rate, logistic"}  # fmt: skip
 #: (times as many labels, seed, how they are drawn)
@@ -203,6 +205,66 @@ def simulate(classify, n, shift, seed, n_folds=5, n_repeats=3):
         found["fresh"] = loss(n1, y_n, name) - loss(n0, y_n, name)
         found["n_folds"] = n_folds
     return out
+
+
+def simulate_curve(classify, n, shift, seed, n_folds=5, n_repeats=2):
+    """Return the numbers of labels and, by unit, the differences of the loss there."""
+    rng = np.random.default_rng(seed)
+    coef, step = rng.normal(size=(2, N_SOURCES, N_FEATURES))
+    coef *= np.sqrt(3) / np.linalg.norm(coef, axis=1, keepdims=True)
+    step /= np.linalg.norm(step, axis=1, keepdims=True)
+    at_source = 0 * coef if shift is None else coef + shift * step
+    group = np.repeat(np.arange(N_SOURCES), N_CURVES // N_SOURCES)
+    X_s, y_s = (part[group] for part in draw_rows(rng, at_source, N_SOURCE, classify))
+    X, y = draw_rows(rng, coef[group], n, classify)
+    if classify:
+        known = (y.sum(axis=1) >= 2) & (y.sum(axis=1) <= n - 2)
+        X_s, y_s, X, y = X_s[known], y_s[known], X[known], y[known]
+    both = np.concatenate([X_s, X], axis=1), np.concatenate([y_s, y], axis=1)
+    ones = np.ones((len(y), N_SOURCE))
+    least = n - -(-n // n_folds)
+    sizes = np.unique(np.round(np.array([0.4, 0.55, 0.75, 1]) * least).astype(int))
+    name = "hits" if classify else "squared"
+    each, guesses = np.zeros((*y.shape, len(sizes))), np.zeros(y.shape)
+    for _ in range(n_repeats):
+        fold = deal(y, n_folds, classify, rng)
+        for k in range(n_folds):
+            test = fold == k
+            place = rng.random(y.shape)
+            if classify:  # the classes come by their shares, one of each first
+                for c in (0, 1):
+                    own = (y == c) & ~test
+                    order = np.argsort(np.where(own, place, 2), axis=1).argsort(axis=1)
+                    place = np.where(own, order / own.sum(axis=1, keepdims=True), place)
+            rank = np.argsort(np.where(test, 9, place), axis=1).argsort(axis=1)
+            for s, size in enumerate(sizes):
+                weight = ((rank < size) & ~test).astype(float)
+                models = (
+                    fit(X, y, weight, classify),
+                    fit(*both, np.concatenate([ones, weight], axis=1), classify),
+                )
+                f0, f1 = (answer(model, X, classify) for model in models)
+                d = np.where(test, loss(f1, y, name) - loss(f0, y, name), 0)
+                each[:, :, s] += d / n_repeats
+            guesses += np.where(test, guess(f0, f1, name), 0) / n_repeats
+    return sizes, each, guesses
+
+
+def curve_of(sizes, each, guesses, classify):
+    """Return the curve of one sample, as ``gap_learning_curve`` makes it."""
+    n = len(each)
+    weights = np.full(n, 1 / n)
+    mean, covariance = _gap_learning_curve._moments(each, weights)
+    rates = np.array(_gap_learning_curve._RATES)
+    rates, shares, coefs, covariances = _gap_learning_curve._fit_curves(
+        sizes, mean, covariance, rates
+    )
+    error = np.sqrt(np.diagonal(covariance))
+    return GapLearningCurve(
+        sizes, mean, error, rates, shares, coefs, covariances,
+        _gap_learning_curve._spread(sizes, np.sqrt(n) * error), n,
+        _evidence.PairedEvidence(each[:, -1], None, guesses, hits=classify).instability,
+    )  # fmt: skip
 
 
 def before(found, n, n_repeats=3):

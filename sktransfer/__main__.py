@@ -128,9 +128,13 @@ def main(argv=None):
         sys.stderr.write(f"{parser.prog} report: error: {line}\n")
         return 2
     said = [report.summary()]
-    if report.to_label and report.label_next:
-        lines = ", ".join(map(str, report.label_next))
-        said.append(f"Lines of {args.data} to label next: {lines}")
+    for what, rows in (
+        ("to label next", report.label_next),
+        ("whose labels would improve a model most", report.label_for_model),
+    ):
+        if report.to_label and rows:
+            lines = ", ".join(map(str, rows))
+            said.append(f"Lines of {args.data} {what}: {lines}")
     said += [f"Written: {path}" for path in written]
     if report.saved:
         said.append(
@@ -198,9 +202,13 @@ def _make_report(args):
     except (TypeError, ValueError) as error:
         raise _BadInput(f"{args.data}: {error}") from error
     # lines of the file, from which rows may have been left out
-    lines = df.index[report.label_next].tolist()
     reading = [*table.notes, *notes, *report.reading]
-    return replace(report, reading=reading, label_next=lines)
+    return replace(
+        report,
+        reading=reading,
+        label_next=df.index[report.label_next].tolist(),
+        label_for_model=df.index[report.label_for_model].tolist(),
+    )
 
 
 def _take_groups(df, args, target):

@@ -125,7 +125,8 @@ def transfer_report(
     quick : bool, default=False
         Answer sooner and less surely, which the notes of the report state: the rows are
         dealt to the folds once, at most 200 rows stand for a domain, and the default
-        methods are without KMM and the guarded one. There is no learning curve.
+        methods are without KMM and the guarded one. There is no learning curve, and no
+        number of labels that would decide.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=0
@@ -275,12 +276,19 @@ def transfer_report(
     }
     with (
         threadpool_limits(1),  # for samples of this size threads only cost time
-        steps.Progress(len(estimators) + 7, verbose) as progress,
+        steps.Progress(len(estimators) + 8, verbose) as progress,
     ):
         found, reason = steps.find(
             run, estimators, features, classify, progress, curve=not quick
         )
         decision = text.decide(run, found, reason)
+        progress.step("choosing what to label")
+        more, label_for_model = None, []
+        if decision.verdict == "undecided" and not quick:
+            more = steps.extrapolate_gap(run, estimators, found["methods"], classify)
+        if text.wants_labels(decision.verdict, data.n_labeled):
+            wanted = steps.query_rows(run, features, classify, _N_TO_LABEL)
+            label_for_model = positions[wanted].tolist()
         progress.step("fitting the recommended portfolio")
         run.data = data
         harmful = harmful_sources(found["sources"])
@@ -303,7 +311,9 @@ def transfer_report(
             task=task,
             error_name=steps.error_of(scoring)[1],
             domains=domains,
+            more_labels=more,
             label_next=label_next,
+            label_for_model=label_for_model,
             settings=settings,
             estimators=estimators,
             recommended=model,

@@ -494,11 +494,13 @@ def _limits(report):
         "this size; those of this fit, and the probability of harm, are about the "
         "models that are fitted on these rows.",
     ]
-    rows = [str(row) for row in report.label_next]
-    if rows and report.to_label:
-        always.append(
-            f"Rows to label next (positions from 0 in the table): {', '.join(rows)}."
-        )
+    for what, numbers in (
+        ("Rows to label next, drawn at random", report.label_next),
+        ("Rows whose labels would improve a model most", report.label_for_model),
+    ):
+        rows = ", ".join(map(str, numbers))
+        if rows and report.to_label:
+            always.append(f"{what} (positions from 0 in the table): {rows}.")
     items = "".join(f"<li>{escape(note)}</li>" for note in [*report.notes, *always])
     settings = ", ".join(f"{k} {v}" for k, v in report.settings.items())
     return (

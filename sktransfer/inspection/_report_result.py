@@ -65,8 +65,22 @@ class TransferReport:
         Errors against the number of labeled target rows.
     embedding : pandas.DataFrame
         A sample of rows in the plane of their principal components.
+    more_labels : dict or None
+        What :func:`~sktransfer.metrics.gap_learning_curve` says of the best method
+        that can be fitted often: ``labels_needed`` in all for a clear answer with a
+        probability of 0.8 (infinity if none is enough), the ``goal`` (that number, or
+        twice the labels there are), the ``probability`` of a clear answer there, the
+        expected ``gap`` with its interval ``low`` and ``high``, and ``break_even``,
+        the number of labels from which on the sources no longer help, with its own.
+        None if the labels suffice, or are too few for a curve, and in a quick report.
     label_next : list of int
-        Positions of unlabeled target rows in ``X``, drawn at random.
+        Positions of unlabeled target rows in ``X``, drawn at random: to tell whether
+        the sources help.
+    label_for_model : list of int
+        Positions of unlabeled target rows in ``X`` about which a pooled linear model
+        is unsure and the sources say little, by
+        :func:`~sktransfer.metrics.query_target`: for a better model. They are no random
+        sample. Empty if the labels suffice.
     settings : dict
         How the report was made.
     estimators : dict of str to estimator
@@ -112,7 +126,9 @@ class TransferReport:
     guard: dict[str, Any] | None
     learning_curve: Any
     embedding: Any
+    more_labels: dict[str, Any] | None
     label_next: list[int]
+    label_for_model: list[int]
     settings: dict[str, Any]
     estimators: dict[str, Any] = field(default_factory=dict)
     recommended: Any = None

@@ -9,16 +9,24 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import check_pandas_support
 from sktransfer._folds import check_groups, target_folds
 from sktransfer.base import fit_on_domains, get_transfer_tags
+from sktransfer.baselines import Pooled
 from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
-from sktransfer.metrics import compare_domains, cross_val_ntg, rank_sources
+from sktransfer.metrics import (
+    compare_domains,
+    cross_val_ntg,
+    gap_learning_curve,
+    query_target,
+    rank_sources,
+)
 from sktransfer.metrics._evidence import PairedEvidence
 from sktransfer.safe import TransferGuard
 
@@ -34,6 +42,11 @@ _SLOW = (TransferGuard,)
 _LEAST_FOR_CURVE = 20
 #: sources in the picture of the rows; more could not be told apart
 _MOST_SHOWN = 5
+#: probability of harm up to which the verdict is "transfer", and of help up to which it
+#: is "do_not_transfer"
+RISK = 0.05
+#: labels, by those that there are, beyond which no number is named
+_MOST_TIMES = 20
 #: fewer labeled target rows than this are called few
 FEW_LABELS = 30
 
@@ -690,6 +703,105 @@ def trace_labels(run, estimator):
     return display.frame()
 
 
+def soon_fitted(estimators, methods):
+    """Return the names of the methods that can be fitted often, the best first."""
+    return [
+        name
+        for name in dict.fromkeys([*methods.dropna(subset="error")["method"]])
+        if name in estimators and not isinstance(estimators[name], _SLOW)
+    ]
+
+
+def extrapolate_gap(run, estimators, methods, classify):
+    """Return how many more labels would decide, or None where no curve can be fitted.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    estimators : dict of str to estimator
+        The methods.
+    methods : pandas.DataFrame
+        Table of :func:`measure_methods`.
+    classify : bool
+        Whether the labels are classes.
+
+    Returns
+    -------
+    more : dict or None
+        As in the report.
+    """
+    names = soon_fitted(estimators, methods)
+    if not names:
+        return None
+    try:
+        with run.noting("The extrapolation of the gap"):
+            curve = gap_learning_curve(
+                estimators[names[0]], run.data.X, run.data.y,
+                sample_domain=run.data.sample_domain, n_repeats=2, groups=run.groups,
+                n_jobs=run.n_jobs, random_state=run.seed,
+            )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        run.note(f"How many labels would decide is not known: {text}")
+        return None
+    clear = {"confidence": 1 - 2 * RISK, "interval_for": "fitted"}
+    needed = curve.labels_needed(**clear)
+    within_reach = needed <= _MOST_TIMES * curve.n_labeled
+    goal = needed if within_reach else 2.0 * curve.n_labeled
+    gap, (low, high) = curve.predict(goal, run.confidence_level)
+    even, (first, last) = curve.break_even(run.confidence_level)
+    return {
+        "method": names[0],
+        "loss": "error rate" if classify else "squared error",
+        "counted": "rows" if run.groups is None else "groups",
+        "n_labeled": curve.n_labeled,
+        "labels_needed": needed,
+        "goal": goal,
+        "probability": curve.decision_probability(goal, **clear),
+        "gap_now": curve.predict(curve.n_labeled)[0],
+        "gap": gap,
+        "low": low,
+        "high": high,
+        "break_even": even,
+        "break_even_low": first,
+        "break_even_high": last,
+    }
+
+
+def query_rows(run, features, classify, n_rows):
+    """Return unlabeled target rows whose labels would improve a model most.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    features : ndarray of shape (n_samples, n_features)
+        Numbers, one line per row.
+    classify : bool
+        Whether the labels are classes.
+    n_rows : int
+        Most rows to return.
+
+    Returns
+    -------
+    rows : ndarray
+        Positions among the rows of `run`.
+    """
+    data = run.data
+    pool = data.is_target & ~data.labeled
+    known = np.unique(data.labels(data.labeled)) if data.labeled.any() else []
+    if not pool.any() or (classify and len(known) < 2) or not len(known):
+        return np.zeros(0, dtype=int)
+    learner = LogisticRegression(max_iter=1000) if classify else Ridge()
+    with run.noting("The choice of rows to label"):
+        return query_target(
+            Pooled(learner), features, data.y, sample_domain=data.sample_domain,
+            n_samples=min(n_rows, len(np.unique(features[pool], axis=0))),
+            random_state=run.seed,
+        )  # fmt: skip
+
+
 def find(run, estimators, features, classify, progress, *, curve=True):
     """Run all steps that the labels allow.
 
@@ -721,11 +833,7 @@ def find(run, estimators, features, classify, progress, *, curve=True):
         similarity = compare_sources(run, features)
     folds, reason = hold_out(run, classify)
     methods = measure_methods(run, estimators, folds, progress)
-    quick = [
-        name
-        for name in dict.fromkeys([*methods.dropna(subset="error")["method"]])
-        if name in estimators and not isinstance(estimators[name], _SLOW)
-    ]
+    quick = soon_fitted(estimators, methods)
     plain = estimators.get("pooling", next(iter(estimators.values())))
     progress.step("scoring each source")
     with run.noting("The scores of the sources"):

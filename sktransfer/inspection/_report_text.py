@@ -5,7 +5,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from sktransfer.inspection._report_steps import FEW_LABELS, error_of
+from sktransfer.inspection._report_steps import FEW_LABELS, RISK, error_of
 
 #: a source whose weight is below this share of the largest is not named
 _LEAST_SHARE = 0.05
@@ -16,9 +16,6 @@ _MOST_LINES = 12
 _MOST_MEMBERS = 6
 #: a gap within this share of the target's own error is not worth the sources
 _NEGLIGIBLE = 0.01
-#: probability of harm up to which the verdict is "transfer", and of help up to which it
-#: is "do_not_transfer"
-RISK = 0.05
 #: from this probability on, an effect is called probable
 _PROBABLE = 0.75
 
@@ -341,35 +338,13 @@ def _closeness(distance):
     return "partly like" if distance < 1.5 else "easy to tell from"
 
 
-def labels_needed(report, n_labeled):
-    """Estimate how many labeled target rows would decide, or None.
-
-    Parameters
-    ----------
-    report : TransferReport
-        All that was computed.
-    n_labeled : int
-        Labeled target rows at hand.
-
-    Returns
-    -------
-    n_needed : int or None
-        The interval shrinks with the square root of the rows; None where that says
-        nothing.
-    """
-    if report.verdict != "undecided":
-        return None
-    tried = report.methods[report.methods["method"] != "target only"]
-    best = tried.iloc[0]
-    if best["ntg"] == 0:
-        return None
-    reach = (best["joint_high"] - best["joint_low"]) / 2
-    needed = n_labeled * (reach / best["ntg"]) ** 2
-    return int(np.ceil(needed)) if np.isfinite(needed) else None
+def wants_labels(verdict, n_labeled):
+    """Tell whether more labels of the target are advised."""
+    return verdict not in ("transfer", "do_not_transfer") or n_labeled < FEW_LABELS
 
 
 def label_advice(report):
-    """Say what to label next.
+    """Say how many rows to label next, and which.
 
     Parameters
     ----------
@@ -382,29 +357,57 @@ def label_advice(report):
         Empty if nothing need be labeled.
     """
     n_labeled = int(report.domains["labeled"].iloc[0])
-    if report.verdict in ("transfer", "do_not_transfer") and n_labeled >= FEW_LABELS:
+    if not wants_labels(report.verdict, n_labeled):
         return ""
-    n_needed = labels_needed(report, n_labeled)
+    parts = []
     if report.verdict == "unknown":
         each = "several of each class, " * (report.task == "classification")
-        advice = (
+        parts.append(
             f"Label at least {FEW_LABELS} target rows, {each}drawn at random (rows "
             "picked because they are easy would mislead), and make the report again."
         )
-    elif n_needed is not None:
-        goal = f"about {n_needed}" if n_needed < 20 * n_labeled else "many times more"
-        advice = (
-            f"If the gap stays as it is, {goal} labeled target rows would decide; now "
-            f"there are {n_labeled}. Draw the rows to label at random."
-        )
+    elif report.verdict == "undecided" and report.more_labels is not None:
+        parts += _curve_sentences(report.more_labels)
     else:
-        advice = (
+        parts.append(
             f"Only {n_labeled} target rows are labeled; more of them, drawn at random, "
             "would make this surer."
         )
-    if report.label_next:
-        return f"{advice} The report names {len(report.label_next)} such rows."
-    return f"{advice} The table has no unlabeled target row left."
+    if not report.label_next:
+        return " ".join([*parts, "The table has no unlabeled target row left."])
+    named = len(report.label_next)
+    parts.append(f"The report names {named} rows drawn at random to begin with.")
+    if report.label_for_model:
+        parts.append(
+            f"It also names {len(report.label_for_model)} whose labels would improve "
+            "a model most: those are no random sample, and a gap on them misleads."
+        )
+    return " ".join(parts)
+
+
+def _curve_sentences(more):
+    """Return what the extrapolated learning curve of the gap says."""
+    n, needed, what = more["n_labeled"], more["labels_needed"], more["counted"]
+    chance = f"{more['probability']:.0%}"
+    if more["goal"] == needed:
+        found = [
+            f"Label about {int(needed - n)} more target {what}, drawn at random: with "
+            f"{int(needed)} in all a clear answer has a probability of {chance}, by "
+            f"the learning curve of {more['method']}."
+        ]
+    else:
+        found = [
+            "More labels will hardly tell whether the sources help: by the learning "
+            f"curve of {more['method']}, {int(more['goal'])} labeled target {what} "
+            f"give a clear answer with a probability of {chance} only, as the gap "
+            "changes with every label. They give a better model, though."
+        ]
+    found.append(
+        f"The gap in the {more['loss']}, about {number(more['gap_now'])} with the {n} "
+        f"there are, is then about {number(more['gap'])} ({number(more['low'])} to "
+        f"{number(more['high'])})."
+    )
+    return found
 
 
 def render_text(report):

@@ -30,6 +30,16 @@ _FITTED_FOLDS = 1.25
 _MOST_REFERENCE = 200
 
 
+def half_dof(n_units):
+    """Return the degrees of freedom that so many units count for."""
+    return _DOF_SHARE * (n_units - 1)
+
+
+def error_ratio(instability, interval_for):
+    """Return the standard error for a gap over that of the noise of its units."""
+    return np.sqrt(1 + _INSTABILITY[interval_for] * instability)
+
+
 @dataclass(frozen=True, eq=False)
 class PairedEvidence:
     r"""Evidence of held-out units on the gap between two models.
@@ -129,7 +139,7 @@ class PairedEvidence:
     @property
     def dof(self):
         """Degrees of freedom of both intervals."""
-        return _DOF_SHARE * (self.n_units - 1)
+        return half_dof(self.n_units)
 
     def standard_error(self, interval_for="fitted"):
         """Return the standard error of the mean as an estimate of the gap.
@@ -146,8 +156,7 @@ class PairedEvidence:
         """
         if self.n_units < 1 + 1e-9:
             return np.inf
-        more = 1 + _INSTABILITY[interval_for] * self.instability
-        return np.sqrt(self._moments[1] * more)
+        return np.sqrt(self._moments[1]) * error_ratio(self.instability, interval_for)
 
     def interval(self, confidence_level=0.95, interval_for="fitted"):
         """Return the confidence interval of the gap.

@@ -11,15 +11,24 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains, take_rows
-from sktransfer._folds import target_folds
-from sktransfer._learners import HasLearnerMethods
+from sktransfer._learners import HasLearnerMethods, check_weights
 from sktransfer._response import align_classes, all_classes
-from sktransfer.base import as_rows
+from sktransfer.base import as_rows, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.metrics._evidence import (
+    INTERVAL_FOR,
+    PairedEvidence,
+    by_unit,
+    error_ratio,
+    half_dof,
+    units_of,
+)
+from sktransfer.metrics._negative_transfer import labeled_folds, with_groups
 from sktransfer.metrics._pair import (
     check_pair,
     fit_target_only,
     fit_transfer,
+    labels_to_score,
     takes_unlabeled_sources,
 )
 
@@ -27,12 +36,16 @@ __all__ = ["GapLearningCurve", "gap_learning_curve"]
 
 _DRAWS = 2000
 _RATES = (0.5, 1.0, 1.5, 2.0)
-#: variance of the mean over rows that share training sets, by that of independent ones
+#: variance of the mean over rows that share training sets, by that of independent ones;
+#: this and the next are the choice of ``benchmarks/uncertainty.py``
 _SHARED = 2.0
+#: prior probability of a limit of 0
+_NO_LIMIT = 0.25
 #: labels beyond which nobody goes on
 _MOST = 1_000_000
 _SHARE = [Interval(Real, 0, 1, closed="neither")]
 _SIZE = [Interval(Real, 0, None, closed="neither")]
+_GAP = [StrOptions(set(INTERVAL_FOR))]
 
 
 def _check(**constraints):
@@ -46,24 +59,28 @@ class GapLearningCurve:
     Parameters
     ----------
     sizes : ndarray of shape (n_sizes,)
-        Numbers of labels that were tried.
+        Numbers of labels that were tried; of groups, if there are groups.
     gaps : ndarray of shape (n_sizes,)
         Mean loss with the sources less that without; positive: the sources hurt.
     standard_errors : ndarray of shape (n_sizes,)
         Standard errors of the gaps.
-    rates : ndarray of shape (n_rates,)
+    rates : ndarray of shape (n_curves,)
         Exponents r of the curves :math:`g_\infty + c\, m^{-r}`.
-    weights : ndarray of shape (n_rates,)
+    weights : ndarray of shape (n_curves,)
         Their posterior probabilities.
-    coefs : ndarray of shape (n_rates, 2)
+    coefs : ndarray of shape (n_curves, 2)
         Limit :math:`g_\infty` and slope c of each.
-    covariances : ndarray of shape (n_rates, 2, 2)
+    covariances : ndarray of shape (n_curves, 2, 2)
         Their covariances.
     spread : ndarray of shape (2,)
         Standard deviation of the difference of one row at m labels:
         ``spread[0] * m ** spread[1]``.
     n_labeled : int
-        Number of labels that there are.
+        Number of labels that there are; of groups, if there are groups.
+    instability : float, default=0.0
+        How much of the step between the models hangs on the labels, from 0 to 1: the
+        best weight of the sources' model in a blend of both. What is known of the gap
+        of the fitted pair is less than of the average by it.
 
     See Also
     --------
@@ -93,6 +110,7 @@ class GapLearningCurve:
     covariances: np.ndarray
     spread: np.ndarray
     n_labeled: int
+    instability: float = 0.0
 
     @_check(n_labels=_SIZE, confidence=_SHARE)
     def predict(self, n_labels, confidence=0.95):
@@ -108,7 +126,7 @@ class GapLearningCurve:
         Returns
         -------
         gap : float
-            The expected gap, averaged over the exponents.
+            The expected gap, averaged over the curves.
         interval : tuple of (float, float)
             Quantiles over draws of exponent, limit and slope.
         """
@@ -137,8 +155,8 @@ class GapLearningCurve:
         middle = float(np.quantile(found, 0.5, method="inverted_cdf"))
         return middle, self._interval(found, confidence)
 
-    @_check(n_labels=_SIZE, confidence=_SHARE)
-    def decision_probability(self, n_labels, confidence=0.95):
+    @_check(n_labels=_SIZE, confidence=_SHARE, interval_for=_GAP)
+    def decision_probability(self, n_labels, confidence=0.95, interval_for="average"):
         """Predict how probable a clear answer with so many labels is.
 
         Parameters
@@ -147,21 +165,29 @@ class GapLearningCurve:
             Number of labeled target rows.
         confidence : float in (0, 1), default=0.95
             Coverage of the interval of the gap that is to exclude 0.
+        interval_for : {"average", "fitted"}, default="average"
+            Whether it is the interval of the average gap or of that of the fitted
+            pair, as in :func:`cross_val_ntg`. A harm probability of at most 0.05 or at
+            least 0.95 is a 90 % interval for the fitted pair that excludes 0.
 
         Returns
         -------
         probability : float
             Mean over draws of the curve of the power at its gap.
         """
-        gaps = np.abs(self._at(n_labels, *self._draws()))
+        return self._power(self._draws(), n_labels, confidence, interval_for)
+
+    def _power(self, draws, n_labels, confidence, interval_for):
+        gaps = np.abs(self._at(n_labels, *draws))
         error = self.spread[0] * n_labels ** self.spread[1] / np.sqrt(n_labels)
         if error == 0:
             return float(np.mean(gaps > 0))
-        least = stats.t.ppf((1 + confidence) / 2, max(n_labels - 1, 1))
+        least = stats.t.ppf((1 + confidence) / 2, max(half_dof(n_labels), 0.5))
+        least *= error_ratio(self.instability, interval_for)
         return float(stats.norm.cdf(gaps / error - least).mean())
 
-    @_check(probability=_SHARE, confidence=_SHARE)
-    def labels_needed(self, probability=0.8, confidence=0.95):
+    @_check(probability=_SHARE, confidence=_SHARE, interval_for=_GAP)
+    def labels_needed(self, probability=0.8, confidence=0.95, interval_for="average"):
         """Count the labels with which a clear answer is this probable.
 
         Parameters
@@ -170,6 +196,8 @@ class GapLearningCurve:
             The probability.
         confidence : float in (0, 1), default=0.95
             Coverage of the interval of the gap that is to exclude 0.
+        interval_for : {"average", "fitted"}, default="average"
+            Of which gap, as in :meth:`decision_probability`.
 
         Returns
         -------
@@ -181,8 +209,9 @@ class GapLearningCurve:
         sizes = np.unique(
             np.geomspace(self.n_labeled, max(_MOST, self.n_labeled), 300).round()
         )
+        draws = self._draws()
         for size in sizes:
-            if self.decision_probability(size, confidence) >= probability:
+            if self._power(draws, size, confidence, interval_for) >= probability:
                 return float(size)
         return float(np.inf)
 
@@ -228,6 +257,8 @@ class GapLearningCurve:
         "loss": [StrOptions({"auto", "zero_one", "brier", "squared"})],
         "rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "target_estimator": [HasLearnerMethods(["fit", "predict"]), None],
+        "groups": ["array-like", None],
+        "params": [dict, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     },
@@ -245,6 +276,8 @@ def gap_learning_curve(
     loss="auto",
     rate="auto",
     target_estimator=None,
+    groups=None,
+    params=None,
     n_jobs=None,
     random_state=0,
 ):
@@ -261,13 +294,14 @@ def gap_learning_curve(
         An estimator of this library, or a pipeline that ends in one. It is cloned.
     X : {array-like, sparse matrix, dataframe} of shape (n_samples, ...)
         Rows of every domain, in any order.
-    y : array-like of shape (n_samples,)
-        Labels, missing on the unlabeled target rows.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Labels, missing on the unlabeled target rows. Several outputs in regression
+        only; their squared errors are averaged.
     sample_domain : array-like of shape (n_samples,)
         Positive ids for sources, negative for the target.
     sizes : array-like of int, default=None
-        Two or more numbers of labels to fit to. None: 0.4, 0.55, 0.75 and 1 times the
-        labels that a fold trains on.
+        Two or more numbers of labels to fit to (of groups, if there are groups). None:
+        0.4, 0.55, 0.75 and 1 times those that a fold trains on.
     cv : int, default=5
         Number of folds of the labeled target rows.
     n_repeats : int, default=5
@@ -280,6 +314,14 @@ def gap_learning_curve(
         with its posterior probability.
     target_estimator : estimator, default=None
         What to compare with, if not ``estimator`` without its sources.
+    groups : array-like of shape (n_samples,), default=None
+        Unit of each row, such as the patient, where units have several rows: a unit is
+        never fitted on and tested at once, labels come and go by units, and all
+        numbers of labels count units.
+    params : dict, default=None
+        Metadata for ``fit``, one entry per row. ``"sample_weight"`` weighs the tested
+        rows, too, and rows of weight 0 are left out; with ``"exposure"`` errors are
+        those of rates.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=0
@@ -296,7 +338,7 @@ def gap_learning_curve(
     UnlabeledTargetError
         If the labeled target rows are too few for two sizes.
     ValueError
-        If ``sizes`` do not fit the folds.
+        If ``sizes`` do not fit the folds, or ``groups`` not the rows.
 
     See Also
     --------
@@ -312,8 +354,9 @@ def gap_learning_curve(
 
     faster as long as the labels are few for the features. Curves of several exponents
     are fitted by generalized least squares and weighed by their marginal likelihoods.
-    The limit has the prior :math:`N(0, g(n)^2)`, with the gap at the largest size:
-    sources of a given size matter less and less.
+    Sources of a given size matter less and less: with prior probability 1/4 the limit
+    is 0, else :math:`N(0, g(n)^2)`, with the gap at the largest size.
+    ``benchmarks/uncertainty.md`` shows how often its predictions come true.
 
     Every labeled row is tested at every size, and the covariance of the sizes is that
     of the rows, times 2 because rows share training sets (about the correction of
@@ -340,77 +383,113 @@ def gap_learning_curve(
     classify = is_classifier(estimator)
     data = check_domains(
         as_rows(X), y, sample_domain, numeric_labels=not classify,
-        unlabeled_sources=takes_unlabeled_sources(estimator),
+        multi_output=not classify, unlabeled_sources=takes_unlabeled_sources(estimator),
     )  # fmt: skip
     loss = _check_loss(loss, classify, estimator)
+    params = with_groups(params, groups)
+    if params.get("sample_weight") is not None:
+        exists = check_weights(params["sample_weight"], len(data.sample_domain)) > 0
+        data, params = data.take(exists), slice_params(params, exists)
+    units = units_of(data, params.get("groups"))
+    goal, weight = _labels_to_score(estimator, data, params)
     rng = check_random_state(random_state)
     tasks = []
     for _ in range(n_repeats):
-        folds = target_folds(data, cv, stratify=classify, random_state=rng)
-        least = min(
-            (int(data.is_labeled_target[train].sum()) for train, _ in folds), default=0
+        folds = labeled_folds(
+            data, cv, params=params, stratify=classify, random_state=rng
         )
+        labeled = [train[data.is_labeled_target[train]] for train, _ in folds]
+        least = min(len(np.unique(units[rows])) for rows in labeled)
         n_classes = len(np.unique(data.y_labeled)) if classify else 1
         numbers = _check_sizes(sizes, least, n_classes)
-        for train, test in folds:
-            order = _order(data, train, classify, rng)
-            tasks.append((train, test, order))
-    losses = Parallel(n_jobs=n_jobs)(
-        delayed(_differences)(estimator, baseline, data, *task, numbers, loss)
+        for (train, test), rows in zip(folds, labeled, strict=True):
+            tasks.append((train, test, _order(data, rows, units, classify, rng)))
+    found = Parallel(n_jobs=n_jobs)(
+        delayed(_differences)(
+            estimator, baseline, data, params, units, goal, *task, numbers, loss
+        )
         for task in tasks
     )
-    rows = np.concatenate([test for _, test, _ in tasks])
-    values = np.concatenate(losses)
-    tested, position = np.unique(rows, return_inverse=True)
-    counts = np.bincount(position)
-    each = np.array([
-        np.bincount(position, weights=column) / counts for column in values.T
-    ]).T  # fmt: skip
-    n = len(tested)
+    values, guesses = (np.concatenate(part) for part in zip(*found, strict=True))
+    folds = [(train, test) for train, test, _ in tasks]
+    weights, collect = by_unit(data, folds, params.get("groups"), weight)
+    each = np.column_stack([collect(column) for column in values.T])
     rates = np.array(_RATES if rate == "auto" else [float(rate)])
-    weights, coefs, covariances = _fit_curves(numbers, each, rates)
-    deviations = values.std(axis=0)
+    mean, covariance = _moments(each, weights)
+    rates, shares, coefs, covariances = _fit_curves(numbers, mean, covariance, rates)
+    n = 1 / np.sum(weights**2)
+    last = PairedEvidence(
+        each[:, -1], weights, collect(guesses), hits=loss == "zero_one"
+    )
     return GapLearningCurve(
         sizes=numbers,
-        gaps=each.mean(axis=0),
-        standard_errors=each.std(axis=0, ddof=1) / np.sqrt(n),
+        gaps=mean,
+        standard_errors=np.sqrt(np.diagonal(covariance)),
         rates=rates,
-        weights=weights,
+        weights=shares,
         coefs=coefs,
         covariances=covariances,
-        spread=_spread(numbers, deviations),
-        n_labeled=data.n_labeled,
+        spread=_spread(numbers, np.sqrt(n * np.diagonal(covariance))),
+        n_labeled=len(np.unique(units[data.is_labeled_target])),
+        instability=last.instability,
     )
 
 
-def _fit_curves(sizes, each, rates):
-    """Fit a curve of each exponent by generalized least squares with a prior."""
-    n, S = each.shape
-    mean, noise = each.mean(axis=0), _SHARED * np.cov(each.T).reshape(S, S) / n
+def _labels_to_score(estimator, data, params):
+    """Return labels and weights of all rows, known for the labeled target rows."""
+    rows = data.is_labeled_target
+    y, w = labels_to_score(estimator, data, rows, params)
+    goal = np.empty((len(rows), *y.shape[1:]), dtype=y.dtype)
+    goal[rows] = y
+    if w is None:
+        return goal, None
+    weight = np.zeros(len(rows))
+    weight[rows] = w
+    return goal, weight
+
+
+def _moments(each, weights):
+    """Return the mean of the units and the covariance of that mean, by size."""
+    share = np.sum(weights**2)
+    mean = weights @ each
+    centered = each - mean
+    return mean, (centered.T * weights) @ centered * share / (1 - share)
+
+
+def _fit_curves(sizes, mean, covariance, rates):
+    """Fit a curve of each exponent, with a limit of 0 and with any, by least squares.
+
+    Returns the exponents, the posterior probabilities, and limits and slopes with
+    their covariances.
+    """
+    S, noise = len(sizes), _SHARED * covariance
+    rates = np.repeat(rates, 2)
     size = np.trace(noise) / S
-    scale = float(np.sqrt(mean[-1] ** 2 + noise[-1, -1]))
+    scale = float(np.sqrt(mean[-1] ** 2 + max(noise[-1, -1], size)))
+    coefs, covariances = np.zeros((len(rates), 2)), np.zeros((len(rates), 2, 2))
     if size == 0:  # the models are the same
-        zeros = np.zeros((len(rates), 2))
-        return np.full(len(rates), 1 / len(rates)), zeros, np.zeros((len(rates), 2, 2))
+        return rates, np.full(len(rates), 1 / len(rates)), coefs, covariances
     # sizes share rows: their differences have less noise, but not none
     precision = np.linalg.inv(0.9 * noise + 0.1 * size * np.eye(S))
-    scores, coefs, covariances = [], [], []
-    for rate in rates:
+    scores = np.empty(len(rates))
+    for k, rate in enumerate(rates):
         unit = float(sizes[0]) ** rate
         design = np.column_stack([np.ones(S), unit * sizes.astype(float) ** -rate])
         prior = np.diag([1 / scale**2, 1 / (10 * scale + 10 * np.abs(mean).max()) ** 2])
+        used = slice(k % 2, None)
+        design, prior = design[:, used], prior[used, used]
         posterior = design.T @ precision @ design + prior
         covariance = np.linalg.inv(posterior)
         coef = covariance @ design.T @ precision @ mean
         residual = mean - design @ coef
-        scores.append(
+        scores[k] = np.log(_NO_LIMIT if k % 2 else 1 - _NO_LIMIT) + (
             -0.5 * (residual @ precision @ residual + coef @ prior @ coef)
             - 0.5 * (np.linalg.slogdet(posterior)[1] - np.linalg.slogdet(prior)[1])
         )
-        units = np.array([1.0, unit])
-        coefs.append(coef * units)
-        covariances.append(covariance * np.outer(units, units))
-    return special.softmax(scores), np.array(coefs), np.array(covariances)
+        units = np.array([1.0, unit])[used]
+        coefs[k, used] = coef * units
+        covariances[k, used, used] = covariance * np.outer(units, units)
+    return rates, special.softmax(scores), coefs, covariances
 
 
 def _check_loss(loss, classify, estimator):
@@ -448,54 +527,68 @@ def _check_sizes(sizes, least, n_classes):
     return found
 
 
-def _order(data, train, classify, rng):
-    """Order the labeled target rows of a fold so that every prefix has all classes."""
-    rows = train[data.is_labeled_target[train]]
-    rows = rng.permutation(rows)
+def _order(data, rows, units, classify, rng):
+    """Order the units of a fold so that the first ones have all classes."""
+    names, unit = np.unique(units[rows], return_inverse=True)
+    order = rng.permutation(len(names))
     if not classify:
-        return rows
-    labels = data.labels(data.mask_of(rows))[np.argsort(np.argsort(rows))]
-    classes, codes = np.unique(labels, return_inverse=True)
-    place = np.empty(len(rows))
+        return names[order]
+    classes, codes = np.unique(data.labels(data.mask_of(rows)), return_inverse=True)
+    codes = codes[np.argsort(np.argsort(rows))]
+    known = np.zeros((len(names), len(classes)), dtype=bool)
+    known[unit, codes] = True
+    # a unit counts for its rarest class; the classes come by their shares
+    rare = np.where(known, known.sum(axis=0), len(names) + 1).argmin(axis=1)[order]
+    place = np.empty(len(names))
     for c in range(len(classes)):
-        own = codes == c
-        place[own] = np.arange(own.sum()) / own.sum()  # 0: one of every class first
-    return rows[np.argsort(place, kind="stable")]
+        own = rare == c
+        place[own] = np.arange(own.sum()) / max(own.sum(), 1)
+    order = order[np.argsort(place, kind="stable")]
+    first, seen = [], np.zeros(len(classes), dtype=bool)
+    for k in order:  # one of every class first
+        if (known[k] & ~seen).any():
+            first.append(k)
+            seen |= known[k]
+    rest = order[~np.isin(order, first)]
+    return names[np.concatenate([np.array(first, dtype=int), rest])]
 
 
-def _differences(estimator, baseline, data, train, test, order, sizes, loss):
+def _differences(
+    estimator, baseline, data, params, units, goal, train, test, order, sizes, loss
+):  # fmt: skip
     """Loss with the sources less that without, at every size, for each test row."""
-    others = train[~data.is_labeled_target[train]]
-    X, y = take_rows(data.X, test), _labels_at(data, test)
-    columns = []
+    labeled = data.is_labeled_target[train]
+    X, columns = take_rows(data.X, test), []
     for size in sizes:
-        rows = np.sort(np.concatenate([others, order[:size]]))
-        part = data.take(rows)
-        pair = fit_target_only(baseline, part, {}), fit_transfer(estimator, part, {})
-        without, with_sources = _row_losses(pair, X, y, loss)
+        rows = train[~labeled | np.isin(units[train], order[:size])]
+        part, handed = data.take(rows), slice_params(params, data.mask_of(rows))
+        pair = (
+            fit_target_only(baseline, part, handed),
+            fit_transfer(estimator, part, handed),
+        )
+        without, with_sources, guesses = _row_losses(pair, X, goal[test], loss)
         columns.append(with_sources - without)
-    return np.column_stack(columns)
-
-
-def _labels_at(data, rows):
-    """Return the labels of rows in the order of their indices."""
-    labels = data.labels(data.mask_of(rows))
-    return labels[np.argsort(np.argsort(rows))]
+    return np.column_stack(columns), guesses
 
 
 def _row_losses(pair, X, y, loss):
-    if loss == "squared":
-        return [(np.asarray(m.predict(X)).reshape(len(y)) - y) ** 2 for m in pair]
+    """Return the losses of both models, and by how much they can differ."""
     if loss == "zero_one":
-        return [(np.asarray(m.predict(X)) != y).astype(np.float64) for m in pair]
-    classes = all_classes(pair, y)
-    goal = (y[:, None] == classes).astype(np.float64)
-    return [
-        ((align_classes(m.predict_proba(X), m.classes_, classes, 0.0) - goal) ** 2).sum(
-            axis=1
-        )
-        for m in pair
-    ]
+        answers = [np.asarray(m.predict(X)) for m in pair]
+        losses = [(answer != y).astype(np.float64) for answer in answers]
+        return *losses, (answers[0] != answers[1]).astype(np.float64)
+    if loss == "squared":
+        goal = y.reshape(len(y), -1).astype(np.float64)
+        answers = [np.asarray(m.predict(X)).reshape(goal.shape) for m in pair]
+        scale = 1 / goal.shape[1]
+    else:
+        classes = all_classes(pair, y)
+        goal, scale = (y[:, None] == classes).astype(np.float64), 1.0
+        answers = [
+            align_classes(m.predict_proba(X), m.classes_, classes, 0.0) for m in pair
+        ]
+    losses = [scale * np.sum((answer - goal) ** 2, axis=1) for answer in answers]
+    return *losses, scale * np.sum((answers[1] - answers[0]) ** 2, axis=1)
 
 
 def _spread(sizes, deviations):

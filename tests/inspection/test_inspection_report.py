@@ -34,7 +34,7 @@ from sktransfer.inspection._report_models import (
 from sktransfer.inspection._report_portfolio import member_name
 from sktransfer.inspection._report_steps import error_of
 from sktransfer.inspection._report_text import listed, number
-from sktransfer.metrics import cross_val_ntg
+from sktransfer.metrics import cross_val_ntg, gap_learning_curve
 from sktransfer.multisource import UOWQ
 from sktransfer.safe import TransferGuard, TransferPortfolioRegressor
 
@@ -152,7 +152,44 @@ def test_a_gap_that_may_be_chance_is_undecided():
     assert report.verdict == "undecided"
     assert isinstance(report.recommended, TransferPortfolioRegressor)
     assert "may be chance" in report.recommendation
-    assert "would decide" in report.to_label
+    more = report.more_labels
+    assert more["labels_needed"] > more["n_labeled"] == 8
+    assert more["low"] <= more["gap"] <= more["high"]
+    assert f"{more['probability']:.0%}" in report.to_label
+    assert f"{int(more['goal'])}" in report.to_label
+    # the number is that of the learning curve, not the square root of today's gap
+    curve = gap_learning_curve(
+        METHODS[more["method"]], *_rows(_concept([0.0], n_labeled=8, noise=1.0))[:2],
+        sample_domain=_concept([0.0], n_labeled=8, noise=1.0).sample_domain,
+        n_repeats=2, random_state=report_seed(),
+    )  # fmt: skip
+    assert (
+        curve.labels_needed(confidence=0.9, interval_for="fitted")
+        == (more["labels_needed"])
+    )
+
+
+def report_seed():
+    """Seed of the steps of a report with ``random_state=0``."""
+    return np.random.RandomState(0).randint(np.iinfo(np.int32).max)
+
+
+def test_rows_to_label_for_a_model_are_those_of_query_target():
+    data = _concept([0.0, 2.0], n_labeled=8, n_unlabeled=40)
+    report = _report(data, estimators={"pooled": Pooled(Ridge())})
+    unlabeled = np.flatnonzero(np.isnan(data.y))
+    assert set(report.label_for_model) <= set(unlabeled)
+    assert len(set(report.label_for_model)) == 20
+    assert "no random sample" in report.to_label
+    page = report.to_html()
+    assert ", ".join(map(str, report.label_for_model)) in page
+    grouped = _report(
+        data, groups=np.arange(len(data.y)) // 2, max_samples=30,
+        estimators={"pooled": Pooled(Ridge())},
+    )  # fmt: skip
+    assert set(grouped.label_for_model) <= set(unlabeled)
+    if grouped.more_labels is not None:
+        assert grouped.more_labels["counted"] == "groups"
 
 
 def test_a_negligible_gap_is_not_worth_the_sources():

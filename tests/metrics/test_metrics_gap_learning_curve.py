@@ -1,13 +1,17 @@
 """The learning curve of the gap: extrapolation, its uncertainty, labels needed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression, Ridge
+import sklearn
+from sklearn.linear_model import LogisticRegression, PoissonRegressor, Ridge
 from sklearn.svm import LinearSVC
 
 from sktransfer.baselines import Pooled, TargetOnly
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics import GapLearningCurve, gap_learning_curve
+from sktransfer.metrics._gap_learning_curve import _fit_curves
 
 
 def _draw(rng, n_target=20, shift=0.0, d=6, classes=False):
@@ -59,8 +63,14 @@ def test_answers_of_a_known_curve():
     assert first <= n_labels <= last
     assert _curve(-0.1, -10.0).break_even()[0] == np.inf
     assert _curve(0.1, 10.0).break_even()[0] == 0
-    # a gap that stays is seen with (2 + .84)^2 / .3^2 labels
-    assert _curve(0.3, 0.0).labels_needed() == pytest.approx(89, rel=0.05)
+    # a gap that stays is seen with about (2 + .84)^2 / .3^2 labels
+    assert _curve(0.3, 0.0).labels_needed() == pytest.approx(91, rel=0.05)
+    # the gap of the fitted pair has an error larger by sqrt(1 + 1.5 / 2)
+    pair = replace(_curve(0.3, 0.0), instability=0.5)
+    assert pair.labels_needed() == pytest.approx(91, rel=0.05)
+    fitted = pair.labels_needed(interval_for="fitted")
+    assert fitted == pytest.approx((1.32 * 2 + 0.84) ** 2 / 0.3**2, rel=0.05)
+    assert pair.labels_needed(confidence=0.9, interval_for="fitted") < fitted
     assert _curve(0.3, 0.0).decision_probability(400) > 0.99
     # one that vanishes as fast as its error never is
     assert _curve(0.0, -1.0).labels_needed() == np.inf
@@ -102,7 +112,82 @@ def test_same_seed_same_curve_and_order_of_ids_is_free(rng):
     two = gap_learning_curve(model, X, y, sample_domain=domain, **options)
     np.testing.assert_array_equal(one.gaps, two.gaps)
     fixed = gap_learning_curve(model, X, y, sample_domain=domain, rate=1.0, **options)
-    assert len(fixed.rates) == 1
+    np.testing.assert_array_equal(fixed.rates, 1.0)
+    np.testing.assert_array_equal(fixed.coefs[:, 0] == 0, [False, True])
+
+
+def test_groups_come_and_go_as_a_whole(rng):
+    """Copies of rows are no further labels: the same curve with a group per row."""
+    X, y, domain = _draw(rng, n_target=24)
+    model, twice = (
+        Pooled(Ridge()),
+        np.r_[np.arange(100), np.repeat(np.arange(100, 124), 2)],
+    )
+    options = {"n_repeats": 2, "cv": 4, "random_state": 1}
+    curve = gap_learning_curve(
+        model, X[twice], y[twice], sample_domain=domain[twice], groups=twice, **options
+    )
+    assert curve.n_labeled == 24
+    assert curve.sizes[-1] == 18
+    alone = gap_learning_curve(model, X, y, sample_domain=domain, **options)
+    np.testing.assert_array_equal(curve.sizes, alone.sizes)
+    # without groups the copies leak, and count as labels
+    leaky = gap_learning_curve(
+        model, X[twice], y[twice], sample_domain=domain[twice], **options
+    )
+    assert leaky.n_labeled == 48
+    assert leaky.standard_errors[-1] < 0.9 * curve.standard_errors[-1]
+    # groups of classes: every fit has all classes, whatever the groups hold
+    labels = np.where(y > np.median(y), "b", "a")
+    sites = np.where(domain < 0, rng.randint(0, 8, len(y)), -1)
+    for names in (sites, sites.astype(str)):
+        found = gap_learning_curve(
+            Pooled(LogisticRegression()), X, labels, sample_domain=domain,
+            groups=names, n_repeats=1, cv=3,
+        )  # fmt: skip
+        assert found.n_labeled == len(np.unique(sites[domain < 0]))
+        assert np.isfinite(found.gaps).all()
+
+
+def test_weights_exposures_and_outputs(rng):
+    X, y, domain = _draw(rng, n_target=24)
+    options = {"n_repeats": 1, "cv": 4, "random_state": 2}
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = Pooled(Ridge().set_fit_request(sample_weight=True))
+    alone = gap_learning_curve(model, X, y, sample_domain=domain, **options)
+    # rows of weight 0 are no rows
+    more = np.r_[np.arange(len(y)), np.arange(len(y))]
+    zeros = np.repeat([1.0, 0.0], len(y))
+    padded = gap_learning_curve(
+        model, X[more], np.where(zeros > 0, y[more], 99.0), sample_domain=domain[more],
+        params={"sample_weight": zeros}, **options,
+    )  # fmt: skip
+    np.testing.assert_allclose(padded.gaps, alone.gaps)
+    np.testing.assert_allclose(padded.standard_errors, alone.standard_errors)
+    # the mean over two equal outputs is that of one
+    two = gap_learning_curve(
+        model, X, np.column_stack([y, y]), sample_domain=domain, **options
+    )
+    np.testing.assert_allclose(two.gaps, alone.gaps)
+    # counts with exposures are scored as rates
+    hours = rng.uniform(1, 4, len(y))
+    counts = rng.poisson(hours * np.exp(0.3 * X[:, 0])).astype(float)
+    rates = gap_learning_curve(
+        Pooled(PoissonRegressor()), X, counts, sample_domain=domain,
+        params={"exposure": hours}, **options,
+    )  # fmt: skip
+    assert np.isfinite(rates.gaps).all()
+    assert np.abs(rates.gaps).max() < 5
+
+
+def test_differences_that_vanish_at_the_largest_size(rng):
+    """A gap of 0 without noise at the largest size divided by zero."""
+    covariance = np.diag([0.04, 0.01, 0.0])
+    found = _fit_curves(np.array([4, 8, 16]), np.array([-0.4, -0.1, 0.0]), covariance,
+                        np.array([1.0, 2.0]))  # fmt: skip
+    for part in found:
+        assert np.isfinite(part).all()
+    assert found[1].sum() == pytest.approx(1.0)
 
 
 def test_bad_input_is_one_error(rng):
@@ -114,6 +199,10 @@ def test_bad_input_is_one_error(rng):
         gap_learning_curve(model, X, y, sample_domain=domain, sizes=[8])
     with pytest.raises(ValueError, match="loss='zero_one' is no loss of a regressor"):
         gap_learning_curve(model, X, y, sample_domain=domain, loss="zero_one")
+    with pytest.raises(ValueError, match="groups has shape"):
+        gap_learning_curve(model, X, y, sample_domain=domain, groups=[1, 2])
+    with pytest.raises(UnlabeledTargetError, match="groups one unit"):
+        gap_learning_curve(model, X, y, sample_domain=domain, groups=np.sign(domain))
     few = np.where(np.arange(len(y)) < 103, y, np.nan)
     with pytest.raises(UnlabeledTargetError, match="label more rows"):
         gap_learning_curve(model, X, few, sample_domain=domain)
