@@ -388,7 +388,8 @@ def gap_learning_curve(
     loss = _check_loss(loss, classify, estimator)
     params = with_groups(params, groups)
     if params.get("sample_weight") is not None:
-        exists = check_weights(params["sample_weight"], len(data.sample_domain)) > 0
+        weights = check_weights(params["sample_weight"], len(data.sample_domain))
+        exists = weights > 0
         data, params = data.take(exists), slice_params(params, exists)
     units = units_of(data, params.get("groups"))
     goal, weight = _labels_to_score(estimator, data, params)
