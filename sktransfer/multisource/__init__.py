@@ -22,6 +22,7 @@ from sktransfer.multisource._single_best import SingleBestSource
 from sktransfer.multisource._source_free import SourceFreeEnsemble
 from sktransfer.multisource._source_selector import SourceSelector
 from sktransfer.multisource._source_summary import SourceSummary, summarize_source
+from sktransfer.multisource._task_relationship import MultiTaskRelationship
 from sktransfer.multisource._trans_glm import TransGLM
 from sktransfer.multisource._uowq import UOWQ
 from sktransfer.multisource._uowq_multitask import UOWQMultiTask
@@ -41,6 +42,7 @@ __all__ = [
     "Likelihood",
     "MCW",
     "MMDWeightedEnsemble",
+    "MultiTaskRelationship",
     "OTQMS",
     "PeerWeightedEnsemble",
     "SingleBestSource",
