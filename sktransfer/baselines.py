@@ -317,6 +317,19 @@ class Pooled(_Baseline):
         self.max_rows = max_rows
         self.random_state = random_state
 
+    def pooled_learner(self):
+        """Return what is fitted on the labeled rows of all domains, as they are.
+
+        Returns
+        -------
+        pooled : tuple or None
+            The unfitted learner and the weight of a source row; None if rows are
+            sampled or get a column for their domain.
+        """
+        if self.add_domain or self.max_rows is not None:
+            return None
+        return self.estimator, self.source_weight
+
     def _fit_estimator(self, data, fit_params):
         rows = self._rows(data)
         if self.max_rows is not None and (self.source_weight or not data.n_labeled):

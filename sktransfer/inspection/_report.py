@@ -180,6 +180,10 @@ def transfer_report(
     "probably helps, 0.86". ``benchmarks/uncertainty.md`` shows how often that comes
     true, on simulated and on real tasks.
 
+    ``parts`` has the influence of each source among the others, and of each class of a
+    source: those of :func:`~sktransfer.metrics.subset_influence` with
+    ``method="gradient"`` and a linear model of all rows, whatever the methods are.
+
     The error of the chosen method itself is a little too small, as it was chosen by
     it. The preprocessing of the default methods is fitted in each training fold on
     all of its rows; that of the similarities on all rows.

@@ -11,7 +11,12 @@ from sktransfer.inspection._display import plain_text
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.inspection._negative_transfer import NegativeTransferDisplay
-from sktransfer.inspection._report_text import leave_out_sentence, listed, number
+from sktransfer.inspection._report_text import (
+    leave_out_sentence,
+    listed,
+    number,
+    part_name,
+)
 from sktransfer.inspection._source_weights import SourceWeightsDisplay
 
 _STYLE = """
@@ -100,6 +105,13 @@ _LABEL_COLUMNS = {
     "ntg": "gap",
     "interval": "interval of the gap",
     "effect": "alone it",
+}
+_PART_COLUMNS = {
+    "part": "part",
+    "rows": "rows",
+    "influence": "influence",
+    "interval": "interval",
+    "effect": "it",
 }
 _MEMBER_COLUMNS = {
     "member": "member",
@@ -263,6 +275,7 @@ def _from_which(report):
     parts.append(_explanations({**_SIMILARITY_COLUMNS, **_LABEL_COLUMNS}, report))
     if "ntg" in frame and len(frame) > 1 and frame["ntg"].notna().any():
         parts.append(_source_gaps(report, frame[frame["ntg"].notna()]))
+    parts.append(_parts(report))
     if len(report.source_weights):
         parts.append(_source_weights(report))
     parts.append(_embedding(report))
@@ -295,6 +308,19 @@ def _explanations(columns, report):
         f'<details class="small"><summary>What the columns mean</summary><dl>{items}'
         "</dl></details>"
     )
+
+
+def _parts(report):
+    if report.parts is None or report.parts.empty:
+        return ""
+    frame = report.parts.copy()
+    frame["part"] = [part_name(line) for _, line in frame.iterrows()]
+    frame["interval"] = _intervals(frame, "low", "high")
+    caption = (
+        f"What each part adds to the {report.error_name} of a linear model of all "
+        "rows, on average over the subsets of the other parts; negative helps"
+    )
+    return _columns(caption, frame, _PART_COLUMNS, ("effect",))
 
 
 def _source_gaps(report, frame):

@@ -95,6 +95,11 @@ class TransferReport:
     members : pandas.DataFrame
         One line per member of that model, the heaviest first: what it is, whether it
         uses sources, its weight in the prediction, and its held-out loss.
+    parts : pandas.DataFrame
+        One line per source, and per class of a source ("class" is missing for a whole
+        source): its rows; its "influence", by which it changes the error of a linear
+        model of all rows, on average over the subsets of the others; the interval
+        "low" to "high"; and "effect". Empty if nothing can be held out.
     leave_out : list of str
         Sources that hurt, each alone with the target, by the interval of their gap;
         the recommended model is fitted without them. Empty if all do.
@@ -133,6 +138,7 @@ class TransferReport:
     estimators: dict[str, Any] = field(default_factory=dict)
     recommended: Any = None
     members: Any = None
+    parts: Any = None
     leave_out: list[str] = field(default_factory=list)
     saved: str | None = None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer
@@ -26,6 +27,7 @@ from sktransfer.metrics import (
     gap_learning_curve,
     query_target,
     rank_sources,
+    subset_influence,
 )
 from sktransfer.metrics._evidence import PairedEvidence
 from sktransfer.safe import TransferGuard
@@ -40,6 +42,13 @@ _ERRORS = {
 #: methods whose fit takes longer than the picture is worth
 _SLOW = (TransferGuard,)
 _LEAST_FOR_CURVE = 20
+#: scores that are means over rows, of which many subsets cost little
+_MEANS = (
+    "accuracy", "neg_mean_absolute_error", "neg_mean_squared_error",
+    "neg_root_mean_squared_error",
+)  # fmt: skip
+#: more classes of sources than this are not told apart
+_MOST_PARTS = 30
 #: sources in the picture of the rows; more could not be told apart
 _MOST_SHOWN = 5
 #: probability of harm up to which the verdict is "transfer", and of help up to which it
@@ -329,6 +338,68 @@ def score_sources(run, estimator, classify, folds):
         n_jobs=run.n_jobs, random_state=run.seed,
     )  # fmt: skip
     return _with_names(run.table(table).drop(columns="selected"), run)
+
+
+def measure_parts(run, features, classify, folds, *, classes=True):
+    """Return the influence of each source, and of each class of it, among all others.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows and options.
+    features : ndarray of shape (n_samples, n_features)
+        Numbers, one line per row.
+    classify : bool
+        Whether the labels are classes.
+    folds : list of (train, test)
+        Those of the methods; those of the first deal are used.
+    classes : bool, default=True
+        Whether to tell classes of a source apart, too.
+
+    Returns
+    -------
+    parts : pandas.DataFrame
+        Columns "source", "class" (missing for a whole source), "rows", "influence" on
+        the error of a linear model of all rows, "low", "high" and "effect"; empty
+        without folds.
+    """
+    columns = [
+        "source", "class", "rows", "influence", "low", "high", "effect",
+    ]  # fmt: skip
+    if not folds:
+        return run.table(columns=columns)
+    data, lines = run.data.with_X(features), []
+    kinds = ["source"] * (len(data.sources) > 1)
+    if classify and classes:
+        n_classes = len(np.unique(data.labels(data.labeled)))
+        kinds += ["class"] * (len(data.sources) * n_classes <= _MOST_PARTS)
+    learner = LogisticRegression(max_iter=1000) if classify else Ridge()
+    once = folds[: len(folds) // max(run.n_repeats, 1)] or folds
+    for kind in kinds:
+        try:
+            found = subset_influence(
+                Pooled(learner), features, data.y, sample_domain=data.sample_domain,
+                parts=kind, method="gradient", cv=once, scoring=run.scoring,
+                n_subsets=64 if run.scoring in _MEANS else 16, groups=run.groups,
+                n_jobs=run.n_jobs, random_state=run.seed,
+            )  # fmt: skip
+        except (TypeError, ValueError) as error:
+            why = " ".join(str(error).split())
+            run.note(f"What each part of the sources does was not computed: {why}")
+            return run.table(columns=columns)
+        reach = norm.ppf((1 + run.confidence_level) / 2) * found.standard_error
+        for k, part in enumerate(found.parts):
+            source, label = part if kind == "class" else (part, None)
+            label = None if label is None else str(label)
+            effect = -found.influence[k]
+            low, high = effect - reach[k], effect + reach[k]
+            lines.append({
+                "source": run.names[int(source)], "class": label,
+                "rows": int(found.n_samples[k]), "influence": effect,
+                "low": low, "high": high,
+                "effect": "helps" if high < 0 else "hurts" if low > 0 else "unclear",
+            })  # fmt: skip
+    return run.table(lines, columns=columns)
 
 
 def tabulate_sources(run, similarity, scores):
@@ -838,6 +909,9 @@ def find(run, estimators, features, classify, progress, *, curve=True):
     progress.step("scoring each source")
     with run.noting("The scores of the sources"):
         scores = score_sources(run, plain, classify, folds)
+    progress.step("leaving out parts of the sources")
+    with run.noting("The influences of parts of the sources"):
+        parts = measure_parts(run, features, classify, folds, classes=curve)
     progress.step("weighing the sources")
     weights = weigh_sources(run, _can_be_fitted(estimators, run.data, methods))
     progress.step("asking the guard")
@@ -854,6 +928,7 @@ def find(run, estimators, features, classify, progress, *, curve=True):
         "sources": tabulate_sources(run, similarity, scores),
         "similarity": similarity,
         "transferability": scores,
+        "parts": parts,
         "source_weights": weights,
         "methods": methods,
         "guard": guard,

@@ -235,6 +235,7 @@ def evidence_of(report):
     found = [
         *_method_sentences(report),
         *_source_sentences(report),
+        *_part_sentences(report),
         *_similarity_sentences(report),
     ]
     guard = report.guard
@@ -313,6 +314,34 @@ def _source_sentences(report):
             f"Whether {which} alone would help or hurt, the labels do not tell."
         )
     return found
+
+
+def _part_sentences(report):
+    """Advise to leave out the parts of the sources that hurt, the worst first."""
+    if report.parts is None or report.parts.empty:
+        return []
+    hurts = report.parts["effect"] == "hurts"
+    bad = report.parts[hurts]
+    of_class = report.parts["class"].notna()
+    mixed = set(report.parts["source"][of_class & ~hurts])
+    # where every class of a source hurts, the line of the source is enough
+    whole = set(bad["source"][bad["class"].isna()]) - mixed
+    bad = bad[bad["class"].isna() | ~bad["source"].isin(whole)]
+    bad = bad.sort_values("influence", ascending=False, kind="stable")
+    return [
+        f"Leave out {part_name(line)}: beside the other parts of the sources, its "
+        f"{line['rows']} rows raise the {report.error_name} of a linear model by "
+        f"{number(line['influence'])} (interval {number(line['low'])} to "
+        f"{number(line['high'])})."
+        for _, line in bad.head(_MOST_NAMES).iterrows()
+    ]
+
+
+def part_name(line):
+    """Return the name of a part of the sources: "X", or "class c of X"."""
+    if line["class"] is None or line["class"] != line["class"]:  # a missing value
+        return str(line["source"])
+    return f"class {line['class']} of {line['source']}"
 
 
 def _similarity_sentences(report):

@@ -41,6 +41,7 @@ from sktransfer.metrics._rank_sources import rank_sources
 from sktransfer.metrics._scatter import domain_transferability_estimation
 from sktransfer.metrics._sequential import SequentialHarmTest
 from sktransfer.metrics._silhouette import silhouette
+from sktransfer.metrics._subset_influence import subset_influence
 from sktransfer.metrics._target_estimate import (
     TargetEstimate,
     target_coefficients,
@@ -116,6 +117,7 @@ __all__ = [
     "silhouette_scorer",
     "sinkhorn_divergence",
     "sliced_wasserstein",
+    "subset_influence",
     "target_coefficients",
     "target_mean",
     "target_score",

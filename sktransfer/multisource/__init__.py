@@ -19,7 +19,9 @@ from sktransfer.multisource._mmd_ensemble import MMDWeightedEnsemble
 from sktransfer.multisource._otqms import OTQMS
 from sktransfer.multisource._peer_ensemble import PeerWeightedEnsemble
 from sktransfer.multisource._single_best import SingleBestSource
+from sktransfer.multisource._source_clusters import SourceClusters
 from sktransfer.multisource._source_free import SourceFreeEnsemble
+from sktransfer.multisource._source_influence import SourceInfluence
 from sktransfer.multisource._source_selector import SourceSelector
 from sktransfer.multisource._source_summary import SourceSummary, summarize_source
 from sktransfer.multisource._task_relationship import MultiTaskRelationship
@@ -46,7 +48,9 @@ __all__ = [
     "OTQMS",
     "PeerWeightedEnsemble",
     "SingleBestSource",
+    "SourceClusters",
     "SourceFreeEnsemble",
+    "SourceInfluence",
     "SourceSelector",
     "SourceSummary",
     "TransGLM",

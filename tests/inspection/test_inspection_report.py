@@ -34,7 +34,8 @@ from sktransfer.inspection._report_models import (
 from sktransfer.inspection._report_portfolio import member_name
 from sktransfer.inspection._report_steps import error_of
 from sktransfer.inspection._report_text import listed, number
-from sktransfer.metrics import cross_val_ntg, gap_learning_curve
+from sktransfer.metrics import cross_val_ntg, gap_learning_curve, subset_influence
+from sktransfer.model_selection import StratifiedTargetKFold
 from sktransfer.multisource import UOWQ
 from sktransfer.safe import TransferGuard, TransferPortfolioRegressor
 
@@ -301,6 +302,34 @@ def test_a_source_that_hurts_is_left_out_of_the_model():
     rows = (data.sample_domain != 2) & ~np.isnan(data.y)
     expected = Ridge().fit(data.X[rows], data.y[rows]).coef_
     np.testing.assert_allclose(pooled.coef_, expected)
+
+
+def test_a_part_of_a_source_that_hurts_is_named():
+    """The report advises to leave out X, or class c of X."""
+    rng = np.random.RandomState(0)
+    domain = np.repeat([1, 2, 3, -1], [60, 60, 60, 60])
+    X = rng.normal(size=(240, 2))
+    y = np.where(X[:, 0] + 0.3 * rng.normal(size=240) > 0, "yes", "no")
+    X[(domain == 2) & (y == "yes"), 0] -= 4
+    report = transfer_report(
+        X, y, domain, domain_names={1: "a", 2: "b", 3: "c", -1: "t"}, n_repeats=1,
+        estimators={"pooled": Pooled(LogisticRegression())},
+    )  # fmt: skip
+    table = report.parts.set_index(["source", "class"])
+    assert len(table) == 9 and table["rows"].sum() == 2 * 180
+    assert table.loc[("b", "yes"), "effect"] == "hurts"
+    assert table.loc[("b", "no"), "effect"] != "hurts"
+    assert table["influence"].idxmax() == ("b", "yes")
+    advice = [line for line in report.evidence if line.startswith("Leave out")]
+    assert advice[0].startswith("Leave out class yes of b: beside the other parts")
+    found = subset_influence(
+        Pooled(LogisticRegression(max_iter=1000)), StandardScaler().fit_transform(X), y,
+        sample_domain=domain, parts="class", method="gradient", n_subsets=64,
+        cv=StratifiedTargetKFold(5), scoring="accuracy",
+    )  # fmt: skip
+    own = table.loc[("b", "yes"), "influence"]
+    assert own == pytest.approx(-found.influence[3], abs=0.08)
+    assert "class yes of b" in report.to_html()
 
 
 def test_the_model_is_fitted_on_a_sample_of_many_rows(monkeypatch):
