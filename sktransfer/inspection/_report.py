@@ -280,7 +280,7 @@ def transfer_report(
     }
     with (
         threadpool_limits(1),  # for samples of this size threads only cost time
-        steps.Progress(len(estimators) + 8, verbose) as progress,
+        steps.Progress(len(estimators) + 9, verbose) as progress,
     ):
         found, reason = steps.find(
             run, estimators, features, classify, progress, curve=not quick
