@@ -162,8 +162,8 @@ def solve_task_relationship(
         found = relation_of(theta[:, slopes], epsilon)[0] if omega is None else omega
         residual = max(residual for _, residual in fits)
         values = [_expand(t, p, slopes)[0] for t, p in zip(tasks, theta, strict=True)]
-        path = np.full(2, float(np.sum(values)))
-        info = RelationInfo(path, residual, 1, residual <= 1e-6)
+        both = np.full(2, float(np.sum(values)))
+        info = RelationInfo(both, residual, 1, residual <= 1e-6)
         return theta.reshape(m, n_logits, width), found, info
     zero = np.zeros_like(theta)
     scale = np.abs(_gradient(tasks, zero, slopes)[1]).max() or 1.0
@@ -322,9 +322,9 @@ def _by_cg(blocks: Array, coupling: Array, slopes: Array, gradient: Array) -> Ar
 
     def apply(flat: Array) -> Array:
         x = flat.reshape(m, size)
-        out = np.einsum("tij,tj->ti", blocks, x)
+        out: Array = np.einsum("tij,tj->ti", blocks, x)
         out[:, slopes] += coupling @ x[:, slopes]
-        return out.ravel()
+        return np.asarray(out.ravel())
 
     def precondition(flat: Array) -> Array:
         x = flat.reshape(m, size)

@@ -4,6 +4,7 @@ from sktransfer.multisource._angle_transfer import AngleTransfer
 from sktransfer.multisource._angle_transfer_logistic import AngleTransferLogistic
 from sktransfer.multisource._armul import ARMUL
 from sktransfer.multisource._armul_logistic import ARMULLogistic
+from sktransfer.multisource._chi_square_weights import ChiSquareWeights
 from sktransfer.multisource._domain_recognition import DomainRecognitionEnsemble
 from sktransfer.multisource._empirical_bayes import EmpiricalBayesRidge
 from sktransfer.multisource._empirical_bayes_logistic import EmpiricalBayesLogistic
@@ -36,6 +37,7 @@ __all__ = [
     "ARMULLogistic",
     "AngleTransfer",
     "AngleTransferLogistic",
+    "ChiSquareWeights",
     "DomainRecognitionEnsemble",
     "EmpiricalBayesLogistic",
     "EmpiricalBayesRidge",
