@@ -15,7 +15,7 @@ from torch import nn
 
 from sktransfer._column_blocks import ColumnBlocksMixin
 from sktransfer._compat import Interval, StrOptions
-from sktransfer._domains import canonical_order
+from sktransfer._domains import canonical_order, match_pairs
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._datn_nets import (
     ACTIVATIONS,
@@ -171,10 +171,13 @@ class DATN(
     its own domain: a labeled pair among the source rows trains the softmax of the
     source, one among the target rows the transferred classifier. Unlabeled rows of
     either domain, whose labels are missing values (NaN, None), are reconstructed and
-    count in the distributions; an unlabeled pair may belong to either domain. In
+    count in the distributions; an unlabeled pair may belong to either domain. A pair
+    may also be two rows, one of each domain, that ``sample_pair`` in ``fit`` gives the
+    same name; each then takes part in its own domain. In
     one feature space (no columns named) both extractors see
     every row, so the map begins as a copy of the source's net on the target's
-    representations; reconstruction and means are those of each domain's own rows.
+    representations; reconstruction and means are those of each domain's own rows. With
+    ``sample_pair`` only the pairs that it names teach the map.
 
     Without source rows the estimator is the target's own autoencoder and softmax.
 
@@ -208,7 +211,21 @@ class DATN(
     20
     >>> net.score(X[60:], y[60:])
     1.0
+
+    The same with the pairs as two rows each, which ``sample_pair`` names:
+
+    >>> texts, images = X[40:60].copy(), X[40:60].copy()
+    >>> texts[:, 2:], images[:, :2] = np.nan, np.nan
+    >>> X = np.vstack([X[:40], texts, images])
+    >>> domain, name = np.repeat([1, -1], [60, 20]), np.r_[[np.nan] * 40, :20, :20]
+    >>> net = net.set_params(pretrain_iter=2, max_iter=1)  # to save time here
+    >>> net = net.fit(X, np.r_[y[:60], [np.nan] * 20], domain, sample_pair=name)
+    >>> net.n_pairs_
+    20
     """
+
+    __metadata_request__fit = {"sample_domain": True, "sample_pair": True}
+    __metadata_request__fit_transform = {"sample_domain": True, "sample_pair": True}
 
     _parameter_constraints: dict = {
         **ColumnBlocksMixin._column_blocks_constraints,
@@ -277,16 +294,73 @@ class DATN(
         self.device = device
         self.random_state = random_state
 
+    def fit(self, X, y, sample_domain=None, sample_pair=None):
+        """Fit the nets and the map.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : array-like of shape (n_samples,)
+            Labels; those of unlabeled rows of either domain are missing.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for the source, negative for the target. None: every row is a
+            labeled target row.
+        sample_pair : array-like of shape (n_samples,), default=None
+            Name of the object that each row describes: a source row and a target row
+            of the same name are a pair, beside rows with both blocks. In one feature
+            space they are the only pairs. None or NaN: a row without a partner.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract, a domain has two rows of the same
+            name, no name occurs in both, or a row with both blocks has a partner.
+        """
+        self._pair_names = sample_pair
+        super().fit(X, y, sample_domain=sample_domain)
+        del self._pair_names
+        return self
+
+    def fit_transform(self, X, y=None, sample_domain=None, sample_pair=None):
+        """Fit and represent the same rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : array-like of shape (n_samples,)
+            Labels, as in ``fit``.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Domain ids, as in ``fit``.
+        sample_pair : array-like of shape (n_samples,), default=None
+            Names of the objects, as in ``fit``.
+
+        Returns
+        -------
+        X_new : ndarray of shape (n_samples, n_components)
+            Representations in the space of the source, in input order.
+        """
+        fitted = self.fit(X, y, sample_domain=sample_domain, sample_pair=sample_pair)
+        return fitted.transform(X, sample_domain=sample_domain)
+
     def _fit_domains(self, data):
         device = find_device(self.device)
         self._set_columns()
-        has_source, has_target = self._check_blocks(data)
+        named = self._match_names(data)
+        has_source, has_target = self._check_blocks(data, named)
         self.transferred_ = data.n_source > 0
         codes = self._encode_labels(data)
         used = np.union1d(self.source_columns_, self.target_columns_)
         order = canonical_order(data.X[:, used], data.is_source, has_source, codes)
         data, codes = data.take(order), codes[order]
-        pairs = self._find_pairs(has_source[order], has_target[order])
+        named = named if named is None else np.argsort(order)[named]
+        pairs = self._find_pairs(has_source[order], has_target[order], named)
         rng = check_random_state(self.random_state)
         source, target = self._make_pathways(rng, data.X.dtype, device)
         target_side, self._target_scaler = self._make_side(
@@ -301,6 +375,9 @@ class DATN(
                 device,
             )  # fmt: skip
             self._initialize(source, source_side, "source", rng)
+            if named is not None:
+                # a paired target row shows its partner to the source's extractor
+                source_side.X[named[1]] = source_side.X[named[0]]
             self._descend((source, target), (source_side, target_side), pairs, rng)
         self.source_module_ = source.cpu() if self.transferred_ else None
         self.target_module_ = target.cpu()
@@ -309,14 +386,34 @@ class DATN(
     def _classifies_with_source(self):
         return self.transferred_ and self.variant != "unsupervised"
 
-    def _check_blocks(self, data):
+    def _match_names(self, data):
+        """Return the rows of the source and of the target that ``sample_pair`` pairs.
+
+        None: there are no such pairs. Shape (2, n_pairs).
+        """
+        if self._pair_names is None or not data.n_source:
+            return None
+        return np.stack(match_pairs(self._pair_names, data))
+
+    def _check_blocks(self, data, named):
         """Return the masks of the rows that have each block."""
         has_source, has_target = self._find_blocks(data)
+        both = has_source & has_target
+        if named is not None:
+            twice = named[:, both[named].any(axis=0)]
+            if twice.size and not self._one_space:
+                raise DomainError(
+                    f"sample_pair pairs the rows {twice[0, 0]} and {twice[1, 0]}, of "
+                    "which one has both blocks and is a pair by itself: leave its "
+                    "other block or its name out."
+                )
+            return has_source, has_target
         needs_pairs = data.n_source > 0 and self.variant != "unsupervised"
-        if needs_pairs and not (has_source & has_target).any():
+        if needs_pairs and not both.any():
             raise DomainError(
                 "No row of X has both blocks, but DATN learns its map from such pairs. "
-                "Give some rows both, or use variant='unsupervised'."
+                "Give some rows both, name pairs of rows by sample_pair, or use "
+                "variant='unsupervised'."
             )
         return has_source, has_target
 
@@ -335,10 +432,13 @@ class DATN(
         codes[data.labeled] = known
         return codes
 
-    def _find_pairs(self, has_source, has_target):
-        """Return the rows that teach the map."""
-        used = self._classifies_with_source
-        pairs = np.flatnonzero(has_source & has_target & used)
+    def _find_pairs(self, has_source, has_target, named):
+        """Return the rows that teach the map; of two paired rows that of the target."""
+        pair = has_source & has_target
+        if named is not None:
+            pair = pair & (not self._one_space)
+            pair[named[1]] = True
+        pairs = np.flatnonzero(pair & self._classifies_with_source)
         self.n_pairs_ = len(pairs)
         return pairs
 

@@ -754,3 +754,90 @@ def paired_problem(estimator, **sizes):
 )  # fmt: skip
 def test_two_feature_spaces_keep_the_transfer_contract(estimator, check):
     check(estimator)
+
+
+# --- pairs of two rows
+
+
+def as_two_rows(data):
+    """Give every row with both blocks as a source row and a target row of one name."""
+    X, y, domain, X_test, y_test = data
+    y = np.where(y < 0, np.nan, y.astype(float))
+    both = np.flatnonzero(~np.isnan(X).any(axis=1))
+    first = X[both].copy()
+    first[:, TARGET] = np.nan
+    second = X.copy()
+    second[np.ix_(both, np.arange(8)[SOURCE])] = np.nan
+    names = np.full(len(X), None, dtype=object)
+    names[both] = [f"object {k}" for k in both]
+    order = np.random.RandomState(1).permutation(len(X) + len(both))
+    rows = (
+        np.vstack([second, first]),
+        np.r_[y, np.full(len(both), np.nan)],
+        np.r_[domain, np.ones(len(both), dtype=int)],
+        np.r_[names, names[both]],
+    )
+    return *(part[order] for part in rows), X_test, y_test
+
+
+@pytest.mark.parametrize("variant", ["full", "supervised", "unsupervised"])
+def test_pairs_of_two_rows_are_rows_with_both_blocks(variant):
+    data = two_views(n_labeled=9)
+    expected = fit(data, variant=variant)
+    X, y, domain, names, X_test, _ = as_two_rows(data)
+    net = DATN(SOURCE, TARGET, **{**SMALL, "variant": variant})
+    net.fit(X, y, sample_domain=domain, sample_pair=names)
+    assert net.n_pairs_ == expected.n_pairs_
+    assert_allclose(
+        net.predict_proba(X_test), expected.predict_proba(X_test), atol=1e-6
+    )
+    assert_allclose(net.G_, expected.G_, atol=1e-6)
+    Z = net.fit_transform(X, y, sample_domain=domain, sample_pair=names)
+    assert_allclose(Z[domain < 0], net.transform(X[domain < 0]))
+
+
+def test_pairs_of_two_rows_in_one_feature_space(rng):
+    """A second instrument turns the features round; ten objects show how."""
+    y = np.arange(120) % 2
+    objects = rng.normal(size=(120, 3)) + np.where(y, 1.5, -1.5)[:, None]
+    X = np.vstack([objects[:60], -objects[:20], -objects[60:]])
+    labels = np.r_[y[:60], np.full(80, np.nan)]
+    domain = np.repeat([1, -1], [60, 80])
+    names = np.r_[np.arange(20.0), np.full(40, np.nan), np.arange(20.0)]
+    names = np.r_[names, np.full(60, np.nan)]
+    net = DATN(**SMALL).fit(X, labels, sample_domain=domain, sample_pair=names)
+    assert net.n_pairs_ == 20
+    assert net.score(X[80:], y[60:]) > 0.9
+    alone = DATN(**SMALL).fit(X, labels, sample_domain=domain)
+    assert alone.n_pairs_ == 140
+    assert alone.score(X[80:], y[60:]) < 0.2
+
+
+def test_pairs_of_two_rows_are_checked(routing):
+    data = two_views(n_pairs=20, n_source=20, n_labeled=9)
+    X, y, domain, names, *_ = as_two_rows(data)
+    net = DATN(SOURCE, TARGET, **{**SMALL, "pretrain_iter": 2, "max_iter": 2})
+    with pytest.raises(DomainError, match="name pairs of rows by sample_pair"):
+        net.fit(X, y, sample_domain=domain)
+    with pytest.raises(DomainError, match="no name that is in a source row and"):
+        net.fit(X, y, sample_domain=domain, sample_pair=np.arange(len(X)))
+    with pytest.raises(DomainError, match="shape"):
+        net.fit(X, y, sample_domain=domain, sample_pair=names[:3])
+    whole = X.copy()
+    row = np.flatnonzero((domain < 0) & (names != None))[0]  # noqa: E711
+    whole[row, SOURCE] = 0.0
+    with pytest.raises(DomainError, match="is a pair by itself"):
+        net.fit(whole, y, sample_domain=domain, sample_pair=names)
+    # without a source there is nothing to pair
+    target = domain < 0
+    alone = net.fit(
+        X[target], y[target], sample_domain=domain[target], sample_pair=names[target]
+    )
+    assert not alone.transferred_
+    guard = TransferGuard(net, cv=StratifiedTargetKFold(3))
+    guard.fit(X, y, sample_domain=domain, sample_pair=names)
+    assert guard.transfer_.n_pairs_ == 20
+    result = cross_val_ntg(
+        net, X, y, sample_domain=domain, params={"sample_pair": names}, cv=2
+    )
+    assert np.isfinite(result.ntg)
