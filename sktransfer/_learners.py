@@ -318,6 +318,23 @@ def check_takes_sample_weight(learner):
         raise TypeError(_no_weights(learner))
 
 
+def check_weights_arrive(estimator, error):
+    """Say which learner takes no weights, if that is why they were routed to none.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A learner, or wrappers around one.
+    error : TypeError
+        What scikit-learn's routing says.
+    """
+    inner = estimator
+    while hasattr(_last_step(inner), "fit") and _last_step(inner) is not inner:
+        inner = _last_step(inner)
+    if "sample_weight" in str(error) and not takes_sample_weight(inner):
+        raise TypeError(_no_weights(inner)) from error
+
+
 def routing_of(learner):
     """Return the metadata requests of a learner; one without routing has none."""
     with config_context(enable_metadata_routing=True):
@@ -452,7 +469,15 @@ def _no_weights(learner):
             "the samples would be lost. Use a learner that does, or let it learn from "
             f"a weighted resample: Resampled({name}(...)) of sktransfer.instance."
         )
-    last = type(_last_step(learner)).__name__
+    inner = _last_step(learner)
+    last = type(inner).__name__
+    if not takes_sample_weight(inner):
+        return (
+            f"estimator={name}(...) ends in {last}(...), which takes no sample_weight "
+            "in fit, so the weights of the samples would be lost. Use a learner that "
+            "does, or let it learn from a weighted resample: "
+            f"Resampled({last}(...)) of sktransfer.instance."
+        )
     return (
         f"estimator={name}(...) hands sample_weight to none of its steps. After "
         "sklearn.set_config(enable_metadata_routing=True) write "

@@ -74,6 +74,7 @@ from sktransfer._learners import (
     check_method,
     check_takes_sample_weight,
     check_weights,
+    check_weights_arrive,
     fit_learner,
     flatten_column,
     knows_requests,
@@ -927,9 +928,13 @@ class TransferMetaEstimator(
             check_takes_sample_weight(self.estimator)
             own["sample_weight"] = params.pop("sample_weight")
         with config_context(enable_metadata_routing=True):
-            routed = process_routing(
-                self, method, sample_domain=data.sample_domain, **params
-            )
+            try:
+                routed = process_routing(
+                    self, method, sample_domain=data.sample_domain, **params
+                )
+            except TypeError as error:
+                check_weights_arrive(self.estimator, error)
+                raise
         return {**routed["estimator"][method], **own}
 
     def _drop_weightless(self, data, params, *, is_batch=False):

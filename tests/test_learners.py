@@ -1,5 +1,9 @@
 """Learners in the wrappers: weights, classes, predictions, methods, and rows."""
 
+from functools import partial
+from importlib import import_module
+from inspect import isclass, signature
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -36,6 +40,7 @@ from sklearn.linear_model import (
     SGDRegressor,
 )
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -43,10 +48,22 @@ from sklearn.utils import get_tags
 from xgboost import XGBClassifier, XGBRegressor
 
 from sktransfer._learners import CodedClassifier, fit_learner
-from sktransfer.base import get_transfer_tags
+from sktransfer.base import TransferMetaEstimator, get_transfer_tags
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
+from sktransfer.exceptions import DomainError
 from sktransfer.feature import TCA
-from sktransfer.instance import KMM
+from sktransfer.instance import (
+    KLIEP,
+    KMM,
+    RULSIF,
+    ULSIF,
+    DomainClassifierWeighting,
+    GaussianWeighting,
+    LabelShiftClassifier,
+    MultiSourceTrAdaBoost,
+    NearestNeighborWeighting,
+    TrAdaBoost,
+)
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.multisource import (
     OTQMS,
@@ -60,6 +77,7 @@ from sktransfer.multisource import (
     UOWQMultiTask,
 )
 from sktransfer.preprocessing import TableEncoder
+from sktransfer.pseudo_label import PredictiveDistributionMatching
 from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
 
 _CAT = {
@@ -633,3 +651,52 @@ def test_a_pipeline_with_further_metadata_and_a_last_step_without_requests(rng):
     np.testing.assert_allclose(
         model.predict_proba(frame), other.predict_proba(frame), atol=1e-6
     )
+
+
+def _wrappers():
+    """Every wrapper around one plain learner, by its class and parameter."""
+    for room in ("baselines", "instance", "hypothesis", "multisource", "pseudo_label",
+                 "safe", "feature"):  # fmt: skip
+        module = import_module(f"sktransfer.{room}")
+        for name in module.__all__:
+            wrapper = getattr(module, name)
+            if not isclass(wrapper) or not issubclass(wrapper, TransferMetaEstimator):
+                continue
+            if "estimator" in signature(wrapper).parameters:
+                yield pytest.param(wrapper, id=name)
+
+
+@pytest.mark.filterwarnings("ignore::sktransfer.exceptions.CollapsedWeightsWarning")
+@pytest.mark.parametrize("wrapper", list(_wrappers()))
+@pytest.mark.parametrize("kind", ["plain", "pipeline", "guarded"])
+def test_weights_for_a_learner_that_takes_none_are_refused_by_name(wrapper, kind):
+    X, domain = np.tile(np.arange(20.0), 3).reshape(-1, 1), np.repeat([1, 2, -1], 20)
+    learner = KNeighborsClassifier()
+    if kind == "pipeline":
+        learner = make_pipeline(StandardScaler(), learner)
+    if kind == "guarded":
+        learner = make_pipeline(TCA(1), Pooled(learner))
+    model = wrapper(estimator=learner)
+    y, weight = np.arange(60) % 2, np.arange(60) + 1.0
+    try:
+        model.fit(X, y, sample_domain=domain)
+    except (TypeError, DomainError) as error:
+        if "Resampled" not in str(error):
+            return  # it refuses such a learner, or two sources, anyway
+    with pytest.raises(TypeError, match=r"Resampled\(KNeighborsClassifier\(...\)\)"):
+        model.fit(X, y, sample_domain=domain, sample_weight=weight)
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["plain", "pipeline"])
+@pytest.mark.parametrize(
+    "wrapper",
+    [KMM, DomainClassifierWeighting, GaussianWeighting, KLIEP, NearestNeighborWeighting,
+     RULSIF, ULSIF, LabelShiftClassifier, TrAdaBoost, MultiSourceTrAdaBoost,
+     partial(Pooled, source_weight=0.5), PredictiveDistributionMatching],
+)  # fmt: skip
+def test_methods_that_weigh_samples_name_the_resample(wrapper, last):
+    X, domain = np.arange(60.0).reshape(-1, 1), np.repeat([1, -1], 30)
+    learner = KNeighborsClassifier()
+    learner = make_pipeline(StandardScaler(), learner) if last else learner
+    with pytest.raises(TypeError, match=r"Resampled\(KNeighborsClassifier\(...\)\)"):
+        wrapper(learner).fit(X, np.arange(60) % 2, sample_domain=domain)

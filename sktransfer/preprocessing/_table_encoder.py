@@ -273,7 +273,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
         if twice:
             raise ValueError(
-                f"X has several columns of the name {twice[0]!r}: rename them."
+                f"X has several columns of the name {twice[0]!r}: give them unique "
+                "column names."
             )
         if reset:
             validate_data(self, X, reset=True, skip_check_array=True)
