@@ -473,10 +473,10 @@ def _no_weights(learner):
     last = type(inner).__name__
     if not takes_sample_weight(inner):
         return (
-            f"estimator={name}(...) ends in {last}(...), which takes no sample_weight "
-            "in fit, so the weights of the samples would be lost. Use a learner that "
-            "does, or let it learn from a weighted resample: "
-            f"Resampled({last}(...)) of sktransfer.instance."
+            f"estimator={name}(...) hands sample_weight to none of its steps: the last "
+            f"one, {last}(...), takes none in fit. Use a learner that does, or let it "
+            f"learn from a weighted resample: Resampled({last}(...)) of "
+            "sktransfer.instance."
         )
     return (
         f"estimator={name}(...) hands sample_weight to none of its steps. After "
