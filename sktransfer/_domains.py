@@ -217,6 +217,13 @@ class DomainData:
         """Return the same rows with the labels of some of them not to be used."""
         return replace(self, labeled=self.labeled & ~rows)
 
+    def as_pair(self, source: int, target: int) -> "DomainData":
+        """Return the rows of two domains, ``target`` being the target of the pair."""
+        part = self.take(np.isin(self.sample_domain, [source, target]))
+        own = part.sample_domain == target
+        ids = np.where(own, TARGET_ID, abs(source))
+        return replace(part, sample_domain=ids)
+
     def without_sources(self) -> "DomainData":
         """Return the target rows alone."""
         return self.take(self.is_target)

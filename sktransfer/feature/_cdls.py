@@ -1,6 +1,5 @@
 """Cross-domain landmark selection: two feature spaces without pairs."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -27,6 +26,7 @@ from sktransfer._solvers.landmarks import (
     target_means,
 )
 from sktransfer.base import TransferMetaEstimator
+from sktransfer.exceptions import warn
 from sktransfer.feature._label_transport import slice_params_at
 
 __all__ = ["CDLS"]
@@ -268,11 +268,10 @@ class CDLS(ColumnBlocksMixin, TransferMetaEstimator):
             if not rows.guess(model) and self.n_iter_ > 1:
                 break
         if self.gap_ > 1e-3:
-            warnings.warn(
+            warn(
                 f"The weights of CDLS have a relative duality gap of {self.gap_:.1e}: "
                 "they are not optimal. Take fewer n_components.",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         return model
 

@@ -1,6 +1,5 @@
 """Transfer by translation: a bilinear similarity between two feature spaces."""
 
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -19,7 +18,7 @@ from sktransfer._solvers.trace_norm import (
     solve_trace_norm,
 )
 from sktransfer.base import TransferEstimator, TransferPredictorMixin
-from sktransfer.exceptions import DomainError
+from sktransfer.exceptions import DomainError, warn
 
 __all__ = ["TTI"]
 
@@ -202,12 +201,11 @@ class TTI(
         self.rank_ = int(np.linalg.matrix_rank(S))
         self.residual_, self.n_iter_ = info.residual, info.n_iter
         if not info.converged:
-            warnings.warn(
+            warn(
                 f"TTI stopped after {info.n_iter} steps with a relative residual of "
                 f"{info.residual:.1e} > tol={self.tol:g}. Raise max_iter, tol or "
                 "penalty.",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _scale(self, X, own, has, domain):

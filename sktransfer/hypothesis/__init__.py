@@ -10,6 +10,7 @@ from sktransfer.hypothesis._positive_transfer import (
 from sktransfer.hypothesis._secure_rls import SecureRLS
 from sktransfer.hypothesis._slope_bias import SlopeBiasCorrection
 from sktransfer.hypothesis._source_predictions import SourcePredictions
+from sktransfer.hypothesis._transfer_chain import TransferChain
 from sktransfer.hypothesis._transfer_forest import TransferForest, TransferTree
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "SecureRLS",
     "SlopeBiasCorrection",
     "SourcePredictions",
+    "TransferChain",
     "TransferForest",
     "TransferTree",
 ]

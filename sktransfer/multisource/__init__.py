@@ -8,7 +8,9 @@ from sktransfer.multisource._chi_square_weights import ChiSquareWeights
 from sktransfer.multisource._domain_recognition import DomainRecognitionEnsemble
 from sktransfer.multisource._empirical_bayes import EmpiricalBayesRidge
 from sktransfer.multisource._empirical_bayes_logistic import EmpiricalBayesLogistic
+from sktransfer.multisource._feature_fusion import FeatureFusion
 from sktransfer.multisource._h_ensemble import HEnsemble
+from sktransfer.multisource._incremental import IncrementalSourceEnsemble
 from sktransfer.multisource._likelihood import (
     FisherRoot,
     Likelihood,
@@ -41,8 +43,10 @@ __all__ = [
     "DomainRecognitionEnsemble",
     "EmpiricalBayesLogistic",
     "EmpiricalBayesRidge",
+    "FeatureFusion",
     "FisherRoot",
     "HEnsemble",
+    "IncrementalSourceEnsemble",
     "Likelihood",
     "MCW",
     "MMDWeightedEnsemble",

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
-from sktransfer._compat import Interval
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._folds import deal_rows
 from sktransfer._learners import (
@@ -28,6 +28,7 @@ from sktransfer.base import (
 )
 from sktransfer.baselines import Pooled
 from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.hypothesis import SecureRLS, TransferChain
 from sktransfer.instance import KMM
 from sktransfer.metrics import mmd_test
 from sktransfer.safe._transfer_guard import TransferGuard
@@ -55,6 +56,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         Estimator of this library that is fitted where the similarity is medium. None:
         ``TransferGuard(Pooled(estimator), policy="aggregate")``, or
         ``KMM(estimator)`` if no target row is labeled.
+    distant : {"target_only", "chain"} or estimator, default="target_only"
+        What is fitted where the similarity of all sources is low and target rows are
+        labeled. "target_only": ``estimator`` on the target. "chain", or an estimator
+        of this library: distant transfer,
+        :class:`~sktransfer.hypothesis.TransferChain` from the farthest source to the
+        nearest and the target (for regression by
+        :class:`~sktransfer.hypothesis.SecureRLS`), or the estimator, inside a
+        :class:`TransferGuard` that compares it with ``estimator`` on the target.
     alpha : float in (0, 1), default=0.05
         Level of the tests.
     n_permutations : int, default=200
@@ -64,7 +73,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
     Attributes
     ----------
-    decision_ : {"pool", "mitigate", "target_only"}
+    decision_ : {"pool", "mitigate", "distant", "target_only"}
         What was done.
     levels_ : dict of int to {"high", "medium", "low"}
         Similarity of each source, by its id.
@@ -109,8 +118,9 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
     *Medium*: everything else. Sources of low similarity are left out; the others are
     pooled if all are high, else the mitigation gets them. If none remains, the
-    estimator is fitted on the target alone, and without labels the transfer is
-    refused by an error.
+    estimator is fitted on the target alone, or ``distant`` gets all sources; without
+    labels the transfer is refused by an error. Distant transfer is not the default,
+    since low means that the sources were found to be of no use as they are.
 
     References
     ----------
@@ -134,6 +144,10 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
     _parameter_constraints: dict = {
         **TransferMetaEstimator._parameter_constraints,
         "mitigation": [HasLearnerMethods(["fit", "predict"]), None],
+        "distant": [
+            StrOptions({"target_only", "chain"}),
+            HasLearnerMethods(["fit", "predict"]),
+        ],
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "n_permutations": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
@@ -144,12 +158,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         estimator,
         *,
         mitigation=None,
+        distant="target_only",
         alpha=0.05,
         n_permutations=200,
         random_state=0,
     ):
         super().__init__(estimator)
         self.mitigation = mitigation
+        self.distant = distant
         self.alpha = alpha
         self.n_permutations = n_permutations
         self.random_state = random_state
@@ -173,10 +189,18 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             raise TypeError(
                 f"estimator={self.estimator!r} is neither a classifier nor a regressor."
             )
-        if self.mitigation is not None and not consumes_sample_domain(self.mitigation):
-            raise TypeError(
-                f"mitigation={self.mitigation!r} does not take sample_domain; wrap it, "
-                "e.g. in Pooled of sktransfer.baselines."
+        for name in ("mitigation", "distant"):
+            method = getattr(self, name)
+            named = method is None or isinstance(method, str)
+            if not named and not consumes_sample_domain(method):
+                raise TypeError(
+                    f"{name}={method!r} does not take sample_domain; wrap it, e.g. in "
+                    "Pooled of sktransfer.baselines."
+                )
+        if self.distant == "chain" and is_classifier(self.estimator):
+            raise ValueError(
+                "distant='chain' is for regression. For classes give an estimator, "
+                "e.g. TransferChain of sktransfer.hypothesis with a link for classes."
             )
         if 2 / (self.n_permutations + 1) > self.alpha:
             raise ValueError(
@@ -261,7 +285,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
                 "no target row is labeled to learn from without them. Label target "
                 "rows, or lower alpha."
             )
-        return "target_only"
+        far = self.levels_ and self.distant != "target_only"
+        return "distant" if far else "target_only"
 
     def _fit_decided(self, data, fit_params):
         low = [source for source, level in self.levels_.items() if level == "low"]
@@ -271,6 +296,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             params = slice_params(fit_params, rows)
             params["samples"] = name_samples(data, rows)
             return fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
+        if self.decision_ == "distant":
+            return fit_on_domains(self._distant_method(), data, **fit_params)
         used = data.take(rows)
         if self.decision_ == "pool":
             method = Pooled(clone(self.estimator))
@@ -285,6 +312,18 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         else:
             method = KMM(clone(self.estimator))
         return fit_on_domains(method, used, **slice_params(fit_params, rows))
+
+    def _distant_method(self):
+        """Return the guarded method for sources that are all far from the target."""
+        method = self.distant
+        if isinstance(method, str):
+            method = TransferChain(SecureRLS())
+        return TransferGuard(
+            clone(method),
+            target_estimator=clone(self.estimator),
+            policy="aggregate",
+            random_state=self.random_state,
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,0 +1,157 @@
+"""Incremental ensembles: Q statistic, pool, batches."""
+
+import numpy as np
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
+
+from sktransfer.exceptions import UnlabeledTargetError
+from sktransfer.multisource import IncrementalSourceEnsemble
+
+
+def batch(seed, sign=1, n=80, classes=("a", "b")):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3))
+    y = np.array(classes)[(sign * X[:, 0] + 0.7 * rng.normal(size=n) > 0).astype(int)]
+    return X, y
+
+
+def stack(*batches):
+    X = np.vstack([X for X, _ in batches])
+    y = np.concatenate([y for _, y in batches])
+    ids = [*range(1, len(batches)), -1]
+    return X, y, np.repeat(ids, [len(y) for _, y in batches])
+
+
+def test_a_threshold_above_one_is_the_target_model_alone():
+    """Threshold 1: target model alone."""
+    X, y, domain = stack(batch(0), batch(1), batch(2))
+    model = IncrementalSourceEnsemble(LogisticRegression(), threshold=1.01)
+    model.fit(X, y, sample_domain=domain)
+    own = domain < 0
+    plain = LogisticRegression().fit(X[own], y[own])
+    assert_allclose(model.predict_proba(X), plain.predict_proba(X))
+    assert not model.kept_.any() and len(model.models_) == 1
+    # at 1 itself models stay that err on a part of the same rows only
+    equal = IncrementalSourceEnsemble(LogisticRegression(), threshold=1.0)
+    equal.fit(X, y, sample_domain=domain)
+    assert_array_equal(equal.kept_, equal.q_statistics_ == 1)
+
+
+def test_threshold_minus_one_is_the_mean_of_all_by_accuracy():
+    """Threshold -1: mean of all (weighted by accuracy)."""
+    X, y, domain = stack(batch(0), batch(1, -1), batch(2))
+    model = IncrementalSourceEnsemble(LogisticRegression(), threshold=-1)
+    model.fit(X, y, sample_domain=domain)
+    assert model.kept_.all() and len(model.models_) == 3
+    parts = [
+        LogisticRegression().fit(X[domain == d], y[domain == d]) for d in (1, 2, -1)
+    ]
+    own = domain < 0
+    accuracy = [part.score(X[own], y[own]) for part in parts[:2]]
+    # the model of the batch is weighed by its cross-fit, the others by these rows
+    assert_allclose(
+        model.source_weights_[:2] / model.source_weights_[0],
+        np.array(accuracy) / accuracy[0],
+    )
+    expected = sum(
+        w * p.predict_proba(X)
+        for w, p in zip(model.source_weights_, parts, strict=True)
+    )
+    assert_allclose(model.predict_proba(X), expected)
+
+
+def test_the_pool_never_exceeds_max_models():
+    """The pool never exceeds max_models (drop the least diverse)."""
+    model = IncrementalSourceEnsemble(LogisticRegression(), threshold=-1, max_models=3)
+    for seed in range(6):
+        model.partial_fit(*batch(seed))
+        assert len(model.models_) <= 3
+    assert model.n_batches_ == 6
+
+
+def test_the_least_diverse_model_goes_first():
+    X, y = batch(0)
+    twin = LogisticRegression().fit(X, y)
+    other = DecisionTreeClassifier(max_depth=2, random_state=0).fit(X[:, ::-1], y)
+    model = IncrementalSourceEnsemble(
+        LogisticRegression(), source_models=[other, twin, twin], threshold=-1,
+        max_models=3,
+    )  # fmt: skip
+    model.fit(*batch(1))
+    assert model.models_[0] is other
+    assert_array_equal(model.kept_, [True, False, True])
+
+
+def test_reversed_models_are_dropped_and_related_ones_kept():
+    X, y, domain = stack(batch(0), batch(1, -1), batch(2))
+    model = IncrementalSourceEnsemble(LogisticRegression())
+    model.fit(X, y, sample_domain=domain)
+    assert_array_equal(model.kept_, [True, False])
+    assert model.q_statistics_[0] > 0 > model.q_statistics_[1]
+
+
+def test_batches_are_sources_in_the_order_of_their_ids():
+    parts = [batch(0), batch(1), batch(2)]
+    X, y, domain = stack(*parts)
+    whole = IncrementalSourceEnsemble(LogisticRegression(), threshold=-1)
+    whole.fit(X, y, sample_domain=domain)
+    steps = IncrementalSourceEnsemble(LogisticRegression(), threshold=-1)
+    for X_b, y_b in parts:
+        steps.partial_fit(X_b, y_b)
+    assert_allclose(steps.predict_proba(X), whole.predict_proba(X))
+    assert whole.n_batches_ == steps.n_batches_ == 3
+
+
+def test_q_of_zero_over_zero_counts_as_one_or_minus_one():
+    """Define Q for 0/0."""
+    X = batch(0)[0]
+    sure = np.where(X[:, 0] > 0, "b", "a")  # a model of the batch is always right
+    right = DecisionTreeClassifier(max_depth=1).fit(X, sure)
+    wrong = DecisionTreeClassifier(max_depth=1).fit(X, np.where(sure == "a", "b", "a"))
+    model = IncrementalSourceEnsemble(
+        DecisionTreeClassifier(max_depth=1), source_models=[right, wrong]
+    )
+    model.fit(X, sure)
+    assert model.q_statistics_[0] == 1.0
+    assert_array_equal(model.kept_, [True, False])
+
+
+def test_classes_grow_and_may_be_announced():
+    model = IncrementalSourceEnsemble(LogisticRegression(), threshold=-1)
+    model.partial_fit(*batch(0), classes=["a", "b", "z"])
+    assert list(model.classes_) == ["a", "b", "z"]
+    model.partial_fit(*batch(1, classes=("b", "c")))
+    assert list(model.classes_) == ["a", "b", "c", "z"]
+    proba = model.predict_proba(batch(2)[0])
+    assert_allclose(proba.sum(axis=1), 1.0)
+    assert_array_equal(proba[:, 3], 0.0)
+
+
+def test_no_label_gives_equal_weights_and_a_batch_needs_labels():
+    X, y, domain = stack(batch(0), batch(1), batch(2))
+    hidden = np.where(domain < 0, None, y.astype(object))
+    model = IncrementalSourceEnsemble(LogisticRegression())
+    model.fit(X, hidden, sample_domain=domain)
+    assert_allclose(model.source_weights_, 0.5)
+    with pytest.raises(UnlabeledTargetError):
+        IncrementalSourceEnsemble(LogisticRegression()).fit(
+            X[domain < 0], hidden[domain < 0], sample_domain=domain[domain < 0]
+        )
+
+
+def test_one_class_one_row_and_weights():
+    model = IncrementalSourceEnsemble(LogisticRegression(), threshold=-1)
+    model.partial_fit(*batch(0))
+    model.partial_fit(np.zeros((1, 3)), np.array(["a"]))
+    assert len(model.models_) == 2
+    X, y = batch(1)
+    weight = np.r_[np.ones(40), np.zeros(40)]
+    with sklearn.config_context(enable_metadata_routing=True):
+        learner = LogisticRegression().set_fit_request(sample_weight=True)
+    one, two = (IncrementalSourceEnsemble(learner) for _ in range(2))
+    one.partial_fit(X, y, sample_weight=weight)
+    two.partial_fit(X[:40], y[:40])
+    assert_allclose(one.predict_proba(X), two.predict_proba(X))
