@@ -168,7 +168,7 @@ def test_weights_count_samples_sparse_samples_and_names(rng):
 
 def test_features_come_from_a_pipeline_and_a_good_source_helps():
     scores = []
-    for seed in range(10):
+    for seed in range(40):
         rng = np.random.RandomState(seed)
         X, y, domain = make_data(rng, n=(400, 400), n_target=12)
         Z, v, _ = make_data(rng, n=(), turns=(), n_target=2000)
@@ -179,8 +179,8 @@ def test_features_come_from_a_pipeline_and_a_good_source_helps():
         weights = pipe[-1].source_weights_
         scores.append([pipe.score(Z, v), alone, *weights])
     helped, alone, good, other = np.mean(scores, axis=0)
-    assert helped > alone + 0.03
-    assert good > other + 0.2
+    assert helped > alone + 0.01
+    assert good > other + 0.3
 
 
 def test_errors(rng):
