@@ -216,8 +216,10 @@ def _dual(K: Array, B: Array) -> Array:
     flat = B.reshape(n * r, q)
     if r == 1:
         return np.asarray(K * (flat @ flat.T))
-    M: Array = (flat @ flat.T).reshape(n, r, n, r) * K[:, None, :, None]
-    return M.reshape(n * r, n * r)
+    M: Array = flat @ flat.T
+    blocks = M.reshape(n, r, n, r)
+    blocks *= K[:, None, :, None]
+    return M
 
 
 def _per_output(B: Array) -> Array:
@@ -255,22 +257,29 @@ def _solve_equilibrated(H: Array, M: Array) -> Array:
 def _residual_maker(
     X: Any, B: Array, intercept: bool, penalty: Array, center: Array, first: int
 ) -> Array:
-    r"""Return the leading block of :math:`(I + R \Lambda^{-1} R')^{-1}`, R the root."""
+    r"""Return the leading block of :math:`(I + R \Lambda^{-1} R')^{-1}`, R the root.
+
+    Taken in reverse order the leading rows come last, and the last block of the
+    inverse needs the last block of the Cholesky factor only.
+    """
     n, r, _ = B.shape
     # an output without a penalty beside one with it has almost none
     weighted = B / np.sqrt(np.where(penalty > 0, penalty, 1e-10 * penalty.max()))
-    M = _dual(row_products(X, center, np.ones(X.shape[1])), weighted)
+    weighted = weighted[::-1, ::-1]
+    M = _dual(row_products(X[::-1], center, np.ones(X.shape[1])), weighted)
     M[np.arange(n * r), np.arange(n * r)] += 1.0
-    L = linalg.cholesky(M, lower=True, overwrite_a=True, check_finite=False)
-    leading = np.zeros((n * r, first))
-    leading[np.arange(first), np.arange(first)] = 1.0
-    half = linalg.solve_triangular(L, leading, lower=True, check_finite=False)
+    # LAPACK reads M.T, so nothing is copied; M is symmetric
+    L = linalg.cholesky(M.T, lower=True, overwrite_a=True, check_finite=False)
+    corner = L[n * r - first :, n * r - first :]
+    half = linalg.solve_triangular(
+        corner, np.eye(first), lower=True, check_finite=False
+    )
     S: Array = half.T @ half
     if intercept:
         # the prior of the intercepts is as good as none: Woodbury's identity
         U = weighted.reshape(n * r, -1)
         V = linalg.solve_triangular(L, U, lower=True, check_finite=False)
-        W = half.T @ V
+        W = half.T @ V[n * r - first :]
         G = V.T @ V + _FREE * np.eye(U.shape[1])
         S = S - W @ linalg.solve(G, W.T, assume_a="pos", check_finite=False)
-    return S
+    return S[::-1, ::-1]
