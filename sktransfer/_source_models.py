@@ -26,6 +26,7 @@ from sktransfer._domains import source_id, take_rows
 from sktransfer._learners import fit_or_constant, has_method, predict_learner
 from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.simplex_qp import simplex_least_squares
+from sktransfer._source_summary import SourceSummary
 from sktransfer.base import TransferMetaEstimator, missing_hook, slice_params
 from sktransfer.exceptions import warn
 
@@ -41,6 +42,7 @@ __all__ = [
     "given_entries",
     "given_models",
     "is_fitted",
+    "listed_models",
     "mixture",
     "models_or_rows",
     "warn_unless_converged",
@@ -50,13 +52,13 @@ __all__ = [
 class SourceModelsMixin:
     """Keep the parameter ``source_models``: one model or learner, or a list of them.
 
-    A fitted model is data, so a clone keeps it as it is, bare or in a
-    ``FrozenEstimator``; a learner is cloned. Only a parameter grid clones its values
-    before they get here: fitted models in a grid need a ``FrozenEstimator`` each.
+    A fitted model is data, so a clone keeps it as it is, bare, in a ``FrozenEstimator``
+    or as its ``SourceSummary``; a learner is cloned. Only a parameter grid clones its
+    values before they get here: there fitted models need a ``FrozenEstimator`` each.
     """
 
     _source_models_constraints: ClassVar[dict] = {
-        "source_models": [HasMethods(["predict"]), list, tuple, None]
+        "source_models": [HasMethods(["predict"]), SourceSummary, list, tuple, None]
     }
 
     def without_sources(self):
@@ -68,7 +70,7 @@ class SourceModelsMixin:
             The same algorithm; learners that wait for source rows stay.
         """
         copy, given = clone(self), self.source_models
-        learners = [m for m in _as_list(given) if not is_fitted(m)]
+        learners = [m for m in listed_models(given) if not is_fitted(m)]
         learners = [clone(learner, safe=False) for learner in learners]
         single = not isinstance(given, list | tuple)
         copy.source_models = learners[0] if learners and single else learners or None
@@ -86,18 +88,24 @@ class SourceModelsMixin:
         return copy
 
 
-def _as_list(source_models):
-    """Return the models and learners of the parameter ``source_models`` as a list."""
+def listed_models(source_models):
+    """Return the models and learners of the parameter ``source_models`` as a list.
+
+    A ``SourceSummary`` becomes the linear model that it describes.
+    """
     if source_models is None:
         return []
-    if isinstance(source_models, list | tuple):
-        return list(source_models)
-    return [source_models]
+    if not isinstance(source_models, list | tuple):
+        source_models = [source_models]
+    return [
+        entry.to_estimator() if isinstance(entry, SourceSummary) else entry
+        for entry in source_models
+    ]
 
 
 def given_entries(source_models):
     """Return the entries of ``source_models``; an empty list carries no information."""
-    entries = _as_list(source_models)
+    entries = listed_models(source_models)
     if source_models is not None and not entries:
         raise ValueError("source_models is empty: give models, or None.")
     return entries

@@ -39,6 +39,7 @@ ROOT = {
     "_response",
     "_solvers",
     "_source_models",
+    "_source_summary",
     "base",
     "exceptions",
 }
@@ -57,9 +58,10 @@ ALLOWED = {
     "_linear": {"base"},
     "_progress": set(),
     "_source_models": {
-        "_compat", "_domains", "_learners", "_response", "_solvers", "base",
-        "exceptions",
+        "_compat", "_domains", "_learners", "_response", "_solvers",
+        "_source_summary", "base", "exceptions",
     },
+    "_source_summary": {"_solvers"},
     "base": {
         "_compat", "_deviance", "_domains", "_learners", "_response", "_solvers",
         "exceptions",

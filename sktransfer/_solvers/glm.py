@@ -223,6 +223,28 @@ def newton_direction(hessian: Array, gradient: Array) -> Array:
     return direction
 
 
+def pseudo_trace(part: Array, whole: Array) -> float:
+    r"""Return :math:`\mathrm{tr}[A H^{+}]`, whatever the units of the parameters.
+
+    Parameters
+    ----------
+    part : ndarray of shape (d, d)
+        The matrix A, positive semidefinite and not above H.
+    whole : ndarray of shape (d, d)
+        The matrix H.
+
+    Returns
+    -------
+    trace : float
+        The trace, with the eigenvalues of the scaled H that are 0 left out.
+    """
+    scaled, scale = _unit_diagonal(whole)
+    values, Q = np.linalg.eigh(scaled)
+    kept = values > _RANK * max(float(values[-1]), 0.0)
+    inner = part / scale / scale[:, None]
+    return float(np.sum((Q[:, kept].T @ inner) * Q[:, kept].T / values[kept, None]))
+
+
 def information_rank(information: Array) -> int:
     """Return the rank of an information matrix, whatever the units of the parameters.
 

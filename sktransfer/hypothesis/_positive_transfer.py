@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.utils.multiclass import check_classification_targets
@@ -15,6 +16,8 @@ from sktransfer._solvers.gaussian_prior import (
     logistic_screen,
     ridge_path,
 )
+from sktransfer._solvers.glm import newton_direction
+from sktransfer._source_summary import SourceSummary, check_source_summaries
 from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import DomainError, warn
 
@@ -30,7 +33,31 @@ class _PositiveTransfer(TransferEstimator):
         "prior_weights": ["array-like", None],
         "drop_sources": ["boolean"],
         "fit_intercept": ["boolean"],
+        "source_summaries": [list, tuple, SourceSummary, None],
     }
+
+    def without_sources(self):
+        r"""Return the unfitted :math:`\theta(0,T)`: a copy without summaries.
+
+        Returns
+        -------
+        target_only : estimator
+            A copy whose ``source_summaries`` is None.
+        """
+        return clone(self).set_params(source_summaries=None)
+
+    def _summaries(self, families):
+        return check_source_summaries(
+            self.source_summaries, self, families=families,
+            fit_intercept=self.fit_intercept,
+        )  # fmt: skip
+
+    def _ids(self, data, summaries):
+        """Return ids of the sources; beside summaries their names."""
+        names = [name for name, _ in summaries]
+        if not names:
+            return data.sources
+        return np.array([str(int(k)) for k in data.sources] + names)
 
     def _weights_to_try(self):
         if self.prior_weight != "auto":
@@ -67,7 +94,26 @@ class _PositiveTransfer(TransferEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.source_free = True
         return tags
+
+
+def _penalized(summary, penalty):
+    """Coefficients of the ridge fit that a summary stands for, one row per logit.
+
+    They minimize its quadratic plus ``penalty / 2`` times their squared norm, the
+    intercepts free.
+    """
+    scale = summary.noise if summary.family == "gaussian" else 1.0
+    information = summary.information * scale
+    d, n_logits = summary.n_features, summary.n_logits
+    ridge = np.full(len(information) // n_logits, float(penalty))
+    ridge[d:] = 0.0
+    total = information + np.diag(np.tile(ridge, n_logits))
+    # solved from its own parameters: without a penalty they stay as they are
+    pull = -np.tile(ridge, n_logits) * summary.vector
+    theta = summary.vector + newton_direction(total, pull)
+    return theta.reshape(n_logits, -1)[:, :d]
 
 
 class PositiveTransferRidge(LinearRegressorMixin, _PositiveTransfer):
@@ -93,6 +139,10 @@ class PositiveTransferRidge(LinearRegressorMixin, _PositiveTransfer):
         does not lower it below that of the target alone.
     fit_intercept : bool, default=True
         Fit an intercept, without penalty or prior.
+    source_summaries : SourceSummary or list of SourceSummary, default=None
+        Sources of which summaries are known, beside or in place of source rows; see
+        :func:`~sktransfer.multisource.summarize_source`. They give the
+        coefficients that the rows would give.
 
     Attributes
     ----------
@@ -111,8 +161,9 @@ class PositiveTransferRidge(LinearRegressorMixin, _PositiveTransfer):
     prior_weight_bound_ : float
         The largest weight that was tried whose leave-one-out error is not above that
         of the target alone, for the kept sources: negative transfer starts beyond.
-    kept_sources_, dropped_sources_ : ndarray of int
-        Ids of the sources.
+    kept_sources_, dropped_sources_ : ndarray of int or str
+        Ids of the sources; with ``source_summaries`` ids as text, and
+        ``"source_summaries[i]"``.
     held_out_error_, target_only_error_ : float
         Leave-one-out mean squared error of this fit and of the fit without sources;
         NaN if there is only one labeled target row. Prior weight and kept sources
@@ -185,27 +236,38 @@ class PositiveTransferRidge(LinearRegressorMixin, _PositiveTransfer):
         prior_weights=None,
         drop_sources=True,
         fit_intercept=True,
+        source_summaries=None,
     ):
         self.alpha = alpha
         self.prior_weight = prior_weight
         self.prior_weights = prior_weights
         self.drop_sources = drop_sources
         self.fit_intercept = fit_intercept
+        self.source_summaries = source_summaries
 
     def _fit_domains(self, data):
+        summaries = self._summaries(("gaussian",))
+        for name, summary in summaries:
+            if summary.noise is None:
+                raise ValueError(
+                    f"{name} has no noise, so the penalty has no scale beside its "
+                    "information: give SourceSummary(noise=...)."
+                )
         X = data.X_labeled.astype(np.float64, copy=False)
         y = data.y_labeled.astype(np.float64, copy=False)
-        vectors = np.empty((len(data.sources), 1, X.shape[1]))
+        vectors = np.empty((len(data.sources) + len(summaries), 1, X.shape[1]))
         for k, (_, rows, labels) in enumerate(data.each_source()):
             ridge = Ridge(len(labels) * self.alpha, fit_intercept=self.fit_intercept)
             vectors[k, 0] = ridge.fit(rows, labels).coef_
+        for k, (_, summary) in enumerate(summaries, len(data.sources)):
+            vectors[k] = _penalized(summary, float(summary.n) * self.alpha)
 
         def fit_path(prior, weights, start):
             return ridge_path(
                 X, y, prior, weights, alpha=self.alpha, fit_intercept=self.fit_intercept
             )
 
-        coef = self._fit_prior(vectors, data.sources, fit_path)
+        coef = self._fit_prior(vectors, self._ids(data, summaries), fit_path)
         shift = y.mean() - X.mean(axis=0) @ coef if self.fit_intercept else 0.0
         self.coef_ = coef.astype(data.X.dtype, copy=False)
         self.intercept_ = float(shift)
@@ -240,6 +302,10 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
         Largest absolute entry of the gradient that counts as solved.
     max_iter : int in [1, inf), default=100
         Newton steps per fit.
+    source_summaries : SourceSummary or list of SourceSummary, default=None
+        Sources of which summaries are known, beside or in place of source rows; see
+        :func:`~sktransfer.multisource.summarize_source`. They give the coefficients
+        of the rows to second order.
 
     Attributes
     ----------
@@ -260,8 +326,9 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
     prior_weight_bound_ : float
         The largest weight that was tried whose left-out log loss is not above that
         of the target alone, for the kept sources: negative transfer starts beyond.
-    kept_sources_, dropped_sources_ : ndarray of int
-        Ids of the sources.
+    kept_sources_, dropped_sources_ : ndarray of int or str
+        Ids of the sources; with ``source_summaries`` ids as text, and
+        ``"source_summaries[i]"``.
     held_out_error_, target_only_error_ : float
         Left-out mean log loss of this fit and of the fit without sources. Prior
         weight and kept sources were chosen by the first, so with few rows it is too
@@ -342,6 +409,7 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
         fit_intercept=True,
         tol=1e-8,
         max_iter=100,
+        source_summaries=None,
     ):
         self.alpha = alpha
         self.prior_weight = prior_weight
@@ -350,11 +418,20 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
         self.fit_intercept = fit_intercept
         self.tol = tol
         self.max_iter = max_iter
+        self.source_summaries = source_summaries
 
     def _fit_domains(self, data):
         check_classification_targets(data.y_labeled)
         self.classes_ = np.unique(data.y_labeled)
         _check_source_classes(data, self.classes_)
+        families = ("binomial" if len(self.classes_) == 2 else "multinomial",)
+        summaries = self._summaries(families)
+        for name, summary in summaries:
+            if not np.array_equal(summary.classes, self.classes_):
+                raise ValueError(
+                    f"{name} has the classes {summary.classes.tolist()}, the labeled "
+                    f"target rows {self.classes_.tolist()}: both need the same."
+                )
         problem = {
             "n_logits": 1 if len(self.classes_) == 2 else len(self.classes_),
             "alpha": self.alpha,
@@ -369,8 +446,9 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
             for _, X, y in data.each_source()
         ]  # fmt: skip
         d = data.X.shape[1]
-        vectors = np.array([fit[1][0][:, :d] for fit in fits])
-        vectors = vectors.reshape(len(fits), options["n_logits"], d)
+        vectors = [fit[1][0][:, :d] for fit in fits]
+        vectors += [_penalized(s, float(s.n) * self.alpha) for _, s in summaries]
+        vectors = np.reshape(vectors, (len(vectors), options["n_logits"], d))
         codes, infos = np.searchsorted(self.classes_, data.y_labeled), []
 
         def fit_path(prior, weights, start):
@@ -381,7 +459,8 @@ class PositiveTransferLogistic(LinearClassifierMixin, _PositiveTransfer):
             return fitted
 
         screen = logistic_screen(data.X_labeled, codes, **problem)
-        solution = self._fit_prior(vectors, data.sources, fit_path, screen)
+        ids = self._ids(data, summaries)
+        solution = self._fit_prior(vectors, ids, fit_path, screen)
         self.coef_ = solution[:, :d].astype(data.X.dtype)
         self.intercept_ = solution[:, d].astype(data.X.dtype)
         infos += [fit[2] for fit in fits]

@@ -36,6 +36,8 @@ class SecureRLS(
         Regressors. Fitted ones are used as they are and need no source rows, and
         clones keep them; a clone of every unfitted one is fitted on each source.
         None: ``RidgeCV`` on each source. If all are fitted, source rows are ignored.
+        A :class:`~sktransfer.multisource.SourceSummary` counts as the fitted model
+        that it describes.
         In a parameter grid give each fitted model as ``FrozenEstimator(model)``.
     alpha : float in (0, inf), default=1.0
         Strength of the penalty relative to the *mean* squared error: the correction

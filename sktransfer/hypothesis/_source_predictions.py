@@ -26,6 +26,7 @@ from sktransfer._source_models import (
     fit_domain,
     given_entries,
     is_fitted,
+    listed_models,
 )
 from sktransfer.base import TransferTransformer
 from sktransfer.hypothesis._offset_learners import LEAST_PROBABILITY
@@ -356,8 +357,7 @@ class SourcePredictions(SourceModelsMixin, MetaEstimatorMixin, TransferTransform
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        given = self.source_models
-        entries = list(given) if isinstance(given, list | tuple) else [given]
+        entries = listed_models(self.source_models)
         entries = [model for model in entries if hasattr(model, "__sklearn_tags__")]
         inner = [get_tags(model).input_tags for model in entries]
         tags.input_tags.sparse = all(t.sparse for t in inner)

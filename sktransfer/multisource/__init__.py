@@ -1,5 +1,6 @@
 """Several sources: which of them count, and how much."""
 
+from sktransfer._source_summary import SourceSummary
 from sktransfer.multisource._angle_transfer import AngleTransfer
 from sktransfer.multisource._angle_transfer_logistic import AngleTransferLogistic
 from sktransfer.multisource._armul import ARMUL
@@ -26,7 +27,7 @@ from sktransfer.multisource._source_clusters import SourceClusters
 from sktransfer.multisource._source_free import SourceFreeEnsemble
 from sktransfer.multisource._source_influence import SourceInfluence
 from sktransfer.multisource._source_selector import SourceSelector
-from sktransfer.multisource._source_summary import SourceSummary, summarize_source
+from sktransfer.multisource._summarize import SourceSummarizer, summarize_source
 from sktransfer.multisource._task_relationship import MultiTaskRelationship
 from sktransfer.multisource._trans_glm import TransGLM
 from sktransfer.multisource._uowq import UOWQ
@@ -58,6 +59,7 @@ __all__ = [
     "SourceFreeEnsemble",
     "SourceInfluence",
     "SourceSelector",
+    "SourceSummarizer",
     "SourceSummary",
     "TransGLM",
     "UOWQ",

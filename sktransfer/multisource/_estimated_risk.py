@@ -80,10 +80,10 @@ def estimated_risk(problem, model, weights):
         R(c), up to a constant that is the same for all weights.
     """
     loss = problem.deviance(model)
-    return loss + 2 * _degrees_of_freedom(problem, model, weights)
+    return loss + 2 * problem.degrees_of_freedom(model, weights)
 
 
-def _degrees_of_freedom(problem, model, weights):
+def degrees_of_freedom(problem, model, weights):
     """Return the trace in R(c); J_k = J for models of which only scores are known."""
     root, n = problem.fisher_root(model), problem.n_target
     if problem.averages or not problem.likelihood.expected:

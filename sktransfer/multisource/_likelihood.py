@@ -336,7 +336,7 @@ class _Logistic(_LinearPredictor):
             factors = np.sqrt(p * (1 - p))[:, None, None]
         else:
             factors = _multinomial_factors(softmax(decision, axis=1))
-        penalty = _logistic_penalty(model)
+        penalty = self.penalty_of(model)
         root = FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
         return root.weighted(sample_weight)
 
@@ -350,6 +350,18 @@ class _Logistic(_LinearPredictor):
             hits = np.take_along_axis(log_softmax(decision, axis=1), columns, axis=1)
             losses.append(-2 * np.dot(_weights(sample_weight, len(hits)), hits[:, 0]))
         return float(losses[1] - losses[0])
+
+    @staticmethod
+    def penalty_of(model):
+        """Precision of the L2 part of the penalty; an L1 part is no Gaussian prior."""
+        C = float(np.mean(model.C_ if hasattr(model, "C_") else model.C))
+        if getattr(model, "penalty", "deprecated") is None or np.isinf(C):
+            return 0.0
+        chosen = getattr(model, "l1_ratio_", None)  # by LogisticRegressionCV
+        l1_ratio = (model.l1_ratio or 0.0) if chosen is None else float(np.mean(chosen))
+        if getattr(model, "penalty", "deprecated") == "l1":
+            l1_ratio = 1.0
+        return (1 - l1_ratio) / C
 
     def _residuals(self, model, X, y):
         hits = np.asarray(y)[:, None] == model.classes_
@@ -581,18 +593,6 @@ def _weights(sample_weight, n_rows):
 def _mean_factor(root):
     """Root mean square of the factors, which weights leave alone."""
     return np.sqrt(np.mean(root.factors**2, axis=0))
-
-
-def _logistic_penalty(model):
-    """Precision of the L2 part of the penalty; an L1 part is no Gaussian prior."""
-    C = float(np.mean(model.C_ if hasattr(model, "C_") else model.C))
-    if getattr(model, "penalty", "deprecated") is None or np.isinf(C):
-        return 0.0
-    chosen = getattr(model, "l1_ratio_", None)  # by LogisticRegressionCV
-    l1_ratio = (model.l1_ratio or 0.0) if chosen is None else float(np.mean(chosen))
-    if getattr(model, "penalty", "deprecated") == "l1":
-        l1_ratio = 1.0
-    return (1 - l1_ratio) / C
 
 
 def _noise_variance(model, X, y, free, weights):

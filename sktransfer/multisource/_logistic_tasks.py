@@ -7,7 +7,7 @@ from sktransfer._domains import take_rows
 from sktransfer._linear import LinearClassifierMixin
 from sktransfer._solvers.glm import fit_glm, glm_expansion
 from sktransfer._solvers.random_effects import Evidence, log_pseudo_determinant
-from sktransfer.multisource._source_summary import labels_as_goal
+from sktransfer.multisource._summarize import labels_as_goal
 from sktransfer.multisource._summary_estimator import (
     Coordinates,
     SummaryEstimator,

@@ -9,13 +9,13 @@ from sktransfer._domains import take_rows
 from sktransfer._folds import target_folds
 from sktransfer._learners import check_weights
 from sktransfer._solvers.glm import information_rank
-from sktransfer.base import TransferEstimator
-from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.multisource._source_summary import (
+from sktransfer._source_summary import (
     SourceSummary,
-    check_summary_names,
+    check_source_summaries,
     noise_of_few_rows,
 )
+from sktransfer.base import TransferEstimator
+from sktransfer.exceptions import UnlabeledTargetError
 
 ALPHAS = np.logspace(-4, 4, 17)
 
@@ -101,38 +101,10 @@ class SummaryEstimator(TransferEstimator):
 
     def _check_summaries(self):
         """Return ``(name, summary)`` of every entry, or one error that names it."""
-        given = self.source_summaries
-        if given is None:
-            return []
-        given = [given] if isinstance(given, SourceSummary) else list(given)
-        names = getattr(self, "feature_names_in_", None)
-        checked = []
-        for i, summary in enumerate(given):
-            name = f"source_summaries[{i}]"
-            if not isinstance(summary, SourceSummary):
-                raise TypeError(
-                    f"{name} must be a SourceSummary, got {type(summary).__name__}: "
-                    "make it with summarize_source(estimator, X, y)."
-                )
-            if summary.n_features != self.n_features_in_:
-                raise ValueError(
-                    f"{name} has {summary.n_features} features, but X has "
-                    f"{self.n_features_in_}."
-                )
-            check_summary_names(summary, names, name)
-            if summary.family not in self._families:
-                raise ValueError(
-                    f"{name} has family={summary.family!r}, but "
-                    f"{type(self).__name__} takes {' or '.join(self._families)}."
-                )
-            if (summary.intercept is not None) != self.fit_intercept:
-                kind = "an intercept" if summary.intercept is not None else "none"
-                raise ValueError(
-                    f"{name} has {kind}, but fit_intercept={self.fit_intercept}: "
-                    "summarize the source with the same kind of model."
-                )
-            checked.append((name, summary))
-        return checked
+        return check_source_summaries(
+            self.source_summaries, self, families=self._families,
+            fit_intercept=self.fit_intercept,
+        )  # fmt: skip
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -200,6 +172,14 @@ class Coordinates:
         self.shift = 0.0
         if shift and fit_intercept:
             self.shift = float(np.average(labels.astype(float), weights=weight[rows]))
+
+    @classmethod
+    def at(cls, center, scale, *, fit_intercept):
+        """Return the coordinates of a given center and scale; labels stay."""
+        coordinates = cls.__new__(cls)
+        coordinates.fit_intercept, coordinates.shift = fit_intercept, 0.0
+        coordinates.center, coordinates.scale = center, scale
+        return coordinates
 
     def design(self, X):
         """Return standardized rows, with a column of ones for the intercept."""

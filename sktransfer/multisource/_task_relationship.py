@@ -24,7 +24,7 @@ from sktransfer._solvers.task_relationship import GlmRows, solve_task_relationsh
 from sktransfer._source_models import mixture
 from sktransfer.base import MultiTargetMetaEstimator, TakesGroupsMixin
 from sktransfer.exceptions import DomainError
-from sktransfer.multisource._source_summary import labels_as_goal
+from sktransfer.multisource._summarize import labels_as_goal
 
 __all__ = ["MultiTaskRelationship"]
 

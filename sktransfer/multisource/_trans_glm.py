@@ -21,7 +21,7 @@ from sktransfer._solvers.aggregation import (
 from sktransfer._solvers.glm import glm_losses, glm_mean
 from sktransfer._solvers.l1_glm import QuadraticPart, RowsPart, fit_l1_glm
 from sktransfer.exceptions import warn
-from sktransfer.multisource._source_summary import labels_as_goal
+from sktransfer.multisource._summarize import labels_as_goal
 from sktransfer.multisource._summary_estimator import Coordinates, SummaryEstimator
 
 __all__ = ["TransGLM"]

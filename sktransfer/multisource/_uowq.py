@@ -10,10 +10,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import SourceModelsMixin, given_models
+from sktransfer._source_summary import SourceSummary, check_source_summaries
 from sktransfer.base import TransferMetaEstimator, is_scale_free
 from sktransfer.exceptions import warn
 from sktransfer.multisource._estimated_risk import least_risk
 from sktransfer.multisource._likelihood import likelihood_of
+from sktransfer.multisource._summarized_likelihood import (
+    SummarizedLikelihood,
+    summary_families,
+)
 from sktransfer.multisource._weighted_likelihood import Relaxation, likelihood_problem
 
 __all__ = ["UOWQ"]
@@ -63,13 +68,18 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
     n_jobs : int, default=None
         Number of sources fitted in parallel. None means 1 unless in a joblib
         backend context, -1 all processors.
+    source_summaries : SourceSummary or list of SourceSummary, default=None
+        Sources of which summaries are known, beside or in place of source rows; see
+        :func:`summarize_source`. The learner is one of those named above, without an
+        L1 penalty; weighted fits are Newton's method then.
 
     Attributes
     ----------
     estimator_ : estimator
         The weighted fit.
     source_ids_ : ndarray of shape (n_sources,)
-        Domain id of each source; with ``source_models`` their positions 1, 2, ...
+        Domain id of each source; with ``source_models`` their positions 1, 2, ...;
+        with ``source_summaries`` ids, then ``"source_summaries[i]"``.
     source_weights_ : ndarray of shape (n_sources,)
         Weight of the rows of each source.
     source_proportions_ : ndarray of shape (n_sources,)
@@ -146,6 +156,10 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
     That is exact for least squares where every domain has the same second moments of
     the features.
 
+    With ``source_summaries`` it is replaced with the quadratic of the summary, which
+    has the information of the source: for least squares and Ridge the fit is that on
+    the rows, for other families it agrees with it to second order.
+
     References
     ----------
     Q. Zhang et al., "Unified optimization of source weights and transfer quantities
@@ -182,6 +196,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         ],
         "solver": [StrOptions(SOLVERS)],
         "n_jobs": [Integral, None],
+        "source_summaries": [list, tuple, SourceSummary, None],
     }
 
     def __init__(
@@ -197,6 +212,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         source_sizes=None,
         solver="auto",
         n_jobs=None,
+        source_summaries=None,
     ):
         super().__init__(estimator)
         self.weighting = weighting
@@ -208,31 +224,61 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         self.source_sizes = source_sizes
         self.solver = solver
         self.n_jobs = n_jobs
+        self.source_summaries = source_summaries
 
     def without_sources(self):
-        r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
+        r"""Return the unfitted :math:`\theta(0,T)`: no models, no summaries.
 
         Returns
         -------
         target_only : UOWQ
-            A copy whose ``source_models`` and ``source_sizes`` are None.
+            A copy whose ``source_models``, ``source_sizes`` and ``source_summaries``
+            are None.
         """
-        return super().without_sources().set_params(source_sizes=None)
+        alone = super().without_sources()
+        return alone.set_params(source_sizes=None, source_summaries=None)
 
     def _fit_estimator(self, data, fit_params):
-        problem = likelihood_problem(self, data, fit_params)
+        problem = likelihood_problem(
+            self, data, fit_params, kind=self._summarized(data)
+        )
         if self.source_models is not None:
             return self._fit_to_models(problem, data)
         self.source_ids_ = problem.sources
         target_model = problem.fit_target()
         if not len(problem.sources):
             return self._keep_target(target_model, problem)
-        source_params = problem.parameters(problem.fit_sources())
+        source_params = problem.source_parameters()
         refit = partial(problem.fit_weighted, shared_only=True)
         model = self._alternate(problem, target_model, source_params, refit)
         if problem.shared.all():
             return model
         return problem.fit_weighted(self.source_weights_)
+
+    def _summarized(self, data):
+        """Return what makes the problem with the given summaries; None without."""
+        if self.source_summaries is None:
+            return None
+        if self.source_models is not None:
+            raise ValueError(
+                "source_models and source_summaries are both given: give one of them."
+            )
+        summaries = check_source_summaries(
+            self.source_summaries, self,
+            families=summary_families(self.estimator),
+            fit_intercept=bool(self.estimator.fit_intercept),
+        )  # fmt: skip
+        for name, summary in summaries:
+            if summary.family == "gaussian" and summary.noise is None:
+                raise ValueError(
+                    f"{name} has no noise, so its information has no scale beside "
+                    "the target's residuals: give SourceSummary(noise=...)."
+                )
+        if summaries and np.ndim(data.y) > 1:
+            raise ValueError(
+                "y has several columns, but a SourceSummary is of a single one."
+            )
+        return partial(SummarizedLikelihood, summaries) if summaries else None
 
     def _fit_to_models(self, problem, data):
         models = given_models(self, data)

@@ -13,6 +13,7 @@ from sktransfer._learners import (
 from sktransfer._solvers.uowq import solve_uowq
 from sktransfer.base import slice_params
 from sktransfer.exceptions import warn
+from sktransfer.multisource._estimated_risk import degrees_of_freedom
 from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
 
 
@@ -65,6 +66,7 @@ class WeightedLikelihood:
     """
 
     averages = False
+    summaries = ()
 
     def __init__(
         self, estimator, X, y, domain, target, fit_params, n_jobs, solver="auto"
@@ -92,7 +94,9 @@ class WeightedLikelihood:
                 "All labels of the target are 0, where the parameters of a log link "
                 "are infinite: label target samples with an event."
             )
-        if not is_classifier(self.estimator) or not len(self.sources):
+        if not is_classifier(self.estimator):
+            return
+        if not len(self.sources) and not self.summaries:
             return
         classes = np.unique(self.y[self.is_target])
         if len(classes) < 2:
@@ -186,6 +190,10 @@ class WeightedLikelihood:
         width = max((len(r) for r in rows if r is not None), default=1)
         return np.array([np.full(width, np.inf) if r is None else r for r in rows])
 
+    def source_parameters(self):
+        """Fit every source and stack the parameters."""
+        return self.parameters(self.fit_sources())
+
     def fisher_root(self, model):
         """Root of the Fisher information over the target rows at a model."""
         X = take_rows(self.X, self.is_target)
@@ -211,6 +219,10 @@ class WeightedLikelihood:
             target_root,
             **self._own_weight(rows),
         )
+
+    def degrees_of_freedom(self, model, weights):
+        """Return the trace of the target's leverages in a weighted fit."""
+        return degrees_of_freedom(self, model, weights)
 
     def deviance(self, model):
         """Twice the log-likelihood that the target rows lose to another model."""
@@ -273,7 +285,7 @@ class WeightedLikelihood:
         return result, d
 
 
-def likelihood_problem(estimator, data, fit_params, target=None):
+def likelihood_problem(estimator, data, fit_params, target=None, *, kind=None):
     """Build the problem of a wrapper from validated rows.
 
     Parameters
@@ -286,6 +298,8 @@ def likelihood_problem(estimator, data, fit_params, target=None):
         Metadata, one entry per row of ``data``.
     target : int, default=None
         Id of the target; None: the only one in ``data``.
+    kind : callable, default=None
+        Makes the problem. None: ``WeightedLikelihood``.
 
     Returns
     -------
@@ -299,7 +313,7 @@ def likelihood_problem(estimator, data, fit_params, target=None):
             f"Every labeled row of domain {target} has sample_weight 0, which removes "
             "it: give a positive weight to some of them."
         )
-    return WeightedLikelihood(
+    return (kind or WeightedLikelihood)(
         estimator.estimator,
         take_rows(data.X, rows),
         data.labels(rows),

@@ -4,24 +4,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
-from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
-from sklearn.pipeline import Pipeline
-from sklearn.utils import check_X_y
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
-
-from sktransfer._learners import check_weights
-from sktransfer._solvers.glm import (
-    FAMILIES,
-    glm_expansion,
-    information_rank,
-    newton_direction,
+from sklearn.linear_model import (
+    LinearRegression,
+    LogisticRegression,
+    PoissonRegressor,
 )
+
+from sktransfer._solvers.glm import FAMILIES, information_rank, newton_direction
 from sktransfer._solvers.random_effects import evidence_ridge
 
-__all__ = ["SourceSummary", "summarize_source"]
+__all__ = ["SourceSummary", "check_source_summaries", "noise_of_few_rows"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,10 +51,14 @@ class SourceSummary:
     family : {"gaussian", "binomial", "multinomial", "poisson"}, default=None
         Family of the likelihood, with canonical link. None: "gaussian" without
         classes, "binomial" with two, else "multinomial".
+    rss : float in [0, inf), default=None
+        Residual sum of squares of a Gaussian regression with ``noise``, by which
+        ``merge`` is exact. None: ``noise`` times the residual degrees of freedom.
 
     See Also
     --------
     summarize_source : Make a summary from rows.
+    SourceSummarizer : Make one chunk by chunk.
     EmpiricalBayesRidge : Takes summaries as sources.
 
     Examples
@@ -84,6 +80,7 @@ class SourceSummary:
     feature_names: tuple | None = None
     noise: float | None = None
     family: str | None = None
+    rss: float | None = None
 
     def __post_init__(self):
         coef = _finite(self.coef, "coef")
@@ -116,6 +113,13 @@ class SourceSummary:
             raise ValueError(
                 "noise must be the positive variance of a Gaussian regression, got "
                 f"{self.noise!r} with family={family!r}."
+            )
+        if self.rss is not None and not (
+            self.noise is not None and np.isfinite(self.rss) and self.rss >= 0
+        ):
+            raise ValueError(
+                "rss must be the sum of squares, 0 or more, of a Gaussian regression "
+                f"with noise, got {self.rss!r}."
             )
         names = self.feature_names
         if names is not None:
@@ -222,6 +226,36 @@ class SourceSummary:
         """Rows less the rank of the information; 0 if there are not more rows."""
         return max(self.n - information_rank(self.information), 0.0)
 
+    def to_estimator(self):
+        """Return the fitted linear model that a summary describes.
+
+        Returns
+        -------
+        model : LinearRegression, LogisticRegression or PoissonRegressor
+            A model with these coefficients, classes and names. It takes the place of
+            the summary in ``source_models``.
+        """
+        has_intercept = self.intercept is not None
+        if self.classes is not None:
+            model = LogisticRegression(fit_intercept=has_intercept)
+            model.classes_ = self.classes
+            model.coef_ = self.coef.reshape(self.n_logits, -1)
+            model.intercept_ = np.zeros(self.n_logits)
+            if has_intercept:
+                model.intercept_ = np.ravel(self.intercept)
+            model.n_iter_ = np.zeros(1, dtype=np.int32)
+        else:
+            kind = LinearRegression if self.family == "gaussian" else PoissonRegressor
+            model = kind(fit_intercept=has_intercept)
+            # what else the model keeps is set by a fit to nothing
+            model.fit(np.zeros((2, self.n_features)), np.ones(2))
+            model.coef_ = self.coef
+            model.intercept_ = self.intercept if has_intercept else 0.0
+        model.n_features_in_ = self.n_features
+        if self.feature_names is not None:
+            model.feature_names_in_ = np.asarray(self.feature_names, dtype=object)
+        return model
+
     def merge(self, *others):
         """Merge summaries of parts of one source.
 
@@ -233,8 +267,9 @@ class SourceSummary:
         Returns
         -------
         merged : SourceSummary
-            Summary of all rows: the exact one for least squares with ``noise``, else
-            the sum of the quadratics.
+            Summary of all rows. It is exact for least squares with ``noise``, and
+            for other families if all parts were expanded at the same coefficients,
+            as by one fitted estimator; else it is the sum of the quadratics.
         """
         parts = [self, *others]
         for i, part in enumerate(parts[1:]):
@@ -249,140 +284,33 @@ class SourceSummary:
             for gram, part in zip(grams, parts, strict=True)
         )
         vector = self.vector + newton_direction(total, pull)
+        vector = centered_logits(vector, self.family, self.n_logits)
         n = float(sum(part.n for part in parts))
-        noise = None
+        noise = rss = None
         if gaussian:
-            rss = sum(part.noise * part.residual_dof for part in parts)
+            rss = float(sum(part._sum_of_squares for part in parts))
             for gram, part in zip(grams, parts, strict=True):
-                rss += (part.vector - vector) @ gram @ (part.vector - vector)
-            dof = n - information_rank(total)
-            noise = float(rss / dof) if dof > 0 and rss > 0 else self.noise
+                move = part.vector - vector
+                rss += max(float(move @ gram @ move), 0.0)
+            noise = _noise_of(total, vector, rss, n, self.intercept is not None)
             total = total / noise
         coef, intercept = _split(vector, self.n_logits, self.intercept is not None)
         return replace(
             self, coef=coef, intercept=intercept, covariance=None, fisher=total, n=n,
-            noise=noise,
+            noise=noise, rss=rss,
         )  # fmt: skip
 
+    @property
+    def _sum_of_squares(self):
+        return self.noise * self.residual_dof if self.rss is None else self.rss
 
-def summarize_source(estimator, X, y, sample_weight=None):
-    r"""Summarize the rows of a source by a linear model.
 
-    The log-likelihood is expanded at the coefficients of the estimator. So a penalty
-    of the estimator only decides where it is expanded: with :math:`g` the gradient of
-    the log-likelihood there, the summary has :math:`b = \hat\theta + \Lambda^{+} g`,
-    which for least squares are the unpenalized coefficients.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Linear regressor (Gaussian), ``PoissonRegressor``, or linear classifier with
-        probabilities such as ``LogisticRegression``. A fitted one is used as it is, of
-        an unfitted one a clone is fitted.
-    X : array-like of shape (n_samples, n_features)
-        Rows of the source.
-    y : array-like of shape (n_samples,)
-        Their labels.
-    sample_weight : array-like of shape (n_samples,), default=None
-        Nonnegative weights; a weight of 2 counts as two rows.
-
-    Returns
-    -------
-    summary : SourceSummary
-        Coefficients, Fisher information, size, classes, names and noise variance. If
-        there are not more rows than parameters the noise is that of the ridge
-        regression of largest marginal likelihood.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn.linear_model import LinearRegression
-    >>> from sktransfer.multisource import summarize_source
-    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
-    >>> summary = summarize_source(LinearRegression(), X, [0.0, 2.1, 3.9, 6.0])
-    >>> summary.coef.round(2), summary.n
-    (array([1.98]), 4.0)
-    """
-    family = _family_of(estimator)
-    classification = family is None
-    names = list(X.columns) if hasattr(X, "columns") else [None]
-    if not all(isinstance(name, str) for name in names):
-        names = None  # as scikit-learn: only text names features
-    rows, labels = check_X_y(
-        X, y, dtype=np.float64, y_numeric=not classification, estimator=estimator
-    )
-    weight = np.ones(len(rows))
-    if sample_weight is not None:
-        weight = check_weights(sample_weight, len(rows)).astype(np.float64)
-    kept = weight > 0
-    if not kept.any():
-        raise ValueError("sample_weight is 0 on every row.")
-    rows, labels, weight = rows[kept], labels[kept], weight[kept]
-    if not _is_fitted(estimator):
-        weights = {} if sample_weight is None else {"sample_weight": weight}
-        estimator = clone(estimator).fit(rows, labels, **weights)
-    if not hasattr(estimator, "coef_"):
-        raise TypeError(
-            f"estimator={estimator!r} has no coef_: give a linear model, such as "
-            "LinearRegression or LogisticRegression."
-        )
-    coef = np.atleast_2d(estimator.coef_)
-    if coef.shape[1] != rows.shape[1]:
-        raise ValueError(
-            f"estimator has coefficients of {coef.shape[1]} features, but X has "
-            f"{rows.shape[1]}."
-        )
-    classes = None
-    if classification:
-        check_classification_targets(labels)
-        classes = estimator.classes_
-        unseen = np.setdiff1d(labels, classes)
-        if len(unseen):
-            raise ValueError(
-                f"y has the classes {unseen.tolist()}, which estimator does not know."
-            )
-        family = "binomial" if len(classes) == 2 else "multinomial"
-    elif coef.shape[0] != 1:
-        raise ValueError("y with several columns cannot be summarized.")
-    has_intercept = bool(getattr(estimator, "fit_intercept", True))
-    theta = np.array(coef, dtype=np.float64)
-    center = np.average(rows, axis=0, weights=weight) if has_intercept else 0.0
-    design = rows - center
-    if has_intercept:  # expanded at the center of the rows, where digits are kept
-        intercept = np.ravel(estimator.intercept_) + theta @ center
-        theta = np.column_stack([theta, intercept])
-        design = np.column_stack([design, np.ones(len(rows))])
-    goal = labels_as_goal(labels, classes)
-    value, gradient, fisher = glm_expansion(family, design, goal, weight, theta)
-    step = -newton_direction(fisher, gradient)
-    theta = theta + step.reshape(theta.shape)
-    noise, n = None, float(weight.sum())
-    if family == "gaussian":
-        rss = 2 * (value + 0.5 * gradient @ step)
-        dof = n - information_rank(fisher)
-        floor = np.finfo(float).eps * float(weight @ goal[:, 0] ** 2)
-        noise = max(rss, floor) / dof if dof > 0 else None
-        if noise is None:  # no residual is left: by the evidence of a ridge
-            y_centered = goal[:, 0] - has_intercept * (weight @ goal[:, 0]) / n
-            noise = noise_of_few_rows(
-                fisher, design.T @ (weight * y_centered),
-                float(weight @ y_centered**2), n, has_intercept,
-            )  # fmt: skip
-        noise = float(noise) or 1.0
-        fisher = fisher / noise
-    shift = np.eye(theta.shape[1])
-    if has_intercept:
-        shift[-1, :-1] = center
-        theta = theta.copy()
-        theta[:, -1] -= theta[:, :-1] @ center
-    blocks = linalg.block_diag(*[shift] * len(theta))
-    coef, intercept = _split(theta.ravel(), len(theta), has_intercept)
-    if classes is None:
-        coef = coef.ravel()
-    return SourceSummary(
-        coef, intercept, fisher=blocks.T @ fisher @ blocks, n=n, classes=classes,
-        feature_names=names, noise=noise, family=family,
-    )  # fmt: skip
+def centered_logits(vector, family, n_logits):
+    """Return parameters that sum to 0 over the classes, which says the same."""
+    if family != "multinomial":
+        return vector
+    theta = vector.reshape(n_logits, -1)
+    return (theta - theta.mean(axis=0)).ravel()
 
 
 def noise_of_few_rows(gram, moment, energy, n, has_intercept):
@@ -400,12 +328,22 @@ def noise_of_few_rows(gram, moment, energy, n, has_intercept):
     return ridge.noise
 
 
-def labels_as_goal(labels, classes):
-    """Return labels, or indicators of classes, as columns of numbers."""
-    if classes is None:
-        return np.asarray(labels, dtype=np.float64)[:, None]
-    goal = labels[:, None] == np.asarray(classes)
-    return (goal[:, 1:] if len(classes) == 2 else goal).astype(np.float64)
+def _noise_of(gram, vector, rss, n, has_intercept):
+    """Noise variance of least squares, from its sums over all rows."""
+    moment = gram @ vector
+    energy = float(rss + vector @ moment)
+    dof = n - information_rank(gram)
+    if dof > 0:
+        noise = max(rss, np.finfo(float).eps * energy) / dof
+        return float(noise) or 1.0
+    if has_intercept:
+        center = np.eye(len(gram))
+        center[-1, :-1] = -gram[-1, :-1] / gram[-1, -1]
+        mean = moment[-1] / n
+        moment = center.T @ (moment - mean * gram[:, -1])
+        gram = center.T @ gram @ center
+        energy = max(energy - n * mean**2, 0.0)
+    return float(noise_of_few_rows(gram, moment, energy, n, has_intercept)) or 1.0
 
 
 def _finite(value, name):
@@ -423,41 +361,6 @@ def _split(vector, n_logits, has_intercept):
     if not has_intercept:
         return theta, None
     return theta[:, :-1], theta[:, -1]
-
-
-def _family_of(estimator):
-    """Return the family; None for classes."""
-    if isinstance(estimator, Pipeline):
-        raise TypeError(
-            "estimator is a Pipeline, whose coefficients are not those of the features "
-            "of X. Give its last step, and X as the other steps leave it; methods that "
-            "take summaries scale the features themselves."
-        )
-    if is_classifier(estimator):
-        if not hasattr(estimator, "predict_proba"):
-            raise TypeError(
-                f"estimator={estimator!r} has no probabilities: give a classifier with "
-                "a logistic likelihood, such as LogisticRegression."
-            )
-        return None
-    if not is_regressor(estimator):
-        raise TypeError(f"estimator={estimator!r} is no regressor or classifier.")
-    if isinstance(estimator, PoissonRegressor):
-        return "poisson"
-    if isinstance(estimator, GammaRegressor | TweedieRegressor):
-        raise TypeError(
-            f"estimator={estimator!r} has no canonical link: use PoissonRegressor or a "
-            "Gaussian regression."
-        )
-    return "gaussian"
-
-
-def _is_fitted(estimator):
-    try:
-        check_is_fitted(estimator)
-    except NotFittedError:
-        return False
-    return True
 
 
 def _check_alike(first, other, name):
@@ -490,3 +393,59 @@ def check_summary_names(summary, names, name):
                 f"{name} has the feature {own!r} at position {position}, where "
                 f"{wanted!r} is needed: give the features the same names and order."
             )
+
+
+def check_source_summaries(
+    given, owner, *, families, fit_intercept, parameter="source_summaries"
+):
+    """Return ``(name, summary)`` of every entry, or one error that names it.
+
+    Parameters
+    ----------
+    given : SourceSummary, list of them or None
+        The parameter of an estimator.
+    owner : estimator
+        The estimator; its ``n_features_in_`` and ``feature_names_in_`` are set.
+    families : tuple of str
+        Families of which it takes summaries.
+    fit_intercept : bool
+        Whether its model has an intercept.
+    parameter : str, default="source_summaries"
+        Name of the parameter.
+
+    Returns
+    -------
+    checked : list of (str, SourceSummary)
+        Name and summary of every entry.
+    """
+    if given is None:
+        return []
+    given = [given] if isinstance(given, SourceSummary) else list(given)
+    names = getattr(owner, "feature_names_in_", None)
+    checked = []
+    for i, summary in enumerate(given):
+        name = f"{parameter}[{i}]"
+        if not isinstance(summary, SourceSummary):
+            raise TypeError(
+                f"{name} must be a SourceSummary, got {type(summary).__name__}: "
+                "make it with summarize_source(estimator, X, y)."
+            )
+        if summary.n_features != owner.n_features_in_:
+            raise ValueError(
+                f"{name} has {summary.n_features} features, but X has "
+                f"{owner.n_features_in_}."
+            )
+        check_summary_names(summary, names, name)
+        if summary.family not in families:
+            raise ValueError(
+                f"{name} has family={summary.family!r}, but "
+                f"{type(owner).__name__} takes {' or '.join(families)}."
+            )
+        if (summary.intercept is not None) != fit_intercept:
+            kind = "an intercept" if summary.intercept is not None else "none"
+            raise ValueError(
+                f"{name} has {kind}, but fit_intercept={fit_intercept}: "
+                "summarize the source with the same kind of model."
+            )
+        checked.append((name, summary))
+    return checked
