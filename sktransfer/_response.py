@@ -5,18 +5,20 @@ values or votes, one column per class, whatever classes it has seen itself.
 """
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.special import logit
+from scipy.special import logit, softmax
 from sklearn import config_context
 
 from sktransfer._deviance import least_mean, unit_deviance
 from sktransfer._learners import predict_learner, routing_of
+from sktransfer._solvers.slope import fit_slope, starting_slope
 
 __all__ = [
     "CommonColumns",
     "InDomains",
+    "MarginColumns",
     "OutputColumns",
     "all_classes",
     "common_columns",
@@ -52,8 +54,66 @@ class CommonColumns:
     n_outputs: int = 0
     power: float = 0.0
 
-    def answer(self, model, X, name=None):
-        """Return the answers of a fitted model, shape (n_samples, n_columns)."""
+    def answer(self, model, X, name=None, key=None):
+        """Return the answers of a fitted model, shape (n_samples, n_columns).
+
+        Parameters
+        ----------
+        model : estimator
+            Fitted model.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Samples.
+        name : str, default=None
+            What an error calls the model.
+        key : hashable, default=None
+            Name of the model in :meth:`calibrated`.
+        """
+        return self.read(self.ask(model, X, name), key)
+
+    def read(self, values, key=None):
+        """Return comparable answers; ``values`` are those of :meth:`ask`."""
+        return values
+
+    def calibrated(self, values, y, sample_weight=None):
+        """Return columns that know how to read what held-out samples were answered.
+
+        Only :class:`MarginColumns` have something to learn.
+
+        Parameters
+        ----------
+        values : dict of hashable to ndarray of shape (n_samples, n_columns)
+            Name of a model -> its answers as :meth:`ask` gives them.
+        y : ndarray of shape (n_samples,)
+            Labels.
+        sample_weight : ndarray of shape (n_samples,), default=None
+            How many samples each of them counts for.
+
+        Returns
+        -------
+        columns : CommonColumns
+            The same, or a copy.
+        """
+        return self
+
+    def completed(self, models, X):
+        """Return columns that can read models of which no sample was held out.
+
+        Parameters
+        ----------
+        models : dict of hashable to estimator
+            Fitted models by their names.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples, labeled or not.
+
+        Returns
+        -------
+        columns : CommonColumns
+            The same, or a copy.
+        """
+        return self
+
+    def ask(self, model, X, name=None):
+        """Return what a fitted model itself answers, (n_samples, n_columns)."""
         if self.method == "predict":
             values = np.asarray(predict_learner(model, X))
         else:
@@ -78,15 +138,28 @@ class CommonColumns:
         return values.reshape(len(values), n_columns).astype(np.float64)
 
     def answers(self, models, X, names=None):
-        """Return the answers of fitted models, (n_models, n_samples, n_columns)."""
+        """Return the answers of fitted models, (n_models, n_samples, n_columns).
+
+        The key of a model is its place.
+        """
         names = names or [None] * len(models)
-        each = [self.answer(m, X, n) for m, n in zip(models, names, strict=True)]
+        each = [
+            self.answer(model, X, name, key)
+            for key, (model, name) in enumerate(zip(models, names, strict=True))
+        ]
         return np.stack(each)
 
-    def blend(self, models, weights, X):
-        """Return the weighted sum of answers; a model without weight is not asked."""
-        used = np.flatnonzero(weights)
-        return sum(weights[k] * self.answer(models[k], X) for k in used)
+    def blend(self, models, weights, X, keys=None):
+        """Return the weighted sum of answers; a model without weight is not asked.
+
+        The key of a model is its place, unless ``keys`` are given.
+        """
+        keys = range(len(models)) if keys is None else keys
+        return sum(
+            weight * self.answer(model, X, key=key)
+            for model, weight, key in zip(models, weights, keys, strict=True)
+            if weight
+        )
 
     def code(self, y):
         """Return labels in these columns."""
@@ -151,6 +224,55 @@ class CommonColumns:
 
 
 @dataclass(frozen=True, eq=False)
+class MarginColumns(CommonColumns):
+    r"""Class shares of classifiers that have decision values, but no probabilities.
+
+    Decision values have no common scale, and their squared distance from -1 and 1 is
+    large where a model is right by a wide margin. They are read as shares,
+
+    .. math:: p_k(x) \propto \exp(b\, d_k(x)),
+
+    with a slope b > 0 of each model, so with two classes :math:`\sigma(b\, d(x))`.
+    The class of the largest share is the class that the model predicts. A multiple of
+    the decision values changes nothing. The slope is that of
+    :func:`~sktransfer._solvers.slope.fit_slope`.
+
+    Parameters
+    ----------
+    slopes : dict of hashable to float
+        Name of a model -> its slope; others have 2.
+    """
+
+    slopes: dict = field(default_factory=dict)
+
+    def ask(self, model, X, name=None):
+        """Return decision values, one column per class; -inf for unknown classes."""
+        values = np.asarray(model.decision_function(X), dtype=np.float64)
+        if values.ndim == 1:
+            values = np.column_stack([-0.5 * values, 0.5 * values])
+        return align_classes(values, model.classes_, self.classes, -np.inf)
+
+    def read(self, values, key=None):
+        """Return class shares."""
+        return softmax(self.slopes.get(key, 2.0) * values, axis=1)
+
+    def calibrated(self, values, y, sample_weight=None):
+        """Return columns with the slopes that held-out samples ask for."""
+        hits = self.code(y) > 0
+        slopes = {k: fit_slope(v, hits, sample_weight) for k, v in values.items()}
+        return replace(self, slopes=self.slopes | slopes)
+
+    def completed(self, models, X):
+        """Return columns with slopes for all models, from the size of their answers."""
+        slopes = {
+            key: starting_slope(self.ask(model, X))
+            for key, model in models.items()
+            if key not in self.slopes
+        }
+        return replace(self, slopes=self.slopes | slopes)
+
+
+@dataclass(frozen=True, eq=False)
 class OutputColumns(CommonColumns):
     """Columns of classifiers with several outputs: one per output and class.
 
@@ -162,7 +284,7 @@ class OutputColumns(CommonColumns):
 
     outputs: tuple = ()
 
-    def answer(self, model, X, name=None):
+    def ask(self, model, X, name=None):
         """Return shares or votes of a fitted model, shape (n_samples, n_columns)."""
         if self.method == "predict":
             return self.code(np.asarray(model.predict(X)))
@@ -321,17 +443,29 @@ def common_columns(models, y, *, classify, power=None):
     -------
     columns : CommonColumns
         Values for regressors; for classifiers probabilities if all models have them,
-        else decision values, else votes. Classifiers of several outputs have
-        :class:`OutputColumns`.
+        else the shares of :class:`MarginColumns` if all have decision values, one a
+        class, else votes. Classifiers of several outputs have :class:`OutputColumns`.
     """
     if not classify:
         n_outputs = y.shape[1] if y.ndim == 2 else 0
         return CommonColumns(n_outputs=n_outputs, power=power or 0.0)
     if np.ndim(y) == 2:
         return _output_columns(models, y)
-    method = next(m for m in _METHODS if all(hasattr(model, m) for model in models))
-    absent = -1.0 if method == "decision_function" else 0.0
-    return CommonColumns(all_classes(models, y), method, absent)
+    method = next(m for m in _METHODS if all(answers_with(one, m) for one in models))
+    kind = MarginColumns if method == "decision_function" else CommonColumns
+    return kind(all_classes(models, y), method)
+
+
+def answers_with(model, method):
+    """Tell whether a fitted classifier has a method with one column per class."""
+    if not hasattr(model, method):
+        return False
+    if method != "decision_function" or len(model.classes_) < 3:
+        return True
+    params = model.get_params() if hasattr(model, "get_params") else {}
+    pairs = [value == "ovo" for name, value in params.items()
+             if name.endswith("decision_function_shape")]  # fmt: skip
+    return not any(pairs)
 
 
 def all_classes(models, y=None):

@@ -1129,8 +1129,8 @@ class BlendMixin(_AnswersMixin):
                 f"{', '.join(params)}."
             )
         sole = self._sole_model()
-        if method == "predict" and sole is not None:
-            return sole.predict(X)
+        if sole is not None and (method == "predict" or self._has_same_margins(sole)):
+            return getattr(sole, method)(X)
         values = self._blend(X)
         if method == "predict":
             return self._columns.decide(values)
@@ -1140,6 +1140,12 @@ class BlendMixin(_AnswersMixin):
             with np.errstate(divide="ignore"):
                 values = np.log(values)
         return self._columns.split(values)
+
+    def _has_same_margins(self, model):
+        """Whether decision values of one model are those of the blend."""
+        return self._columns.method == "decision_function" and np.array_equal(
+            model.classes_, self._columns.classes
+        )
 
 
 class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):

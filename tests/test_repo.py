@@ -51,7 +51,7 @@ ALLOWED = {
     "_column_blocks": {"_compat", "exceptions"},
     "_learners": {"_compat", "exceptions"},
     "_deviance": {"_learners", "exceptions"},
-    "_response": {"_deviance", "_learners"},
+    "_response": {"_deviance", "_learners", "_solvers"},
     "_solvers": {"_compat", "exceptions"},
     "_domains": {"_compat", "exceptions"},
     "_folds": {"_compat", "_domains", "_learners", "exceptions"},

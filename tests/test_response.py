@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import expit, softmax
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 
 from sktransfer._response import CommonColumns, all_classes, common_columns
 
@@ -33,8 +34,9 @@ def test_the_richest_answer_that_all_models_have():
     columns = common_columns([lr, svc], y, classify=True)
     assert columns.method == "decision_function"
     values = svc.decision_function(X)
-    assert_allclose(columns.answer(svc, X), np.column_stack([-values, values]))
-    assert_array_equal(columns.code([1, 0]), [[-1, 1], [1, -1]])
+    assert_allclose(columns.ask(svc, X), np.column_stack([-values, values]) / 2)
+    assert_allclose(columns.answer(svc, X)[:, 1], expit(2 * values))
+    assert_array_equal(columns.code([1, 0]), [[0, 1], [1, 0]])
     assert common_columns([svc, dummy], y, classify=True).method == "predict"
 
 
@@ -60,3 +62,46 @@ def test_wrong_outputs_are_named():
         CommonColumns().answer(two, X, "Source 3")
     with pytest.raises(ValueError, match="dtype <U1"):
         CommonColumns().answer(AB, X)
+
+
+THREE = np.array([[-2.0], [-1.0], [0.0], [0.1], [1.0], [2.0]])
+KINDS = np.array([0, 0, 1, 1, 2, 2])
+
+
+def test_margins_are_shares_of_the_classes_that_a_model_knows():
+    three = LinearSVC(dual=False).fit(THREE, KINDS)
+    two = LinearSVC(dual=False).fit(THREE[:4], KINDS[:4])
+    columns = common_columns([three, two], KINDS, classify=True)
+    columns = columns.completed({0: three, 1: two}, THREE)
+    first, second = columns.answers([three, two], THREE)
+    decisions = three.decision_function(THREE)
+    assert_allclose(first, softmax(columns.slopes[0] * decisions, axis=1))
+    assert not second[:, 2].any()
+    assert_allclose(second.sum(axis=1), 1)
+    for shares, model in ((first, three), (second, two)):
+        assert_array_equal(columns.decide(shares), model.predict(THREE))
+
+
+def test_decisions_between_pairs_of_classes_are_no_answer_for_a_class():
+    ovo = SVC(decision_function_shape="ovo").fit(THREE, KINDS)
+    ovr = SVC().fit(THREE, KINDS)
+    assert common_columns([ovo, ovr], KINDS, classify=True).method == "predict"
+    assert common_columns([ovr], KINDS, classify=True).method == "decision_function"
+    ovo.fit(THREE[:4], KINDS[:4])
+    columns = common_columns([ovo], KINDS[:4], classify=True)
+    assert columns.method == "decision_function"
+
+
+def test_a_calibrated_slope_follows_the_held_out_samples():
+    svc = LinearSVC(dual=False).fit(X, [0, 0, 1, 1])
+    columns = common_columns([svc], np.array([0, 1]), classify=True)
+    rows = np.linspace(-2, 2, 60)[:, None]
+    said = columns.ask(svc, rows)
+    right = (rows[:, 0] > 0).astype(int)
+    noise = np.arange(60) % 2
+    sharp = columns.calibrated({"svc": said}, right)
+    flat = columns.calibrated({"svc": said}, noise)
+    assert sharp.slopes["svc"] > 3 * flat.slopes["svc"] > 0
+    assert sharp.completed({"svc": svc}, rows).slopes == sharp.slopes
+    share = flat.answer(svc, rows, key="svc")[:, 1]
+    assert np.abs(share - 0.5).max() < 0.25

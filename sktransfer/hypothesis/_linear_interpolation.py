@@ -71,8 +71,9 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
     Notes
     -----
     The answer is :math:`a_0 f_0(x) + \sum_k a_k f_k(x)` with shares that are not
-    negative and sum to 1: of values, or of class probabilities, else of decision values
-    or votes [1]_. With "cv" they minimize the squared error of
+    negative and sum to 1: of values, or of class probabilities [1]_. Classifiers that
+    have none answer as in :class:`~sktransfer.safe.TransferGuard`. With "cv" the shares
+    minimize the squared error of
 
     .. math:: \sum_j \Bigl\| y_j - a_0 f_0^{(-j)}(x_j) - \sum_k a_k f_k(x_j)
         \Bigr\|^2
@@ -158,6 +159,7 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
             models, y, classify=is_classifier(self.estimator)
         )
         shares = self._shares(part, params, take_folds(folds, kept))
+        self._columns = self._columns.completed(dict(enumerate(models)), part.X_target)
         self.source_weights_ = shares[: len(self.source_models_)]
         self.target_share_ = float(shares[len(self.source_models_) :].sum())
         self._weights = shares
@@ -173,8 +175,11 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         weight = params.get("sample_weight")
         rows = data.is_labeled_target
         weight = np.ones(data.n_labeled) if weight is None else np.asarray(weight)[rows]
-        X, goal = data.X_labeled, self._columns.code(data.y_labeled)
-        answers = self._columns.answers(self.source_models_, X)
+        X, y = data.X_labeled, data.y_labeled
+        goal = self._columns.code(y)
+        said = [self._columns.ask(model, X) for model in self.source_models_]
+        self._columns = self._columns.calibrated(dict(enumerate(said)), y, weight)
+        answers = np.stack([self._columns.read(one, k) for k, one in enumerate(said)])
         if self.target_share != "cv":
             others = _least_squares(answers, goal, weight)
             return np.append((1 - self.target_share) * others, self.target_share)
@@ -190,12 +195,15 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
                 data.labels(seen),
                 **slice_params(params, seen),
             )
-            own[place[test]] = self._columns.answer(model, take_rows(data.X, test))
+            own[place[test]] = self._columns.ask(model, take_rows(data.X, test))
             known[place[test]] = True
         if not known.any():
             return np.append(np.full(n_sources, 1.0 / n_sources), 0.0)
-        columns = np.concatenate([answers, own[None]])[:, known]
-        return _least_squares(columns, goal[known], weight[known])
+        own, weight = own[known], weight[known]
+        self._columns = self._columns.calibrated({n_sources: own}, y[known], weight)
+        own = self._columns.read(own, n_sources)
+        columns = np.concatenate([answers[:, known], own[None]])
+        return _least_squares(columns, goal[known], weight)
 
     def _blend(self, X):
         return self._columns.blend(self._models, self._weights, X)

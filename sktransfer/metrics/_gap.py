@@ -13,7 +13,7 @@ from sklearn.base import is_classifier
 
 from sktransfer._domains import take_rows
 from sktransfer._learners import predict_learner
-from sktransfer._response import CommonColumns
+from sktransfer._response import CommonColumns, answers_with
 from sktransfer.metrics._evidence import (
     FoldGaps,
     by_unit,
@@ -21,6 +21,7 @@ from sktransfer.metrics._evidence import (
     mean_interval,
     paired_evidence,
     reference_rows,
+    row_evidence,
     units_of,
 )
 from sktransfer.metrics._held_out import (
@@ -42,22 +43,51 @@ class FoldAnswers:
     ----------
     scores : list of HeldOutScore, or None
         Of the model without and with the sources, on the test rows.
-    residuals : ndarray of shape (2, n_test, n_columns), or None
-        Labels less answers on the test rows, over the root of the variance function
-        where losses are deviances.
-    losses : ndarray of shape (2, n_test), or None
-        Squared residuals, or deviances.
-    steps : ndarray of shape (n_reference, n_columns), or None
-        Answers with the sources less answers without, on unlabeled rows.
+    y : ndarray of shape (n_test,) or (n_test, n_outputs)
+        Labels of the test rows.
+    answers : ndarray of shape (2, n_test, n_columns), or None
+        What both say of the test rows, by ``ask`` of the columns.
+    reference : ndarray of shape (2, n_reference, n_columns), or None
+        The same of the unlabeled rows.
     disagree : ndarray of bool of shape (n_reference,), or None
         Whether both predict different classes there.
     """
 
     scores: Any
+    y: Any
+    answers: Any
+    reference: Any
+    disagree: Any
+
+    @property
+    def steps(self):
+        """Answers with the sources less answers without, on the unlabeled rows."""
+        if self.reference is None:
+            return None
+        without, within = self.reference
+        differ = within != without  # where a class is unknown to both they are -inf
+        return np.subtract(within, without, where=differ, out=np.zeros(differ.shape))
+
+
+@dataclass
+class HeldOutLosses:
+    """Residuals of the two models on the test rows of all folds in turn.
+
+    Parameters
+    ----------
+    residuals : ndarray of shape (2, n_tested, n_columns)
+        Labels less answers, over the root of the variance function where losses are
+        deviances.
+    losses : ndarray of shape (2, n_tested)
+        Squared residuals, or deviances.
+    steps : list of ndarray of shape (n_reference, n_columns)
+        For each fold answers with the sources less answers without, on the unlabeled
+        rows; empty without such rows.
+    """
+
     residuals: Any
     losses: Any
     steps: Any
-    disagree: Any
 
 
 @dataclass
@@ -188,6 +218,41 @@ class PairMeasure:
             target_only, transfer, evidence, overall, rows.kind, values, weights
         )
 
+    def compare(self, folds, results):
+        """Return residuals and losses of both models, in columns that are calibrated.
+
+        Parameters
+        ----------
+        folds : list of (train, test)
+            The folds.
+        results : list of FoldAnswers
+            One per fold.
+
+        Returns
+        -------
+        held_out : HeldOutLosses
+            The model without the sources is called 0 in ``columns``, the other 1.
+        """
+        answers = np.concatenate([result.answers for result in results], axis=1)
+        y = np.concatenate([result.y for result in results])
+        weights, _ = row_evidence(self.data, folds, **self.units)
+        self.columns = self.columns.calibrated(dict(enumerate(answers)), y, weights)
+        parts = []
+        for result in results:
+            raw = self.columns.code(result.y) - self._read(result.answers)
+            spread = self.columns.spread(result.y, raw)
+            parts.append((raw / spread, self.columns.losses(result.y, raw)))
+        residuals, losses = zip(*parts, strict=True)
+        steps = []
+        if len(self.reference):
+            steps = [np.subtract(*self._read(r.reference)[::-1]) for r in results]
+        return HeldOutLosses(
+            np.concatenate(residuals, axis=1), np.concatenate(losses, axis=1), steps
+        )
+
+    def _read(self, answers):
+        return np.stack([self.columns.read(one, k) for k, one in enumerate(answers)])
+
     def losses(self, folds, losses, residuals, steps):
         """Return the evidence of squared errors or deviances.
 
@@ -222,26 +287,24 @@ class PairMeasure:
 
 def _measure(pair, X, y, sample_weight, *, X_reference, scoring, columns, classes):
     pair = [Remembering(model) for model in pair]
-    scores = residuals = losses = None
+    scores = answers = None
     if columns is not None:
-        raw = np.stack([columns.residual(model, X, y) for model in pair])
-        residuals, losses = raw / columns.spread(y, raw), columns.losses(y, raw)
+        answers = np.stack([columns.ask(model, X) for model in pair])
     if columns is None or scoring is not None:
         scores = score_pair(pair, X, y, sample_weight, scoring=scoring)
     if scoring is None and scores is not None and not scores[0].answers:
         # score() does not show what it asks: accuracy and R2 ask for predictions
         for score, model in zip(scores, pair, strict=True):
             score.answers = {"predict": np.asarray(predict_learner(model, X))}
-    steps = disagree = None
+    reference = disagree = None
     if X_reference is not None:
         if classes is not None and scores is not None and counts_hits(scoring, pair):
             votes = [np.asarray(predict_learner(model, X_reference)) for model in pair]
             disagree = votes[0] != votes[1]
         columns = columns or _columns_of(pair, y, classes)
         if columns is not None:
-            without, within = columns.answers(pair, X_reference)
-            steps = within - without
-    return FoldAnswers(scores, residuals, losses, steps, disagree)
+            reference = np.stack([columns.ask(model, X_reference) for model in pair])
+    return FoldAnswers(scores, y, answers, reference, disagree)
 
 
 def _columns_of(pair, y, classes):
@@ -250,5 +313,5 @@ def _columns_of(pair, y, classes):
         return CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
     if classes is None:
         return None
-    method = next(m for m in _METHODS if all(hasattr(model, m) for model in pair))
+    method = next(m for m in _METHODS if all(answers_with(one, m) for one in pair))
     return CommonColumns(classes, method)

@@ -65,7 +65,7 @@ from sktransfer.base import (
     without_sources,
 )
 from sktransfer.exceptions import UnlabeledTargetError, warn
-from sktransfer.metrics._evidence import INTERVAL_FOR
+from sktransfer.metrics._evidence import INTERVAL_FOR, row_evidence
 from sktransfer.metrics._gap import PairMeasure
 from sktransfer.metrics._pair import fit_target_only, fit_transfer
 from sktransfer.safe._defaults import (
@@ -383,7 +383,7 @@ class _TransferPortfolio(
         )
 
     def _cross_fit(self, data, folds, params, progress):
-        """Return the residuals of every member on held-out labeled target rows."""
+        """Return what every member says of held-out labeled target rows."""
         pair = PairMeasure(data, params, None, self._columns)
         reference = None
         if len(pair.reference):
@@ -411,23 +411,41 @@ class _TransferPortfolio(
                 self._members.remove(member)
                 del self.members_[member.name]
             elif folds:
-                residuals, answers = zip(*(found for found, _, _ in mine), strict=True)
+                tests, answers = zip(*(found for found, _, _ in mine), strict=True)
                 if reference is not None:
                     first = answers[0]
                     answers = [first if one is None else one for one in answers]
-                held_out[member.name] = HeldOut(
-                    np.concatenate(residuals),
-                    None if reference is None else np.stack(answers),
-                )
+                held_out[member.name] = np.concatenate(tests), answers
         if not any(m.target_only for m in self._members):
             raise ValueError(
                 "No target-only member can be fitted without some of the labeled "
                 f"target rows: {self.skipped_}. Label more rows or lower cv."
             )
-        return Evidence(pair, folds, held_out)
+        self._calibrate(pair, folds, held_out)
+        return Evidence(pair, folds, self._read(pair, folds, held_out))
+
+    def _calibrate(self, pair, folds, held_out):
+        """Let the columns learn how to read what the members say of held-out rows."""
+        if folds:
+            y = _tested(pair.data, folds)
+            weights, _ = row_evidence(pair.data, folds, **pair.units)
+            said = {name: tests for name, (tests, _) in held_out.items()}
+            self._columns = self._columns.calibrated(said, y, weights)
+        X = pair.data.X_labeled
+        self._columns = pair.columns = self._columns.completed(self.members_, X)
+
+    def _read(self, pair, folds, held_out):
+        """Return residuals and answers of the members, in calibrated columns."""
+        goal = self._columns.code(_tested(pair.data, folds)) if folds else None
+        found = {}
+        for name, (tests, answers) in held_out.items():
+            residuals = goal - self._columns.read(tests, name)
+            each = [self._columns.read(one, name) for one in answers if one is not None]
+            found[name] = HeldOut(residuals, np.stack(each) if each else None)
+        return found
 
     def _set_columns(self, data):
-        """Decide what is blended: values, probabilities, decision values or votes."""
+        """Decide what is blended: values, probabilities, class shares or votes."""
         self._columns = common_columns(
             list(self.members_.values()),
             data.labels(data.labeled),
@@ -631,7 +649,11 @@ class _TransferPortfolio(
         """Return blended predictions, coded, one row per row of X."""
         used = {name: weight for name, weight in self.weights_.items() if weight}
         models = [self.members_[name] for name in used]
-        return self._columns.blend(models, list(used.values()), X)
+        return self._columns.blend(models, list(used.values()), X, list(used))
+
+    def _sole_model(self):
+        used = [name for name, weight in self.weights_.items() if weight]
+        return self.members_[used[0]] if len(used) == 1 else None
 
     def without_sources(self):
         r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
@@ -1268,7 +1290,7 @@ def _try_fit(member, data, params):
 
 
 def _held_out_answers(member, fitted, data, train, test, columns, params, reference):
-    """Return residuals on held-out rows and answers on others, and the seconds."""
+    """Return what is said of held-out rows and of others, and the seconds."""
     model, seconds, error = fitted, 0.0, None
     if not _ignores_target_labels(member.estimator):
         model, seconds, error = _try_fit(
@@ -1276,9 +1298,13 @@ def _held_out_answers(member, fitted, data, train, test, columns, params, refere
         )
     if error is not None:
         return None, seconds, error
-    X, y = take_rows(data.X, test), data.labels(data.mask_of(test))
-    answers = None if reference is None else columns.answer(model, reference)
-    return (columns.residual(model, X, y), answers), seconds, None
+    answers = None if reference is None else columns.ask(model, reference)
+    return (columns.ask(model, take_rows(data.X, test)), answers), seconds, None
+
+
+def _tested(data, folds):
+    """Return the labels of the test rows, fold after fold."""
+    return np.concatenate([data.labels(data.mask_of(test)) for _, test in folds])
 
 
 def _read(gap, interval_for):
@@ -1299,7 +1325,9 @@ def _trial_residuals(trial, member, params, data, columns):
     if error is not None:
         return None
     y = data.labels(data.mask_of(trial.test))
-    return columns.residual(model, take_rows(data.X, trial.test), y)
+    said = columns.ask(model, take_rows(data.X, trial.test))
+    columns = columns.calibrated({member.name: said}, y, trial.weight)
+    return columns.code(y) - columns.read(said, member.name)
 
 
 def _ignores_target_labels(estimator):

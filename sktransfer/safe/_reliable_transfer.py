@@ -16,10 +16,9 @@ from sktransfer._learners import (
     HasLearnerMethods,
     LearnerMethodsMixin,
     fit_learner,
-    has_method,
     name_samples,
 )
-from sktransfer._response import CommonColumns
+from sktransfer._response import common_columns
 from sktransfer.base import (
     TransferMetaEstimator,
     consumes_sample_domain,
@@ -244,31 +243,33 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         )
         if data.n_labeled < 2 or not folds or (classify and len(np.unique(y)) < 2):
             return None
-        columns = self._columns(data)
-        own, foreign = np.full(len(source), np.nan), np.zeros(data.n_labeled)
+        models = []
         for test in folds:
             train = rows.copy()
             train[source[test]] = False
             params = slice_params(fit_params, train)
             X_train = take_rows(data.X, train)
-            model = fit_learner(self.estimator, X_train, data.labels(train), **params)
-            X_test = take_rows(data.X, source[test])
-            own[test] = _loss(columns, model, X_test, y[test])
-            loss = _loss(columns, model, data.X_labeled, data.y_labeled)
-            foreign += loss / len(folds)
-        labels = columns.code(data.y_labeled)
-        others = (labels.sum(axis=0) - labels) / (len(labels) - 1)
-        constant = np.sum((labels - others) ** 2, axis=1)
-        return own[~np.isnan(own)], foreign, constant
-
-    def _columns(self, data):
-        """Return the columns of the loss: values, else probabilities or votes."""
-        if not is_classifier(self.estimator):
-            y = data.labels(data.labeled)
-            return CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
-        soft = has_method(self.estimator, "predict_proba")
-        classes = np.unique(data.labels(data.labeled))
-        return CommonColumns(classes, "predict_proba" if soft else "predict")
+            models.append(
+                fit_learner(self.estimator, X_train, data.labels(train), **params)
+            )
+        columns = common_columns(models, data.labels(data.labeled), classify=classify)
+        said = [
+            columns.ask(model, take_rows(data.X, source[test]))
+            for model, test in zip(models, folds, strict=True)
+        ]
+        said, held_out = np.concatenate(said), np.concatenate(folds)
+        columns = columns.calibrated({0: said}, y[held_out])
+        own = _loss(columns, columns.read(said, 0), y[held_out])
+        foreign = np.mean(
+            [
+                _loss(columns, columns.answer(model, data.X_labeled, key=0),
+                      data.y_labeled)
+                for model in models
+            ],
+            axis=0,
+        )  # fmt: skip
+        constant = _constant_answer(columns, columns.code(data.y_labeled), classify)
+        return own, foreign, _loss(columns, constant, data.y_labeled)
 
     def _level(self, source):
         if self.harm_[source] <= self.alpha:
@@ -335,9 +336,19 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         return tags
 
 
-def _loss(columns, model, X, y):
+def _loss(columns, answers, y):
     """Return the squared error of each row; the Brier score for classifiers."""
-    return np.sum(columns.residual(model, X, y) ** 2, axis=1)
+    return np.sum((columns.code(y) - answers) ** 2, axis=1)
+
+
+def _constant_answer(columns, labels, classify):
+    """Return what knows nothing of a row would answer, as the models answer.
+
+    That is the mean of the other labels, or, among votes, the commonest class.
+    """
+    if classify and columns.method == "predict":
+        return np.eye(labels.shape[1])[[labels.sum(axis=0).argmax()]]
+    return (labels.sum(axis=0) - labels) / (len(labels) - 1)
 
 
 def _label_p_values(own, foreign, constant, n_resamples):

@@ -58,7 +58,8 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         :math:`\theta(0,T)` can do with all rows and so lean towards transfer.
     scoring : str, callable or None, default=None
         Score of the gap; higher is better. None: the negated mean squared error, for
-        classifiers of the probabilities (the Brier score), for learners with a log
+        classifiers of the probabilities (the Brier score), or of what stands for
+        them under *What is blended*, for learners with a log
         link the negated deviance that they fit. ``policy="aggregate"`` takes its weight
         from that loss in any case.
     policy : {"aggregate", "select", "safew"}, default="aggregate"
@@ -197,9 +198,20 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     :math:`m^{p/2}`, with m the mean of both predictions and p the power of the
     deviance, of which their squares are the second-order approximation.
 
-    Probabilities are blended where both models have them, else decision values
-    (coded -1 and 1), else votes. The decision values of blended probabilities are
-    their log-odds (two classes) or logarithms.
+    *What is blended.* Probabilities where both models have them. Of classifiers that
+    have decision values :math:`d_k(x)` alone, one for each class, such as support
+    vector machines, these are read as class shares,
+
+    .. math:: p_k(x) \propto \exp(b\, d_k(x)),
+
+    with a slope b for each model. The decision values have no common scale, and their
+    squared distance from -1 and 1 would count a wide margin as an error; a multiple
+    of them only divides the slope. It has the least logarithmic loss on the held-out
+    rows, under a lognormal prior around 2 over the median lead of the first class over
+    the second; without held-out rows it is that start. ``benchmarks/margins.md``
+    compares this with other scores. Else votes are blended.
+    Decision values of a blend are the log-odds of its shares (two classes) or their
+    logarithms, and those of the model where one model has all the weight.
 
     *Cost.* One fit of both models per fold, and one on all rows. An estimator with a
     method ``prepare_folds(data, folds, params)`` computes what these fits have in
@@ -290,6 +302,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         if self._nothing_to_transfer(existing):
             self.transfer_ = self.target_only_
             self.models_ = [self.target_only_]
+            self._set_columns(existing)
             self.ntg_, self.ntg_interval_ = 0.0, np.zeros(2)
             self.harm_probability_ = 0.5
             self.weight_posterior_ = BlendInfo(np.nan, np.inf, 0)
@@ -303,7 +316,8 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             self._set_columns(existing)
             self._weigh_evidence(baseline, data, folds, fit_params, prepared)
             weights = self._choose_weights(existing, params)
-        self._set_columns(existing)
+            models = dict(enumerate(self.models_))
+            self._columns = self._columns.completed(models, existing.X_labeled)
         self.weights_ = weights
         self.transferred_ = bool(weights[1:].any())
         return self.transfer_
@@ -324,7 +338,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         return not data.n_source and not source_free and self.target_estimator is None
 
     def _set_columns(self, data):
-        """Decide what is blended: values, probabilities, decision values or votes."""
+        """Decide what is blended: values, probabilities, class shares or votes."""
         self._columns = common_columns(
             self.models_,
             data.y_labeled,
@@ -367,18 +381,19 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             self._settled, baseline, data, folds, pair.measure(), params=fit_params,
             n_jobs=self.n_jobs, prepared=prepared,
         )  # fmt: skip
-        residuals = np.concatenate([result.residuals for result in results], axis=1)
+        held_out = pair.compare(folds, results)
+        self._columns = pair.columns
         if self.scoring is None:
-            steps = [result.steps for result in results]
-            losses = np.concatenate([result.losses for result in results], axis=1)
-            evidence = pair.losses(folds, losses, residuals, steps)
+            evidence = pair.losses(
+                folds, held_out.losses, held_out.residuals, held_out.steps
+            )
         else:
             evidence = pair.scores(folds, results).evidence
         self.ntg_ = evidence.mean
         self.ntg_interval_ = evidence.interval(0.95, self.interval_for)
         self.harm_probability_ = evidence.probability_positive()
         weights, self.n_held_out_ = row_evidence(data, folds, **pair.units)
-        rows = residuals * np.sqrt(weights)[:, None]
+        rows = held_out.residuals * np.sqrt(weights)[:, None]
         self.weight_posterior_ = blend_posterior(
             *rows, n_units=self.n_held_out_, inflation=self.inflation
         )
@@ -389,7 +404,8 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
                 rows = data.rows_of(source) | data.is_target
                 part, params = data.take(rows), slice_params(fit_params, rows)
                 self.models_.append(fit_transfer(self._settled, part, params))
-        self._set_columns(data)
+        models = dict(enumerate(self.models_))
+        self._columns = self._columns.completed(models, data.X_labeled)
         rows = data.X_target
         answers = self._columns.answers(self.models_, rows)
         safe, *others = answers.reshape(len(answers), -1)

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -344,8 +345,12 @@ def test_what_is_blended(learner, methods):
             getattr(portfolio.members_[name], method)(X_test)
             for name in ("alone", "pooled")
         ]
+        if method == "decision_function":
+            slopes = [portfolio._columns.slopes[name] for name in ("alone", "pooled")]
+            parts = [softmax(b * d, axis=1) for b, d in zip(slopes, parts, strict=True)]
         blend = (1 - w) * parts[0] + w * parts[1]
-        assert_allclose(getattr(portfolio, method)(X_test), blend)
+        wanted = np.log(blend) if method == "decision_function" else blend
+        assert_allclose(getattr(portfolio, method)(X_test), wanted)
         predicted = portfolio.classes_[blend.argmax(axis=1)]
         assert_array_equal(portfolio.predict(X_test), predicted)
 

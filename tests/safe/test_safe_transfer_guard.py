@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import logit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RepeatedKFold
@@ -142,17 +143,20 @@ def test_binary_decision_is_the_log_odds():
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_decision_values_are_blended(n_classes):
+def test_decision_values_are_blended_as_shares(n_classes):
     X, y, domain, X_test, _ = classification(n_classes=n_classes, seed=2)
-    guard = TransferGuard(Pooled(LinearSVC(dual=False)), policy="aggregate")
+    guard = TransferGuard(Pooled(LinearSVC(dual=False)), policy="aggregate", atom=0.0)
     guard.fit(X, y, sample_domain=domain)
     assert not hasattr(guard, "predict_proba")
-    models = guard.target_only_, guard.transfer_
-    d0, d1 = (model.decision_function(X_test) for model in models)
-    blend = guard.weights_[0] * d0 + guard.weights_[1] * d1
-    assert_allclose(guard.decision_function(X_test), blend)
-    index = (blend > 0).astype(int) if n_classes == 2 else blend.argmax(axis=1)
-    assert_array_equal(guard.predict(X_test), guard.classes_[index])
+    assert 0 < guard.weights_[1] < 1
+    blend = np.zeros((len(X_test), n_classes))
+    for k, model in enumerate(guard.models_):
+        d = model.decision_function(X_test)
+        d = np.column_stack([np.zeros_like(d), d]) if n_classes == 2 else d
+        blend += guard.weights_[k] * softmax(guard._columns.slopes[k] * d, axis=1)
+    wanted = logit(blend[:, 1]) if n_classes == 2 else np.log(blend)
+    assert_allclose(guard.decision_function(X_test), wanted, rtol=1e-6)
+    assert_array_equal(guard.predict(X_test), guard.classes_[blend.argmax(axis=1)])
 
 
 class Voter(ClassifierMixin, BaseEstimator):
