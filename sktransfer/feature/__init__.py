@@ -4,10 +4,12 @@ from sktransfer.feature._augmentation import FeatureAugmentation
 from sktransfer.feature._cdls import CDLS
 from sktransfer.feature._coral import CORAL
 from sktransfer.feature._dipls import DomainInvariantPLS
+from sktransfer.feature._dual_transfer import DualTransfer
 from sktransfer.feature._geodesic_flow import GeodesicFlowKernel
 from sktransfer.feature._hhtl import HHTL
 from sktransfer.feature._jda import JDA
 from sktransfer.feature._label_transport import JCPOT, JDOT, OTLabelPropagation
+from sktransfer.feature._low_rank_sparse import LowRankSparseTransfer
 from sktransfer.feature._mmd_linear_map import MMDLinearMap
 from sktransfer.feature._mmd_selection import FeatureMMDSelection
 from sktransfer.feature._sstca import SSTCA
@@ -26,6 +28,7 @@ __all__ = [
     "CORAL",
     "DirectStandardization",
     "DomainInvariantPLS",
+    "DualTransfer",
     "FeatureAugmentation",
     "FeatureMMDSelection",
     "GeodesicFlowKernel",
@@ -34,6 +37,7 @@ __all__ = [
     "JDA",
     "JDOT",
     "LinearTransportMap",
+    "LowRankSparseTransfer",
     "MMDLinearMap",
     "OTLabelPropagation",
     "OptimalTransportMap",

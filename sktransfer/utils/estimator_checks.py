@@ -122,6 +122,8 @@ def make_problem(
         shift = 0.3 * domain * (-1) ** domain if domain > 0 else 0.0
         noise = rng.normal(size=(size, 4))
         X = noise + shift + np.eye(3, 4)[label] * [1.5, 1.5, 1.0, 1.0]
+        if get_tags(estimator).input_tags.positive_only:
+            X = np.abs(X)
         real = X @ [1.0, -0.5, 0.2, 0.1] + shift + 0.1 * rng.normal(size=size)
         parts.append((X, real if is_regressor(estimator) else label))
     X, y = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
