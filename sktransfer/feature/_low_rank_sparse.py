@@ -95,8 +95,9 @@ class LowRankSparseTransfer(ClassNamePrefixFeaturesOutMixin, TransferTransformer
     solution is better. With ``alpha`` and ``beta`` infinite Z and E are 0, and P maps
     all target rows to 0; this is refused.
 
-    The map has no intercept: put a scaler in front. Several sources are pooled. Labels of target rows are not used where there are
-    sources. Without source rows P separates the classes of the labeled target rows.
+    The map has no intercept: put a scaler in front. Several sources are pooled. Labels
+    of target rows are not used where there are sources. Without source rows P
+    separates the classes of the labeled target rows.
 
     References
     ----------
