@@ -311,13 +311,15 @@ def _as_numbers(X: Any) -> NDArray[np.float64]:
     except (TypeError, ValueError):
         objects = np.asarray(X, dtype=object)
         objects = objects.reshape(len(objects), -1)
-    numbers = np.empty(objects.shape)
+    numbers = np.full(objects.shape, np.nan)  # whatever a library has for missing
     for j, column in enumerate(objects.T):
+        known = np.array([not is_missing(value) for value in column], dtype=bool)
+        present = column[known]
         try:
-            numbers[:, j] = column.astype(np.float64)
+            numbers[known, j] = present.astype(np.float64)
         except (TypeError, ValueError):
-            text = np.array([str(value) for value in column])
-            numbers[:, j] = np.unique(text, return_inverse=True)[1]
+            text = np.array([str(value) for value in present])
+            numbers[known, j] = np.unique(text, return_inverse=True)[1]
     return numbers
 
 

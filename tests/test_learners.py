@@ -666,7 +666,7 @@ def _wrappers():
                 yield pytest.param(wrapper, id=name)
 
 
-@pytest.mark.filterwarnings("ignore::sktransfer.exceptions.CollapsedWeightsWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("wrapper", list(_wrappers()))
 @pytest.mark.parametrize("kind", ["plain", "pipeline", "guarded"])
 def test_weights_for_a_learner_that_takes_none_are_refused_by_name(wrapper, kind):

@@ -95,6 +95,8 @@ def read_columns(X, y, sample_domain):
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         listed = ", ".join(names[:MOST_NAMED]) + more
         what = f"Left out as {kind}" if dropped else f"Read as {kind}"
+        if kind == columns.DROPPED["empty"]:
+            what = "Empty in every row"
         reading.append(f"{what}: {listed}.")
     kept = [k for k, name in enumerate(encoder.roles_) if name not in encoder.dropped_]
     X = X.iloc[:, kept] if hasattr(X, "columns") else X[:, kept]

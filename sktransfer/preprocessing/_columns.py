@@ -20,6 +20,7 @@ from sktransfer._domains import is_missing
 ROLES = ("number", "date", "time", "category", "text")
 DROPPED = {
     "id": "a running number, or a text of its own in every sample",
+    "empty": "missing in every sample",
     "copy of the label": "a copy of the label",
     "copy of the domain": "a copy of the domain",
 }
@@ -395,10 +396,12 @@ def role_of(values, *, categorical=False):
 
     Returns
     -------
-    role : {"number", "date", "time", "category", "text", "id"}
+    role : {"number", "date", "time", "category", "text", "id", "empty"}
         A running number, or a text of its own in each sample, is an id: whole numbers
         without a repetition fill half of their range by chance in no measurement.
     """
+    if missing_in(values).all():
+        return "empty"
     if values.dtype.kind == "f":
         return "id" if _is_running(values) else "number"
     if values.dtype.kind == "M":

@@ -38,8 +38,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Columns are read for what they hold: numbers, dates, times of the day, categories or
     free text, as such types or as text. Columns that must not be learned from, running
-    ids and copies of the label or of the domain, are left out with a warning that names
-    them.
+    ids and copies of the label or of the domain, and columns without any value are left
+    out with a warning that names them.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ----------
     roles_ : dict of str to str
         What each column holds: "number", "date", "time", "category", "text", "id",
-        "copy of the label" or "copy of the domain".
+        "empty", "copy of the label" or "copy of the domain".
     dropped_ : dict of str to str
         Columns that are left out, each with the reason.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -342,15 +342,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             raise ValueError(
                 "No column of X is left to learn from: "
                 + "; ".join(f"{name!r} is {why}" for name, why in self.dropped_.items())
-                + ". drop_ids=False and drop_copies=False keep them."
+                + ". drop_ids=False and drop_copies=False keep ids and copies."
             )
         found = {n: w for n, w in self.dropped_.items() if n not in (self.roles or {})}
-        if found:
-            warn(
-                "TableEncoder leaves out "
-                + "; ".join(f"{name!r} ({why})" for name, why in found.items())
-                + ". drop_ids=False and drop_copies=False keep such columns.",
-            )
+        if not found:
+            return
+        several = set(found.values()) != {_DROPPED["empty"]}
+        warn(
+            "TableEncoder leaves out "
+            + "; ".join(f"{name!r} ({why})" for name, why in found.items())
+            + "."
+            + " drop_ids=False and drop_copies=False keep ids and copies." * several
+        )
 
     def _with_role(self, role):
         return [name for name in self._names if self.roles_[name] == role]
@@ -363,6 +366,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         } | {name: ["day"] for name in self._with_role("time")}
         self._numbers = self._categories = None
         numbers = self._number_block(values)
+        # some learners fail on a column without any value, as a fold may have
+        self._nothing = np.isnan(numbers).all(axis=0) & (self.missing == "keep")
+        numbers = np.where(self._nothing, 0.0, numbers)
         if numbers.shape[1]:
             steps = []
             if self.missing != "keep":
@@ -457,7 +463,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         }
         parts = []
         if self._numbers is not None:
-            parts.append(self._numbers.transform(self._number_block(values)))
+            numbers = np.where(self._nothing, 0.0, self._number_block(values))
+            parts.append(self._numbers.transform(numbers))
         for name, cycles in self._cycles.items():
             parts += [columns.cycle(values[name], cycle) for cycle in cycles]
         parts += [text.transform(_filled(values[n])) for n, text in self._texts.items()]

@@ -42,9 +42,14 @@ def encoder_for(learner):
     """
     last = _innermost(learner)
     if _takes_categories(last):
-        plain = package_of(last) in ("lightgbm", "xgboost")
+        package = package_of(last)
+        named = last.get_params().get("cat_features") if package == "catboost" else ()
         return TableEncoder(
-            categories="native", missing="keep", scale=False, plain_names=plain
+            categories="native",
+            missing="keep",
+            scale=False,
+            plain_names=package in ("lightgbm", "xgboost"),
+            roles={c: "category" for c in named if isinstance(c, str)} or None,
         )
     if get_tags(last).input_tags.allow_nan:
         return TableEncoder(missing="keep", scale=False)

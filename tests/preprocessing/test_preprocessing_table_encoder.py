@@ -493,3 +493,30 @@ def test_a_role_says_how_values_are_written(rng):
     for wrong in ("number, day first", "number, comma", "category, decimal comma", 3):
         with pytest.raises(ValueError, match=r"number, decimal comma or date, day"):
             TableEncoder(roles={"dose": wrong}).fit(frame)
+
+
+@pytest.mark.parametrize(
+    "empty", [np.nan, None, pd.NaT, pd.NA], ids=["nan", "None", "NaT", "NA"]
+)
+def test_a_column_without_any_value_is_left_out(rng, empty):
+    frame = pd.DataFrame({"x": rng.normal(size=N), "empty": [empty] * N})
+    with pytest.warns(UserWarning, match=r"'empty' \(missing in every sample\)\.$"):
+        encoder = TableEncoder().fit(frame)
+    assert encoder.roles_ == {"x": "number", "empty": "empty"}
+    assert encoder.transform(frame.assign(empty="a value")).shape == (N, 1)
+    with pytest.raises(ValueError, match="'empty' is missing in every sample"):
+        TableEncoder().fit(frame[["empty"]])
+
+
+@pytest.mark.parametrize("kind", ["onehot", "native"])
+def test_a_part_in_which_a_number_is_missing_everywhere(rng, kind):
+    """A site that does not measure a feature must not stop a learner."""
+    frame = pd.DataFrame({"x": rng.normal(size=N), "z": rng.normal(size=N)})
+    part = frame.assign(z=np.nan)
+    encoder = TableEncoder(
+        categories=kind, missing="keep", scale=False, roles={"z": "number"}
+    ).fit(part)
+    for rows in (part, frame):
+        assert (np.asarray(encoder.transform(rows))[:, 1] == 0).all()
+    model = make_pipeline(encoder, HistGradientBoostingRegressor(max_iter=2))
+    assert np.isfinite(model.fit(part, rng.normal(size=N)).predict(frame)).all()

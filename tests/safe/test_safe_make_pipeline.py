@@ -330,3 +330,42 @@ def test_a_blend_without_domains_refuses_them(rng):
     assert not get_transfer_tags(guard).unseen_domain
     with pytest.raises(TypeError, match="takes no sample_domain here"):
         guard.predict(X, sample_domain=-7)
+
+
+@pytest.mark.parametrize("learner", ["logistic", "hist", "catboost"])
+def test_what_a_library_has_for_missing_changes_nothing(rng, learner):
+    """Missing text and truth values, and a column without any value."""
+    n = 120
+    values = {
+        "plan": [("a:b", '"c"', None)[k] for k in rng.randint(3, size=n)],
+        "vip": [(True, False, None)[k] for k in rng.randint(3, size=n)],
+        "age": [None if k % 9 == 0 else float(k % 50) for k in rng.permutation(n)],
+        "empty": [None] * n,
+        "sales": [f"{v:.2f}".replace(".", ",") for v in rng.gamma(2, 900, n)],
+        "site": np.repeat(["A", "T"], n // 2).tolist(),
+    }
+    score = np.array([p == "a:b" for p in values["plan"]]) + rng.normal(0, 0.7, n)
+    values["left"] = np.where(score > 0.5, "yes", "no").tolist()
+    values["left"][-30:] = [None] * 30
+    frames = [pd.DataFrame(values), pl.DataFrame(values)]
+    frames.append(frames[0].convert_dtypes())
+    frames[0]["vip"] = frames[0]["vip"].astype(object)
+    model = {
+        "logistic": LogisticRegression(),
+        "hist": LEARNERS["hist"],
+        "catboost": CatBoostClassifier(
+            iterations=5, cat_features=("plan", "vip"), verbose=False, thread_count=1,
+            allow_writing_files=False,
+        ),
+    }[learner]  # fmt: skip
+    answers = []
+    for frame in frames:
+        data = from_frame(frame, label="left", domain="site", target="T")
+        guard = make_transfer_pipeline(model, method="guard", cv=3)
+        with pytest.warns(UserWarning, match="leaves out 'empty'"):
+            guard.fit(data.X, data.y, **data.metadata)
+        answers.append(guard.predict_proba(data.X))
+        other = from_frame(frames[0], label="left", domain="site", target="T")
+        np.testing.assert_array_equal(guard.predict_proba(other.X), answers[-1])
+    for answer in answers[1:]:
+        np.testing.assert_array_equal(answer, answers[0])
