@@ -28,6 +28,13 @@ def _learns_in_parts(self):
     return True
 
 
+#: of the parameters that budget the rows of each source
+_SAMPLE_CONSTRAINTS: dict = {
+    "max_rows": [Interval(Integral, 1, None, closed="left"), None],
+    "random_state": ["random_state"],
+}
+
+
 class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
     """Template: fit a clone of the learner on some labeled rows.
 
@@ -143,6 +150,10 @@ class SourceOnly(_Baseline):
     ----------
     estimator : estimator
         Classifier or regressor to fit.
+    max_rows : int in [1, inf), default=None
+        Most rows of each source that are used, as in :class:`Pooled`. None: no limit.
+    random_state : int, RandomState instance or None, default=0
+        Draws the sample of ``max_rows``. The order of the rows does not matter.
 
     Attributes
     ----------
@@ -169,6 +180,34 @@ class SourceOnly(_Baseline):
     >>> model.predict([[0.9]])
     array([1])
     """
+
+    _parameter_constraints: dict = {
+        **TransferMetaEstimator._parameter_constraints,
+        **_SAMPLE_CONSTRAINTS,
+    }
+
+    def __init__(self, estimator, *, max_rows=None, random_state=0):
+        super().__init__(estimator)
+        self.max_rows = max_rows
+        self.random_state = random_state
+
+    def _fit_estimator(self, data, fit_params):
+        rows = self._rows(data)
+        if self.max_rows is not None and data.n_source:
+            rows = sample_sources(
+                data,
+                self.max_rows,
+                stratify=is_classifier(self.estimator),
+                random_state=self.random_state,
+            )
+        return self._fit_rows(data, rows, fit_params)
+
+    def _check_batches(self):
+        if self.max_rows is not None:
+            raise ValueError(
+                "partial_fit sees a batch at a time, so it cannot draw max_rows of "
+                "each source: leave it at its default."
+            )
 
     def _rows(self, data, *, is_batch=False):
         # a batch without source rows does not tell that there is no source
@@ -298,8 +337,7 @@ class Pooled(_Baseline):
         **TransferMetaEstimator._parameter_constraints,
         "source_weight": [Interval(Real, 0, None, closed="left")],
         "add_domain": ["boolean", StrOptions({"one-hot", "integer", "category"})],
-        "max_rows": [Interval(Integral, 1, None, closed="left"), None],
-        "random_state": ["random_state"],
+        **_SAMPLE_CONSTRAINTS,
     }
 
     def __init__(
@@ -365,17 +403,42 @@ class Pooled(_Baseline):
 
     def _sample(self, data):
         """Mask of the labeled target rows and of at most max_rows of each source."""
-        rows = data.is_labeled_target.copy()
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        for domain, X, y in data.each_source():
-            kept = _sample_rows(
-                X, y, self.max_rows, is_classifier(self.estimator), seed
-            )
-            rows[np.flatnonzero(data.rows_of(domain))[kept]] = True
-        return rows
+        return data.is_labeled_target | sample_sources(
+            data,
+            self.max_rows,
+            stratify=is_classifier(self.estimator),
+            random_state=self.random_state,
+        )
 
     def _for_estimator(self, X):
         return X if self._domain_column is None else self._domain_column.add(X)
+
+
+def sample_sources(data, max_rows, *, stratify, random_state=0):
+    """Return a mask of the rows that represent the sources.
+
+    Parameters
+    ----------
+    data : DomainData
+        Rows of every domain.
+    max_rows : int
+        Most rows of each source.
+    stratify : bool
+        Keep the classes in proportion.
+    random_state : int, RandomState instance or None, default=0
+        Draws the rows.
+
+    Returns
+    -------
+    rows : ndarray of bool of shape (n_samples,)
+        Sampled source rows.
+    """
+    rows = np.zeros(len(data.sample_domain), dtype=bool)
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    for domain, X, y in data.each_source():
+        kept = _sample_rows(X, y, max_rows, stratify, seed)
+        rows[np.flatnonzero(data.rows_of(domain))[kept]] = True
+    return rows
 
 
 def _sample_rows(X, y, n_rows, stratify, seed):
@@ -386,7 +449,10 @@ def _sample_rows(X, y, n_rows, stratify, seed):
     order = order[np.random.RandomState(seed).permutation(len(order))]
     if not stratify:
         return order[:n_rows]
-    codes, counts = np.unique(y[order], return_inverse=True, return_counts=True)[1:]
+    classes = y if y.ndim == 1 else y[:, 0]  # of several outputs those of the first
+    codes, counts = np.unique(classes[order], return_inverse=True, return_counts=True)[
+        1:
+    ]
     # the r-th of the n rows of a class comes at (r + 1/2) / n: classes in proportion
     by_class = np.argsort(codes, kind="stable")
     rank = np.empty(len(order), dtype=int)

@@ -250,7 +250,9 @@ class _TransferPortfolio(
         table = self._settle(existing)
         planned = members = self._plan(existing, table)
         folds = self._hold_out(data, params)
-        members, self.skipped_ = _with_shared_sources(members, existing, handed)
+        members, self.skipped_ = _with_shared_sources(
+            members, existing, handed, **self._budget()
+        )
         progress = Progress(self, 2 + (self.prior == "trials"))
         self._fit_members(members, existing, handed, progress)
         self._set_columns(existing)
@@ -314,6 +316,12 @@ class _TransferPortfolio(
         encoder = leading_encoder(learner)
         roles = find_roles(data) if encoder is None else encoder.roles
         return settled, learner, roles
+
+    def _budget(self):
+        """Return how many rows of each source the shared source fits may have."""
+        seed = self.random_state if isinstance(self.random_state, Integral) else 0
+        auto = isinstance(self.members, str)
+        return {"max_rows": self.max_rows if auto else None, "random_state": seed}
 
     def _plan(self, data, table):
         """Return the members that these rows allow for; `table` is of _settle."""
@@ -472,7 +480,9 @@ class _TransferPortfolio(
                 for member in self._plan(trial.data, table)
                 if not _holds_models(member.estimator)
             ]
-            members, _ = _with_shared_sources(members, trial.data, part)
+            members, _ = _with_shared_sources(
+                members, trial.data, part, **self._budget()
+            )
             tasks += [(trial, member, part) for member in members]
         with progress.stage("trials", len(tasks)) as stage:
             answers = Parallel(n_jobs=self.n_jobs)(
@@ -756,7 +766,7 @@ class TransferPortfolioClassifier(
         :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
         or fewer an int means leave-one-out.
     max_rows : int in [1, inf) or None, default=10000
-        Most rows of each source in pooled fits of trees and of a ``learner`` that is
+        Most rows of each source in every fit of trees and of a ``learner`` that is
         not linear; see :class:`~sktransfer.baselines.Pooled`. Used by "auto".
     solver : {"auto", "cvxpy"}, default="auto"
         Of the program of "q" and "convex": Newton's method and an active set, or
@@ -1002,7 +1012,7 @@ class TransferPortfolioRegressor(
         :func:`~sktransfer.metrics.cross_val_ntg`. With as many labeled target rows
         or fewer an int means leave-one-out.
     max_rows : int in [1, inf) or None, default=10000
-        Most rows of each source in pooled fits of trees and of a ``learner`` that is
+        Most rows of each source in every fit of trees and of a ``learner`` that is
         not linear; see :class:`~sktransfer.baselines.Pooled`. Used by "auto".
     solver : {"auto", "cvxpy"}, default="auto"
         Of the program of "q" and "convex": Newton's method and an active set, or
@@ -1230,12 +1240,12 @@ def _shares(prior, members):
     return shares
 
 
-def _with_shared_sources(members, data, params):
+def _with_shared_sources(members, data, params, **budget):
     """Fit source models that do not depend on the target once; what cannot be fitted.
 
     Returns the other members, and name -> error.
     """
-    shared, kept, skipped = SharedSources(data, params), [], {}
+    shared, kept, skipped = SharedSources(data, params, **budget), [], {}
     for member in members:
         try:
             kept.append(share_sources(member, shared) if data.n_source else member)

@@ -8,6 +8,7 @@ from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
     clone,
+    is_classifier,
 )
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -34,7 +35,7 @@ from sktransfer.base import (
     fit_on_domains,
     get_transfer_tags,
 )
-from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
+from sktransfer.baselines import Pooled, SourceOnly, TargetOnly, sample_sources
 from sktransfer.hypothesis import OffsetTransfer, SecureRLS, SourcePredictions
 from sktransfer.multisource import UOWQ, EmpiricalBayesRidge, likelihood_of
 from sktransfer.preprocessing import TableEncoder
@@ -104,10 +105,15 @@ class SharedSources:
         Rows of every domain.
     params : dict
         Metadata of the rows.
+    max_rows : int or None, default=None
+        Most rows of each source for learners that are not linear.
+    random_state : int, default=0
+        Draws them.
     """
 
-    def __init__(self, data, params):
+    def __init__(self, data, params, max_rows=None, random_state=0):
         self.data = data
+        self.max_rows, self.random_state = max_rows, random_state
         weight = params.get("sample_weight")
         self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
         self._models = {}
@@ -126,6 +132,13 @@ class SharedSources:
     def _fit(self, learner, domain, rows):
         key = repr(learner), domain
         if key not in self._models:
+            if self.max_rows is not None and not _is_linear(learner):
+                rows = rows & sample_sources(
+                    self.data,
+                    self.max_rows,
+                    stratify=is_classifier(learner),
+                    random_state=self.random_state,
+                )
             params = {}
             if self.weight is not None:
                 params["sample_weight"] = self.weight[rows]
@@ -265,7 +278,11 @@ def transfer_members(
             )
 
         members += [
-            Member(f"source_{label}", SourceOnly(clone(model)), False),
+            Member(
+                f"source_{label}",
+                SourceOnly(clone(model), max_rows=limit, random_state=random_state),
+                False,
+            ),
             Member(f"pooled_{label}", pooled(), False),
             Member(f"pooled_domain_{label}", pooled(add_domain=True), False),
             Member(f"downweighted_{label}", pooled(source_weight=0.1), False),
@@ -274,6 +291,8 @@ def transfer_members(
             members += _linear_members(model, classification, default=learner is None)
     main, rich = list(learners.items())[-1]
     simple = default_linear(classification, roles, power)
+    budget = {"random_state": random_state}
+    budget["max_rows"] = None if _is_linear(rich) else max_rows
     members += [
         Member("offset", OffsetTransfer(clone(rich), clone(simple)), False),
         Member(
@@ -285,7 +304,10 @@ def transfer_members(
     if 2 <= len(data.sources) <= FEW_SOURCES:
         members += [
             Member(
-                f"source_{domain}_{main}", SourceOnly(clone(rich)), False, int(domain)
+                f"source_{domain}_{main}",
+                SourceOnly(clone(rich), **budget),
+                False,
+                int(domain),
             )
             for domain in data.sources
         ]  # fmt: skip

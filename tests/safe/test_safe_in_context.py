@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import pairwise_distances_argmin
+from sklearn.tree import DecisionTreeClassifier
 
 from sktransfer.baselines import Pooled, SourceOnly
 from sktransfer.hypothesis import OffsetTransfer, SourcePredictions
@@ -165,10 +166,19 @@ def test_budgets_of_rows_keep_to_the_context(data):
     assert max(_Context.fits) <= 45
     portfolio = TransferPortfolioClassifier(learner, cv=2, max_rows=10)
     portfolio.fit(X, y, sample_domain=DOMAIN)
-    assert {"pooled_learner", "stacking", "offset"} & {*portfolio.members_}
+    # every member keeps to the budget; those with weights need a resample
+    assert not any("exceed" in reason for reason in portfolio.skipped_.values())
+    wanted = {"pooled_learner", "source_learner", "stacking", "offset"}
+    assert wanted <= {*portfolio.members_}
     assert max(_Context.fits) <= 45
-    # one member would need more rows than the context: it says so
-    assert "exceed the context" in portfolio.skipped_["source_learner"]
+    _Context.fits.clear()
+    source = SourceOnly(learner, max_rows=10).fit(X, y, sample_domain=DOMAIN)
+    assert _Context.fits == [20]
+    assert set(source.classes_) == {0, 1}
+    # several outputs: classes of the first are kept in proportion
+    trees = Pooled(DecisionTreeClassifier(), max_rows=10)
+    trees.fit(X, np.column_stack([y, 1 - y]), sample_domain=DOMAIN)
+    assert len(trees.rows_) == 20 + N_TARGET
 
 
 def test_weights_are_refused_by_name(data):
