@@ -7,6 +7,7 @@ from sktransfer.hypothesis._positive_transfer import (
     PositiveTransferLogistic,
     PositiveTransferRidge,
 )
+from sktransfer.hypothesis._secure_logistic import SecureLogistic
 from sktransfer.hypothesis._secure_rls import SecureRLS
 from sktransfer.hypothesis._slope_bias import SlopeBiasCorrection
 from sktransfer.hypothesis._source_predictions import SourcePredictions
@@ -19,6 +20,7 @@ __all__ = [
     "OffsetTransfer",
     "PositiveTransferLogistic",
     "PositiveTransferRidge",
+    "SecureLogistic",
     "SecureRLS",
     "SlopeBiasCorrection",
     "SourcePredictions",

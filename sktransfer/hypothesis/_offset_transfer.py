@@ -245,7 +245,7 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         meta = {"groups": groups, "exposure": exposure}
         if sample_weight is not None:
             meta["weight"] = check_weights(sample_weight, len(data.labeled))
-        data, meta = _without_weightless(data, meta)
+        data, meta = without_weightless(data, meta)
         self._check_classes(data)
         self.source_model_ = self._fit_source(data, meta)
         self._set_classes(data)
@@ -669,7 +669,7 @@ class _Rows:
         return errors if errors.ndim == 1 else errors.mean(axis=1)
 
 
-def _without_weightless(data, meta):
+def without_weightless(data, meta):
     """Leave out the rows of weight 0, and the metadata that are None."""
     meta = {name: np.asarray(v) for name, v in meta.items() if v is not None}
     kept = meta["weight"] > 0 if "weight" in meta else np.ones(1, dtype=bool)
