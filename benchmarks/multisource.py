@@ -4,6 +4,7 @@
     python benchmarks/multisource.py --bound
     python benchmarks/multisource.py --cost
     python benchmarks/multisource.py --data DIR --plot OUT
+    python benchmarks/multisource.py --tasks DIR
 
 ``--simulation`` draws Gaussian means, linear and logistic regressions with known
 parameters and compares the mean KL divergence of every method with the predicted one.
@@ -13,8 +14,10 @@ the target in turn (the four largest where there are more), with 10 labels per c
 30 rows; the rest of it is the test set. At most 100 to 1000 rows of a source are
 used and wide features are reduced to 20 to 50 principal components (see ``DATA``);
 "single" fits one source and the labeled target rows, the first eight sources where
-there are more, and its best is chosen on the test set. The output is Markdown;
-``--plot`` also draws the weights of ``UOWQ``, and ``--quick`` takes few repetitions.
+there are more, and its best is chosen on the test set. "nets" are one net of 16 hidden
+units for each source. ``--tasks`` takes every domain for a task with few labeled rows.
+The output is Markdown; ``--plot`` also draws the weights of ``UOWQ``, and ``--quick``
+takes few repetitions.
 """
 
 import argparse
@@ -25,9 +28,11 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit, ive, xlogy
 from scipy.stats import ncx2
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -37,10 +42,15 @@ from sktransfer.multisource import (
     MCW,
     OTQMS,
     UOWQ,
+    WADN,
+    ChiSquareWeights,
     HEnsemble,
     MMDWeightedEnsemble,
+    MultiTaskRelationship,
     PeerWeightedEnsemble,
     SingleBestSource,
+    SourceClusters,
+    UOWQMultiTask,
     uowq_weights,
 )
 
@@ -295,6 +305,113 @@ def run_bound():
             )
 
 
+# --- tasks --------------------------------------------------------------------------
+
+#: name -> (regression, labeled rows of a task, tasks at most)
+TASKS = {
+    "school_ilea139": (True, 15, 20),
+    "landmine29": (False, 60, 29),
+    "parkinsons_updrs": (True, 15, 20),
+    "air_beijing12": (True, 15, 12),
+    "proof/computer_survey190": (True, 10, 20),
+    "proof/wisdm_users": (False, 30, 12),
+}
+
+
+def run_task_cell(name, X, y, domain, tasks, n_rows, regression, seed):
+    """Mean score over all tasks of every method, with one draw of labeled rows."""
+    rng = np.random.default_rng(seed)
+    train, test = [], []
+    for task in tasks:
+        rows = rng.permutation(np.flatnonzero(domain == task))
+        train.append(rows[: min(n_rows, len(rows) // 2)])
+        test.append(rows[len(train[-1]) :][:200])
+    rows = np.concatenate(train)
+    ids = -1 - domain
+    model = Ridge(1.0) if regression else LogisticRegression(max_iter=1000)
+    pooled = clone(model).fit(X[rows], y[rows])
+    found = {"pooled": lambda t, rows: pooled_answer(pooled, X[rows])}
+    wrappers = {
+        "single task": MultiTaskRelationship(model, penalty=0),
+        "UOWQMultiTask": UOWQMultiTask(model),
+        "MultiTaskRelationship": MultiTaskRelationship(model),
+    }
+    scores = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for method, wrapper in wrappers.items():
+            wrapper.fit(X[rows], y[rows], sample_domain=ids[rows])
+            found[method] = lambda t, rows, w=wrapper: task_answer(w, X[rows], -1 - t)
+        for method, answer in found.items():
+            each = [
+                task_score(name, y[part], answer(task, part))
+                for task, part in zip(tasks, test, strict=True)
+            ]
+            scores[method] = np.array(each)
+    return scores
+
+
+def pooled_answer(model, X):
+    proba = getattr(model, "predict_proba", None)
+    return model.predict(X) if proba is None else (proba(X), model.classes_)
+
+
+def task_answer(model, X, task):
+    if hasattr(model, "classes_"):
+        return model.predict_proba(X, sample_domain=task), model.classes_
+    return model.predict(X, sample_domain=task)
+
+
+def task_score(name, y, answer):
+    """Negative root mean squared error, AUC or accuracy; NaN where there is none."""
+    if not isinstance(answer, tuple):
+        return -np.sqrt(np.mean((y - answer) ** 2))
+    proba, classes = answer
+    if "landmine" in name:
+        one_class = len(np.unique(y)) < 2
+        return np.nan if one_class else roc_auc_score(y, proba[:, -1])
+    return np.mean(classes[proba.argmax(axis=1)] == y)
+
+
+def run_tasks(folder, seeds, jobs, only):
+    print(
+        "\n| data | score | method | mean | gain over single task | tasks below by 2 "
+        "s.e. |\n|---|---|---|---|---|---|"
+    )
+    for name, (regression, n_rows, most) in TASKS.items():
+        path = folder / f"{name}.npz"
+        if not path.exists() or (only and name not in only):
+            continue
+        start = time.perf_counter()
+        X, y, domain, _ = load(path, None)
+        y = y.astype(float) if regression else y
+        counts = np.bincount(domain)
+        tasks = np.sort(np.argsort(-counts, kind="stable")[:most])
+        cells = Parallel(n_jobs=jobs)(
+            delayed(run_task_cell)(name, X, y, domain, tasks, n_rows, regression, seed)
+            for seed in range(seeds)
+        )
+        report_tasks(name, cells, regression, time.perf_counter() - start)
+
+
+def report_tasks(name, cells, regression, seconds):
+    kind = "-RMSE" if regression else "AUC" if "landmine" in name else "accuracy"
+    base = np.array([c["single task"] for c in cells])
+    for method in ("single task", "pooled", "UOWQMultiTask", "MultiTaskRelationship"):
+        table = np.array([c[method] for c in cells])
+        gap = table - base
+        gain = np.nanmean(gap, axis=1)
+        error = gain.std(ddof=1) / np.sqrt(len(gain))
+        mean, spread = np.nanmean(gap, axis=0), np.nanstd(gap, axis=0, ddof=1)
+        below = int(np.sum(mean < -2 * spread / np.sqrt(len(gap))))
+        gained = f"{gain.mean():+.4f} ± {error:.4f}" if method != "single task" else ""
+        print(
+            f"| {name} ({table.shape[1]} tasks, {seconds:.0f} s) | {kind} | {method} | "
+            f"{np.nanmean(table):.4f} | {gained} | {below} of {table.shape[1]} |",
+            flush=True,
+        )
+
+
 # --- cost ---------------------------------------------------------------------------
 
 
@@ -420,7 +537,7 @@ def split(y, domain, target, regression, cap, seed):
     return train, test, np.concatenate(sources)
 
 
-def methods(regression, seed):
+def methods(regression, seed, n_sources):
     model = Ridge(1.0) if regression else LogisticRegression(max_iter=1000)
     common = {
         "target only": TargetOnly(model),
@@ -432,6 +549,9 @@ def methods(regression, seed):
         "UOWQ paper": UOWQ(model, **PAPER),
         "MMD": MMDWeightedEnsemble(model),
     }
+    if n_sources > MERGED:
+        merged = SourceClusters(UOWQ(model), n_components=MERGED, merge=True)
+        common["UOWQ merged"] = merged
     if regression:
         return common
     return {
@@ -439,7 +559,32 @@ def methods(regression, seed):
         "peer": PeerWeightedEnsemble(model),
         "HEnsemble": HEnsemble(model),
         "MCW": MCW(model),
+        "WADN": WADN(model),
+        "chi-square": ChiSquareWeights(),
     }
+
+
+#: sources that are left of more by merging
+MERGED = 6
+#: combinations of nets: their features, and their probabilities
+OF_NETS = {"features": "features", "probabilities": "predict_proba"}
+
+
+def fit_nets(X, y, ids):
+    """Fit a net alone, and ensembles of one net for each source."""
+    net = MLPClassifier((16,), solver="lbfgs", alpha=1.0, max_iter=200, random_state=0)
+    own = ids < 0
+    nets = [
+        clone(net).fit(X[ids == k], y[ids == k])
+        for k in np.unique(ids[ids > 0])
+        if len(np.unique(y[ids == k])) > 1
+    ]
+    fitted = {"net alone": clone(net).fit(X[own], y[own])}
+    for title, response in OF_NETS.items():
+        for name, cls in (("HEnsemble", HEnsemble), ("MCW", MCW)):
+            model = cls(net, source_models=nets, response=response)
+            fitted[f"{name}, nets' {title}"] = model.fit(X[own], y[own])
+    return fitted
 
 
 def score(name, fitted, X, y):
@@ -458,13 +603,17 @@ def run_cell(name, X, y, domain, target, regression, cap, seed):
     scores, weights = {}, {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for method, wrapper in methods(regression, seed).items():
+        wrappers = methods(regression, seed, len(np.unique(ids)) - 1)
+        for method, wrapper in wrappers.items():
             wrapper.fit(X[rows], y[rows], sample_domain=ids)
             scores[method] = score(name, wrapper, X[test], y[test])
             if method == "UOWQ":
                 found = wrapper.source_weights_.tolist()
                 ids_ = (wrapper.source_ids_ - 1).tolist()
                 weights = dict(zip(ids_, found, strict=True))
+        if not regression:
+            for method, fitted in fit_nets(X[rows], y[rows], ids).items():
+                scores[method] = score(name, fitted, X[test], y[test])
         singles = [
             single_source(name, X, y, rows, ids, k, test, regression)
             for k in np.unique(ids[ids > 0])[:8]
@@ -476,7 +625,7 @@ def run_cell(name, X, y, domain, target, regression, cap, seed):
 
 def single_source(name, X, y, rows, ids, k, test, regression):
     keep = (ids < 0) | (ids == k)
-    model = methods(regression, 0)["pooled"]
+    model = methods(regression, 0, 1)["pooled"]
     model.fit(X[rows][keep], y[rows][keep], sample_domain=ids[keep])
     return score(name, model, X[test], y[test])
 
@@ -560,7 +709,11 @@ def summarize(results):
         names = [n for n in results if DATA[n][0] is keep]
         if not names:
             continue
-        shared = [m for m in results[names[0]] if m != "single, best"]
+        shared = [
+            m
+            for m in results[names[0]]
+            if m != "single, best" and all(m in results[n] for n in names)
+        ]
         means = np.array([[np.mean(results[n][m]) for m in shared] for n in names])
         ranks = (-means).argsort(axis=1).argsort(axis=1) + 1
         print(
@@ -624,6 +777,7 @@ def main():
     parser.add_argument("--bound", action="store_true")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--data", type=Path, help="folder with the .npz files")
+    parser.add_argument("--tasks", type=Path, help="the same, for multi-task methods")
     parser.add_argument("--only", nargs="*", help="names of data sets")
     parser.add_argument("--plot", type=Path, help="folder for pictures of the weights")
     parser.add_argument("--seeds", type=int, default=20)
@@ -636,6 +790,8 @@ def main():
         run_bound()
     if args.cost:
         run_cost(args.quick)
+    if args.tasks:
+        run_tasks(args.tasks, 3 if args.quick else args.seeds, args.jobs, args.only)
     if args.data:
         seeds = 3 if args.quick else args.seeds
         run_data(args.data, args.plot, seeds, args.jobs, args.only)

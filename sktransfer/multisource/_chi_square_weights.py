@@ -31,9 +31,10 @@ class ChiSquareWeights(TransferPredictorMixin, ClassifierMixin, TransferEstimato
     Parameters
     ----------
     noise_correction : bool, default=True
-        Whether to take the noise of the class means out of the distances of the
-        sources. False: the distances as they are.
-    shrinkage : float in (0, 1], default=0.1
+        Whether to estimate the variances of the class means, and to take them out of
+        the distances of the sources. False: the published form, with the variances
+        :math:`V / n_k` and the distances as they are.
+    shrinkage : float in (0, 1], default=0.3
         Share of the mean variance of the features that is added to the diagonal of
         their covariance on the target.
     solver : {"auto", "cvxpy"}, default="auto"
@@ -93,8 +94,15 @@ class ChiSquareWeights(TransferPredictorMixin, ClassifierMixin, TransferEstimato
     with V the number of features times the number of classes less 1 [1]_. Estimated
     class means make D too large, by about :math:`V / n_0` in every entry of sources
     and :math:`V / n_k` on the diagonal; the correction subtracts that and sets
-    negative eigenvalues to 0. Equal domains get weights like their sizes; with many
-    target samples the target gets all the weight.
+    negative eigenvalues to 0. In its place it uses an estimate, as classes that lie
+    far apart and the shrinkage make it much smaller than V says:
+
+    .. math:: v_k = \mathrm{tr}(\Lambda^{-1} \Sigma_k) \sum_y P_0(y) (1 - P_0(y)) /
+        n_k(y)
+
+    with the covariance :math:`\Sigma_k` within the classes of domain k. Equal domains
+    get weights like their sizes; with many target samples the target gets all the
+    weight.
 
     A user's ``sample_weight`` counts samples. Samples of classes that the target does
     not have are left out. Without sources it is the closed-form classifier of the
@@ -127,7 +135,7 @@ class ChiSquareWeights(TransferPredictorMixin, ClassifierMixin, TransferEstimato
         "solver": [StrOptions(SOLVERS)],
     }
 
-    def __init__(self, *, noise_correction=True, shrinkage=0.1, solver="auto"):
+    def __init__(self, *, noise_correction=True, shrinkage=0.3, solver="auto"):
         self.noise_correction = noise_correction
         self.shrinkage = shrinkage
         self.solver = solver
@@ -200,7 +208,14 @@ class ChiSquareWeights(TransferPredictorMixin, ClassifierMixin, TransferEstimato
         whitened = np.stack([self._whitened(m, root) for m in every])
         sizes = np.array([n_target, *(t[0] for t in tables)])
         sizes = sizes[np.append(True, usable)]
-        alpha, info, D = self._solve(whitened, sizes)
+        variance = whitened[0].size * (1 - 1 / len(self.classes_)) / sizes
+        if self.noise_correction:
+            domains = [own, *(data.rows_of(k) for k in data.sources[usable])]
+            pairs = zip(domains, every, strict=True)
+            variance = np.array(
+                [self._variance(data, rows, weight, m, root) for rows, m in pairs]
+            )
+        alpha, info, D = self._solve(whitened, variance)
         warn_unless_converged(info)
         self.source_weights_ = np.zeros(len(tables))
         self.source_weights_[usable] = alpha[1:]
@@ -239,10 +254,30 @@ class ChiSquareWeights(TransferPredictorMixin, ClassifierMixin, TransferEstimato
         centered = means - self.class_prior_ @ means
         return linalg.solve_triangular(root, centered.T, lower=True).T
 
-    def _solve(self, whitened, sizes):
+    def _variance(self, data, rows, weight, means, root):
+        """Estimate the variance of the class means of a domain."""
+        rows = rows & (weight > 0)
+        members = data.labels(rows)[:, None] == self.classes_
+        mass = members * weight[rows][:, None]
+        total, row_mass = mass.sum(axis=0), mass.sum(axis=1)
+        X = take_rows(data.X, rows)
+        if hasattr(X, "multiply"):
+            scatter = np.asarray((X.T @ X.multiply(row_mass[:, None])).todense())
+            scatter = scatter - (means.T * total) @ means
+        else:
+            left = X - members.astype(float) @ means
+            scatter = (left * row_mass[:, None]).T @ left
+        freedom = total.sum() - len(self.classes_)
+        white = linalg.solve_triangular(root, scatter, lower=True)
+        white = linalg.solve_triangular(root, white.T, lower=True)
+        # without a second sample in a class, as much as there is on the target
+        size = np.trace(white) / freedom if freedom > 0 else float(len(root))
+        prior = self.class_prior_
+        return float(size * np.sum(prior * (1 - prior) / total))
+
+    def _solve(self, whitened, variance):
         """Return weights, their certificate, and the distances of the sources."""
         _, n_classes, n_features = whitened.shape
-        variance = n_features * (n_classes - 1) / sizes
         moves = (whitened[1:] - whitened[0]) * np.sqrt(self.class_prior_)[:, None]
         moves = moves.reshape(len(moves), n_classes * n_features)
         D = moves @ moves.T

@@ -39,9 +39,9 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
     ----------
     estimator : classifier
         Learner whose ``fit`` takes ``sample_weight``.
-    distance_weight : float in [0, inf), default=1.0
+    distance_weight : float in [0, inf), default=0.3
         Factor :math:`c_0` of the distances beside the risks.
-    spread : float in [0, inf), default=1.0
+    spread : float in [0, inf), default=0.3
         Factor :math:`c_1` of the norm that spreads the weights over the sources; 0
         leaves one source.
     spread_by : {"sources", "sizes"}, default="sizes"
@@ -49,9 +49,10 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         ones like the sizes of the sources, as in the error bound of [1]_.
     class_ratio : {"auto", "labels", "predictions"}, default="auto"
         What tells the class shares of the target. "labels": the labeled target
-        samples, which are taken for a random sample then; "predictions": all
-        predictions of held-out source samples against those of the target, as under
-        label shift; "auto": labels where there are some.
+        samples, which are taken for a random sample then; "predictions": predictions
+        of held-out samples of all sources against those of the target, as under label
+        shift (BBSE, with probabilities where there are some); "auto": labels where
+        there are some.
     n_rounds : int in [1, inf), default=5
         Largest number of rounds; they end where the weights settle.
     n_projections : int in [1, inf), default=50
@@ -169,8 +170,8 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         self,
         estimator,
         *,
-        distance_weight=1.0,
-        spread=1.0,
+        distance_weight=0.3,
+        spread=0.3,
         spread_by="sizes",
         class_ratio="auto",
         n_rounds=5,
@@ -268,17 +269,17 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         """Set the class ratios of all sources."""
         if by_labels:
             shares = rows.table(data.is_labeled_target)
-            ratios = np.tile(shares / shares.sum(), (len(rows.sizes), 1))
+            shares = shares / shares.sum()
         else:
-            ratios = self._shares_by_predictions(data, rows, fit_params, rng)
+            shares = self._shares_by_predictions(data, rows, fit_params, rng)
         own = np.array([rows.table(data.rows_of(k)) for k in data.sources])
         own /= own.sum(axis=1, keepdims=True)
-        self._target_shares = ratios.mean(axis=0)
-        self.class_ratios_ = np.where(own > 0, ratios / np.where(own > 0, own, 1.0), 0)
+        self._target_shares = shares
+        self.class_ratios_ = np.where(own > 0, shares / np.where(own > 0, own, 1.0), 0)
 
     def _shares_by_predictions(self, data, rows, fit_params, rng):
-        """Return the target's class shares, estimated against each source."""
-        columns = CommonColumns(rows.classes, "predict")
+        """Return the target's class shares by held-out predictions of all sources."""
+        columns = _answers_of(self.estimator, rows.classes)
         X, y = data.X_source, data.y_source
         votes = np.zeros((len(y), len(rows.classes)))
         target = np.zeros(len(rows.classes))
@@ -298,27 +299,16 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
             mass = rows.weight[data.is_source][test].sum()
             target += mass * (weight @ columns.answer(model, data.X_target))
         held_out = votes.any(axis=1)
-        if not held_out.any():  # no class has two samples, or there is one class
-            return np.tile(
-                _uniform_over(rows.table(data.is_source)), (len(rows.sizes), 1)
-            )
-        target /= target.sum()
-        shares = np.zeros((len(rows.sizes), len(rows.classes)))
-        for k in range(len(rows.sizes)):
-            part = held_out & (rows.source == k)
-            code = rows.code[data.is_source][part]
-            mass = rows.weight[data.is_source][part]
-            joint = np.zeros((len(rows.classes), len(rows.classes)))
-            np.add.at(joint.T, code, mass[:, None] * votes[part])
-            own = joint.sum(axis=0)
-            if not own.any():
-                shares[k] = target
-                continue
-            joint /= own.sum()
-            ratio = confusion_weights(joint, target, penalty=0.0)
-            found = ratio * joint.sum(axis=0)
-            shares[k] = found / found.sum() if found.any() else target
-        return shares
+        if not held_out.any():  # no class has two samples
+            table = rows.table(data.is_source)
+            return table / table.sum()
+        joint = np.zeros((len(rows.classes), len(rows.classes)))
+        mass = rows.weight[data.is_source] * held_out
+        np.add.at(joint.T, rows.code[data.is_source], mass[:, None] * votes)
+        joint /= joint.sum()
+        ratio = confusion_weights(joint, target / target.sum(), penalty=0.0)
+        found = ratio * joint.sum(axis=0)
+        return found / found.sum()
 
     def _risks(self, model, data, rows):
         """Return the risk of each source under weights of its classes."""
@@ -341,10 +331,7 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         belief[np.flatnonzero(labeled), rows.code[labeled]] = 1.0
         unlabeled = data.is_target & ~data.labeled
         if not by_labels and unlabeled.any():
-            method = (
-                "predict_proba" if has_method(model, "predict_proba") else "predict"
-            )
-            columns = CommonColumns(rows.classes, method)
+            columns = _answers_of(model, rows.classes)
             belief[unlabeled] = columns.answer(model, data.X_unlabeled)
         belief *= rows.weight[:, None]
         found = np.full((len(rows.sizes), len(rows.classes)), np.nan)
@@ -395,8 +382,10 @@ class _Rows:
         ).astype(np.float64)
 
 
-def _uniform_over(table):
-    return table / table.sum()
+def _answers_of(model, classes):
+    """Return columns of probabilities, or of votes of a learner without them."""
+    proba = has_method(model, "predict_proba")
+    return CommonColumns(classes, "predict_proba" if proba else "predict")
 
 
 def _sliced(left, left_weight, right, right_weight):

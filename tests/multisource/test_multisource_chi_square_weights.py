@@ -36,7 +36,7 @@ def test_without_sources_it_is_the_closed_form_target_classifier(rng):
         def blend(self, models, weights, X):
             return X
 
-    reference = FeatureClassifier([None], np.ones(1), Plain(), np.arange(3), 0.1)
+    reference = FeatureClassifier([None], np.ones(1), Plain(), np.arange(3), 0.3)
     reference.fit_features(X[own][None], y[own])
     assert_allclose(model.predict_proba(X), reference.predict_proba(X))
     assert model.target_weight_ == 1
@@ -61,7 +61,9 @@ def test_identical_domains_get_weights_like_their_sizes(noise_correction, rng):
     model = ChiSquareWeights(noise_correction=noise_correction)
     model.fit(X, y, sample_domain=domain)
     found = [model.target_weight_, *model.source_weights_]
-    assert_allclose(found, np.array(copies) / 6, atol=1e-8)
+    # the estimated variances divide by the samples less the classes
+    tolerance = 0.01 if noise_correction else 1e-8
+    assert_allclose(found, np.array(copies) / 6, atol=tolerance)
 
 
 @pytest.mark.parametrize("noise_correction", [True, False])
@@ -85,18 +87,28 @@ def test_equations(noise_correction, n_classes, rng):
         )
         g.append((means - prior @ means) @ np.linalg.inv(L))
     sizes = np.array([np.sum(domain == k) for k in (-1, 1, 2, 3)])
-    V = 3 * (n_classes - 1)
+    variance = 3 * (n_classes - 1) / sizes
+    if noise_correction:
+        variance = []
+        for k in (-1, 1, 2, 3):
+            parts = [X[(domain == k) & (y == c)] for c in range(n_classes)]
+            scatter = sum(len(p) * np.cov(p.T, bias=True) for p in parts)
+            within = scatter / (sum(map(len, parts)) - n_classes)
+            counts = np.array([len(p) for p in parts])
+            size = np.trace(np.linalg.inv(L) @ within)
+            variance.append(size * np.sum(prior * (1 - prior) / counts))
+        variance = np.array(variance)
     D = np.zeros((3, 3))
     for k in range(3):
         for m in range(3):
             for c in range(n_classes):
                 D[k, m] += prior[c] * ((g[k + 1] - g[0])[c] @ L @ (g[m + 1] - g[0])[c])
     if noise_correction:
-        D -= V / sizes[0] + np.diag(V / sizes[1:])
+        D -= variance[0] + np.diag(variance[1:])
         values, vectors = np.linalg.eigh(D)
         D = vectors @ np.diag(np.maximum(values, 0)) @ vectors.T
     assert_allclose(model.distances_, np.diag(D), atol=1e-10)
-    Q = np.diag(V / sizes)
+    Q = np.diag(variance)
     Q[1:, 1:] += D
     a = cp.Variable(4, nonneg=True)
     problem = cp.Problem(cp.Minimize(cp.quad_form(a, cp.psd_wrap(Q))), [cp.sum(a) == 1])
@@ -128,7 +140,7 @@ def test_the_correction_takes_the_noise_out_of_the_distances():
         for correction, values in found.items():
             model = ChiSquareWeights(noise_correction=correction, shrinkage=1e-6)
             values.append(model.fit(X, y, sample_domain=domain).distances_[0])
-    noise = 3 / 40 + 3 / 40
+    noise = 3 / 40 + 3 / 40  # less what the classes explain
     assert np.mean(found[False]) == pytest.approx(noise, rel=0.35)
     assert np.mean(found[True]) < 0.5 * noise
 
