@@ -115,7 +115,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     as rare. pandas and polars frames with the same content give the same numbers.
 
     The parts are those of scikit-learn. skrub's ``TableVectorizer`` is an alternative
-    with richer encoders of text; it needs pandas and finds neither ids nor copies.
+    with richer encoders of text; it needs pandas and finds neither ids nor copies of
+    label or domain.
 
     Examples
     --------
