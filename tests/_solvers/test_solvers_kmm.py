@@ -19,7 +19,13 @@ from sktransfer._solvers.kernels import (
     kernel_row_means,
     median_gamma,
 )
-from sktransfer._solvers.kmm import certificate, kmm_weights, usual_eps
+from sktransfer._solvers.kmm import (
+    _choose_solver,
+    _predicted_seconds,
+    certificate,
+    kmm_weights,
+    usual_eps,
+)
 from sktransfer._solvers.low_rank import fit_landmarks, pivoted_cholesky
 from sktransfer._solvers.projections import (
     minimize_linear,
@@ -376,3 +382,37 @@ def test_programs_solved_together_are_those_solved_alone(bounds, tol, monkeypatc
         assert b.min() >= 0 and b.max() <= 20.0
         low, high = limits["sum_bounds"]
         assert low * (1 - 1e-9) <= b.sum() <= high * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    "n, d, options, expected",
+    [
+        (4000, 20, {}, "dense"),  # 2 seconds are worth an exact solution
+        (4400, 20, {}, "dense"),
+        (4600, 20, {}, "low_rank"),
+        (8000, 20, {}, "low_rank"),  # though the matrix fits
+        (8000, 20, {"memory_budget": 1e6}, "low_rank"),
+        (8000, 20, {"memory_budget": 1e6, "rank": 8000}, "dense"),
+        (4000, 20, {"memory_budget": 100.0}, "low_rank"),
+        (3000, 20_000, {}, "low_rank"),
+        (4000, 20, {"kernel": "linear"}, "low_rank"),
+    ],
+)
+def test_predicted_time_decides_too(n, d, options, expected):
+    X = np.broadcast_to(0.0, (n, d))
+    options = {"kernel": "rbf", "memory_budget": 1024.0, "rank": None} | options
+    assert _choose_solver(X, **options) == expected
+
+
+def test_predicted_times_grow_and_have_no_cliff():
+    sizes = np.arange(1000, 20_001, 100)
+    times = []
+    for n in sizes:
+        X = np.broadcast_to(0.0, (n, 20))
+        chosen = _choose_solver(X, "rbf", 1024.0, None)
+        dense, low_rank = _predicted_seconds(n, 20, 500)
+        times.append(dense if chosen == "dense" else low_rank)
+        assert times[-1] <= max(2.0, 1.5 * min(dense, low_rank))
+    switch = np.flatnonzero(np.diff(times) < 0)
+    assert len(switch) <= 1  # dense, then low rank
+    assert max(times[: switch[0] + 1]) <= 2.0

@@ -1,5 +1,8 @@
 """Ensembles of source models: the weights follow their equations and limits."""
 
+from collections import Counter
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
@@ -563,3 +566,41 @@ def test_peers_predict_once_per_model():
     y = (X[:, 0] > 0).astype(int)
     PeerWeightedEnsemble(Counted()).fit(X, y, sample_domain=domain)
     assert calls == [140] * 7
+
+
+class CountedClassifier(LogisticRegression):
+    """Counts its fits and the answers of its fits."""
+
+    counts: ClassVar = Counter()
+
+    def fit(self, X, y, sample_weight=None):
+        self.counts["fit"] += 1
+        return super().fit(X, y, sample_weight)
+
+    def predict_proba(self, X):
+        self.counts["predict_proba"] += 1
+        return super().predict_proba(X)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        PeerWeightedEnsemble,
+        MMDWeightedEnsemble,
+        DomainRecognitionEnsemble,
+        SourceFreeEnsemble,
+    ],
+)
+def test_two_hundred_sources_are_fitted_and_asked_once_each(make):
+    rng = np.random.default_rng(0)
+    domain = np.append(np.repeat(np.arange(1, 201), 6), np.full(12, -1))
+    X = rng.normal(size=(len(domain), 2))
+    y = (X[:, 0] + rng.normal(size=len(X)) > 0).astype(int)
+    y[: len(domain) - 1 : 2], y[1 : len(domain) : 2] = 0, 1
+    CountedClassifier.counts.clear()
+    model = make(CountedClassifier()).fit(X, y, sample_domain=domain)
+    # the sources, the target, and a model that tells domains apart
+    assert 200 <= CountedClassifier.counts["fit"] <= 202
+    CountedClassifier.counts.clear()
+    assert model.predict_proba(X[-12:]).shape == (12, 2)
+    assert CountedClassifier.counts["predict_proba"] <= 202
