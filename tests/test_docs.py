@@ -1,6 +1,7 @@
 """The documentation: every name has its page, every link its object, every example
 its output. Sphinx is not needed here."""
 
+import csv
 import doctest
 import importlib
 import importlib.util
@@ -80,6 +81,61 @@ def test_capability_table_has_every_estimator(code):
         assert all(t.target_labels in row["labeled target rows"] for t in own)
         used = any(tags.uses_unlabeled for tags in own)
         assert row["unlabeled target rows"] == ("used" if used else "ignored")
+
+
+def _systems():
+    with (DOCS / "systems.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+#: words of every system that the survey and the four papers name
+NAMED = """
+negative transfer gap|Ben-David|reliable transfer|AT-GP|Jamal|SAFEW|Kuzborskij|Yoon
+Sorocky|mean discrepancy|Lin and Jung|DTE|Kullback|rank of domain|Azab|HSIC|Bregman
+MultiSourceTrAdaBoost|TaskTrAdaBoost|STIL|A-distance|label-informed|fine-tuning
+silhouette|NCE|LEEP|LogME|TransRate|selective autoencoder|DFF|bridge|PW-MSTL|Zuo
+DECISION|predictive distribution|multi-component|active transfer|discriminator gate
+dual transfer|twin bridge|latent spaces|BSS|BSP|low-rank and sparse|TransNorm|robust
+MADA|mean teaching|Gui|selective pseudo|SHOT|PCGrad|gradient vaccine|GradNorm
+uncertainty|LBTW|MGDA|task relationships|routing|lifelong|attacks|TCA|KMM|DAN|CORAL
+DANN|ADDA|PADA|GTA|ablations|perturbation|source only|t-SNE|algorithm 1|algorithm 2
+LoRA|all sources|single source|OTQMS|H-ensemble|MCW|OTCE|GBC|WADN|Detective|MSFDA|DATE
+M3SDA|FOMA|DBF|Tong|CAGrad|RGW|MoCo|MoDo|DWA|Libra|RotoGrad|clusters of sources
+heat maps|DATN|SSDAE|TTI|WSDTN|HHTL|CDLS|H-score|maximal H-score|affinity|footrule
+clusters of tasks|fusion|segmentation|ProtoNet|MAML|MRI|HGR
+"""
+
+
+def test_table_of_systems_names_every_system():
+    """Every system named in the papers is in the table."""
+    rows = _systems()
+    text = "\n".join(row["system"] for row in rows)
+    words = [word for line in NAMED.split("\n") for word in line.split("|") if word]
+    assert not [word for word in words if word not in text]
+    assert len(rows) >= 90
+    assert {word for row in rows for word in row["paper"].split(", ")} == {
+        "survey", "gap", "UOWQ", "DATN", "talk"
+    }  # fmt: skip
+
+
+def test_table_of_systems_says_where_or_why_not():
+    """Each row has a place that exists, a reason, or what is missing."""
+    for row in _systems():
+        roles = re.findall(r":(?:class|func):`~(sktransfer[\w.]+)`", row["where"])
+        assert all(_resolve(role) for role in roles), row
+        pages = re.findall(r":doc:`auto_examples/([\w/]+)`", row["where"])
+        examples = DOCS.parent / "examples"
+        assert all((examples / f"{page}.py").exists() for page in pages), row
+        reason = re.search("Does not apply: .+|not yet", row["note"])
+        assert roles or pages or reason, row
+        assert row["where"].count("`") == 2 * (len(roles) + len(pages)), row
+
+
+def test_table_of_systems_has_nothing_that_is_there_by_now(code):
+    """What the table calls "not yet" must not be exported."""
+    exported = {name for m in code.public_modules().values() for name in m.__all__}
+    missing = [re.findall(r"not yet: (\w+)", row["note"]) for row in _systems()]
+    assert not exported & {name for names in missing for name in names}
 
 
 def test_capabilities_need_an_instance(code):

@@ -57,7 +57,7 @@ class CDLS(ColumnBlocksMixin, TransferMetaEstimator):
         Principal components of the target; None, or more than there are: all.
     delta : float in (0, 1], default=0.5
         Mean weight of the rows of each class. With 1 all weights are 1.
-    map_penalty : float in (0, inf), default=0.5
+    map_penalty : float in (0, inf), default=0.01
         Factor :math:`\lambda` of the squared norm of the map.
     max_iter : int in [1, inf), default=5
         Rounds of map, weights and pseudo-labels. They end early where the
@@ -180,7 +180,7 @@ class CDLS(ColumnBlocksMixin, TransferMetaEstimator):
         target_columns=None,
         n_components=100,
         delta=0.5,
-        map_penalty=0.5,
+        map_penalty=0.01,
         max_iter=5,
         standardize=True,
         normalize=True,

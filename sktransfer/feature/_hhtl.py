@@ -39,7 +39,7 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
         learner of the source.
     corruption : float in [0, 1), default=0.5
         Probability that an entry is set to 0 in the training of a layer.
-    map_penalty : float in (0, inf), default=1.0
+    map_penalty : float in (0, inf), default=10.0
         Ridge penalty :math:`\lambda` of the maps.
 
     Attributes
@@ -135,7 +135,7 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
         target_columns=None,
         n_layers=2,
         corruption=0.5,
-        map_penalty=1.0,
+        map_penalty=10.0,
     ):
         super().__init__(estimator)
         self.source_columns = source_columns

@@ -42,7 +42,7 @@ class TTI(
         both: one feature space, in which each row is its own pair.
     pair_weight : float in [0, inf), default=1.0
         Weight :math:`\gamma` of the pairs.
-    penalty : float in (0, inf), default=0.02
+    penalty : float in (0, inf), default=0.005
         Factor of the trace norm, relative to the least one for which S is 0: with 1 or
         more there is no translator.
     tol : float in (0, inf), default=1e-4
@@ -144,7 +144,7 @@ class TTI(
         target_columns=None,
         *,
         pair_weight=1.0,
-        penalty=0.02,
+        penalty=0.005,
         tol=1e-4,
         max_iter=1000,
     ):
