@@ -105,7 +105,7 @@ def target_means(
 
 def solve_landmarks(
     source: Side, labeled: Side, unlabeled: Side, delta: float, shared: Array,
-    *, tol: float = 1e-4, max_iter: int = 500,
+    *, tol: float = 1e-4, max_iter: int = 2000,
 ) -> tuple[Array, Array, BalanceInfo]:  # fmt: skip
     r"""Find the weights of mapped source rows and of unlabeled target rows.
 
@@ -120,7 +120,7 @@ def solve_landmarks(
         Classes whose means are compared.
     tol : float, default=1e-4
         Relative duality gap to reach.
-    max_iter : int, default=500
+    max_iter : int, default=2000
         Largest number of steps.
 
     Returns

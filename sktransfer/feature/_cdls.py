@@ -210,9 +210,10 @@ class CDLS(ColumnBlocksMixin, TransferMetaEstimator):
         self.source_weights_ = np.ones(data.n_source)
         self.target_weights_ = np.ones(data.n_target)
         rows = _Rows(data, self._scaled_source(data), Z)
-        model = self._fit_classifier(data, rows, fit_params)
         if data.n_source:
-            model = self._fit_rounds(data, rows, model, fit_params)
+            model = self._fit_rounds(data, rows, fit_params)
+        else:
+            model = self._fit_classifier(data, rows, fit_params)
         guessed = ~rows.labeled
         self.target_weights_[guessed & (rows.target_codes < 0)] = 0.0
         self.pseudo_labels_ = np.empty(data.n_target, dtype=rows.classes.dtype)
@@ -249,7 +250,7 @@ class CDLS(ColumnBlocksMixin, TransferMetaEstimator):
         self._source_scaler, scaled = self._fit_scaler(block)
         return scaled
 
-    def _fit_rounds(self, data, rows, model, fit_params):
+    def _fit_rounds(self, data, rows, fit_params):
         """Alternate the map, the weights and the pseudo-labels."""
         for _ in range(self.max_iter):
             self._fit_map(rows)

@@ -131,7 +131,7 @@ class TransferChain(TransferMetaEstimator):
         stops = [*self.path_, int(data.targets[0])]
         given = given_entries(self.estimator.source_models)
         if len(stops) == 1 or (given and all(is_fitted(model) for model in given)):
-            self._add_link(self.estimator, data, stops[0], params)
+            self._add_link(clone(self.estimator), data, stops[0], params)
         else:
             pair = data.as_pair(stops[0], stops[1])
             rows = np.isin(data.sample_domain, stops[:2])
@@ -150,10 +150,10 @@ class TransferChain(TransferMetaEstimator):
         return bool(given) and all(is_fitted(model) for model in given)
 
     def _add_link(self, link, data, stop, params):
-        """Fit a link on the rows of one domain, which is its target."""
+        """Fit an unfitted link on the rows of one domain, which is its target."""
         rows = data.rows_of(stop)
         part = data.as_pair(stop, stop)
-        link = fit_on_domains(clone(link), part, **slice_params(params, rows))
+        link = fit_on_domains(link, part, **slice_params(params, rows))
         self.links_.append(link)
 
     def _find_path(self, data):

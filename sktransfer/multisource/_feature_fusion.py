@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
-from sktransfer._learners import HasLearnerMethods, fit_learner, name_samples
+from sktransfer._learners import HasLearnerMethods, fit_or_constant
 from sktransfer._source_models import ProbaClassifier, SourceModelCombiner
 from sktransfer.base import slice_params
 from sktransfer.metrics import h_score, logme, otce
@@ -171,11 +171,10 @@ class FeatureFusion(SourceModelCombiner):
         rows = data.is_labeled_target
         params = {} if self._weight is None else {"sample_weight": self._weight}
         head = LogisticRegression() if self.head is None else self.head
-        model = fit_learner(
+        model = fit_or_constant(
             head,
             fused.transform(data.X_labeled),
             data.y_labeled,
-            samples=name_samples(data, rows),
             **slice_params(params, rows),
         )
         return FusedClassifier(fused, model)

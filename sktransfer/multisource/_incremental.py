@@ -168,6 +168,11 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
         self : object
             The estimator, a batch further.
         """
+        if "sample_domain" in fit_params:
+            raise TypeError(
+                "partial_fit takes one batch of one domain, and no sample_domain: call "
+                "it once for each domain, the target last."
+            )
         first = not hasattr(self, "models_")
         if first:
             self._validate_params()

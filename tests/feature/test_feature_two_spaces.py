@@ -232,6 +232,12 @@ class TestCDLS:
         assert_allclose(M[2] @ rows, rows[1:3].mean(axis=0))
         assert_array_equal(M[3], 0.0)  # class 2 is in one domain only
 
+    def test_one_labeled_row_is_enough(self):
+        X, y, domain, X_test, y_test = two_views(n_labeled=1)
+        model = CDLS(LogisticRegression(), **BLOCKS).fit(X, y, sample_domain=domain)
+        assert model.score(X_test, y_test) > 0.2
+        assert list(model.classes_) == [0, 1, 2]
+
     def test_a_regressor_is_one_error(self):
         X, y, domain, _, _ = two_views()
         with pytest.raises(TypeError, match="must be a classifier"):

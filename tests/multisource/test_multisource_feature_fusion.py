@@ -189,3 +189,10 @@ def test_string_labels():
     named = FeatureFusion(LogisticRegression()).fit(X, labels, sample_domain=domain)
     plain = FeatureFusion(LogisticRegression()).fit(X, y, sample_domain=domain)
     assert_array_equal(named.predict(X) == "yes", plain.predict(X) == 1)
+
+
+def test_one_class_is_a_constant():
+    X, y, domain = problem()
+    y[domain < 0] = np.where(np.isnan(y[domain < 0]), np.nan, 1.0)
+    model = FeatureFusion(LogisticRegression()).fit(X, y, sample_domain=domain)
+    assert_array_equal(model.predict(X), 1.0)

@@ -142,6 +142,14 @@ def test_no_label_gives_equal_weights_and_a_batch_needs_labels():
         )
 
 
+def test_a_batch_has_one_domain():
+    X, y = batch(0)
+    with pytest.raises(TypeError, match="no sample_domain"):
+        IncrementalSourceEnsemble(LogisticRegression()).partial_fit(
+            X, y, sample_domain=np.ones(len(y), dtype=int)
+        )
+
+
 def test_one_class_one_row_and_weights():
     model = IncrementalSourceEnsemble(LogisticRegression(), threshold=-1)
     model.partial_fit(*batch(0))
