@@ -67,7 +67,8 @@ ALLOWED = {
         "exceptions",
     },
     "metrics": {
-        "_compat", "_deviance", "_domains", "_folds", "_learners", "_response",
+        "_compat", "_deviance", "_domains", "_folds", "_learners", "_progress",
+        "_response",
         "_solvers", "base", "exceptions",
     },
     "model_selection": {

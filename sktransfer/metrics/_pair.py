@@ -16,6 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sktransfer._deviance import without_exposure
 from sktransfer._domains import labels_checked_before, take_rows
 from sktransfer._learners import fit_learner, name_samples
+from sktransfer._progress import run_task
 from sktransfer.base import (
     consumes_sample_domain,
     fit_on_domains,
@@ -172,8 +173,9 @@ def prepare_folds(estimator, data, folds, params):
 
 
 def cross_fit(
-    estimator, baseline, data, folds, measure, *, params, n_jobs=None, prepared=None
-):
+    estimator, baseline, data, folds, measure, *, params, n_jobs=None, prepared=None,
+    tasks=None,
+):  # fmt: skip
     """Fit the pair on the training part of every fold and measure it on the test part.
 
     Parameters
@@ -193,6 +195,8 @@ def cross_fit(
         Number of folds that are fitted in parallel.
     prepared : list of estimator, default=None
         Of :func:`prepare_folds`, if they are there already.
+    tasks : list, default=None
+        Tasks of a :class:`~sktransfer._progress.Stage`, one for each fold.
 
     Returns
     -------
@@ -201,9 +205,12 @@ def cross_fit(
     """
     if prepared is None:
         prepared = prepare_folds(estimator, data, folds, params)
+    tasks = [None] * len(folds) if tasks is None else tasks
     return Parallel(n_jobs=n_jobs)(
-        delayed(_fit_and_measure)(fitter, baseline, data, *fold, measure, params)
-        for fitter, fold in zip(prepared[1:], folds, strict=True)
+        delayed(run_task)(
+            task, _fit_and_measure, fitter, baseline, data, *fold, measure, params
+        )
+        for task, fitter, fold in zip(tasks, prepared[1:], folds, strict=True)
     )
 
 

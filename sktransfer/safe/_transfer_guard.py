@@ -11,6 +11,12 @@ from sktransfer._deviance import deviance_power, warn_of_zeros, without_exposure
 from sktransfer._domains import check_sample_domain
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import HasLearnerMethods, check_method
+from sktransfer._progress import (
+    CallbackSupportMixin,
+    Progress,
+    run_task,
+    with_callbacks,
+)
 from sktransfer._response import common_columns, in_domains
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
@@ -36,7 +42,7 @@ from sktransfer.safe._settled import Settled
 __all__ = ["TransferGuard"]
 
 
-class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
+class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimator):
     r"""Use, blend or refuse transfer, by evidence from the labeled target rows.
 
     The guard fits :math:`\theta(S,T)` and :math:`\theta(0,T)`, compares them on
@@ -213,6 +219,10 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
     Decision values of a blend are the log-odds of its shares (two classes) or their
     logarithms, and those of the model where one model has all the weight.
 
+    *Progress.* With scikit-learn 1.9 or later callbacks follow the fits:
+    ``guard.set_callbacks(sklearn.callback.ProgressBar())`` shows a bar for the two
+    models and for the held-out rows.
+
     *Cost.* One fit of both models per fold, and one on all rows. An estimator with a
     method ``prepare_folds(data, folds, params)`` computes what these fits have in
     common once: see :class:`~sktransfer.instance.KMM`, whose guard with ten folds takes
@@ -283,6 +293,8 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
 
     _hands_exposure_on = True
 
+    fit = with_callbacks(TakesGroupsMixin.fit)
+
     def _fit_estimator(self, data, fit_params):
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise TypeError(
@@ -298,8 +310,19 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         settled = Settled(existing)
         self._settled = settled(self.estimator)
         baseline = check_pair(self._settled, settled(self.target_estimator))
-        self.target_only_ = fit_target_only(baseline, existing, params)
-        if self._nothing_to_transfer(existing):
+        progress = Progress(self, 2)
+        nothing = self._nothing_to_transfer(existing)
+        with progress.stage("models", 1 if nothing else 2) as stage:
+            self.target_only_ = run_task(
+                stage.tasks[0], fit_target_only, baseline, existing, params
+            )
+            if not nothing:
+                folds = self._hold_out(data, fit_params)
+                prepared = prepare_folds(self._settled, data, folds, fit_params)
+                self.transfer_ = run_task(
+                    stage.tasks[1], fit_transfer, prepared[0], existing, params
+                )
+        if nothing:
             self.transfer_ = self.target_only_
             self.models_ = [self.target_only_]
             self._set_columns(existing)
@@ -309,17 +332,18 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
             self.n_held_out_ = 0
             weights = np.ones(1)
         else:
-            folds = self._hold_out(data, fit_params)
-            prepared = prepare_folds(self._settled, data, folds, fit_params)
-            self.transfer_ = fit_transfer(prepared[0], existing, params)
             self.models_ = [self.target_only_, self.transfer_]
             self._set_columns(existing)
-            self._weigh_evidence(baseline, data, folds, fit_params, prepared)
+            with progress.stage("held-out samples", len(folds)) as stage:
+                self._weigh_evidence(
+                    baseline, data, folds, fit_params, prepared, stage.tasks
+                )
             weights = self._choose_weights(existing, params)
             models = dict(enumerate(self.models_))
             self._columns = self._columns.completed(models, existing.X_labeled)
         self.weights_ = weights
         self.transferred_ = bool(weights[1:].any())
+        progress.end()
         return self.transfer_
 
     def _check_classes(self, data):
@@ -367,7 +391,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         weight = weight if weight >= LEAST_WEIGHT else 0.0
         return np.array([1 - weight, weight])
 
-    def _weigh_evidence(self, baseline, data, folds, fit_params, prepared):
+    def _weigh_evidence(self, baseline, data, folds, fit_params, prepared, tasks):
         """Set the evidence of the held-out rows on the gap and on the weight."""
         if not folds:
             self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
@@ -379,7 +403,7 @@ class TransferGuard(TakesGroupsMixin, BlendingMetaEstimator):
         pair = PairMeasure(data, units, self.scoring, self._columns)
         results = cross_fit(
             self._settled, baseline, data, folds, pair.measure(), params=fit_params,
-            n_jobs=self.n_jobs, prepared=prepared,
+            n_jobs=self.n_jobs, prepared=prepared, tasks=tasks,
         )  # fmt: skip
         held_out = pair.compare(folds, results)
         self._columns = pair.columns

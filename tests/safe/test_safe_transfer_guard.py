@@ -1,11 +1,13 @@
 """TransferGuard: limits, the stated weight, few labels, and the scikit-learn API."""
 
+import pickle
+
 import numpy as np
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logit, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, RepeatedKFold
 from sklearn.multioutput import MultiOutputRegressor
@@ -559,3 +561,55 @@ def test_kind_04_a_generator_can_be_used_twice():
     guard = TransferGuard(Pooled(Ridge()), cv=pairs)
     first = evidence_of(guard.fit(X, y, sample_domain=domain))
     assert_allclose(evidence_of(guard.fit(X, y, sample_domain=domain)), first)
+
+
+class Log:
+    """A callback that keeps what it hears."""
+
+    def __init__(self):
+        self.heard = []
+
+    def setup(self, estimator, context):
+        self.heard.append("setup")
+
+    def teardown(self, estimator, context):
+        self.heard.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.heard.append(("begin", context.task_name))
+
+    def on_fit_task_end(self, estimator, context):
+        self.heard.append(("end", context.task_name))
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_callbacks_follow_every_fit(groups):
+    pytest.importorskip("sklearn.callback")
+    X, y, domain, X_test, _ = regression()
+    params = {"groups": np.arange(len(y))} if groups else {}
+    guard = TransferGuard(Pooled(Ridge()), cv=4)
+    expected = clone(guard).fit(X, y, sample_domain=domain, **params).predict(X_test)
+    log = Log()
+    guard.set_callbacks(log)
+    found = guard.fit(X, y, sample_domain=domain, **params).predict(X_test)
+    assert_array_equal(found, expected)
+    assert log.heard[0] == "setup" and log.heard[-1] == "teardown"
+    # the root is named fit, too: 2 models and 4 folds
+    for stage, count in {"fit": 1 + 2 + 4, "models": 1, "held-out samples": 1}.items():
+        assert log.heard.count(("begin", stage)) == count
+        assert log.heard.count(("end", stage)) == count
+    pickle.loads(pickle.dumps(guard))
+    target = domain < 0
+    guard.fit(X[target], y[target])  # nothing to transfer: one model, no fold
+    with pytest.raises(ValueError, match="risk"):
+        guard.set_params(risk=2.0).fit(X, y, sample_domain=domain)
+
+
+def test_a_guard_without_a_fold_ends_its_progress():
+    pytest.importorskip("sklearn.callback")
+    X, y, domain, _, _ = regression(n_target=1)
+    log = Log()
+    guard = TransferGuard(Pooled(Ridge())).set_callbacks(log)
+    guard.fit(X, y, sample_domain=domain)
+    assert log.heard[-1] == "teardown"
+    assert log.heard.count(("end", "fit")) == 3
