@@ -54,7 +54,7 @@ LEARNERS = {
     "SGD hinge": SGDClassifier(random_state=0),
 }
 SCALES = {"LinearSVC": (0.01, 100.0), "Perceptron": (0.01, 100.0)}
-N_SEEDS = {"tune": 2, "proof": 2, "simulated": 20}
+N_SEEDS = {"tune": 2, "proof": 2, "simulated": 8}
 
 
 def decisions(model, X, classes):

@@ -18,7 +18,8 @@ Array = npt.NDArray[Any]
 _START = 2.0
 # the logarithm of a slope is within this of its start
 _REACH = 6.0
-# standard deviation of the logarithm of a slope, before any label
+# standard deviation of the logarithm of a slope, before any label: the choice of
+# benchmarks/margins.md
 _WIDTH = 1.0
 
 

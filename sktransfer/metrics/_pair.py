@@ -26,6 +26,16 @@ from sktransfer.base import (
     without_sources,
 )
 
+#: least target rows from which transformers of a pipeline are fitted once for all folds
+LEAST_SHARED = 1000
+#: rooms of scikit-learn whose transformers, if they do not require labels, ignore them
+_LABEL_FREE = (
+    "sklearn.decomposition",
+    "sklearn.impute",
+    "sklearn.kernel_approximation",
+    "sklearn.preprocessing",
+    "sklearn.random_projection",
+)
 #: metadata for those who look at units or pairs
 _OPTIONAL = {"groups", "sample_pair"}
 
@@ -84,12 +94,36 @@ class Prepared(NamedTuple):
     estimator: Any
 
 
+class PreparedPipeline:
+    """A pipeline whose transformers are fitted, once for several fits of its end.
+
+    Parameters
+    ----------
+    steps : list of (str, estimator)
+        The fitted transformers.
+    name : str
+        Name of the last step.
+    last : estimator or Prepared
+        The last step, unfitted.
+    data : DomainData
+        The rows of this fit behind the transformers.
+    """
+
+    def __init__(self, steps, name, last, data):
+        self.steps, self.name, self.last, self.data = steps, name, last, data
+
+    def fit(self, params):
+        """Return the fitted pipeline; ``params`` are metadata of its rows."""
+        last = fit_transfer(self.last, self.data, params)
+        return Pipeline([*self.steps, (self.name, last)])
+
+
 def fit_transfer(estimator, data, params):
     r"""Fit a clone on all rows: :math:`\theta(S,T)`.
 
     Parameters
     ----------
-    estimator : estimator or Prepared
+    estimator : estimator, Prepared or PreparedPipeline
         It takes `sample_domain`. A prepared one is fitted itself, not a clone.
     data : DomainData
         Rows of sources and target.
@@ -102,6 +136,8 @@ def fit_transfer(estimator, data, params):
     estimator : estimator
         The fitted clone.
     """
+    if isinstance(estimator, PreparedPipeline):
+        return estimator.fit(params)
     fresh = estimator.estimator if isinstance(estimator, Prepared) else clone(estimator)
     params = handed_on(fresh, params)
     if data.n_source or not data.labeled.all():
@@ -130,6 +166,8 @@ def fit_target_only(baseline, data, params):
     estimator : estimator
         The fitted clone.
     """
+    if isinstance(baseline, PreparedPipeline):
+        return baseline.fit(slice_params(params, data.is_target))
     baseline = with_budget_of(baseline, data)
     if consumes_sample_domain(baseline):
         rows = data.is_target
@@ -146,7 +184,10 @@ def prepare_folds(estimator, data, folds, params):
 
     An estimator with a method ``prepare_folds(data, folds, params)`` computes there
     what its fits on all rows and on the training parts have in common, and returns a
-    list of unfitted clones that hold it: for all rows, then for each fold. Every
+    list of unfitted clones that hold it: for all rows, then for each fold. Of a
+    pipeline transformers that see no label of the target are fitted once on all rows
+    if there are ``LEAST_SHARED`` target rows or more: the few rows that a fold leaves
+    out, without their labels, are then among those that they are fitted on. Every
     other estimator is fitted from scratch.
 
     Parameters
@@ -165,16 +206,94 @@ def prepare_folds(estimator, data, folds, params):
     prepared : list of estimator or Prepared
         ``len(folds) + 1`` of them for :func:`fit_transfer`.
     """
-    prepare = getattr(estimator, "prepare_folds", None)
-    prepared = prepare(data, folds, params) if prepare and folds else None
-    if prepared is None:
-        return [estimator] * (len(folds) + 1)
-    return list(map(Prepared, prepared))
+    prepared = None
+    if folds and isinstance(estimator, Pipeline):
+        prepared = _prepare_pipeline(estimator, data, folds, params)
+    elif folds and hasattr(estimator, "prepare_folds"):
+        prepared = estimator.prepare_folds(data, folds, params)
+        prepared = None if prepared is None else list(map(Prepared, prepared))
+    return [estimator] * (len(folds) + 1) if prepared is None else prepared
+
+
+def prepare_target_only(baseline, data, folds, params):
+    r"""Return one fitter of :math:`\theta(0,T)` for all rows and one per fold.
+
+    Parameters
+    ----------
+    baseline : estimator
+        What :func:`check_pair` returns.
+    data : DomainData
+        Rows of sources and target.
+    folds : list of (train, test)
+        Of :func:`~sktransfer._folds.target_folds`.
+    params : dict
+        Metadata for ``fit``, one entry per row.
+
+    Returns
+    -------
+    prepared : list of estimator or PreparedPipeline
+        ``len(folds) + 1`` of them for :func:`fit_target_only`.
+    """
+    prepared = None
+    if folds and isinstance(baseline, Pipeline) and consumes_sample_domain(baseline):
+        target = np.flatnonzero(data.is_target)
+        parts = [(np.flatnonzero(np.isin(target, train)), None) for train, _ in folds]
+        params = slice_params(params, data.is_target)
+        prepared = _prepare_pipeline(baseline, data.take(target), parts, params)
+    return [baseline] * (len(folds) + 1) if prepared is None else prepared
+
+
+def _prepare_pipeline(pipeline, data, folds, params):
+    """Return prepared pipelines; None where nothing can be shared."""
+    *head, (name, last) = pipeline.steps
+    shared = (
+        int(data.is_target.sum()) >= LEAST_SHARED
+        and set(params) <= {"groups"}
+        and pipeline.memory is None
+        and hasattr(last, "fit")
+        and all(map(_sees_no_target_label, (step for _, step in head)))
+    )
+    if not shared:
+        return None
+    steps, X = [], data.X
+    for label, step in head:
+        fitted = step
+        if hasattr(step, "fit"):
+            fitted, X = _fit_transform(clone(step), data.with_X(X))
+        steps.append((label, fitted))
+    data = data.with_X(X)
+    ends = prepare_folds(last, data, folds, params)
+    rows = [data, *(data.take(train) for train, _ in folds)]
+    return [
+        PreparedPipeline(steps, name, end, part)
+        for end, part in zip(ends, rows, strict=True)
+    ]
+
+
+def _fit_transform(step, data):
+    if not consumes_sample_domain(step):
+        return step, step.fit_transform(data.X)
+    with config_context(enable_metadata_routing=True), labels_checked_before():
+        X = step.fit_transform(data.X, data.y, sample_domain=data.sample_domain)
+    return step, X
+
+
+def _sees_no_target_label(step):
+    """Tell whether a step of a pipeline learns nothing from labels of the target."""
+    if step is None or step == "passthrough":
+        return True
+    tags = get_tags(step)
+    transfer = getattr(tags, "transfer_tags", None)
+    if transfer is not None:
+        return transfer.target_labels == "unused" and hasattr(step, "fit_transform")
+    return type(step).__module__.startswith(_LABEL_FREE) and not (
+        tags.target_tags.required
+    )
 
 
 def cross_fit(
     estimator, baseline, data, folds, measure, *, params, n_jobs=None, prepared=None,
-    tasks=None,
+    tasks=None, alone=None,
 ):  # fmt: skip
     """Fit the pair on the training part of every fold and measure it on the test part.
 
@@ -195,6 +314,8 @@ def cross_fit(
         Number of folds that are fitted in parallel.
     prepared : list of estimator, default=None
         Of :func:`prepare_folds`, if they are there already.
+    alone : list of estimator, default=None
+        Of :func:`prepare_target_only`, if they are there already.
     tasks : list, default=None
         Tasks of a :class:`~sktransfer._progress.Stage`, one for each fold.
 
@@ -205,20 +326,25 @@ def cross_fit(
     """
     if prepared is None:
         prepared = prepare_folds(estimator, data, folds, params)
+    if alone is None:
+        alone = prepare_target_only(baseline, data, folds, params)
     tasks = [None] * len(folds) if tasks is None else tasks
     return Parallel(n_jobs=n_jobs)(
         delayed(run_task)(
-            task, _fit_and_measure, fitter, baseline, data, *fold, measure, params
+            task, _fit_and_measure, fitter, other, estimator, data, *fold, measure,
+            params,
         )
-        for task, fitter, fold in zip(tasks, prepared[1:], folds, strict=True)
-    )
+        for task, fitter, other, fold in zip(
+            tasks, prepared[1:], alone[1:], folds, strict=True
+        )
+    )  # fmt: skip
 
 
-def _fit_and_measure(estimator, baseline, data, train, test, measure, params):
+def _fit_and_measure(fitter, baseline, estimator, data, train, test, measure, params):
     rows, handed = data.take(train), slice_params(params, data.mask_of(train))
     pair = (
         fit_target_only(baseline, rows, handed),
-        fit_transfer(estimator, rows, handed),
+        fit_transfer(fitter, rows, handed),
     )
     y, weight = labels_to_score(estimator, data, data.mask_of(test), params)
     return measure(pair, take_rows(data.X, test), y, weight)

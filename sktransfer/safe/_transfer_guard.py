@@ -35,6 +35,7 @@ from sktransfer.metrics._pair import (
     fit_target_only,
     fit_transfer,
     prepare_folds,
+    prepare_target_only,
 )
 from sktransfer.safe._defaults import ATOM, INFLATION, LEAST_WEIGHT, RISK
 from sktransfer.safe._settled import Settled
@@ -215,7 +216,9 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
     of them only divides the slope. It has the least logarithmic loss on the held-out
     rows, under a lognormal prior around 2 over the median lead of the first class over
     the second; without held-out rows it is that start. ``benchmarks/margins.md``
-    compares this with other scores. Else votes are blended.
+    compares this with other scores. Else votes are blended. Learners whose penalty
+    leaves next to nothing of the features are underrated by held-out rows, which then
+    favors the sources: scale the features.
     Decision values of a blend are the log-odds of its shares (two classes) or their
     logarithms, and those of the model where one model has all the weight.
 
@@ -227,7 +230,9 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
     method ``prepare_folds(data, folds, params)`` computes what these fits have in
     common once: see :class:`~sktransfer.instance.KMM`, whose guard with ten folds takes
     2.8 fits of CPU with 4000 source and 4000 target rows, of which 40 are labeled, and
-    4.3 if all are.
+    4.3 if all are. In a pipeline transformers that see no label of the target (scalers,
+    TCA, CORAL, ...) are fitted once for all folds if there are 1000 target rows or
+    more; then they see the features, though not the labels, of the held-out rows.
 
     References
     ----------
@@ -312,12 +317,13 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         baseline = check_pair(self._settled, settled(self.target_estimator))
         progress = Progress(self, 2)
         nothing = self._nothing_to_transfer(existing)
+        folds = [] if nothing else self._hold_out(data, fit_params)
+        alone = prepare_target_only(baseline, data, folds, fit_params)
         with progress.stage("models", 1 if nothing else 2) as stage:
             self.target_only_ = run_task(
-                stage.tasks[0], fit_target_only, baseline, existing, params
+                stage.tasks[0], fit_target_only, alone[0], existing, params
             )
             if not nothing:
-                folds = self._hold_out(data, fit_params)
                 prepared = prepare_folds(self._settled, data, folds, fit_params)
                 self.transfer_ = run_task(
                     stage.tasks[1], fit_transfer, prepared[0], existing, params
@@ -336,8 +342,9 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
             self._set_columns(existing)
             with progress.stage("held-out samples", len(folds)) as stage:
                 self._weigh_evidence(
-                    baseline, data, folds, fit_params, prepared, stage.tasks
-                )
+                    baseline, data, folds, fit_params,
+                    alone=alone, prepared=prepared, tasks=stage.tasks,
+                )  # fmt: skip
             weights = self._choose_weights(existing, params)
             models = dict(enumerate(self.models_))
             self._columns = self._columns.completed(models, existing.X_labeled)
@@ -391,7 +398,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         weight = weight if weight >= LEAST_WEIGHT else 0.0
         return np.array([1 - weight, weight])
 
-    def _weigh_evidence(self, baseline, data, folds, fit_params, prepared, tasks):
+    def _weigh_evidence(self, baseline, data, folds, fit_params, **prepared):
         """Set the evidence of the held-out rows on the gap and on the weight."""
         if not folds:
             self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
@@ -403,7 +410,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         pair = PairMeasure(data, units, self.scoring, self._columns)
         results = cross_fit(
             self._settled, baseline, data, folds, pair.measure(), params=fit_params,
-            n_jobs=self.n_jobs, prepared=prepared, tasks=tasks,
+            n_jobs=self.n_jobs, **prepared,
         )  # fmt: skip
         held_out = pair.compare(folds, results)
         self._columns = pair.columns
