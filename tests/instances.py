@@ -173,6 +173,7 @@ ESTIMATORS = [
     GradualSelfTraining(LogisticRegression(), n_steps=2),
     PredictiveDistributionMatching(LogisticRegression(), n_rounds=2),
     SelectivePseudoLabeling(n_rounds=2),
+    SelfTraining(LogisticRegression(), n_rounds=2, assign="clusters", soft="shares"),
     SelfTraining(LogisticRegression(), n_rounds=2),
     SelfTraining(
         LogisticRegression(),

@@ -6,12 +6,11 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import normalize
 from sklearn.utils import get_tags
-from sklearn.utils.extmath import safe_sparse_dot
 
 from sktransfer._compat import Interval
 from sktransfer._response import CommonColumns, all_classes
+from sktransfer._solvers.centroid_labels import centroid_labels
 from sktransfer._source_models import (
     SourceModelCombiner,
     mixture,
@@ -180,7 +179,7 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
         rounds = self.n_pseudo_rounds if self.pseudo_label_weight else 1
         for _ in range(rounds):
             if self.pseudo_label_weight:
-                labels = pseudo_labels(X, np.tensordot(weights, P, axes=1))
+                labels = centroid_labels(X, np.tensordot(weights, P, axes=1))
                 labels[known] = columns
             weights, info = minimize_information_loss(
                 P,
@@ -218,34 +217,6 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
         else:
             tags.transfer_tags.target_labels = "unused"
         return tags
-
-
-def pseudo_labels(X, proba):
-    """Label rows by the nearest class centroid in cosine distance.
-
-    Parameters
-    ----------
-    X : {ndarray, sparse matrix} of shape (n_rows, n_features)
-        Rows.
-    proba : ndarray of shape (n_rows, n_classes)
-        Probabilities that weigh the rows in the first centroids.
-
-    Returns
-    -------
-    labels : ndarray of shape (n_rows,)
-        Columns of ``proba``, after one more round with hard assignments.
-    """
-    rows = normalize(X)
-    for _ in range(2):
-        total = np.maximum(proba.sum(axis=0), _TINY)
-        centroids = normalize(
-            np.asarray(safe_sparse_dot(proba.T, rows)) / total[:, None]
-        )
-        similarity = np.asarray(safe_sparse_dot(rows, centroids.T))
-        similarity[:, proba.sum(axis=0) <= _TINY] = -np.inf
-        labels = similarity.argmax(axis=1)
-        proba = np.eye(proba.shape[1])[labels]
-    return labels
 
 
 def information_loss(weights, P, labels=None, label_weight=0.0):

@@ -33,9 +33,13 @@ class PredictiveDistributionMatching(PseudoLabeling):
     soft : bool, default=False
         Whether source samples count by their transferability too.
     n_neighbors : int in [1, inf), default=10
-        Target samples around a source sample that are asked.
+        Target samples around a source sample that are asked, and neighbors for
+        `max_noise`.
     n_rounds : int in [1, inf), default=10
         Largest number of rounds; they end where nothing changes.
+    max_noise : float in (0, 1], default=None
+        Largest noise probability of an accepted label by
+        :func:`label_noise`; None: no filter.
 
     Attributes
     ----------
@@ -102,6 +106,7 @@ class PredictiveDistributionMatching(PseudoLabeling):
         "soft": ["boolean"],
         "n_neighbors": [Interval(Integral, 1, None, closed="left")],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
+        "max_noise": [Interval(Real, 0, 1, closed="right"), None],
     }
 
     def __init__(
@@ -113,6 +118,7 @@ class PredictiveDistributionMatching(PseudoLabeling):
         soft=False,
         n_neighbors=10,
         n_rounds=10,
+        max_noise=None,
     ):
         super().__init__(estimator)
         self.target_threshold = target_threshold
@@ -120,6 +126,7 @@ class PredictiveDistributionMatching(PseudoLabeling):
         self.soft = soft
         self.n_neighbors = n_neighbors
         self.n_rounds = n_rounds
+        self.max_noise = max_noise
 
     def _n_rounds(self):
         return self.n_rounds
@@ -146,6 +153,9 @@ class PredictiveDistributionMatching(PseudoLabeling):
         confidence = proposed.max(axis=1)
         chosen = confidence >= self.target_threshold
         return run.classes[proposed.argmax(axis=1)], np.where(chosen, confidence, 0.0)
+
+    def _clean(self, run, labels, weights):
+        return run.without_noise(labels, weights, self.max_noise, self.n_neighbors)
 
     def _accepts(self, run, proposed, labels, weights, number):
         before, self._before = self._before, (labels, weights)

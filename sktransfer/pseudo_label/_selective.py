@@ -10,6 +10,7 @@ from sklearn.cluster import KMeans
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval
+from sktransfer._solvers.cut_edge import cut_edge_noise
 from sktransfer._solvers.lpp import supervised_projection
 from sktransfer.base import TransferEstimator, TransferPredictorMixin
 from sktransfer.pseudo_label._template import most_certain
@@ -35,6 +36,11 @@ class SelectivePseudoLabeling(
         class is labeled.
     regularization : float in (0, inf), default=0.01
         Multiple of the identity in the projection, relative to its scale.
+    max_noise : float in (0, 1], default=None
+        Largest noise probability of a pseudo-label by :func:`label_noise` for it to
+        count in the projection and the class means; None: no filter.
+    n_neighbors : int in [1, inf), default=10
+        Neighbors for `max_noise`.
 
     Attributes
     ----------
@@ -99,12 +105,24 @@ class SelectivePseudoLabeling(
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "n_rounds": [Interval(Integral, 1, None, closed="left")],
         "regularization": [Interval(Real, 0, None, closed="neither")],
+        "max_noise": [Interval(Real, 0, 1, closed="right"), None],
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, n_components=None, *, n_rounds=10, regularization=0.01):
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        n_rounds=10,
+        regularization=0.01,
+        max_noise=None,
+        n_neighbors=10,
+    ):
         self.n_components = n_components
         self.n_rounds = n_rounds
         self.regularization = regularization
+        self.max_noise = max_noise
+        self.n_neighbors = n_neighbors
 
     def _fit_domains(self, data):
         X = np.asarray(data.X, dtype=np.float64)
@@ -126,6 +144,10 @@ class SelectivePseudoLabeling(
             y[unlabeled] = labels
             share = number / self.n_rounds
             used[unlabeled] = most_certain(proposed.max(axis=1), share, labels)
+            if self.max_noise is not None:
+                noise = cut_edge_noise(X[used], y[used], self.n_neighbors)
+                dubious = np.flatnonzero(used)[noise > self.max_noise]
+                used[dubious] = data.labeled[dubious]
             self._project(centered, y, used, data)
         labels = self._proba(centered[unlabeled]).argmax(axis=1)
         self.pseudo_labels_ = self.classes_[labels]

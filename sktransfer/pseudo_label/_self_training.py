@@ -5,8 +5,10 @@ from numbers import Integral, Real
 import numpy as np
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._domains import take_rows
 from sktransfer._learners import check_takes_sample_weight
 from sktransfer._response import align_classes
+from sktransfer._solvers.centroid_labels import centroid_labels
 from sktransfer._source_models import check_has_proba
 from sktransfer.pseudo_label._template import PseudoLabeling, most_certain
 
@@ -38,8 +40,12 @@ class SelfTraining(PseudoLabeling):
         not displace the others.
     threshold : float in [0, 1], default=0.0
         Least probability of the predicted class for a label to be accepted.
-    soft : bool, default=False
+    assign : {"prediction", "clusters"}, default="prediction"
+        Which class a sample gets: the likeliest one, or that of the nearest centroid,
+        in the cosine distance, of the target samples weighed by their probabilities.
+    soft : bool or "shares", default=False
         Whether a pseudo-labeled sample counts by the probability of its class.
+        "shares": it counts as every class, each by its probability.
     pseudo_weight : float in (0, inf), default=1.0
         Weight of a pseudo-labeled sample.
     fade_sources : bool, default=False
@@ -58,7 +64,8 @@ class SelfTraining(PseudoLabeling):
     pseudo_labels_ : ndarray of shape (n_unlabeled,)
         Class given to each unlabeled target sample in the last round, in input order.
     pseudo_weight_ : ndarray of shape (n_unlabeled,)
-        Weight with which it was fitted on; 0: its label was not accepted.
+        Weight with which it was fitted on; 0: its label was not accepted. With
+        ``soft="shares"`` the sum over its classes.
     n_accepted_ : ndarray of shape (n_rounds,)
         Number of accepted labels in each round.
     mean_entropy_, mutual_information_ : ndarray of shape (n_rounds,)
@@ -99,6 +106,12 @@ class SelfTraining(PseudoLabeling):
     result. Labels that were given are taken as right; the noise of the others is
     estimated by :func:`label_noise`.
 
+    Centroids of clusters follow the target where the classifier of the source cuts
+    through them; they take the shares of the classes in a cluster for its label, once
+    with probabilities and once more with the labels found. ``soft="shares"`` with the
+    log loss is the cross-entropy to the predicted probabilities: it keeps what is
+    uncertain, so rounds change less.
+
     Without unlabeled target samples this is
     :class:`~sktransfer.baselines.Pooled`.
 
@@ -128,7 +141,8 @@ class SelfTraining(PseudoLabeling):
         "criterion": [StrOptions(_CRITERIA)],
         "class_balance": ["boolean"],
         "threshold": [Interval(Real, 0, 1, closed="both")],
-        "soft": ["boolean"],
+        "assign": [StrOptions({"prediction", "clusters"})],
+        "soft": ["boolean", StrOptions({"shares"})],
         "pseudo_weight": [Interval(Real, 0, None, closed="neither")],
         "fade_sources": ["boolean"],
         "max_noise": [Interval(Real, 0, 1, closed="right"), None],
@@ -144,6 +158,7 @@ class SelfTraining(PseudoLabeling):
         criterion="confidence",
         class_balance=True,
         threshold=0.0,
+        assign="prediction",
         soft=False,
         pseudo_weight=1.0,
         fade_sources=False,
@@ -156,6 +171,7 @@ class SelfTraining(PseudoLabeling):
         self.criterion = criterion
         self.class_balance = class_balance
         self.threshold = threshold
+        self.assign = assign
         self.soft = soft
         self.pseudo_weight = pseudo_weight
         self.fade_sources = fade_sources
@@ -176,26 +192,34 @@ class SelfTraining(PseudoLabeling):
         self.n_accepted_ = np.zeros(0, dtype=int)
         self.mean_entropy_ = self.mutual_information_ = self.bound_ = np.zeros(0)
         self.harm_round_ = None
-        return super()._fit_estimator(data, fit_params)
+        model = super()._fit_estimator(data, fit_params)
+        vars(self).pop("_shares", None)
+        return model
 
     def _propose(self, model, run):
         proba = model.predict_proba(run.X_unlabeled)
         return align_classes(np.asarray(proba), model.classes_, run.classes, 0.0)
 
     def _select(self, run, proposed, number):
-        confidence, predicted = proposed.max(axis=1), proposed.argmax(axis=1)
-        certainty = _certainty(proposed, self.criterion)
+        self._shares = proposed
+        predicted = proposed.argmax(axis=1)
+        if self.assign == "clusters":
+            rows = take_rows(run.numbers, run.unlabeled)
+            predicted = centroid_labels(rows, proposed)
+        confidence = proposed[np.arange(len(predicted)), predicted]
+        certainty = confidence
+        if self.criterion != "confidence":
+            certainty = _certainty(proposed, self.criterion)
         parts = predicted if self.class_balance else None
         chosen = most_certain(certainty, number / self.n_rounds, parts)
         chosen &= confidence >= self.threshold
         weights = np.where(chosen, self.pseudo_weight, 0.0)
-        return run.classes[predicted], weights * confidence if self.soft else weights
+        if self.soft is True:
+            weights = weights * confidence
+        return run.classes[predicted], weights
 
     def _clean(self, run, labels, weights):
-        if self.max_noise is None or not weights.any():
-            return weights
-        noise = run.noise(labels, weights, self.n_neighbors)
-        return np.where(noise > self.max_noise, 0.0, weights)
+        return run.without_noise(labels, weights, self.max_noise, self.n_neighbors)
 
     def _accepts(self, run, proposed, labels, weights, number):
         bound = np.nan
@@ -228,10 +252,13 @@ class SelfTraining(PseudoLabeling):
         source_weight = 1.0
         if self.fade_sources:
             source_weight = 1.0 - number / self.n_rounds
+        if self.soft == "shares" and weights.any():
+            return run.fit_soft(self._shares, weights, source_weight)
         return run.fit(labels, weights, source_weight)
 
     def _needs_distances(self):
-        return self.predict_harm or self.max_noise is not None
+        clusters = self.assign == "clusters"
+        return clusters or self.predict_harm or self.max_noise is not None
 
 
 def _entropy(proba):

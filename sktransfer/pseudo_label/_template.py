@@ -118,6 +118,44 @@ class Run:
         if method._needs_distances():
             self.numbers = method._numeric_rows(data.X)
 
+    def without_noise(self, labels, weights, max_noise, n_neighbors):
+        """Return the weights, 0 for labels whose noise probability is too large."""
+        if max_noise is None or not weights.any():
+            return weights
+        noise = self.noise(labels, weights, n_neighbors)
+        return np.where(noise > max_noise, 0.0, weights)
+
+    def fit_soft(self, proba, weights, source_weight):
+        """Fit on labeled samples, and on accepted ones as every class in its share."""
+        every = np.flatnonzero(self.unlabeled)
+        place, column = np.nonzero(proba * (weights > 0)[:, None])
+        rows = np.r_[np.flatnonzero(self.labeled), every[place]]
+        y = np.r_[self.labels[self.labeled], self.classes[column]]
+        factor = np.ones(len(self.labeled))
+        factor[self.data.is_source] *= source_weight
+        factor = np.r_[factor[self.labeled], weights[place] * proba[place, column]]
+        if self.user_weight is not None:
+            factor = factor * np.asarray(self.user_weight)[rows]
+        params = {
+            name: take_rows(value, rows)
+            if hasattr(value, "__len__") and len(value) == len(self.labeled)
+            else value
+            for name, value in self.params.items()
+        }
+        there = factor > 0
+        if len(np.unique(y[there])) < len(self.classes):
+            # faded sources keep a little weight, or a class would be lost
+            factor = np.maximum(factor, 1e-3)
+            there[:] = True
+        return fit_learner(
+            self.method.estimator,
+            take_rows(self.data.X, rows[there]),
+            y[there],
+            method_weight=factor[there],
+            samples=name_samples(self.data, self.labeled),
+            **slice_params(params, there),
+        )
+
     def fit(self, labels, weights, source_weight):
         """Fit on labeled samples and those pseudo-labeled ones that have a weight.
 

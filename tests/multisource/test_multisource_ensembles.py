@@ -15,6 +15,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
+from sktransfer._solvers.centroid_labels import centroid_labels
 from sktransfer.multisource import (
     MCW,
     DomainRecognitionEnsemble,
@@ -28,7 +29,6 @@ from sktransfer.multisource._h_ensemble import h_score_of_mixture, maximize_h_sc
 from sktransfer.multisource._source_free import (
     information_loss,
     minimize_information_loss,
-    pseudo_labels,
 )
 
 CLASSIFIERS = [
@@ -411,7 +411,7 @@ def test_source_free_labels_and_unlabeled_rows_count():
 def test_pseudo_labels_are_nearest_centroids():
     X = np.array([[3.0, 0.1], [5.0, -0.2], [0.1, 2.0], [-0.1, 1.0]])
     proba = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0], [0.2, 0.8, 0], [0.4, 0.6, 0]])
-    np.testing.assert_array_equal(pseudo_labels(X, proba), [0, 0, 1, 1])
+    np.testing.assert_array_equal(centroid_labels(X, proba), [0, 0, 1, 1])
 
 
 def test_h_score_of_one_model_is_the_h_score():
