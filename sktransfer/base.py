@@ -1307,7 +1307,7 @@ class ByDomainMixin:
     ``_known_domains()`` and ``_model_of(domain, X)``.
     """
 
-    __metadata_request__predict = {"sample_domain": True}
+    __metadata_request__predict = {"sample_domain": True, "exposure": True}
     __metadata_request__predict_proba = {"sample_domain": True}
     __metadata_request__predict_log_proba = {"sample_domain": True}
     __metadata_request__decision_function = {"sample_domain": True}
@@ -1324,7 +1324,7 @@ class ByDomainMixin:
     def _check_decisions(self, sample_domain):
         """Refuse decision values that differ in their columns (a hook)."""
 
-    def predict(self, X, sample_domain=None):
+    def predict(self, X, sample_domain=None, exposure=None):
         """Predict rows of several domains.
 
         Parameters
@@ -1333,13 +1333,19 @@ class ByDomainMixin:
             Rows.
         sample_domain : array-like of shape (n_samples,) or int, default=None
             Domain of each row. None: the (first) target.
+        exposure : array-like of shape (n_samples,), default=None
+            Exposures, which multiply the predictions of learners with a log link;
+            without them they are rates.
 
         Returns
         -------
         y_pred : ndarray of shape (n_samples,)
             Predictions of the models of the domains.
         """
-        return self._by_domain(predict_learner, X, sample_domain)
+        if exposure is not None:
+            exposure = check_exposure(exposure, _num_samples(X), self)
+        values = self._by_domain(predict_learner, X, sample_domain)
+        return values if exposure is None else _times(values, exposure)
 
     @available_if(_answers("predict_proba"))
     def predict_proba(self, X, sample_domain=None):

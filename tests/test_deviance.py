@@ -36,6 +36,7 @@ from sktransfer.multisource import (
     likelihood_of,
 )
 from sktransfer.safe import (
+    ReliableTransfer,
     TransferConformal,
     TransferGuard,
     TransferPortfolioRegressor,
@@ -245,7 +246,11 @@ def test_through_a_pipeline_with_routing(counts):
         (Pooled(Ridge()), ValueError, "learner with a log link"),
         (TransferGuard(Pooled(Ridge())), ValueError, "learner with a log link"),
         (TransferPortfolioRegressor(), ValueError, "learner with a log link"),
-        (SourceSelector(Pooled(PoissonRegressor())), TypeError, "takes no exposure"),
+        (
+            SourceSelector(Pooled(PoissonRegressor()), source_score="logme"),
+            ValueError,
+            "compares counts with rates",
+        ),
         (TransferConformal(Pooled(PoissonRegressor())), TypeError, "takes no exposure"),
     ],
 )
@@ -456,3 +461,44 @@ def test_likelihood_weights_need_an_event(counts):
     with pytest.warns(UserWarning, match="All labels of source 1 are 0"):
         model.fit(X, np.where(DOMAIN == 1, 0.0, y), sample_domain=DOMAIN)
     assert model.source_weights_[0] == 0
+
+
+@pytest.mark.parametrize("score", ["mmd", "ntg"])
+def test_a_selector_hands_exposures_on(counts, score):
+    X, y, exposure = counts
+    learner = PoissonRegressor(alpha=1e-6, tol=1e-10, max_iter=10_000)
+    model = SourceSelector(Pooled(learner), source_score=score, n_sources=1)
+    model.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    rows = np.isin(DOMAIN, [*model.kept_sources_, -1])
+    expected = Pooled(learner).fit(
+        X[rows], y[rows], sample_domain=DOMAIN[rows], exposure=exposure[rows]
+    )
+    np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5)
+    if score == "ntg":
+        assert model.kept_sources_.tolist() == [1]  # source 2 has another level
+
+
+def test_reliable_transfer_hands_exposures_on(counts):
+    X, y, exposure = counts
+    learner = PoissonRegressor(alpha=1e-6, tol=1e-10, max_iter=10_000)
+    given = {"sample_domain": DOMAIN, "exposure": exposure}
+    model = ReliableTransfer(learner).fit(X, y, **given)
+    used = np.isin(DOMAIN, [k for k, v in model.levels_.items() if v != "low"] + [-1])
+    assert model.decision_ in ("pool", "mitigate")
+    if model.decision_ == "pool":
+        part = {name: values[used] for name, values in given.items()}
+        expected = Pooled(learner).fit(X[used], y[used], **part)
+        np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5)
+    rates = model.predict(X)
+    np.testing.assert_allclose(model.predict(X, exposure=exposure), rates * exposure)
+
+
+def test_tasks_predict_counts(counts):
+    X, y, exposure = counts
+    model = UOWQMultiTask(PoissonRegressor())
+    model.fit(X, y, sample_domain=DOMAIN, exposure=exposure)
+    rates = model.predict(X, sample_domain=DOMAIN)
+    np.testing.assert_allclose(
+        model.predict(X, sample_domain=DOMAIN, exposure=exposure), rates * exposure
+    )
+    assert model.score(X, y, sample_domain=DOMAIN, exposure=exposure) > 0.2

@@ -169,6 +169,8 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
         self.n_jobs = n_jobs
         self.random_state = random_state
 
+    _hands_exposure_on = True
+
     def _fit_estimator(self, data, fit_params):
         check_knows_domains(self.estimator)
         check_groups(fit_params.get("groups"), data)
@@ -206,6 +208,11 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
         reason = why_not(score, data, self.estimator, None)
         if reason:
             raise ValueError(f"source_score={score.name!r} {reason}.")
+        if fit_params.get("exposure") is not None and score.kind == "transferability":
+            raise ValueError(
+                f"source_score={score.name!r} compares counts with rates where there "
+                "are exposures: use source_score='ntg' or a measure of similarity."
+            )
         options = ScoreOptions(
             cv=find_folds() if score.kind == "ntg" else self.cv,
             scoring=self.scoring,

@@ -252,6 +252,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self._fit_encoders(values)
         return self
 
+    def __setstate__(self, state):
+        """Complete encoders that were stored before forms and plain names."""
+        super().__setstate__(state)
+        vars(self).setdefault("plain_names", False)
+        if "_names" in vars(self) and "_forms" not in vars(self):
+            order = {True: "day first", False: "month first"}
+            first = vars(self).pop("_day_first", {})
+            self._forms = {n: order[f] for n, f in first.items() if f is not None}
+            self._nothing = False
+
     def _check_table(self, X, *, reset):
         if sparse.issparse(X):
             if not reset and not self._sparse:

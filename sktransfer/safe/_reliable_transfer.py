@@ -1,5 +1,6 @@
 """Pool, mitigate or do without the sources, by a calibrated similarity."""
 
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._deviance import without_exposure
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._folds import deal_rows
 from sktransfer._learners import (
@@ -169,8 +171,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         self.n_permutations = n_permutations
         self.random_state = random_state
 
+    _hands_exposure_on = True
+
     def _fit_estimator(self, data, fit_params):
         self._check_parameters()
+        given, given_params = data, fit_params
+        if fit_params.get("exposure") is not None:  # evidence is about rates
+            y, fit_params = without_exposure(data.y, fit_params, self.estimator)
+            data = replace(data, y=y)
         numbers = data.with_X(
             self._numeric_rows(data.X, accept_sparse=False, dtype=np.float64)
         )
@@ -181,7 +189,9 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             self.similarity_[source], self.harm_[source] = similar, useful
             self.levels_[source] = self._level(source)
         self.decision_ = self._decide(data)
-        return self._fit_decided(data, fit_params)
+        if self.decision_ == "target_only":
+            return self._fit_target(data, fit_params)
+        return self._fit_decided(given, given_params)
 
     def _check_parameters(self):
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
@@ -289,14 +299,15 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         far = self.levels_ and self.distant != "target_only"
         return "distant" if far else "target_only"
 
+    def _fit_target(self, data, fit_params):
+        rows = data.is_labeled_target
+        params = slice_params(fit_params, rows)
+        params["samples"] = name_samples(data, rows)
+        return fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
+
     def _fit_decided(self, data, fit_params):
         low = [source for source, level in self.levels_.items() if level == "low"]
         rows = ~np.isin(data.sample_domain, low)
-        if self.decision_ == "target_only":
-            rows = data.is_labeled_target
-            params = slice_params(fit_params, rows)
-            params["samples"] = name_samples(data, rows)
-            return fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
         if self.decision_ == "distant":
             return fit_on_domains(self._distant_method(), data, **fit_params)
         used = data.take(rows)
