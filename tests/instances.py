@@ -46,6 +46,7 @@ from sktransfer.feature import (
 )
 from sktransfer.hypothesis import (
     AdaptiveGP,
+    AdaptiveGPClassifier,
     LinearInterpolation,
     OffsetTransfer,
     PositiveTransferLogistic,
@@ -242,6 +243,7 @@ ESTIMATORS = [
         noise_bounds="fixed",
         normalize_y=False,
     ),
+    AdaptiveGPClassifier(RBF(2.0, "fixed"), transfer_strength=0.5),
     LinearInterpolation(LogisticRegression(), cv=2),
     LinearInterpolation(Ridge(), target_share=0.5),
     TransferTree(DecisionTreeClassifier(max_depth=4, random_state=0), method="strut"),

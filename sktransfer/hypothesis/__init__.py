@@ -1,6 +1,7 @@
 """Carry the model, not the data: source hypotheses and priors."""
 
 from sktransfer.hypothesis._adaptive_gp import AdaptiveGP
+from sktransfer.hypothesis._adaptive_gp_classifier import AdaptiveGPClassifier
 from sktransfer.hypothesis._linear_interpolation import LinearInterpolation
 from sktransfer.hypothesis._offset_transfer import OffsetTransfer
 from sktransfer.hypothesis._positive_transfer import (
@@ -16,6 +17,7 @@ from sktransfer.hypothesis._transfer_forest import TransferForest, TransferTree
 
 __all__ = [
     "AdaptiveGP",
+    "AdaptiveGPClassifier",
     "LinearInterpolation",
     "OffsetTransfer",
     "PositiveTransferLogistic",

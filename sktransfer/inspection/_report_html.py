@@ -106,6 +106,14 @@ _LABEL_COLUMNS = {
     "interval": "interval of the gap",
     "effect": "alone it",
 }
+_FACTOR_COLUMNS = {
+    "source": "source",
+    "source_error": "error on the source",
+    "divergence": "divergence of the inputs",
+    "joint_error": "error of one model of both",
+    "total": "sum",
+    "largest": "largest",
+}
 _PART_COLUMNS = {
     "part": "part",
     "rows": "rows",
@@ -276,6 +284,7 @@ def _from_which(report):
     if "ntg" in frame and len(frame) > 1 and frame["ntg"].notna().any():
         parts.append(_source_gaps(report, frame[frame["ntg"].notna()]))
     parts.append(_parts(report))
+    parts.append(_factors(report))
     if len(report.source_weights):
         parts.append(_source_weights(report))
     parts.append(_embedding(report))
@@ -321,6 +330,19 @@ def _parts(report):
         "rows, on average over the subsets of the other parts; negative helps"
     )
     return _columns(caption, frame, _PART_COLUMNS, ("effect",))
+
+
+def _factors(report):
+    if report.factors is None or report.factors.empty:
+        return ""
+    frame = report.factors.copy()
+    titles = {**_FACTOR_COLUMNS}
+    frame["largest"] = [titles[name] for name in frame["factor"]]
+    caption = (
+        "Which factor: clean the source, align the inputs, or correct the model (error "
+        "rates of a linear model, held out; the last one is on source plus target)"
+    )
+    return _columns(caption, frame, titles, ("largest",))
 
 
 def _source_gaps(report, frame):

@@ -100,6 +100,11 @@ class TransferReport:
         source): its rows; its "influence", by which it changes the error of a linear
         model of all rows, on average over the subsets of the others; the interval
         "low" to "high"; and "effect". Empty if nothing can be held out.
+    factors : pandas.DataFrame
+        One line per source with the terms of
+        :func:`~sktransfer.metrics.target_error_bound` for a linear model, and the
+        largest of them: which factor to work on. Empty for quantities, in a quick
+        report, and if nothing can be held out.
     leave_out : list of str
         Sources that hurt, each alone with the target, by the interval of their gap;
         the recommended model is fitted without them. Empty if all do.
@@ -139,6 +144,7 @@ class TransferReport:
     recommended: Any = None
     members: Any = None
     parts: Any = None
+    factors: Any = None
     leave_out: list[str] = field(default_factory=list)
     saved: str | None = None
 

@@ -28,6 +28,7 @@ from sktransfer.metrics import (
     query_target,
     rank_sources,
     subset_influence,
+    target_error_bound,
 )
 from sktransfer.metrics._evidence import PairedEvidence
 from sktransfer.safe import TransferGuard
@@ -400,6 +401,39 @@ def measure_parts(run, features, classify, folds, *, classes=True):
                 "effect": "helps" if high < 0 else "hurts" if low > 0 else "unclear",
             })  # fmt: skip
     return run.table(lines, columns=columns)
+
+
+def name_factors(run, features, folds):
+    """Return which factor bounds the error on the target, source by source.
+
+    Parameters
+    ----------
+    run : Run
+        Checked rows of classes, and options.
+    features : ndarray of shape (n_samples, n_features)
+        Numbers, one line per row.
+    folds : list of (train, test)
+        Those of the methods.
+
+    Returns
+    -------
+    factors : pandas.DataFrame
+        Table of ``target_error_bound``; empty without folds or where it fails.
+    """
+    names = ["source", "source_error", "divergence", "joint_error", "total", "factor"]
+    data, table = run.data, None
+    if folds:
+        try:
+            table = target_error_bound(
+                features, data.y, sample_domain=data.sample_domain, groups=run.groups,
+                random_state=run.seed,
+            )  # fmt: skip
+        except (TypeError, ValueError) as error:
+            why = " ".join(str(error).split())
+            run.note(f"The factors of the error were not computed: {why}")
+    if table is None:
+        return run.table(columns=names)
+    return _with_names(run.table({name: table[name] for name in names}), run)
 
 
 def tabulate_sources(run, similarity, scores):
@@ -912,6 +946,8 @@ def find(run, estimators, features, classify, progress, *, curve=True):
     progress.step("leaving out parts of the sources")
     with run.noting("The influences of parts of the sources"):
         parts = measure_parts(run, features, classify, folds, classes=curve)
+    with run.noting("The factors of the error"):
+        factors = name_factors(run, features, folds if classify and curve else [])
     progress.step("weighing the sources")
     weights = weigh_sources(run, _can_be_fitted(estimators, run.data, methods))
     progress.step("asking the guard")
@@ -929,6 +965,7 @@ def find(run, estimators, features, classify, progress, *, curve=True):
         "similarity": similarity,
         "transferability": scores,
         "parts": parts,
+        "factors": factors,
         "source_weights": weights,
         "methods": methods,
         "guard": guard,

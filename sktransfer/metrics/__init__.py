@@ -22,6 +22,7 @@ from sktransfer.metrics._hsic import hsic
 from sktransfer.metrics._label_informed import label_informed_divergence
 from sktransfer.metrics._leep import leep, n_leep, nce
 from sktransfer.metrics._logme import logme
+from sktransfer.metrics._maximal_h_score import maximal_h_score
 from sktransfer.metrics._mmd import mmd, mmd_test
 from sktransfer.metrics._negative_transfer import (
     cross_val_ntg,
@@ -38,15 +39,21 @@ from sktransfer.metrics._q_statistic import q_statistic
 from sktransfer.metrics._query_target import query_target
 from sktransfer.metrics._rank_of_domain import rank_of_domain
 from sktransfer.metrics._rank_sources import rank_sources
+from sktransfer.metrics._ranking import ranking_footrule, ranking_ndcg
 from sktransfer.metrics._scatter import domain_transferability_estimation
 from sktransfer.metrics._sequential import SequentialHarmTest
 from sktransfer.metrics._silhouette import silhouette
 from sktransfer.metrics._subset_influence import subset_influence
+from sktransfer.metrics._target_error_bound import target_error_bound
 from sktransfer.metrics._target_estimate import (
     TargetEstimate,
     target_coefficients,
     target_mean,
     target_score,
+)
+from sktransfer.metrics._transfer_affinity import (
+    affinity_of_losses,
+    transfer_affinity,
 )
 from sktransfer.metrics._transferability_scorers import (
     gbc_scorer,
@@ -76,6 +83,7 @@ __all__ = [
     "SequentialHarmTest",
     "ShiftTest",
     "TargetEstimate",
+    "affinity_of_losses",
     "azab_weights",
     "bregman",
     "compare_domains",
@@ -98,6 +106,7 @@ __all__ = [
     "make_ntg_scorer",
     "make_otce_scorer",
     "make_transferability_scorer",
+    "maximal_h_score",
     "mmd",
     "mmd_test",
     "n_leep",
@@ -113,14 +122,18 @@ __all__ = [
     "query_target",
     "rank_of_domain",
     "rank_sources",
+    "ranking_footrule",
+    "ranking_ndcg",
     "silhouette",
     "silhouette_scorer",
     "sinkhorn_divergence",
     "sliced_wasserstein",
     "subset_influence",
     "target_coefficients",
+    "target_error_bound",
     "target_mean",
     "target_score",
+    "transfer_affinity",
     "transrate",
     "transrate_scorer",
     "wasserstein",

@@ -178,6 +178,15 @@ def to_unit_range(features):
     return features / largest if largest > 0 else features
 
 
+def bin_labels(y, n_bins):
+    """Return the quantile bin of each real label; equal labels share a bin."""
+    y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    if y.ndim != 1:
+        raise ValueError(f"y must have shape (n_samples,) to be binned, got {y.shape}.")
+    edges = np.quantile(y, np.linspace(0, 1, n_bins + 1)[1:-1])
+    return np.searchsorted(edges, y, side="left")
+
+
 def class_means(features, codes, n_classes):
     """Return the mean of each class and the number of rows of each class."""
     counts = np.bincount(codes, minlength=n_classes)

@@ -1,10 +1,21 @@
 """H-score of features."""
 
-import numpy as np
+from numbers import Integral
 
-from sktransfer._compat import validate_params
-from sktransfer.metrics._checks import check_features, class_means, to_unit_range
+import numpy as np
+from scipy.stats import norm, rankdata
+from sklearn.preprocessing import SplineTransformer
+from sklearn.utils import check_array, check_consistent_length
+
+from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
+from sktransfer.metrics._checks import (
+    bin_labels,
+    check_features,
+    class_means,
+    to_unit_range,
+)
 from sktransfer.metrics._gaussian import SHRINKAGE, ledoit_wolf
+from sktransfer.metrics._maximal_h_score import maximal_h_score
 
 
 @validate_params(
@@ -12,10 +23,29 @@ from sktransfer.metrics._gaussian import SHRINKAGE, ledoit_wolf
         "features": ["array-like"],
         "y": ["array-like"],
         "shrinkage": [*SHRINKAGE, None],
+        "normalize": ["boolean"],
+        "inputs": ["array-like", "sparse matrix", None],
+        "classifier": [HasMethods(["fit", "predict_proba"]), None],
+        "bins": [
+            Interval(Integral, 2, None, closed="left"),
+            StrOptions({"spline"}),
+            None,
+        ],
+        "random_state": ["random_state"],
     },
     prefer_skip_nested_validation=True,
 )
-def h_score(features, y, *, shrinkage=None):
+def h_score(
+    features,
+    y,
+    *,
+    shrinkage=None,
+    normalize=False,
+    inputs=None,
+    classifier=None,
+    bins=None,
+    random_state=0,
+):
     r"""Score how well features separate classes relative to their redundancy.
 
     Parameters
@@ -23,19 +53,42 @@ def h_score(features, y, *, shrinkage=None):
     features : array-like of shape (n_samples, n_features)
         Features of the source model for labeled target rows.
     y : array-like of shape (n_samples,)
-        Target classes of any kind.
+        Target classes of any kind; numbers with ``bins``.
     shrinkage : "ledoit_wolf", float in [0, 1] or None, default=None
         How far the covariance of the features is moved to a multiple of the identity
         of the same trace. None: no shrinkage, a pseudo-inverse where the covariance
         has no full rank.
+    normalize : bool, default=False
+        Divide by the larger of the score and the largest score that any features of
+        ``inputs`` have, by :func:`maximal_h_score`. Only such shares compare tasks with
+        different numbers of classes.
+    inputs : {array-like, sparse matrix} of shape (n_samples, n_inputs), default=None
+        What the features were made of, for ``normalize``. None: the features.
+    classifier : classifier, default=None
+        Estimates the largest score, as in :func:`maximal_h_score`.
+    bins : int >= 2, "spline" or None, default=None
+        For real labels: an int gives quantile bins as classes; "spline" takes functions
+        of the labels, the normal scores of their ranks and cubic splines of them, in
+        place of classes, so that the score is the sum of the squared canonical
+        correlations between features and these (the Hirschfeld-Gebelein-Renyi form).
+        None: the labels are classes.
+    random_state : int, RandomState instance or None, default=0
+        Deals samples to folds, for ``normalize``.
 
     Returns
     -------
     score : float
-        In [0, n_classes - 1]; higher is better.
+        In [0, n_classes - 1], or in [0, 1] if normalized; higher is better.
+
+    Raises
+    ------
+    ValueError
+        If ``normalize`` is asked for with ``bins="spline"``, or ``inputs`` have another
+        number of samples.
 
     See Also
     --------
+    maximal_h_score : The score of the best features.
     logme : Evidence of a linear model, which does not saturate for many features.
 
     Notes
@@ -65,7 +118,32 @@ def h_score(features, y, *, shrinkage=None):
     >>> round(h_score([[0], [0], [1], [1]], y), 6), h_score([[0], [1], [0], [1]], y)
     (1.0, 0.0)
     """
-    features, classes, codes = check_features(features, y)
+    if normalize and bins == "spline":
+        raise ValueError(
+            "normalize=True needs classes: give bins an int, not 'spline'."
+        )
+    if isinstance(bins, Integral):
+        y = bin_labels(y, bins)
+    if inputs is not None:
+        check_consistent_length(inputs, y)
+    score = _h_score(features, y, shrinkage, spline=bins == "spline")
+    if not normalize:
+        return score
+    best = maximal_h_score(
+        features if inputs is None else inputs, y, classifier=classifier,
+        random_state=random_state,
+    )  # fmt: skip
+    return score / max(best, score) if score > 1e-12 else 0.0
+
+
+def _h_score(features, y, shrinkage, *, spline=False):
+    """Return the score for classes, or for splines of real labels."""
+    if spline:
+        features = check_array(features, dtype=np.float64, input_name="features")
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y").ravel()
+        check_consistent_length(features, y)
+    else:
+        features, classes, codes = check_features(features, y)
     features = to_unit_range(features)
     centered = features - features.mean(axis=0)
     spread = np.linalg.norm(centered, axis=0)
@@ -79,10 +157,25 @@ def h_score(features, y, *, shrinkage=None):
         amount = 0.0
     else:
         amount = _amount(centered, shrinkage, len(kept))
-    means, counts = class_means(centered, codes, len(classes))
-    means = means * np.sqrt(counts / len(centered))[:, None]
+    if spline:
+        means = _label_functions(y).T @ centered / len(centered)
+    else:
+        means, counts = class_means(centered, codes, len(classes))
+        means = means * np.sqrt(counts / len(centered))[:, None]
     ridge = amount * np.sum(centered**2) / len(centered) / len(kept)
     return (1 - amount) * _trace_ratio(centered, means, amount, ridge)
+
+
+def _label_functions(y, n_knots=5):
+    """Return functions of the labels, of mean 0 and an identity as covariance."""
+    normal = norm.ppf((rankdata(y) - 0.5) / len(y))[:, None]
+    basis = normal
+    if len(np.unique(y)) > n_knots:
+        spline = SplineTransformer(n_knots, degree=3, knots="quantile")
+        basis = np.column_stack([normal, spline.fit_transform(normal)])
+    basis = basis - basis.mean(axis=0)
+    U, s, _ = np.linalg.svd(basis, full_matrices=False)
+    return U[:, s > s[0] * 1e-8] * np.sqrt(len(y)) if s[0] > 0 else U[:, :0]
 
 
 def _amount(centered, shrinkage, n_features):

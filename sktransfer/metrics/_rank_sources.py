@@ -32,6 +32,7 @@ from sktransfer.metrics._compare_domains import (
 from sktransfer.metrics._evidence import INTERVAL_FOR
 from sktransfer.metrics._negative_transfer import cross_val_ntg, labeled_folds
 from sktransfer.metrics._pair import handed_on
+from sktransfer.metrics._transfer_affinity import affinity_on_folds
 from sktransfer.metrics._transferability_scorers import (
     gbc_scorer,
     h_score_scorer,
@@ -57,7 +58,7 @@ _SCORERS = {
 }
 _FOR_VALUES = {"logme"}  # the scorer that also takes real labels
 _DEFAULT = ("mmd", "coral_distance", "leep", "nce", "h_score", "logme", "ntg")
-SOURCE_SCORES = (*MEASURES, *_SCORERS, "ntg")
+SOURCE_SCORES = (*MEASURES, *_SCORERS, "affinity", "ntg")
 
 
 @dataclass(frozen=True)
@@ -164,8 +165,9 @@ def rank_sources(
     scores : list of str or callable, dict, "all" or None, default=None
         What to compute. Measures of similarity are named as in
         :func:`compare_domains`, scores of transferability "leep", "nce", "n_leep",
-        "h_score", "logme", "transrate", "silhouette", "gbc" and "otce", and the
-        cross-validated negative transfer gap "ntg". A callable
+        "h_score", "logme", "transrate", "silhouette", "gbc" and "otce", the
+        cross-validated negative transfer gap "ntg", and "affinity", by which source
+        serves more held-out target rows, see :func:`transfer_affinity`. A callable
         ``scorer(source_model, X, y)`` gets the labeled target rows and returns a
         number, higher is better; any scorer of scikit-learn will do. A dict gives
         them other names. "all": every name; None: "mmd", "coral_distance", "leep",
@@ -211,7 +213,8 @@ def rank_sources(
     -------
     table : dict of ndarrays
         One entry per score and source, ready for ``pandas.DataFrame(table)``:
-        "source" (id), "score", "kind" ("similarity", "transferability" or "ntg"),
+        "source" (id), "score", "kind" ("similarity", "transferability", "affinity" or
+        "ntg"),
         "value", "low" and "high" (NaN without an interval), "higher_is_better",
         "rank" (1 is the best by this score, NaN where it is undefined), "selected"
         (the same in every entry of a source) and "note", the reason why a value is
@@ -363,6 +366,8 @@ def resolve_score(score, name=None):
         )
     if score == "ntg":
         return SourceScore(name or score, "ntg", False)
+    if score == "affinity":
+        return SourceScore(name or score, "affinity", True)
     raise ValueError(f"scores holds {score!r}; known are {', '.join(SOURCE_SCORES)}.")
 
 
@@ -410,9 +415,9 @@ def why_not(score, data, estimator, models, task=None):
     reason : str
         A clause that follows the name of the score.
     """
-    if score.kind == "ntg" and models is not None:
+    if score.kind in ("ntg", "affinity") and models is not None:
         return "needs an unfitted estimator in place of fitted models"
-    if score.kind == "ntg" and not consumes_sample_domain(estimator):
+    if score.kind in ("ntg", "affinity") and not consumes_sample_domain(estimator):
         return (
             f"needs an estimator that knows domains; wrap {type(estimator).__name__}, "
             "e.g. in Pooled of sktransfer.baselines"
@@ -461,6 +466,8 @@ def score_sources(scores, data, estimator, models, options, params=None):
     for score in scores:
         if score.kind == "similarity":
             results.append(_similarity(score, data, options))
+        elif score.kind == "affinity":
+            results.append(_affinities(estimator, data, options, params or {}))
         elif score.kind == "ntg":
             results.append(_gaps(estimator, data, options, params or {}))
         else:
@@ -531,6 +538,23 @@ def _sample(data, options, *, labeled):
             for part in rows
         ]
     return data.take(np.sort(np.concatenate(rows)))
+
+
+def _affinities(estimator, data, options, params):
+    nothing = np.full(len(data.sources), np.nan)
+    try:
+        folds = labeled_folds(
+            data, options.cv, params=params, stratify=is_classifier(estimator),
+            random_state=options.seed,
+        )  # fmt: skip
+    except UnlabeledTargetError as error:
+        return nothing, nothing, nothing, [str(error)] * len(nothing)
+    found = affinity_on_folds(estimator, data, folds, params)
+    values, notes = nothing.copy(), ["no row of positive weight"] * len(nothing)
+    for source, value in zip(found.sources, found.affinity, strict=True):
+        place = int(np.searchsorted(data.sources, source))
+        values[place], notes[place] = value, ""
+    return values, nothing, nothing, notes
 
 
 def _gaps(estimator, data, options, params):

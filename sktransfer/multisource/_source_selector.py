@@ -59,9 +59,10 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
           "domain_transferability_estimation".
         - Higher is better, needs labeled target rows: "q_statistic", "azab_weights",
           and the scores of `estimator` fitted on that source alone: "leep", "nce",
-          "n_leep", "h_score", "logme", "transrate", "silhouette", "gbc", "otce", or
-          a callable ``scorer(source_model, X, y)``, for which any scorer of
-          scikit-learn will do.
+          "n_leep", "h_score", "logme", "transrate", "silhouette", "gbc", "otce",
+          "affinity" (that of :func:`~sktransfer.metrics.transfer_affinity`), or a
+          callable ``scorer(source_model, X, y)``, for which any scorer of scikit-learn
+          will do.
     threshold : float, default=None
         Keep a source whose score is at most this where lower is better, or at least
         this where higher is better.
@@ -214,7 +215,7 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
                 "are exposures: use source_score='ntg' or a measure of similarity."
             )
         options = ScoreOptions(
-            cv=find_folds() if score.kind == "ntg" else self.cv,
+            cv=find_folds() if score.kind in ("ntg", "affinity") else self.cv,
             scoring=self.scoring,
             max_samples=self.max_samples,
             n_jobs=self.n_jobs,

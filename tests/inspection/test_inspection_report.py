@@ -330,6 +330,9 @@ def test_a_part_of_a_source_that_hurts_is_named():
     own = table.loc[("b", "yes"), "influence"]
     assert own == pytest.approx(-found.influence[3], abs=0.08)
     assert "class yes of b" in report.to_html()
+    assert list(report.factors["source"]) == ["a", "b", "c"]
+    assert report.factors["joint_error"].idxmax() == 1
+    assert "error of one model of both" in report.to_html()
 
 
 def test_the_model_is_fitted_on_a_sample_of_many_rows(monkeypatch):

@@ -97,7 +97,7 @@ def test_directions_prefer_the_near_source(data):
     # these see a source only through the scaler that it fitted
     blind = {"n_leep", "h_score", "logme", "transrate", "silhouette", "gbc"}
     seen = set(table["score"]) - blind
-    assert len(seen) == 19
+    assert len(seen) == 20
     for name in seen:
         assert_array_equal(column(table, name, "rank"), [1, 2], err_msg=name)
         near, far = column(table, name)
