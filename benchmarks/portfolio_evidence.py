@@ -7,6 +7,7 @@ Beside the runs of ``portfolio.py``, on "tune" with few labels alone, at the sam
     python benchmarks/portfolio_evidence.py --data DIR --out OUT --fit members
     python benchmarks/portfolio_evidence.py --out OUT --levers    # what each brings
     python benchmarks/portfolio_evidence.py --out OUT --ceiling   # what could be kept
+    python benchmarks/portfolio_evidence.py --out OUT --shortfall # where it is lost
 
 OUT is that of ``portfolio.py``; what is there already is not repeated.
 
@@ -40,7 +41,7 @@ from pathlib import Path
 
 import numpy as np
 import portfolio as base
-from portfolio_sets import LEAST_ROWS, PARTS, load
+from portfolio_sets import FEW_LABELS, LEAST_ROWS, PARTS, load
 from safety import reduce
 from sklearn.base import clone
 from sklearn.ensemble import (
@@ -54,7 +55,7 @@ from threadpoolctl import threadpool_limits
 from sktransfer._folds import target_folds
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.aggregation import blend_posterior, blend_weight
-from sktransfer.baselines import Pooled
+from sktransfer.baselines import Pooled, TargetOnly
 from sktransfer.feature import FeatureAugmentation
 from sktransfer.hypothesis import OffsetTransfer
 from sktransfer.instance import RULSIF
@@ -63,7 +64,33 @@ from sktransfer.safe._defaults import LEAST_WEIGHT
 from sktransfer.safe._portfolio_members import Member
 
 N_FEW = 20  # labels up to which one row is held out at a time
+MANY_TESTS = 200  # with so many test rows the best member is hardly noise
 MANY_CLASSES = 2  # with more classes the trees of the new members are left out
+
+
+def small_trees(classify, max_iter=30, min_samples_leaf=5):
+    """Return boosted trees for few rows: scikit-learn's do not split below 40."""
+    boosting = HistGradientBoostingRegressor
+    if classify:
+        boosting = HistGradientBoostingClassifier
+    return boosting(
+        max_iter=max_iter,
+        min_samples_leaf=min_samples_leaf,
+        early_stopping=False,
+        random_state=0,
+    )
+
+
+def target_trees(classify, n):
+    """Return target-only members with trees that split few rows."""
+    share = min(20, max(2, n // 6))
+    found = {
+        "target_5_30": small_trees(classify),
+        "target_5_100": small_trees(classify, 100),
+        "target_share_30": small_trees(classify, 30, share),
+        "target_share_100": small_trees(classify, 100, share),
+    }
+    return [Member(name, TargetOnly(one), True) for name, one in found.items()]
 
 
 def closer_members(members, data):
@@ -74,9 +101,8 @@ def closer_members(members, data):
     classify = hasattr(linear[-1], "C")
     few = not classify or len(np.unique(data.labels(data.labeled))) <= MANY_CLASSES
     plain = LogisticRegression(max_iter=1000)
-    boosting = HistGradientBoostingClassifier
     if not classify:
-        plain, boosting = RidgeCV(np.logspace(-2, 3, 11)), HistGradientBoostingRegressor
+        plain = RidgeCV(np.logspace(-2, 3, 11))
     share = data.n_labeled / data.n_source
     found = {
         "balanced_linear": Pooled(clone(linear), source_weight=share),
@@ -85,7 +111,7 @@ def closer_members(members, data):
         "linear_on_linear": OffsetTransfer(clone(linear), clone(linear)),
     }
     if few:
-        small = boosting(max_iter=30, min_samples_leaf=5, random_state=0)
+        small = small_trees(classify)
         found |= {
             "balanced_trees": Pooled(clone(trees), source_weight=share),
             "importance_trees": RULSIF(clone(trees), target_weight=3.0),
@@ -94,7 +120,7 @@ def closer_members(members, data):
     return [Member(name, estimator, False) for name, estimator in found.items()]
 
 
-def fit(what, metric, parts):
+def fit(what, metric, parts, frozen=False):
     """Fit members on other folds, or other members; return arrays and seconds."""
     portfolio_class = (
         TransferPortfolioRegressor if metric == "r2" else TransferPortfolioClassifier
@@ -103,10 +129,13 @@ def fit(what, metric, parts):
     class Kept(portfolio_class):
         def _plan(self, data, table):
             members = super()._plan(data, table)
-            if what != "members":
-                return members
             target = [m for m in members if m.target_only]
-            return target + closer_members(members, data)
+            if what == "members":
+                return target + closer_members(members, data)
+            if what == "small":
+                small = target_trees(metric != "r2", data.n_labeled)
+                return target + small[: 1 if frozen else None]
+            return members
 
         def _cross_fit(self, *arguments):
             self.evidence_ = super()._cross_fit(*arguments)
@@ -123,7 +152,7 @@ def fit(what, metric, parts):
 
     if what == "loo":
         folds = deal(len(yl), 0)
-    elif what == "members":
+    elif what in ("members", "small"):
         folds = deal(10, 0)
     else:
         first = 2 * int(what.removeprefix("deals")) + 1
@@ -134,7 +163,7 @@ def fit(what, metric, parts):
         warnings.simplefilter("ignore")  # solvers that stop at max_iter
         portfolio.fit(X, y, sample_domain=domain)
         answers = np.zeros(0)
-        if what == "members":
+        if what in ("members", "small"):
             answers = portfolio._columns.answers(portfolio.members_.values(), X_test)
     evidence, names = portfolio.evidence_, list(portfolio.members_)
     return {
@@ -154,20 +183,24 @@ def file_of(out, what, key):
 
 def fit_missing(options):
     """Fit what is not there yet."""
-    for seed in options.seeds:
-        for name in options.sets or PARTS[options.part]:
-            X, y, domain, metric, unit = load(options.data, options.part, name)
-            rows = None
-            for target in base.targets_of(domain, LEAST_ROWS.get(name, 20)):
-                key = options.part, name, int(target), "few", seed
+    draws = [(seed, "few") for seed in options.seeds]
+    if options.fit == "small" and 0 in options.seeds:
+        draws.append((0, "more"))
+    for name in options.sets or PARTS[options.part]:
+        X, y, domain, metric, unit = load(options.data, options.part, name)
+        rows = base.rounded(reduce(X))
+        for target in base.targets_of(domain, LEAST_ROWS.get(name, 20)):
+            for seed, size in draws:
+                if size != "few" and name in FEW_LABELS:
+                    continue
+                key = options.part, name, int(target), size, seed
                 path = file_of(options.out, options.fit, key)
                 if path.exists():
                     continue
-                rows = base.rounded(reduce(X)) if rows is None else rows
-                parts = base.draw(rows, y, domain, target, metric, "few", seed, unit)
+                parts = base.draw(rows, y, domain, target, metric, size, seed, unit)
                 if options.fit == "loo" and len(parts[1][1]) > N_FEW:
                     continue
-                arrays = fit(options.fit, metric, parts)
+                arrays = fit(options.fit, metric, parts, options.part == "proof")
                 np.savez_compressed(path, **arrays)
                 print(options.fit, key, f"{arrays['seconds']:.1f} s", flush=True)
 
@@ -175,7 +208,10 @@ def fit_missing(options):
 # ---------------------------------------------------------------------------- levers
 
 
-def extended(run, out, *, deals=(), loo=False, members=()):
+MEMBER_ARRAYS = "names", "target_only", "residuals", "answers"
+
+
+def extended(run, out, *, deals=(), loo=False, mean=False, members=(), instead=None):
     """Return a copy of a run with more folds or members; None if there is no file."""
     new = copy(run)
     new.cache = {}
@@ -193,27 +229,44 @@ def extended(run, out, *, deals=(), loo=False, members=()):
             residuals = np.concatenate([new.residuals, residuals], axis=1)
             fold = np.concatenate([new.fold, fold + new.fold.max() + 1])
             unit = np.concatenate([new.unit, unit])
+        if mean:  # one residual per row, that of the mean of its models
+            residuals = np.stack(
+                [residuals[:, unit == u].mean(axis=1) for u in range(run.n_units)],
+                axis=1,
+            )[:, run.unit]
+            fold, unit = run.fold, run.unit
         new.residuals, new.fold, new.unit = residuals, fold, unit
         new.__dict__.pop("share", None)
-    if members:
-        path = file_of(out, "members", run.key)
-        if not path.exists():
+    added = [_added(run, new, out, name) for name in members]
+    if members and not any(added):
+        return None
+    if instead is not None:
+        if not _added(run, new, out, instead):
             return None
-        with np.load(path) as z:
-            names = z["names"].tolist()
-            same = z["residuals"][names.index("target_linear")]
-            if not np.allclose(
-                same, new.residuals[list(new.names).index("target_linear")]
-            ):
-                raise ValueError(f"{path} has other folds than the run")
-            place = [names.index(name) for name in members if name in names]
-            if not place:
-                return None
-            new.names = np.concatenate([new.names, z["names"][place]])
-            new.target_only = np.concatenate([new.target_only, z["target_only"][place]])
-            new.residuals = np.concatenate([new.residuals, z["residuals"][place]])
-            new.answers = np.concatenate([new.answers, z["answers"][place]])
+        kept = new.names != "target_trees"
+        for key in MEMBER_ARRAYS:
+            setattr(new, key, getattr(new, key)[kept])
     return new
+
+
+def _added(run, new, out, name):
+    """Add a member that was fitted alone; tell whether there is one."""
+    path = file_of(out, "small" if name.startswith("target") else "members", run.key)
+    if not path.exists():
+        return False
+    with np.load(path) as z:
+        names = z["names"].tolist()
+        same = z["residuals"][names.index("target_linear")]
+        if not np.allclose(
+            same, new.residuals[new.names.tolist().index("target_linear")]
+        ):
+            raise ValueError(f"{path} has other folds than the run")
+        if name not in names:
+            return False
+        place = [names.index(name)]
+        for key in MEMBER_ARRAYS:
+            setattr(new, key, np.concatenate([getattr(new, key), z[key][place]]))
+    return True
 
 
 def compare(title, runs, others, setting=base.DEFAULT):
@@ -244,6 +297,64 @@ def compare(title, runs, others, setting=base.DEFAULT):
         f"{_signed(hurt, None, 1)} | {table[:, 0].min():+.3f} | "
         f"{table[:, 1].min():+.3f} |"
     )
+
+
+def replace_trees(title, runs, others):
+    """Return a line: other target-only members, each side by its own target alone."""
+    pairs = [(r, o) for r, o in zip(runs, others, strict=True) if o is not None]
+    if not pairs:
+        return None
+    rows = []
+    for pair in pairs:
+        row = []
+        for one in pair:
+            alone = one.reference("exponential", base.TEMPERATURE)[0]
+            score = one.score(one.blend(base.DEFAULT))
+            each = [one.score(w) for w in np.eye(len(one.names))]
+            gain = np.clip(score - alone, -1, 1)
+            best = np.clip(max(each) - alone, 0, 1)
+            row += [np.clip(alone, -1, 1), np.clip(score, -1, 1), gain, best]
+            row.append(gain < -base.HURT)
+        rows.append(row)
+    tasks = base.by_task([r for r, _ in pairs], np.array(rows, dtype=float))
+    table = np.array(list(tasks.values()))
+    draws = np.random.RandomState(0).randint(len(table), size=(2000, len(table)))
+    steps = table[:, 5:7] - table[:, :2]
+    low, high = np.quantile(steps[draws].mean(axis=1), (0.05, 0.95), axis=0)
+    cells = [
+        f"{m:+.3f} ({a:+.3f} to {b:+.3f})"
+        for m, a, b in zip(steps.mean(axis=0), low, high, strict=True)
+    ]
+    for k in (0, 5):
+        gain, best, hurt = table[:, k + 2 : k + 5].sum(axis=0)
+        cells += [
+            f"{100 * hurt / len(table):.1f}",
+            f"{100 * gain / best:.0f}",
+            f"{table[:, k + 2].min():+.3f}",
+        ]
+    return f"| {title} | {len(pairs)} | {' | '.join(cells)} |"
+
+
+REPLACE_HEAD = [
+    "| trees of the target alone | runs | score of the target alone: change (90 %) | "
+    "score of the default: change (90 %) | before: hurt % | kept % | worst task | "
+    "after: hurt % | kept % | worst task |",
+    "|---" * 10 + "|",
+]
+
+
+def trees_table(runs, out):
+    """Return the lines of a table of trees for few rows."""
+    lines = [*REPLACE_HEAD]
+    for kind in ("regression", "classification"):
+        for size in base.SIZES:
+            mine = [r for r in runs if r.kind == kind and r.line["size"] == size]
+            for name in ("target_5_30", "target_5_100", "target_share_30",
+                         "target_share_100"):  # fmt: skip
+                others = [extended(r, out, instead=name) for r in mine]
+                line = replace_trees(f"{kind}, {size}: {name}", mine, others)
+                lines += [] if line is None else [line]
+    return [*lines, ""]
 
 
 def _signed(draws, total, digits):
@@ -279,6 +390,7 @@ def levers(runs, out):
         options = {
             "folds dealt 3 times": {"deals": ("deals0",)},
             "folds dealt 5 times": {"deals": ("deals0", "deals1")},
+            "3 times, models of a row averaged": {"deals": ("deals0",), "mean": True},
             f"one row at a time, n <= {N_FEW}": {"loo": True},
         }
         options |= {f"with {name}": {"members": (name,)} for name in new_members}
@@ -436,16 +548,97 @@ def _over_tasks(found, value):
     return np.mean(list(tasks.values()), axis=0)
 
 
+# -------------------------------------------------------------------------- shortfall
+
+
+def test_error(run, weights, weights_0, n_draws=100):
+    """Return the standard error of a gain, over draws of the test rows."""
+    metric, rng = run.line["metric"], np.random.RandomState(0)
+    sides = [np.tensordot(w, run.answers, axes=1) for w in (weights, weights_0)]
+    gains = []
+    for _ in range(n_draws):
+        rows = rng.randint(len(run.y_test), size=len(run.y_test))
+        try:
+            scores = [
+                base.score(metric, run.y_test[rows], base._flat(metric, s[rows]),
+                           run.classes)
+                for s in sides
+            ]  # fmt: skip
+        except ValueError:  # one class
+            continue
+        gains.append(np.clip(scores[0] - scores[1], -1, 1))
+    return float(np.std(gains))
+
+
+def shortfall(runs):
+    """Return the lines of tables: what the best member has and the default lacks."""
+    values = []
+    for run in runs:
+        gain, best = run.gains(base.DEFAULT)
+        weights_0 = run.reference("exponential", base.TEMPERATURE)[1]
+        weights = run.blend(base.DEFAULT)
+        moved = 1 - weights[run.target_only].sum()
+        free = run.gains(base.DEFAULT, guard=False)[0]
+        values.append([
+            gain, free, run.fair_best, best, moved, test_error(run, weights, weights_0),
+            run.line["n_labeled"], len(run.y_test), gain < -base.HURT,
+        ])  # fmt: skip
+    lines = []
+    for part in PARTS:
+        for kind in ("regression", "classification"):
+            chosen = [
+                k for k, r in enumerate(runs)
+                if (r.line["part"], r.kind, r.line["size"]) == (part, kind, "few")
+            ]  # fmt: skip
+            if not chosen:
+                continue
+            tasks = base.by_task([runs[k] for k in chosen], [values[k] for k in chosen])
+            table = np.array(list(tasks.values()))
+            gain, free, fair, best = table[:, :4].sum(axis=0)
+            large = table[table[:, 7] >= MANY_TESTS]
+            lines += [
+                f"#### {part}: {kind}, few labels",
+                "",
+                f"The best members of {len(table)} tasks gain {best:+.2f}, the default "
+                f"{gain:+.2f}. Between them: {best - fair:+.2f} noise of the test rows "
+                f"(best less fair best), {fair - free:+.2f} weights of the members "
+                f"(fair best less no guard), {free - gain:+.2f} the guard. On the "
+                f"{len(large)} tasks with {MANY_TESTS} test rows or more "
+                f"{100 * large[:, 0].sum() / max(large[:, 3].sum(), 1e-12):.0f} % are "
+                f"kept, {100 * large[:, 0].sum() / max(large[:, 2].sum(), 1e-12):.0f} "
+                f"% of the fair best, and {100 * large[:, 8].mean():.1f} % hurt.",
+                "",
+                "| task | labels | test rows | default | +- | weight of transfer | "
+                "no guard | fair best | best |",
+                "|---" * 9 + "|",
+            ]
+            order = sorted(tasks, key=lambda t: tasks[t][0] - tasks[t][3])
+            losers = sorted(tasks, key=lambda t: tasks[t][0])[:3]
+            for task in [*order[:6], *(t for t in losers if t not in order[:6])]:
+                gain, free, fair, best, moved, error, n, n_test, _ = tasks[task]
+                lines.append(
+                    f"| {task[0]}/{task[1]} | {n:.0f} | {n_test:.0f} | {gain:+.3f} | "
+                    f"{error:.3f} | {moved:.2f} | {free:+.3f} | {fair:+.3f} | "
+                    f"{best:+.3f} |"
+                )
+            lines.append("")
+    return lines
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the sets")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--part", choices=PARTS, default="tune")
-    parser.add_argument("--fit", choices=["deals0", "deals1", "loo", "members"])
+    parser.add_argument(
+        "--fit", choices=["deals0", "deals1", "loo", "members", "small"]
+    )
     parser.add_argument("--sets", nargs="*", default=None)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--levers", action="store_true")
+    parser.add_argument("--trees", action="store_true")
     parser.add_argument("--ceiling", action="store_true")
+    parser.add_argument("--shortfall", action="store_true")
     options = parser.parse_args()
     threadpool_limits(1)
     if options.fit:
@@ -453,10 +646,16 @@ def main():
         return
     path = options.out / "portfolio.jsonl"
     lines = [json.loads(text) for text in path.read_text().splitlines()]
-    if options.levers:
+    if options.levers or options.trees:
         lines = [line for line in lines if line["part"] == options.part]
     runs = [base.Run(line, options.out) for line in lines]
-    print("\n".join(levers(runs, options.out) if options.levers else ceiling(runs)))
+    if options.levers:
+        lines = levers(runs, options.out)
+    elif options.trees:
+        lines = trees_table(runs, options.out)
+    else:
+        lines = shortfall(runs) if options.shortfall else ceiling(runs)
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":
