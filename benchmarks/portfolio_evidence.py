@@ -64,6 +64,8 @@ from sktransfer.safe._defaults import LEAST_WEIGHT
 from sktransfer.safe._portfolio_members import Member
 
 N_FEW = 20  # labels up to which one row is held out at a time
+#: what was frozen on "tune", seed 0, before "proof" was run: these members together
+FROZEN = "trees_on_trees", "importance_trees", "balanced_trees"
 MANY_TESTS = 200  # with so many test rows the best member is hardly noise
 MANY_CLASSES = 2  # with more classes the trees of the new members are left out
 
@@ -131,7 +133,10 @@ def fit(what, metric, parts, frozen=False):
             members = super()._plan(data, table)
             target = [m for m in members if m.target_only]
             if what == "members":
-                return target + closer_members(members, data)
+                closer = closer_members(members, data)
+                if frozen:
+                    closer = [m for m in closer if m.name in FROZEN]
+                return target + closer
             if what == "small":
                 small = target_trees(metric != "r2", data.n_labeled)
                 return target + small[: 1 if frozen else None]
@@ -354,6 +359,10 @@ def trees_table(runs, out):
                 others = [extended(r, out, instead=name) for r in mine]
                 line = replace_trees(f"{kind}, {size}: {name}", mine, others)
                 lines += [] if line is None else [line]
+            others = [extended(r, out, members=("target_5_30",)) for r in mine]
+            title = f"{kind}, {size}: target_5_30 beside the default's"
+            line = replace_trees(title, mine, others)
+            lines += [] if line is None else [line]
     return [*lines, ""]
 
 
@@ -395,6 +404,7 @@ def levers(runs, out):
         }
         options |= {f"with {name}": {"members": (name,)} for name in new_members}
         options["with all of them"] = {"members": tuple(new_members)}
+        options[f"with {', '.join(FROZEN)}"] = {"members": FROZEN}
         for title, option in options.items():
             line = compare(title, mine, [extended(r, out, **option) for r in mine])
             lines += [] if line is None else [line]
