@@ -71,6 +71,8 @@ from sktransfer.safe._portfolio_members import Member
 N_FEW = 20  # labels up to which one row is held out at a time
 #: what was frozen on "tune", seed 0, before "proof" was run: these members together
 FROZEN = "trees_on_trees", "importance_trees", "balanced_trees"
+#: and, each by itself: folds dealt three times in regression; T = 8 up to these labels
+FROZEN_TEMPERATURE, FROZEN_LABELS = 8.0, {"regression": 45, "classification": 20}
 MANY_TESTS = 200  # with so many test rows the best member is hardly noise
 MANY_CLASSES = 2  # with more classes the trees of the new members are left out
 
@@ -414,6 +416,14 @@ def levers(runs, out):
             line = compare(title, mine, [extended(r, out, **option) for r in mine])
             lines += [] if line is None else [line]
         lines.append("")
+    lines += ["#### frozen temperature", "", *LEVER_HEAD]
+    for kind, most in FROZEN_LABELS.items():
+        mine = [r for r in runs if r.kind == kind and r.line["n_labeled"] <= most]
+        setting = base.DEFAULT | {"temperature": FROZEN_TEMPERATURE}
+        title = f"{kind}, n <= {most}, T = {FROZEN_TEMPERATURE:g}"
+        line = compare(title, mine, mine, setting)
+        lines += [] if line is None else [line]
+    lines.append("")
     lines += ["#### temperature by number of labels", "", *LEVER_HEAD]
     for kind in ("regression", "classification"):
         for low, high in ((0, 20), (21, 45), (46, 200)):

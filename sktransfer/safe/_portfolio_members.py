@@ -40,9 +40,11 @@ from sktransfer.hypothesis import OffsetTransfer, SecureRLS, SourcePredictions
 from sktransfer.multisource import UOWQ, EmpiricalBayesRidge, likelihood_of
 from sktransfer.preprocessing import TableEncoder
 
-#: sources up to this number get members of their own
+#: sources up to this number get members of their own; as the list of members, this is
+#: the one that ``benchmarks/portfolio.md`` measures
 FEW_SOURCES = 4
-#: most rows of each source in a pooled fit of a tree ensemble
+#: most rows of each source in a pooled fit of a tree ensemble, for speed; "Where the
+#: defaults come from" in ``benchmarks/portfolio.md``
 MAX_ROWS = 10_000
 
 

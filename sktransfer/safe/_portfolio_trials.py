@@ -10,7 +10,8 @@ from sktransfer._domains import DomainData
 from sktransfer._folds import check_groups
 from sktransfer._solvers.aggregation import blend_posterior
 
-#: most sources that are tried, those with the most rows
+#: most sources that are tried, those with the most rows; this and the next are for
+#: speed, and what ``benchmarks/portfolio.md`` measures
 MAX_TRIALS = 8
 #: most rows on which the members of a trial are compared
 MAX_TEST_ROWS = 500
