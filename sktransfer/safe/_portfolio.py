@@ -909,15 +909,16 @@ class TransferPortfolioClassifier(
     and stacking, are fitted once for all folds.
 
     *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real
-    data sets. On ten others with few labels (40 tasks, ``benchmarks/portfolio.md``)
-    2.5 % of the tasks were hurt by more than one point of accuracy or R2, by 0.014 on
-    average, the worst task lost 0.008, and 55 % of the gain of each run's best member
-    was kept; without the guard 7.5 %, 0.073, 0.076 and 63 %. Useless sources keep a
+    data sets; ``benchmarks/portfolio.md`` has the runs behind these and all other
+    defaults. On 18 other sets (62 tasks, mostly with few labels) 3.2 % of the tasks
+    were hurt by more than one point of accuracy or R2, by 0.041 on average, the worst
+    task lost 0.042, and 52 % of the gain of each run's best member was kept; without
+    the guard 12.1 %, 0.061, 0.076 and 65 %. Useless sources keep a
     small weight, 0.03 to 0.25 in simulations: with the guard's ``risk=0.3,
     atom=0.45`` they get one in at most 5 % of the draws, and a third less gain is
     kept.
-    With ``prior="trials"`` they get none in 95 % of the draws; on the ten sets it
-    kept 60 % and hurt 5.0 % of the tasks.
+    With ``prior="trials"`` they get none in 95 % of the draws; on ten of these sets it
+    kept 60 % in place of 55 % and hurt 5.0 % of the tasks in place of 2.5 %.
 
     *Few labels.* With one labeled row per class, or one in all, no row can be held
     out: the priors are left. Then members weigh by ``prior`` and transfer by the
@@ -1155,15 +1156,16 @@ class TransferPortfolioRegressor(
     and stacking, are fitted once for all folds.
 
     *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real
-    data sets. On ten others with few labels (40 tasks, ``benchmarks/portfolio.md``)
-    2.5 % of the tasks were hurt by more than one point of accuracy or R2, by 0.014 on
-    average, the worst task lost 0.008, and 55 % of the gain of each run's best member
-    was kept; without the guard 7.5 %, 0.073, 0.076 and 63 %. Useless sources keep a
+    data sets; ``benchmarks/portfolio.md`` has the runs behind these and all other
+    defaults. On 18 other sets (62 tasks, mostly with few labels) 3.2 % of the tasks
+    were hurt by more than one point of accuracy or R2, by 0.041 on average, the worst
+    task lost 0.042, and 52 % of the gain of each run's best member was kept; without
+    the guard 12.1 %, 0.061, 0.076 and 65 %. Useless sources keep a
     small weight, 0.03 to 0.25 in simulations: with the guard's ``risk=0.3,
     atom=0.45`` they get one in at most 5 % of the draws, and a third less gain is
     kept.
-    With ``prior="trials"`` they get none in 95 % of the draws; on the ten sets it
-    kept 60 % and hurt 5.0 % of the tasks.
+    With ``prior="trials"`` they get none in 95 % of the draws; on ten of these sets it
+    kept 60 % in place of 55 % and hurt 5.0 % of the tasks in place of 2.5 %.
 
     *Few labels.* With one labeled row per class, or one in all, no row can be held
     out: the priors are left. Then members weigh by ``prior`` and transfer by the
