@@ -11,6 +11,7 @@ from sktransfer._domains import take_rows
 from sktransfer._folds import take_folds, target_folds
 from sktransfer._learners import fit_or_constant
 from sktransfer._response import common_columns
+from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer._source_models import (
     SourceModelsMixin,
     check_source_models,
@@ -40,6 +41,9 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         held-out target labels.
     cv : int, splitter, iterable or None, default=5
         Folds of the labeled target samples for "cv".
+    solver : {"auto", "cvxpy"}, default="auto"
+        Of the program for the shares: an active set, or cvxpy (CLARABEL). They agree to
+        1e-8.
     random_state : int, RandomState instance or None, default=0
         Deals the folds; the order of the samples does not matter.
 
@@ -108,6 +112,7 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         **SourceModelsMixin._source_models_constraints,
         "target_share": [StrOptions({"cv"}), Interval(Real, 0, 1, closed="both")],
         "cv": ["cv_object"],
+        "solver": [StrOptions(SOLVERS)],
         "random_state": ["random_state"],
     }
 
@@ -118,12 +123,14 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         source_models=None,
         target_share="cv",
         cv=5,
+        solver="auto",
         random_state=0,
     ):
         super().__init__(estimator)
         self.source_models = source_models
         self.target_share = target_share
         self.cv = cv
+        self.solver = solver
         self.random_state = random_state
 
     def _fit_estimator(self, data, fit_params):
@@ -181,7 +188,7 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         self._columns = self._columns.calibrated(dict(enumerate(said)), y, weight)
         answers = np.stack([self._columns.read(one, k) for k, one in enumerate(said)])
         if self.target_share != "cv":
-            others = _least_squares(answers, goal, weight)
+            others = _least_squares(answers, goal, weight, self.solver)
             return np.append((1 - self.target_share) * others, self.target_share)
         own, known = np.zeros_like(goal), np.zeros(data.n_labeled, dtype=bool)
         place = np.cumsum(rows) - 1
@@ -203,7 +210,7 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         self._columns = self._columns.calibrated({n_sources: own}, y[known], weight)
         own = self._columns.read(own, n_sources)
         columns = np.concatenate([answers[:, known], own[None]])
-        return _least_squares(columns, goal[known], weight)
+        return _least_squares(columns, goal[known], weight, self.solver)
 
     def _blend(self, X):
         return self._columns.blend(self._models, self._weights, X)
@@ -217,8 +224,8 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         return tags
 
 
-def _least_squares(columns, goal, weight):
+def _least_squares(columns, goal, weight, solver):
     """Return shares of models, by weighted least squares of their answers."""
     root = np.sqrt(weight)[:, None]
     rows = (columns * root).reshape(len(columns), -1)
-    return fit_simplex_weights(rows, (goal * root).ravel())
+    return fit_simplex_weights(rows, (goal * root).ravel(), solver)

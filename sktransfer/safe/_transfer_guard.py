@@ -19,7 +19,7 @@ from sktransfer._progress import (
 )
 from sktransfer._response import common_columns, in_domains
 from sktransfer._solvers.aggregation import BlendInfo, blend_posterior, blend_weight
-from sktransfer._solvers.simplex_qp import solve_simplex_qp
+from sktransfer._solvers.simplex_qp import SOLVERS, simplex_least_squares
 from sktransfer.base import (
     BlendingMetaEstimator,
     TakesGroupsMixin,
@@ -87,6 +87,9 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         Whether ``ntg_interval_`` is about the gap of ``transfer_`` and
         ``target_only_``, as they are fitted, or about the average gap over labeled
         target samples of this size, with these sources.
+    solver : {"auto", "cvxpy"}, default="auto"
+        Of the program of "safew": an active set, or cvxpy (CLARABEL). They agree to
+        1e-8.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=0
@@ -265,6 +268,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         "atom": [Interval(Real, 0, 1, closed="left")],
         "inflation": [Interval(Real, 0, None, closed="neither")],
         "interval_for": [StrOptions(set(INTERVAL_FOR))],
+        "solver": [StrOptions(SOLVERS)],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
@@ -281,6 +285,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         atom=ATOM,
         inflation=INFLATION,
         interval_for="fitted",
+        solver="auto",
         n_jobs=None,
         random_state=0,
     ):
@@ -293,6 +298,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         self.atom = atom
         self.inflation = inflation
         self.interval_for = interval_for
+        self.solver = solver
         self.n_jobs = n_jobs
         self.random_state = random_state
 
@@ -441,7 +447,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         answers = self._columns.answers(self.models_, rows)
         safe, *others = answers.reshape(len(answers), -1)
         others = np.stack(others)
-        weights, _ = solve_simplex_qp(2 * others @ others.T, -2 * others @ safe)
+        weights, _ = simplex_least_squares(others, safe, solver=self.solver)
         return np.concatenate([[0.0], weights])
 
     def _answer(self, method, X, params):

@@ -109,3 +109,15 @@ def test_good_sources_count_where_target_labels_are_few(rng):
         )
     blend, alone = np.mean(errors, axis=0)
     assert blend < 0.5 * alone
+
+
+@pytest.mark.parametrize("share", ["cv", 0.3])
+def test_solvers_agree(share, rng):
+    X, y, domain = problem(rng, flip=False)
+    found = [
+        LinearInterpolation(Ridge(), target_share=share, solver=solver)
+        .fit(X, y, sample_domain=domain)
+        .source_weights_
+        for solver in ("auto", "cvxpy")
+    ]
+    assert_allclose(*found, atol=1e-8)

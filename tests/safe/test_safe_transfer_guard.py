@@ -233,6 +233,17 @@ def test_order_of_rows_does_not_matter():
     assert_allclose(guard.predict(X_test), first, rtol=1e-8)
 
 
+def test_solvers_of_safew_agree():
+    X, y, domain, _, _ = regression(n_sources=3, n_source=90)
+    found = [
+        TransferGuard(Pooled(Ridge()), policy="safew", cv=3, solver=solver)
+        .fit(X, y, sample_domain=domain)
+        .weights_
+        for solver in ("auto", "cvxpy")
+    ]
+    assert_allclose(*found, atol=1e-8)
+
+
 def test_safew_projects_on_the_hull_of_the_transfer_models():
     X, y, domain, X_test, _ = regression(n_sources=3, noise=1.0)
     y = np.where(domain == 2, -y, y)
