@@ -97,7 +97,9 @@ class HEnsemble(SourceModelCombiner):
     Features are those of the transferability scores (:func:`sktransfer.metrics.h_score`
     and its kin). They hold more of what a net has learned than its probabilities do.
     Those of a pipeline with a scaler are the scaled inputs, in which nothing is left
-    of the labels of the source: ``response="predict_proba"`` uses these labels.
+    of the labels of the source: ``response="predict_proba"`` uses these labels. With
+    few labels in the target and small nets, features were no better than probabilities
+    (``benchmarks/multisource.md``): compare both.
     A source of one class has a constant model, whose features are 0.
 
     References
