@@ -525,3 +525,14 @@ def test_kind_03_wrong_groups_get_one_line(data, capsys):
     _failed(capsys, [*start, "--groups", "y"], "--groups 'y' is the column")
     both = ["--groups", "patient", "--drop", "patient"]
     _failed(capsys, [*start, *both], "--drop leaves out the column of --groups")
+
+
+def test_points_are_read_as_thousands_where_there_are_thousands(tmp_path):
+    """A column of 154.3 beside one of 1.234,5 has decimal points, and no note."""
+    lines = [f"{150 + k / 10:.1f};{k + 1}.234,5" for k in range(9)]
+    table = _read(tmp_path, "\n".join(["size;sales", *lines]).encode())
+    assert table.frame["size"].tolist() == [150 + k / 10 for k in range(9)]
+    assert table.frame["sales"].tolist() == [1000 * (k + 1) + 234.5 for k in range(9)]
+    notes = [note for note in table.notes if "thousands points" in note]
+    assert len(notes) == 1
+    assert "'sales'" in notes[0]

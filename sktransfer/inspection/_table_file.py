@@ -454,7 +454,7 @@ def _note_numbers(name, present, unit, comma, notes):
     if any("," in text for text in bare):
         what = "decimal" if comma == "decimal" else "thousands"
         notes.append(f"Commas in column {name!r} were read as {what} commas.")
-    if comma == "decimal" and any("." in text for text in bare):
+    if comma == "decimal" and any(map(_THOUSANDS_POINT.fullmatch, bare)):
         notes.append(
             f"Points in column {name!r} were read as thousands points where three "
             "digits follow."
