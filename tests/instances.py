@@ -248,6 +248,7 @@ ESTIMATORS = [
     LinearInterpolation(Ridge(), target_share=0.5),
     TransferTree(DecisionTreeClassifier(max_depth=4, random_state=0), method="strut"),
     TransferChain(SecureRLS()),
+    TransferChain(SecureLogistic(alphas=[0.1, np.inf])),
     TransferForest(ExtraTreesRegressor(2, max_depth=2, random_state=0)),
     OffsetTransfer(LogisticRegression(C=0.1), cv=3),
     OffsetTransfer(Ridge(), shrinkage=0.5),

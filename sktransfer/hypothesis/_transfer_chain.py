@@ -38,8 +38,9 @@ class TransferChain(TransferMetaEstimator):
     ----------
     estimator : estimator
         What a link is: an estimator that takes ``source_models``, such as
-        :class:`SecureRLS`. Its own ``source_models`` begin the chain: a learner, or the
-        default, is fitted on the first source, and fitted models come before it.
+        :class:`SecureRLS` or :class:`SecureLogistic`. Its own ``source_models`` begin
+        the chain: a learner, or the default, is fitted on the first source, and fitted
+        models come before it.
     path : "auto" or array-like of int, default="auto"
         Ids of the sources in their order, the nearest to the target last; sources
         that it lacks are left out. "auto": descending maximum mean discrepancy to the
@@ -82,6 +83,8 @@ class TransferChain(TransferMetaEstimator):
     chain from pictures over lights at night to poverty [2]_ with nets; here it is
     for any link. One source: the chain is the link itself. The order matters: each
     link forgets a part of those before.
+
+    Without a labeled target row the chain ends at the nearest of several sources.
 
     The discrepancy compares features in units of their standard deviation over all
     rows. It does not see labels: a source with the target's features and other rules
@@ -129,6 +132,8 @@ class TransferChain(TransferMetaEstimator):
         self.path_ = self._find_path(data)
         self.links_ = []
         stops = [*self.path_, int(data.targets[0])]
+        if not data.n_labeled and len(self.path_) > 1:
+            stops.pop()  # no label corrects the model of the nearest source
         given = given_entries(self.estimator.source_models)
         if len(stops) == 1 or (given and all(is_fitted(model) for model in given)):
             self._add_link(clone(self.estimator), data, stops[0], params)
@@ -152,8 +157,11 @@ class TransferChain(TransferMetaEstimator):
     def _add_link(self, link, data, stop, params):
         """Fit an unfitted link on the rows of one domain, which is its target."""
         rows = data.rows_of(stop)
-        part = data.as_pair(stop, stop)
-        link = fit_on_domains(link, part, **slice_params(params, rows))
+        own = slice_params(params, rows)
+        if data.labeled[rows].all():  # labels at face value, whatever they are
+            link.fit(take_rows(data.X, rows), data.labels(rows), **own)
+        else:
+            fit_on_domains(link, data.as_pair(stop, stop), **own)
         self.links_.append(link)
 
     def _find_path(self, data):
@@ -217,7 +225,7 @@ def _check_link(estimator):
     ):
         raise TypeError(
             f"estimator={estimator!r} takes no source_models, of which a chain is "
-            "made. Use e.g. SecureRLS() of sktransfer.hypothesis."
+            "made. Use SecureRLS() or SecureLogistic() of sktransfer.hypothesis."
         )
 
 

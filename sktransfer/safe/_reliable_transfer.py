@@ -29,7 +29,7 @@ from sktransfer.base import (
 )
 from sktransfer.baselines import Pooled
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.hypothesis import SecureRLS, TransferChain
+from sktransfer.hypothesis import SecureLogistic, SecureRLS, TransferChain
 from sktransfer.instance import KMM
 from sktransfer.metrics import mmd_test
 from sktransfer.safe._transfer_guard import TransferGuard
@@ -62,8 +62,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         labeled. "target_only": ``estimator`` on the target. "chain", or an estimator
         of this library: distant transfer,
         :class:`~sktransfer.hypothesis.TransferChain` from the farthest source to the
-        nearest and the target (for regression by
-        :class:`~sktransfer.hypothesis.SecureRLS`), or the estimator, inside a
+        nearest and the target (by :class:`~sktransfer.hypothesis.SecureRLS` or
+        :class:`~sktransfer.hypothesis.SecureLogistic`), or the estimator, inside a
         :class:`TransferGuard` that compares it with ``estimator`` on the target.
     alpha : float in (0, 1), default=0.05
         Level of the tests.
@@ -206,11 +206,6 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
                     f"{name}={method!r} does not take sample_domain; wrap it, e.g. in "
                     "Pooled of sktransfer.baselines."
                 )
-        if self.distant == "chain" and is_classifier(self.estimator):
-            raise ValueError(
-                "distant='chain' is for regression. For classes give an estimator, "
-                "e.g. TransferChain of sktransfer.hypothesis with a link for classes."
-            )
         if 2 / (self.n_permutations + 1) > self.alpha:
             raise ValueError(
                 f"n_permutations={self.n_permutations} cannot reach a p-value of "
@@ -329,7 +324,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         """Return the guarded method for sources that are all far from the target."""
         method = self.distant
         if isinstance(method, str):
-            method = TransferChain(SecureRLS())
+            link = SecureLogistic() if is_classifier(self.estimator) else SecureRLS()
+            method = TransferChain(link)
         return TransferGuard(
             clone(method),
             target_estimator=clone(self.estimator),

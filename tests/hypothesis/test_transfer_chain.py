@@ -8,11 +8,11 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn.base import clone
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.tree import DecisionTreeRegressor
 
-from sktransfer.hypothesis import SecureRLS, TransferChain
+from sktransfer.hypothesis import SecureLogistic, SecureRLS, TransferChain
 from sktransfer.metrics import mmd
 from sktransfer.model_selection import TargetKFold
 from sktransfer.safe import ReliableTransfer, TransferGuard
@@ -54,6 +54,29 @@ def test_a_chain_is_its_links_by_hand():
     h_T = SecureRLS(h_2).fit(X[known], y[known])
     assert_allclose(chain.predict(X_test), h_T.predict(X_test))
     assert_allclose(chain.links_[0].predict(X_test), h_2.predict(X_test))
+
+
+def test_classes_are_chained_by_hand():
+    """Chains source -> bridge -> target by SecureLogistic."""
+    X, values, domain, X_test, _ = places()
+    y = np.where(np.isnan(values), None, np.where(values > 1, "up", "down"))
+    chain = TransferChain(SecureLogistic(LogisticRegression()), path=[1, 2])
+    chain.fit(X, y, sample_domain=domain)
+    h_1 = LogisticRegression().fit(X[domain == 1], y[domain == 1].astype(str))
+    h_2 = SecureLogistic(h_1).fit(X[domain == 2], y[domain == 2])
+    known = (domain < 0) & ~np.isnan(values)
+    h_T = SecureLogistic(h_2).fit(X[known], y[known])
+    assert_allclose(chain.predict_proba(X_test), h_T.predict_proba(X_test), atol=1e-6)
+    assert list(chain.classes_) == ["down", "up"]
+
+
+def test_no_labeled_row_is_the_link_to_the_last_source():
+    X, values, domain, X_test, _ = places(n_labeled=0)
+    y = np.where(np.isnan(values), np.nan, values > 1)
+    chain = TransferChain(SecureLogistic()).fit(X, y, sample_domain=domain)
+    assert chain.path_ == [1, 2]
+    last = chain.links_[0].predict_proba(X_test)
+    assert_allclose(chain.predict_proba(X_test), last, atol=1e-6)
 
 
 def test_order_matters():
@@ -176,6 +199,16 @@ class TestDistantBranch:
         assert isinstance(model.estimator_.estimator, TransferChain)
         plain = ReliableTransfer(Ridge()).fit(X, y, sample_domain=domain)
         assert plain.decision_ == "target_only"
+
+    def test_classes_are_chained_by_secure_logistic(self):
+        X, y, domain = self.reversed_sources()
+        labels = np.where(np.isnan(y), np.nan, y > 0)
+        model = ReliableTransfer(LogisticRegression(), distant="chain")
+        model.fit(X, labels, sample_domain=domain)
+        assert model.decision_ == "distant"
+        chain = model.estimator_.estimator
+        assert isinstance(chain.estimator, SecureLogistic)
+        assert model.predict_proba(X).shape == (len(X), 2)
 
     def test_an_estimator_of_the_user_takes_its_place(self):
         X, y, domain = self.reversed_sources()
