@@ -91,6 +91,10 @@ class FeatureFusion(SourceModelCombiner):
     The paper [1]_ fuses features of nets by OTCE. Equal models get equal weights; one
     source has the weight 1.
 
+    On plain tables, with principal components as features, it improved nothing
+    (``benchmarks/remaining_methods.md``): it is for models that learned features
+    elsewhere, such as nets.
+
     References
     ----------
     .. [1] Y. Tan, Y. Li, S.-L. Huang. OTCE: A transferability metric for cross-domain
