@@ -16,6 +16,10 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 
+#: leverage of a row beyond which all count alike
+_MOST_LEVERAGE = 0.9
+
+
 class Sharpened(NamedTuple):
     """A sharpened mean, less the mean of the labeled rows.
 
@@ -53,7 +57,8 @@ def control_variates(
         Weights; None: those of the least variance.
     pooled : bool, default=True
         Whether the variance of the guesses in the weights is that of all rows, or that
-        of the labeled rows alone.
+        of the labeled rows alone. Then what the weights leave of a row is that of the
+        row left out, as products of features and errors have heavy tails.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def control_variates(
     centered = values - values.mean()
     variables = guesses - guesses.mean(axis=0)
     rest = others - others.mean(axis=0)
-    free = n - 1
+    free, hidden = n - 1, np.zeros(n)
     if power is None:
         everything = variables
         if pooled:
@@ -76,8 +81,13 @@ def control_variates(
         scale = np.where(scale > 0, scale, 1.0)
         inverse = np.linalg.pinv(spread / scale / scale[:, None], rcond=1e-9)
         power = inverse @ (moment / scale) / scale / (1 + n / N)
-        free -= K
-    left = centered - variables @ power
+        if pooled:
+            free -= K
+        else:  # a row that draws the weights to itself hides what they leave of it
+            own = variables / scale
+            leverage = np.sum(own @ inverse * own, axis=1) / (n + n * n / N)
+            hidden = np.minimum(leverage, _MOST_LEVERAGE)
+    left = (centered - variables @ power) / (1 - hidden)
     variance = float(left @ left) / (n * free)
     known = rest @ power
     variance += float(known @ known) / (N * max(N - 1, 1))

