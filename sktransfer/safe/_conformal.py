@@ -17,7 +17,7 @@ from sktransfer._domains import (
     check_scorable,
     take_rows,
 )
-from sktransfer._folds import target_folds
+from sktransfer._folds import check_groups, target_folds
 from sktransfer._learners import has_method
 from sktransfer._solvers.conformal import (
     cross_interval,
@@ -27,6 +27,7 @@ from sktransfer._solvers.conformal import (
 )
 from sktransfer.base import (
     CommonColumns,
+    TakesGroupsMixin,
     TransferMetaEstimator,
     as_rows,
     consumes_sample_domain,
@@ -41,7 +42,7 @@ __all__ = ["TransferConformal"]
 _ENOUGH_LABELS = 50
 
 
-class TransferConformal(TransferMetaEstimator):
+class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
     r"""Put intervals, or sets of classes, around predictions of a transferred model.
 
     Held-out residuals measure how far predictions are off; an interval or a set
@@ -81,8 +82,8 @@ class TransferConformal(TransferMetaEstimator):
     method_ : {"jackknife+", "split", "weighted"}
         What calibrated.
     models_ : list of estimator
-        The fits that make the intervals: one per labeled target row for "jackknife+",
-        else ``estimator_`` alone.
+        The fits that make the intervals: one per labeled target row (with groups: per
+        group of them) for "jackknife+", else ``estimator_`` alone.
     scores_ : ndarray of shape (n_calibration,)
         Scores of the held-out rows: absolute residuals, or one minus the probability of
         the class.
@@ -118,6 +119,10 @@ class TransferConformal(TransferMetaEstimator):
     :math:`w(x_i) / (\sum_j w(x_j) + w(x))`, and the mass of the new row at infinity
     [3]_. Coverage is :math:`1 - \alpha` if the labels have the same distribution given
     the inputs in all domains and w is the true ratio; target labels check neither.
+
+    With ``groups`` in ``fit``, such as the patient of each row, a group is left out or
+    kept for calibration as a whole, "auto" counts groups, and coverage is about
+    :math:`1 - \alpha` for rows of new groups; their scores count by row.
 
     A row that is the last of its class stays in the fit of "split"; a fit of the
     jackknife+ whose rows hold one class predicts that class.
@@ -182,6 +187,51 @@ class TransferConformal(TransferMetaEstimator):
         self.domain_classifier = domain_classifier
         self.random_state = random_state
 
+    def fit(self, X, y, sample_domain=None, groups=None, **fit_params):
+        """Fit the model and hold out the samples that calibrate.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows of every domain, in any order.
+        y : array-like of shape (n_samples,)
+            Labels. Those of unlabeled target rows are missing: NaN among numbers,
+            None among objects; see :func:`~sktransfer.datasets.mark_unlabeled`.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        groups : array-like of shape (n_samples,), default=None
+            Unit of each row, such as the patient, where units have several rows: a
+            unit never is fitted on and calibrates at once. Rows of a source, or without
+            a label, may have none (None or NaN).
+        **fit_params : dict
+            Metadata that the wrapped estimator requests, one entry per row. Rows of
+            weight 0 are left out; other held-out rows count alike.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract or ask for more than the tags
+            declare.
+        TypeError
+            If the wrapped estimator cannot answer, or takes no `sample_domain`.
+        """
+        if groups is not None:
+            fit_params["groups"] = groups
+        return TransferMetaEstimator.fit(
+            self, X, y, sample_domain=sample_domain, **fit_params
+        )
+
+    def _drop_weightless(self, data, params, *, is_batch=False):
+        return TransferMetaEstimator._drop_weightless(
+            self, data, params, is_batch=is_batch
+        )
+
     def _fit_estimator(self, data, fit_params):
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise TypeError(
@@ -200,13 +250,17 @@ class TransferConformal(TransferMetaEstimator):
                 "e.g. in Pooled of sktransfer.baselines."
             )
         params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
-        self.method_ = self._choose_method(data)
+        groups = params.get("groups")
+        units = check_groups(groups, data)
+        if units is None:
+            units = np.arange(len(data.sample_domain))
+        n_units = len(np.unique(units[data.is_labeled_target]))
+        self.method_ = self._choose_method(data, n_units)
         if self.method_ == "jackknife+":
-            return self._fit_jackknife(data, params)
-        return self._fit_split(data, params)
+            return self._fit_jackknife(data, params, groups, n_units)
+        return self._fit_split(data, params, None if groups is None else units)
 
-    def _choose_method(self, data):
-        n = data.n_labeled
+    def _choose_method(self, data, n):
         if self.method == "auto":
             if n >= _ENOUGH_LABELS:
                 return "split"
@@ -216,12 +270,12 @@ class TransferConformal(TransferMetaEstimator):
             return "split"  # without sources the target calibrates
         return self.method
 
-    def _fit_jackknife(self, data, params):
+    def _fit_jackknife(self, data, params, groups, n_units):
         model = fit_transfer(self.estimator, data, params)
         self.models_, scores = [], []
         # without the only row there may be no target row
-        folds = data.n_labeled > 1 and target_folds(
-            data, data.n_labeled, stratify=False, random_state=self.random_state
+        folds = n_units > 1 and target_folds(
+            data, n_units, groups=groups, stratify=False, random_state=self.random_state
         )
         for train, test in folds or []:
             kept = np.zeros(len(data.sample_domain), dtype=bool)
@@ -230,24 +284,36 @@ class TransferConformal(TransferMetaEstimator):
             left = data.take(test)
             scores.append(self._scores(self.models_[-1], model, left.X, left.y_labeled))
         self.scores_ = np.concatenate([*scores, []])
+        self._n_scored = list(map(len, scores))
         return model
 
-    def _fit_split(self, data, params):
+    def _by_score(self, answers, n_rows, *shape):
+        """Return the answers of the model of each score, shape (n_scores, ...)."""
+        each = np.reshape(answers, (len(answers), n_rows, *shape))
+        return np.repeat(each, self._n_scored, axis=0)
+
+    def _fit_split(self, data, params, units):
         pool = data.is_source if self.method_ == "weighted" else data.is_labeled_target
         rows = np.flatnonzero(pool)
         n_held_out = int(np.floor(self.calibration_size * len(rows)))
         rng = check_random_state(self.random_state)
-        order = canonical_order(take_rows(data.X, rows), data.labels(rows), rng=rng)
-        drawn = rows[order[rng.permutation(len(rows))[:n_held_out]]]
-        kept = np.ones(len(pool), dtype=bool)
-        kept[drawn] = False
-        if is_classifier(self.estimator) and n_held_out:
+        if units is None:
+            units = np.arange(len(pool))
+            order = canonical_order(take_rows(data.X, rows), data.labels(rows), rng=rng)
+            drawn = rows[order[rng.permutation(len(rows))[:n_held_out]]]
+        else:
+            names = rng.permutation(np.unique(units[rows]))
+            names = names[: int(np.floor(self.calibration_size * len(names)))]
+            drawn = rows[np.isin(units[rows], names)]
+        kept = ~np.isin(units, units[drawn])
+        if is_classifier(self.estimator) and len(drawn):
             # a class needs a row in the fit
             y_drawn = data.labels(drawn)
             for label in np.setdiff1d(y_drawn, data.labels(kept & data.labeled)):
-                kept[drawn[np.argmax(y_drawn == label)]] = True
+                kept |= units == units[drawn[np.argmax(y_drawn == label)]]
         model = self._fit_part(data, kept, params)
-        X, y = take_rows(data.X, ~kept), data.labels(~kept)
+        calibrates = pool & ~kept
+        X, y = take_rows(data.X, calibrates), data.labels(calibrates)
         self.models_ = [model]
         self.scores_ = self._scores(model, model, X, y) if len(y) else np.empty(0)
         if self.method_ == "weighted":
@@ -263,7 +329,9 @@ class TransferConformal(TransferMetaEstimator):
                     f"that takes such rows, e.g. a pipeline. It says: {error}"
                 ) from error
             self.domain_classifier_ = learner
-            self._calibration_weights = self._density_ratio(X)
+            self._calibration_weights = (
+                self._density_ratio(X) if len(y) else np.empty(0)
+            )
         return model
 
     def _fit_part(self, data, kept, params):
@@ -322,7 +390,7 @@ class TransferConformal(TransferMetaEstimator):
         X = as_rows(X)
         if self.method_ == "jackknife+":
             values = [self._values(model, X) for model in self.models_]
-            values = np.reshape(values, (len(values), np.shape(X)[0]))
+            values = self._by_score(values, np.shape(X)[0])
             return cross_interval(values, self.scores_, self.alpha)
         center, radius = self._values(self.estimator_, X), self._radius(X)
         return np.column_stack([center - radius, center + radius])
@@ -347,8 +415,8 @@ class TransferConformal(TransferMetaEstimator):
         classes = self.estimator_.classes_
         if self.method_ == "jackknife+":
             scores = [1 - self._proba(model, X, classes) for model in self.models_]
-            shape = (len(scores), np.shape(X)[0], len(classes))
-            return cross_set(np.reshape(scores, shape), self.scores_, self.alpha)
+            scores = self._by_score(scores, np.shape(X)[0], len(classes))
+            return cross_set(scores, self.scores_, self.alpha)
         proba = self._proba(self.estimator_, X, classes)
         return 1 - proba <= self._radius(X)[:, None]
 

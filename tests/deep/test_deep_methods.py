@@ -26,6 +26,7 @@ from sktransfer.deep import (
     TargetOnlyNet,
     TransferNetClassifier,
 )
+from sktransfer.safe import TransferConformal
 
 METHODS = [DANN, ADDA, PADA, GTA, DAN, DeepCORAL]
 REGRESSORS = [DANNRegressor, DANRegressor, DeepCORALRegressor]
@@ -322,3 +323,14 @@ def test_alignment_beats_the_source_alone_on_rotated_moons():
         scores[name] = net.score(X[target], y[target])
     for name in ("DAN", "DANN", "CDAN"):
         assert scores[name] > scores["source only"] + 0.05, scores
+
+
+@pytest.mark.parametrize("cls", [DeepCORAL, DeepCORALRegressor])
+def test_a_net_has_sets_and_intervals(cls, toy):
+    y = toy.y if cls is DeepCORAL else np.where(toy.y < 0, np.nan, toy.y)
+    net = cls(max_steps=10, lr=5e-3, random_state=0)
+    model = TransferConformal(net, method="split", alpha=0.3)
+    model.fit(toy.X, y, sample_domain=toy.domain)
+    known = (toy.domain < 0) & (toy.y >= 0)
+    coverage = model.coverage(toy.X[known], y[known])
+    assert 0.5 < coverage[-1] <= 1

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.naive_bayes import MultinomialNB
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from sktransfer._solvers.conformal import (
@@ -18,7 +21,11 @@ from sktransfer._solvers.conformal import (
 )
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.datasets import make_concept_shift, make_label_shift
-from sktransfer.safe import TransferConformal, TransferGuard
+from sktransfer.safe import (
+    TransferConformal,
+    TransferGuard,
+    TransferPortfolioRegressor,
+)
 
 TEXTS = make_pipeline(CountVectorizer(), MultinomialNB())
 
@@ -176,6 +183,57 @@ def test_a_guarded_model():
     alone = TransferGuard(Pooled(Ridge()), cv=3)
     expected = fitted(alone, data).predict(data.X_test)
     assert model.predict(data.X_test) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("method", ["jackknife+", "split", "weighted"])
+def test_groups_calibrate_as_a_whole(method):
+    """A copy of a row knows its label: its score is 0 without groups, and leaks."""
+    data = regression(24, 0)
+    X, y, domain = data.X, data.y, data.sample_domain
+    twice = np.repeat(np.arange(len(domain)), 2)
+    fit = {"sample_domain": domain[twice]}
+    conformal = TransferConformal(
+        Pooled(KNeighborsRegressor(1)), method=method, alpha=0.2
+    )
+    leaky = clone(conformal).fit(X[twice], y[twice], **fit)
+    assert np.mean(leaky.scores_ == 0) > 0.3
+    for names in (twice, twice.astype(str), list(twice)):
+        grouped = clone(conformal).fit(X[twice], y[twice], groups=names, **fit)
+        assert (grouped.scores_ > 0).all()
+    assert len(grouped.models_) == (24 if method == "jackknife+" else 1)
+    assert grouped.coverage(data.X_test, data.y_test)[-1] > 0.6
+    with pytest.raises(ValueError, match="groups has shape"):
+        clone(conformal).fit(X, y, sample_domain=domain, groups=[1, 2])
+
+
+def test_groups_of_one_row_and_of_classes():
+    data = classes(20, 0)
+    X, y, domain = data.X, data.y, data.sample_domain
+    conformal = TransferConformal(Pooled(KNeighborsClassifier(3)), alpha=0.2)
+    plain = clone(conformal).fit(X, y, sample_domain=domain)
+    alone = clone(conformal).fit(X, y, sample_domain=domain, groups=np.arange(len(y)))
+    np.testing.assert_allclose(np.sort(alone.scores_), np.sort(plain.scores_))
+    sites = np.where(domain < 0, np.arange(len(y)) % 5, -1)
+    for method in ("jackknife+", "split", "weighted"):
+        model = clone(conformal).set_params(method=method)
+        model.fit(X, y, sample_domain=domain, groups=sites)
+        members = model.predict_set(data.X_test)
+        assert members.shape == (300, len(model.classes_))
+        if method == "weighted":  # one group of source rows cannot calibrate itself
+            assert members.all()
+
+
+def test_a_pipeline_and_a_portfolio():
+    data = regression(16, 0)
+    pipeline = make_pipeline(StandardScaler(), Pooled(Ridge()))
+    portfolio = TransferPortfolioRegressor(
+        members=[("pooled", Pooled(Ridge())), ("alone", TargetOnly(Ridge()))]
+    )
+    for model in (pipeline, portfolio):
+        coverage = fitted(TransferConformal(model), data).coverage(
+            data.X_test, data.y_test
+        )
+        assert coverage[-1] > 0.75
 
 
 def test_too_few_labels_are_not_hidden():
