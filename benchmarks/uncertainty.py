@@ -16,7 +16,8 @@ has: about what n rows can tell of a given pair at best.
 
 *Real tasks*: a target domain of a set with few labels (3 times the number of classes,
 10 times if binary, 30 rows in regression; and three times that), from one half of its
-rows. They are drawn at random or, which the intervals are not made for, the same
+rows. They are drawn at random, twice for each number of labels (drawn again where
+no two classes have two rows), or, which the intervals are not made for, the same
 number per class. Of the rest of that half 200 rows stay unlabeled, and the other half
 tells the truth. Three methods with logistic or ridge regression: pooled, pooled with
 weight .1, sources only; ten folds. "Harmed" is a larger test loss than the target
@@ -28,17 +29,19 @@ alone. Run::
     python benchmarks/uncertainty.py --data DIR --part proof --out OUT
     python benchmarks/uncertainty.py --report --out OUT > benchmarks/uncertainty.md
 
-The constants of ``sktransfer.metrics._evidence`` were chosen on the simulation and the
-"tune" sets; "proof" was run once, when they were frozen.
+``--calibrate`` chooses the constants of ``sktransfer.metrics._evidence`` and
+``sktransfer._solvers.paired_gap`` on the simulation and the "tune" sets; "proof" is run
+when they are frozen.
 """
 
 import argparse
 import json
 import warnings
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from portfolio import PARTS, targets_of
 from safety import load, merged, reduce, with_two_classes
 from scipy import special, stats
 from sklearn.base import clone
@@ -48,10 +51,11 @@ from threadpoolctl import threadpool_limits
 from sktransfer._domains import check_domains
 from sktransfer._folds import target_folds
 from sktransfer._response import common_columns
+from sktransfer._solvers import paired_gap as paired_gap_module
 from sktransfer._solvers.paired_gap import paired_gap
 from sktransfer.baselines import Pooled, SourceOnly
 from sktransfer.metrics import GapLearningCurve, _evidence, _gap_learning_curve
-from sktransfer.metrics._evidence import fold_evidence, paired_evidence
+from sktransfer.metrics._evidence import fold_evidence
 from sktransfer.metrics._gap import PairMeasure
 from sktransfer.metrics._pair import (
     check_pair,
@@ -70,12 +74,49 @@ N_FEATURES, N_SOURCE, N_UNLABELED, N_BASE, N_SOURCES, N_DRAWS = (
     16,
     60,
 )
-#: samples of 20 labels for which the number of labels is predicted, and how many more
-N_CURVES, MORE = 160, (40, 80)
+#: samples of 20 labels for which is predicted what 40 would say
+N_CURVES, FEW, MORE = 160, 20, 40
 LOSSES = {"squared": "squared error, ridge", "brier": "Brier score, logistic",
           "hits": "error rate, logistic"}  # fmt: skip
 #: (times as many labels, seed, how they are drawn)
-DRAWS = [(1, 0, "random"), (1, 1, "random"), (3, 0, "random"), (1, 0, "per class")]
+DRAWS = [(1, 0, "random"), (1, 1, "random"), (3, 4, "random"), (3, 5, "random"),
+         (1, 0, "per class")]  # fmt: skip
+N_TARGETS = 2
+PARTS = {
+    "tune": [
+        "abalone",
+        "adult_census",
+        "air_beijing12",
+        "amazon_reviews_400",
+        "auto_mpg",
+        "california_housing",
+        "digits_mnist_usps_256",
+        "gas_drift_batches",
+        "heart_4sites",
+        "landmine29",
+        "newsgroups_comp_sci",
+        "office10_awd_googlenet1024",
+        "office10_dw_decaf6",
+        "office_caltech10_surf800",
+        "parkinsons_updrs",
+        "reuters_orgspeople",
+        "sarcos_test7",
+        "school_ilea139",
+        "wine_quality",
+    ],
+    "proof": [
+        "bike_dc_seoul",
+        "cmapss_fd001_fd003",
+        "coil20_1024",
+        "computer_survey190",
+        "german_credit",
+        "imdb_genre3",
+        "mushroom_stalk",
+        "pima_diabetes",
+        "spam_sms_mail",
+        "wisdm_users",
+    ],
+}
 KEY = "part", "set", "target", "size", "seed", "how"
 BINS = np.array([0, 0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 1])
 
@@ -264,6 +305,7 @@ def curve_of(sizes, each, guesses, classify):
         sizes, mean, error, rates, shares, coefs, covariances,
         _gap_learning_curve._spread(sizes, np.sqrt(n) * error), n,
         _evidence.PairedEvidence(each[:, -1], None, guesses, hits=classify).instability,
+        _evidence.dof_share(classify),
     )  # fmt: skip
 
 
@@ -276,14 +318,41 @@ def before(found, n, n_repeats=3):
     return gaps.mean(axis=1), np.sqrt(variance), min(n_splits, n) - 1
 
 
+@contextmanager
+def constants(**values):
+    """Set constants of the evidence for a while."""
+    modules = {
+        "dof_unbounded": (_evidence, "_DOF_SHARE"),
+        "dof_bounded": (_evidence, "_DOF_SHARE"),
+        "instability": (_evidence, "_INSTABILITY"),
+        "unseen": (_evidence, "UNSEEN"),
+        "pseudo_units": (paired_gap_module, "_PSEUDO_UNITS"),
+        "caution": (paired_gap_module, "_CAUTION"),
+    }
+    old = {name: getattr(*modules[name]) for name in values}
+    try:
+        for name, value in values.items():
+            if name == "instability":
+                value = {"average": 0.0, "fitted": value}
+            if name.startswith("dof"):
+                value = getattr(*modules[name]) | {name[4:]: value}
+            setattr(*modules[name], value)
+        yield
+    finally:
+        for name, value in old.items():
+            setattr(*modules[name], value)
+
+
 def after(found, n, name, interval_for="fitted", unlabeled=True):
     """Return mean, standard error and degrees of freedom by the units."""
     mean, variance, _, slope = paired_gap(
         found["d"], None, found["g"], found["reference"],
         N_UNLABELED if unlabeled else 0, hits=name == "hits",
+        unseen=_evidence.UNSEEN * (name == "brier"),
     )  # fmt: skip
-    more = 1 + _evidence._INSTABILITY[interval_for] * (1 - slope) / 2
-    return mean, np.sqrt(variance * more), _evidence._DOF_SHARE * (n - 1)
+    error = np.sqrt(variance)
+    error *= _evidence.error_ratio((1 - slope) / 2, interval_for)
+    return mean, error, _evidence.dof_share(name != "squared") * (n - 1)
 
 
 def covers(estimate, truth, level=0.95):
@@ -320,6 +389,13 @@ def run_simulation(out):
                 for key, value in parts.items():
                     arrays[f"{design}/{name}/{n}/{shift}/{key}"] = value
     np.savez_compressed(out / "simulated.npz", **arrays)
+    curves = {}
+    for classify in (False, True):
+        for shift, step in SHIFTS.items():
+            found = simulate_curve(classify, FEW, step, 1)
+            for key, value in zip(("sizes", "each", "guesses"), found, strict=True):
+                curves[f"{'hits' if classify else 'squared'}/{shift}/{key}"] = value
+    np.savez_compressed(out / "curves.npz", **curves)
 
 
 def read_simulation(out, design="3x5"):
@@ -338,20 +414,34 @@ def read_simulation(out, design="3x5"):
 # ------------------------------------------------------------------------- real tasks
 
 
+def targets_of(domain):
+    """Return two domains of 20 rows or more, always the same."""
+    ids, counts = np.unique(domain, return_counts=True)
+    ids = ids[counts >= 20]
+    if len(ids) <= N_TARGETS:
+        return ids
+    return np.sort(np.random.RandomState(0).choice(ids, N_TARGETS, replace=False))
+
+
 def draw_task(X, y, domain, target, metric, size, seed, how):
     """Draw sources, labeled and unlabeled target rows, and test rows."""
     rng = np.random.RandomState(1000 * seed + int(target))
-    rows = rng.permutation(np.flatnonzero(domain == target))
-    half, test = rows[: len(rows) // 2], rows[len(rows) // 2 :][:1000]
-    if metric == "r2":
-        labeled = half[: 30 * size]
-    else:
+    own = np.flatnonzero(domain == target)
+    for _ in range(200):
+        rows = rng.permutation(own)
+        half, test = rows[: len(rows) // 2], rows[len(rows) // 2 :][:1000]
+        if metric == "r2":
+            labeled = half[: 30 * size]
+            break
         classes = np.unique(y[rows])
         share = (10 if len(classes) == 2 else 3) * size
         labeled = half[: share * len(classes)]
-        counts = np.unique(y[labeled], return_counts=True)[1]
-        if how == "per class" or np.sum(counts > 1) < 2:
+        if how == "per class":
             labeled = np.concatenate([half[y[half] == c][:share] for c in classes])
+        if np.sum(np.unique(y[labeled], return_counts=True)[1] > 1) > 1:
+            break
+    else:
+        raise ValueError(f"no draw of target {target} holds two rows of two classes")
     rest = half[~np.isin(half, labeled)][:N_UNLABELED]
     others = np.flatnonzero(domain != target)
     source = rng.choice(others, min(400, len(others)), replace=False)
@@ -414,10 +504,6 @@ def run_task(key, metric, task):
                           np.mean(errors[1] - errors[0])),
             "score": (by_score, gaps, truth[1] - truth[0]),
         }  # fmt: skip
-        labels = paired_evidence(
-            data, folds, np.diff(np.sum(residuals**2, axis=2), axis=0)[0],
-            guesses=np.sum(np.diff(residuals, axis=0)[0] ** 2, axis=1),
-        )  # fmt: skip
         old = fold_evidence(data, folds)
         for kind, (evidence, values, gap) in found.items():
             yield dict(zip(KEY, key, strict=True)) | {
@@ -425,12 +511,39 @@ def run_task(key, metric, task):
                 "n": len(np.concatenate([t for _, t in folds])),
                 "mean": evidence.mean, "error": evidence.standard_error("fitted"),
                 "dof": evidence.dof if hasattr(evidence, "dof") else old.dof,
-                "labels_error": labels.standard_error(),
                 "old": old.probability_positive(np.array(values)),
                 "old_interval": old.interval(np.array(values), 0.95).tolist(),
                 "interval": evidence.interval(0.95, "fitted").tolist(),
-                "gap": float(gap),
+                "gap": float(gap), "units": units_of_line(evidence),
             }  # fmt: skip
+
+
+def units_of_line(evidence):
+    """Return what another choice of the constants needs, in a few numbers."""
+    if not isinstance(evidence, _evidence.PairedEvidence):
+        return None
+    reference = evidence.reference_guesses
+    return {
+        "d": np.round(evidence.differences, 8).tolist(),
+        "weights": np.round(evidence.weights, 8).tolist(),
+        "g": None if evidence.guesses is None else evidence.guesses.round(8).tolist(),
+        "reference": None if reference is None else float(np.mean(reference)),
+        "n_reference": 0 if reference is None else len(reference),
+        "hits": evidence.hits,
+        "unseen": evidence.unseen / _evidence.UNSEEN if _evidence.UNSEEN else 0.0,
+    }
+
+
+def evidence_of(line):
+    """Return the evidence of a real task with the constants as they are."""
+    units = line["units"]
+    n_reference = units["n_reference"]
+    return _evidence.PairedEvidence(
+        np.array(units["d"]), np.array(units["weights"]),
+        None if units["g"] is None else np.array(units["g"]),
+        np.full(n_reference, units["reference"]) if n_reference else None,
+        units["hits"], units["unseen"] * _evidence.UNSEEN,
+    )  # fmt: skip
 
 
 def run_tasks(data, part, out):
@@ -457,8 +570,23 @@ def run_tasks(data, part, out):
 
 
 def read(out):
+    """Return the lines of the real tasks, with the constants as they are."""
     path = out / "uncertainty.jsonl"
-    return [json.loads(line) for line in path.open()] if path.exists() else []
+    lines = [json.loads(line) for line in path.open()] if path.exists() else []
+    lines = [x for x in lines if (x["size"], x["seed"], x["how"]) in DRAWS]
+    for line in lines:
+        if line["units"]:
+            evidence = evidence_of(line)
+            line |= {
+                "mean": evidence.mean,
+                "error": evidence.standard_error("fitted"),
+                "dof": evidence.dof,
+                "interval": evidence.interval(0.95, "fitted").tolist(),
+                "labels_error": replace(
+                    evidence, reference_guesses=None
+                ).standard_error(),
+            }
+    return lines
 
 
 # ------------------------------------------------------------------------------ tables
@@ -489,6 +617,109 @@ def judged(out):
         name: [np.concatenate(c) for c in zip(*rows, strict=True)]
         for name, rows in groups.items()
     }
+
+
+#: candidates of the constants of the intervals
+CANDIDATES = {
+    "dof_unbounded": (0.4, 0.5, 0.75, 1.0),
+    "dof_bounded": (0.4, 0.5, 0.75, 1.0),
+    "instability": (1.0, 1.5, 2.0),
+    "unseen": (0.0, 2.0, 4.0, 8.0),
+    "pseudo_units": (2.0, 4.0, 8.0),
+    "caution": (0.0, 1.0, 2.0, 4.0),
+}
+
+
+def interval_errors(out):
+    """Return how far the coverage is from .95, and the width, with the constants.
+
+    The distance is a mean over cells: in the simulation n from 10 on, shifts, losses,
+    both gaps and both designs; on "tune", with labels at random, the losses and tasks.
+    Half of it is the simulation, half "tune". A coverage too low counts double.
+    """
+
+    def distance(covered):
+        return abs(covered - 0.95) * (2 if covered < 0.95 else 1)
+
+    simulated, widths = [], []
+    for design in ("3x5", "1x10"):
+        for (name, n, _), found in read_simulation(out, design).items():
+            if n < 10:
+                continue
+            for gap in ("average", "fitted"):
+                estimate = after(found, n, name, gap)
+                simulated.append(covers(estimate, found[gap]))
+                reach = stats.t.ppf(0.975, estimate[2]) * estimate[1]
+                widths.append(np.log(np.median(reach)))
+    real = {}
+    for line in read(out):
+        if line["part"] == "tune" and line["how"] == "random" and line["units"]:
+            low, high = evidence_of(line).interval(0.95, "fitted")
+            key = line["metric"] == "r2", line["loss"]
+            real.setdefault(key, []).append(low <= line["gap"] <= high)
+    tune = [np.mean(covered) for covered in real.values()]
+    return (
+        (np.mean(list(map(distance, simulated))) + np.mean(list(map(distance, tune))))
+        / 2,
+        np.mean(simulated), np.mean((np.array(simulated) >= 0.93 - 5e-3)
+                                    & (np.array(simulated) <= 0.97 + 5e-3)),
+        min(simulated), np.mean(tune), min(tune), np.exp(np.mean(widths)),
+    )  # fmt: skip
+
+
+def choose_intervals(out):
+    """Print what the constants of the intervals do, around the best of all."""
+    names = list(CANDIDATES)
+    best = current = (
+        *_evidence._DOF_SHARE.values(), _evidence._INSTABILITY["fitted"],
+        _evidence.UNSEEN, paired_gap_module._PSEUDO_UNITS, paired_gap_module._CAUTION,
+    )  # fmt: skip
+    results = {}
+    while True:  # one constant at a time, until none is better
+        near = [best] + [
+            (*best[:k], value, *best[k + 1 :])
+            for k, name in enumerate(names)
+            for value in CANDIDATES[name]
+        ]
+        for values in near:
+            if values not in results:
+                with constants(**dict(zip(names, values, strict=True))):
+                    results[values] = interval_errors(out)
+        found = min(near, key=lambda values: results[values][0])
+        if results[found][0] >= results[best][0]:
+            break
+        best = found
+    print("## Choice of the constants of the intervals\n")
+    print(
+        f"Of {len(results)} combinations, one constant moved at a time, the best, and "
+        "those that differ from it in one constant. *distance*: mean distance of the "
+        "coverage from .95, a coverage too low counted double; half of it is the "
+        "simulation (n from 10 on, both gaps, with unlabeled rows, both designs), half "
+        '"tune" (labels at random, the gap of the fitted pair). *inside*: cells of the '
+        "simulation in .93 to .97.\n"
+    )
+    near = [best] + [v for v in near if v != best]
+    rows = [
+        [*map(str, v), *(f"{r:.4f}" if k == 0 else f"{r:.3f}"
+                         for k, r in enumerate(results[v]))]
+        for v in near
+    ]  # fmt: skip
+    table([*names, "distance", "simulated", "inside", "least", "tune", "least of tune",
+           "width"], rows)  # fmt: skip
+    if current in results and current != best:
+        print(f"In the package: {current}, distance {results[current][0]:.4f}.\n")
+    print("Intervals from the gaps of folds, for the fitted pair (simulation):\n")
+    rows = []
+    for factor in (1.0, 1.25, 1.5, 2.0):
+        covered = []
+        for (_, n, _), found in read_simulation(out).items():
+            if n >= 10:
+                mean, error, dof = before(found, n)
+                covered.append(covers((mean, np.sqrt(factor) * error, dof),
+                                      found["fitted"]))  # fmt: skip
+        rows.append([factor, float(np.mean(covered)),
+                     float(np.mean(np.abs(np.array(covered) - 0.95)))])  # fmt: skip
+    table(["factor of the variance", "coverage", "distance"], rows)
 
 
 def calibrate(out):
@@ -648,6 +879,51 @@ def verdict_tables(out):
     )
 
 
+def curve_table(out):
+    """Print what curves of 20 labels say of 40, beside what 40 labels say."""
+    print("## How many more labels\n")
+    print(
+        f"`gap_learning_curve` on {FEW} labels (four sizes, five folds twice) predicts "
+        f"the average gap with {MORE} labels, and how probable a clear verdict then is "
+        "(a probability of harm up to .05 or from .95 on, labels only, three times "
+        "five folds). *decided*: the share of draws with that many labels that have "
+        "one. *needed*: quartiles of the number of labels for a clear verdict with "
+        "probability 0.8.\n"
+    )
+    rows, sums = [], []
+    with np.load(out / "curves.npz") as z:
+        for (name, n, shift), found in read_simulation(out).items():
+            if n != MORE or f"{name}/{shift}/each" not in z.files:
+                continue
+            parts = [z[f"{name}/{shift}/{key}"] for key in ("each", "guesses")]
+            sizes = z[f"{name}/{shift}/sizes"]
+            curves = [
+                curve_of(sizes, each, guesses, name == "hits")
+                for each, guesses in zip(*parts, strict=True)
+            ]
+            truth = found["average"].mean()
+            gaps = [curve.predict(MORE) for curve in curves]
+            covered = [low <= truth <= high for _, (low, high) in gaps]
+            clear = {"confidence": 0.9, "interval_for": "fitted"}
+            predicted = [curve.decision_probability(MORE, **clear) for curve in curves]
+            p = positive(*after(found, n, name, unlabeled=False), _evidence._LEAN)
+            decided = np.mean((p <= 0.05) | (p >= 0.95))
+            needed = np.quantile(
+                [curve.labels_needed(**clear) for curve in curves[::4]],
+                [0.25, 0.5, 0.75], method="inverted_cdf",
+            )  # fmt: skip
+            rows.append([LOSSES[name], shift, float(truth),
+                         float(np.mean([gap for gap, _ in gaps])),
+                         float(np.mean(covered)), float(np.mean(predicted)),
+                         float(decided),
+                         ", ".join(f"{v:.0f}" for v in needed)])  # fmt: skip
+            sums.append((np.mean(predicted), decided))
+    table(["loss", "shift", "gap", "predicted", "95 % interval covers",
+           "clear verdict, predicted", "decided", "needed"], rows)  # fmt: skip
+    predicted, decided = np.mean(sums, axis=0)
+    print(f"Mean over the cells: {predicted:.2f} predicted, {decided:.2f} decided.\n")
+
+
 def reliability_tables(out):
     print("## Does the probability of harm come true?\n")
     groups = judged(out)
@@ -734,7 +1010,9 @@ def report(out):
     coverage_tables(out)
     power_tables(out)
     verdict_tables(out)
+    curve_table(out)
     reliability_tables(out)
+    choose_intervals(out)
     calibrate(out)
 
 
@@ -754,6 +1032,7 @@ def main():
         if options.data is not None:
             run_tasks(options.data, options.part, options.out)
     if options.calibrate:
+        choose_intervals(options.out)
         calibrate(options.out)
     if options.report:
         report(options.out)

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-#: held-out units without any difference, which draw lambda to 0
+#: held-out units without any difference, which draw lambda to 0; this and the next are
+#: the choice of ``benchmarks/uncertainty.py --calibrate``
 _PSEUDO_UNITS = 4.0
 #: squared standard errors by which lambda must differ from 0 to be used
 _CAUTION = 2.0
@@ -30,6 +31,7 @@ def paired_gap(
     n_reference: int = 0,
     *,
     hits: bool = False,
+    unseen: float = 0.0,
 ) -> tuple[Array, Array, Array, Array]:
     r"""Estimate a mean difference of losses and the variance of the estimate.
 
@@ -69,6 +71,9 @@ def paired_gap(
     hits : bool, default=False
         Whether the losses are 0 or 1. Then v counts one more unit that is classified
         differently, and never is zero.
+    unseen : float, default=0.0
+        With guesses, :math:`e^2 / g` of one more unit of the mean guess in v: where
+        large losses are rare the held-out units may have none.
 
     Returns
     -------
@@ -104,8 +109,9 @@ def paired_gap(
     if hits:
         noise = size * (n * squares + 1.0) / (n * own + 1.0) / rest
     else:
-        equal = size * np.sum(w * _ratio(e**2, g), axis=-1)
-        noise = np.maximum(equal, size * _ratio(squares, own)) / rest
+        equal = size * (np.sum(w * _ratio(e**2, g), axis=-1) + unseen / n)
+        unequal = _ratio(n * squares + unseen * size, n * own + (unseen > 0) * size)
+        noise = np.maximum(equal, size * unequal) / rest
     spread = np.sum(w * (g - own[..., None]) ** 2, axis=-1) * n / rest
     used = np.zeros_like(slope)
     if n_reference:

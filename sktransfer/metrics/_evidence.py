@@ -16,23 +16,26 @@ from sktransfer._solvers.paired_gap import paired_gap
 
 #: the gaps that an interval can be about
 INTERVAL_FOR = ("average", "fitted")
-#: share of n - 1 that counts as degrees of freedom: loss differences are heavy-tailed.
-#: This and the next are the choice of ``benchmarks/uncertainty.py``
-_DOF_SHARE = 0.5
+#: share of n - 1 that counts as degrees of freedom: loss differences are heavy-tailed,
+#: less so where losses are bounded. These constants are the choice of
+#: ``benchmarks/uncertainty.py --calibrate``
+_DOF_SHARE = {"unbounded": 0.5, "bounded": 0.75}
 #: how much of the variance an unstable step between the models adds
-_INSTABILITY = {"average": 0.0, "fitted": 1.5}
+_INSTABILITY = {"average": 0.0, "fitted": 1.0}
 #: standard errors by which the probability of harm leans toward help: sources helped
 #: more often than the estimates said, on the "tune" sets and in the simulation
 _LEAN = 0.2
 #: the same as _INSTABILITY for the gaps of folds
 _FITTED_FOLDS = 1.25
+#: e^2 / g of the unit that Brier scores count more: the largest that there can be
+UNSEEN = 8.0
 #: most unlabeled rows about which the models of all folds are asked
 _MOST_REFERENCE = 200
 
 
-def half_dof(n_units):
-    """Return the degrees of freedom that so many units count for."""
-    return _DOF_SHARE * (n_units - 1)
+def dof_share(bounded):
+    """Return the share of n - 1 that counts as degrees of freedom."""
+    return _DOF_SHARE["bounded" if bounded else "unbounded"]
 
 
 def error_ratio(instability, interval_for):
@@ -49,16 +52,17 @@ class PairedEvidence:
     this size, with the sources as they are. Held-out units estimate both by the same
     number :math:`\hat\Delta`, with different noise:
 
-    .. math:: \hat\Delta \pm t_{(n - 1)/2} \sqrt{v\,(1 + c A)} .
+    .. math:: \hat\Delta \pm t_\nu \sqrt{v\,(1 + c A)} .
 
     :math:`\hat\Delta` and v are those of
     :func:`~sktransfer._solvers.paired_gap.paired_gap`, and A is
     :math:`(1 - \hat\lambda) / 2`, the best weight of the second model in a blend of
     both: the more of the step between the models is error of the first one, the more
     it hangs on what labeled rows there happen to be. With c = 0 the interval is about
-    the average, with c = 1.5 about the fitted pair: what chance did to the rows in the
+    the average, with c = 1 about the fitted pair: what chance did to the rows in the
     training parts it did, with the opposite sign, to the test parts. Differences of
-    losses have heavy tails, so that half of n - 1 counts as degrees of freedom.
+    losses have heavy tails, so that :math:`\nu` is half of n - 1, and three quarters
+    of it for 0-1 losses and Brier scores, which are bounded.
     ``benchmarks/uncertainty.md`` has the coverage of both.
 
     Parameters
@@ -77,6 +81,8 @@ class PairedEvidence:
         be drawn as the labeled ones.
     hits : bool, default=False
         Whether the losses are 0 or 1.
+    unseen : float, default=0.0
+        As in :func:`~sktransfer._solvers.paired_gap.paired_gap`, for Brier scores.
     """
 
     differences: np.ndarray
@@ -84,6 +90,7 @@ class PairedEvidence:
     guesses: np.ndarray | None = None
     reference_guesses: np.ndarray | None = None
     hits: bool = False
+    unseen: float = 0.0
 
     @cached_property
     def _moments(self):
@@ -104,6 +111,7 @@ class PairedEvidence:
             np.mean(reference) if n_reference else None,
             n_reference,
             hits=self.hits,
+            unseen=self.unseen,
         )
         return tuple(map(float, moments))
 
@@ -134,12 +142,13 @@ class PairedEvidence:
             differences=factor * np.asarray(self.differences),
             guesses=guesses,
             reference_guesses=reference,
+            unseen=factor * self.unseen,
         )
 
     @property
     def dof(self):
         """Degrees of freedom of both intervals."""
-        return half_dof(self.n_units)
+        return dof_share(self.hits or self.unseen > 0) * (self.n_units - 1)
 
     def standard_error(self, interval_for="fitted"):
         """Return the standard error of the mean as an estimate of the gap.
@@ -312,6 +321,7 @@ def paired_evidence(
     guesses=None,
     reference_guesses=None,
     hits=False,
+    unseen=0.0,
     groups=None,
     sample_weight=None,
 ):
@@ -336,6 +346,8 @@ def paired_evidence(
         The same for unlabeled rows, averaged over the folds.
     hits : bool, default=False
         Whether the losses are 0 or 1.
+    unseen : float, default=0.0
+        As in :class:`PairedEvidence`.
     groups : array-like of shape (n_samples,), default=None
         Unit of each row.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -353,6 +365,7 @@ def paired_evidence(
         None if guesses is None else collect(np.asarray(guesses, dtype=np.float64)),
         reference_guesses,
         hits,
+        unseen,
     )
 
 

@@ -15,6 +15,7 @@ from sktransfer._domains import take_rows
 from sktransfer._learners import predict_learner
 from sktransfer._response import CommonColumns, answers_with
 from sktransfer.metrics._evidence import (
+    UNSEEN,
     FoldGaps,
     by_unit,
     fold_evidence,
@@ -206,7 +207,9 @@ class PairMeasure:
         evidence = paired_evidence(
             self.data, folds, rows.values[0] - rows.values[1],
             guesses=rows.guesses, reference_guesses=reference,
-            hits=rows.kind == "hits" and not same, **self.units,
+            hits=rows.kind == "hits" and not same,
+            unseen=UNSEEN * rows.scales[0] if rows.kind == "brier" else 0.0,
+            **self.units,
         )  # fmt: skip
         weights, collect = by_unit(self.data, folds, **self.units)
         values = np.array([collect(one) for one in rows.values])
@@ -274,14 +277,16 @@ class PairMeasure:
             About the mean difference of the losses. Unlabeled rows tell nothing of
             deviances.
         """
-        guesses = reference = None
+        guesses, reference, unseen = None, None, 0.0
+        if self.columns.method == "predict_proba":
+            unseen = UNSEEN
         if not self.columns.power:
             guesses = np.sum((residuals[1] - residuals[0]) ** 2, axis=1)
             if len(self.reference):
                 reference = np.mean(np.sum(np.square(steps), axis=2), axis=0)
         return paired_evidence(
             self.data, folds, losses[1] - losses[0], guesses=guesses,
-            reference_guesses=reference, **self.units,
+            reference_guesses=reference, unseen=unseen, **self.units,
         )  # fmt: skip
 
 

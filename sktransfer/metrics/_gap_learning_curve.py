@@ -19,8 +19,8 @@ from sktransfer.metrics._evidence import (
     INTERVAL_FOR,
     PairedEvidence,
     by_unit,
+    dof_share,
     error_ratio,
-    half_dof,
     units_of,
 )
 from sktransfer.metrics._negative_transfer import labeled_folds, with_groups
@@ -81,6 +81,8 @@ class GapLearningCurve:
         How much of the step between the models hangs on the labels, from 0 to 1: the
         best weight of the sources' model in a blend of both. What is known of the gap
         of the fitted pair is less than of the average by it.
+    dof_share : float, default=0.5
+        Degrees of freedom of an interval over those of a mean of so many labels.
 
     See Also
     --------
@@ -111,6 +113,7 @@ class GapLearningCurve:
     spread: np.ndarray
     n_labeled: int
     instability: float = 0.0
+    dof_share: float = 0.5
 
     @_check(n_labels=_SIZE, confidence=_SHARE)
     def predict(self, n_labels, confidence=0.95):
@@ -126,7 +129,8 @@ class GapLearningCurve:
         Returns
         -------
         gap : float
-            The expected gap, averaged over the curves.
+            The expected gap, averaged over the curves: that on average over labeled
+            target samples of this size, as all gaps here.
         interval : tuple of (float, float)
             Quantiles over draws of exponent, limit and slope.
         """
@@ -182,7 +186,9 @@ class GapLearningCurve:
         error = self.spread[0] * n_labels ** self.spread[1] / np.sqrt(n_labels)
         if error == 0:
             return float(np.mean(gaps > 0))
-        least = stats.t.ppf((1 + confidence) / 2, max(half_dof(n_labels), 0.5))
+        least = stats.t.ppf(
+            (1 + confidence) / 2, max(self.dof_share * (n_labels - 1), 0.5)
+        )
         least *= error_ratio(self.instability, interval_for)
         return float(stats.norm.cdf(gaps / error - least).mean())
 
@@ -433,6 +439,7 @@ def gap_learning_curve(
         spread=_spread(numbers, np.sqrt(n * np.diagonal(covariance))),
         n_labeled=len(np.unique(units[data.is_labeled_target])),
         instability=last.instability,
+        dof_share=dof_share(loss != "squared"),
     )
 
 

@@ -74,7 +74,8 @@ def negative_transfer_gap(
     Returns
     -------
     ntg : float
-        Units of ``scoring``. Positive: the sources hurt.
+        The gap of this fitted pair on these rows, in units of ``scoring``. Positive:
+        the sources hurt.
 
     Raises
     ------
@@ -266,14 +267,17 @@ def cross_val_ntg(
     :math:`\hat\Delta`, the variance v of its noise for given models, and
 
     .. math:: \hat\Delta \pm t_{\nu} \sqrt{v\,(1 + c A)}, \quad
-              \nu = (n - 1) / 2,
+              \nu = b (n - 1),
 
-    with c = 0 for the average gap and c = 1.5 for that of the fitted pair.
+    with c = 0 for the average gap and c = 1 for that of the fitted pair, and b = 1/2,
+    or 3/4 for accuracy and Brier scores.
     :math:`A = (1 - \hat\lambda) / 2 \in [0, 1]` (:math:`\lambda` below; 1 where it is
     not defined) is the best weight of transfer in a blend of both models: the more of
     the step between them is error of :math:`\theta(0,T)`, the more it hangs on what
-    labeled rows there happen to be. Differences of losses have heavy tails, which half
-    the degrees of freedom allow for. Repeated folds are no new evidence.
+    labeled rows there happen to be. Differences of losses have heavy tails, which fewer
+    degrees of freedom allow for. Where errors are rare the tested units may show
+    none: for accuracy v counts one more unit on which the models differ, and for Brier
+    scores one on which both are wrong. Repeated folds are no new evidence.
 
     *Unlabeled rows.* Where two classifiers predict the same class, their 0-1 losses do
     not differ, and how often they disagree is known from all target rows. For squared

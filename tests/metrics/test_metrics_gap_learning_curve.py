@@ -65,11 +65,11 @@ def test_answers_of_a_known_curve():
     assert _curve(0.1, 10.0).break_even()[0] == 0
     # a gap that stays is seen with about (2 + .84)^2 / .3^2 labels
     assert _curve(0.3, 0.0).labels_needed() == pytest.approx(91, rel=0.05)
-    # the gap of the fitted pair has an error larger by sqrt(1 + 1.5 / 2)
+    # the gap of the fitted pair has an error larger by sqrt(1 + 1 / 2)
     pair = replace(_curve(0.3, 0.0), instability=0.5)
     assert pair.labels_needed() == pytest.approx(91, rel=0.05)
     fitted = pair.labels_needed(interval_for="fitted")
-    assert fitted == pytest.approx((1.32 * 2 + 0.84) ** 2 / 0.3**2, rel=0.05)
+    assert fitted == pytest.approx((1.22 * 2 + 0.84) ** 2 / 0.3**2, rel=0.05)
     assert pair.labels_needed(confidence=0.9, interval_for="fitted") < fitted
     assert _curve(0.3, 0.0).decision_probability(400) > 0.99
     # one that vanishes as fast as its error never is
