@@ -124,6 +124,15 @@ class TransGLM(SummaryEstimator):
     penalties of each fit are chosen on the same folds, so ``held_out_loss_`` is a
     little optimistic.
 
+    *Limits.* The weights compare predictions, not coefficients. Of classes, whose
+    labels are noisy, the held-out errors lie close together: in the setting of [2]_
+    with 200 target samples, 250 features and no informative source they were 0.458 to
+    0.470 in one draw, so that every set of sources kept 13 to 23 % of the weight and
+    only the correction on the target protected (the squared error of the coefficients
+    was 1.02 times that of the target alone). With more features there is no such
+    bound on the coefficients: compare with a fit without sources, by
+    :class:`~sktransfer.safe.TransferGuard`, where few samples are labeled.
+
     References
     ----------
     .. [1] S. Li, T. T. Cai, H. Li. "Transfer learning for high-dimensional linear
