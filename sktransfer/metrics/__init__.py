@@ -24,6 +24,7 @@ from sktransfer.metrics._leep import leep, n_leep, nce
 from sktransfer.metrics._logme import logme
 from sktransfer.metrics._maximal_h_score import maximal_h_score
 from sktransfer.metrics._mmd import mmd, mmd_test
+from sktransfer.metrics._mmd_of_chunks import mmd_of_chunks
 from sktransfer.metrics._negative_transfer import (
     cross_val_ntg,
     make_ntg_scorer,
@@ -108,6 +109,7 @@ __all__ = [
     "make_transferability_scorer",
     "maximal_h_score",
     "mmd",
+    "mmd_of_chunks",
     "mmd_test",
     "n_leep",
     "n_leep_scorer",

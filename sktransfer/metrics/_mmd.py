@@ -125,9 +125,11 @@ def mmd(
         return _block_mmd(X_source, X_target, block_size, rng, options)
     if estimator == "random_features":
         rng = check_random_state(random_state)
-        frequencies = _frequencies(X_source.shape[1], kernel, gamma, n_components, rng)
+        frequencies = random_frequencies(
+            X_source.shape[1], kernel, gamma, n_components, rng
+        )
         means = [
-            _feature_sums(X, frequencies, np.full((len(X), 1), 1 / len(X)))
+            feature_sums(X, frequencies, np.full((len(X), 1), 1 / len(X)))
             for X in (X_source, X_target)
         ]
         return float(np.sum((means[0] - means[1]) ** 2))
@@ -188,7 +190,7 @@ def _batch_rbf(A, B, gamma):
     return np.exp(-gamma * np.maximum(distances, 0))
 
 
-def _frequencies(n_features, kernel, gamma, n_components, rng):
+def random_frequencies(n_features, kernel, gamma, n_components, rng):
     """Draw the frequencies of random Fourier features."""
     shape = (n_features, n_components)
     if kernel == "rbf":
@@ -201,7 +203,7 @@ def _frequencies(n_features, kernel, gamma, n_components, rng):
     )
 
 
-def _feature_sums(X, frequencies, weights):
+def feature_sums(X, frequencies, weights):
     """Return weighted sums of the features over the rows, in row chunks."""
     n_components = frequencies.shape[1]
     sums = np.zeros((2 * n_components, weights.shape[1]))
@@ -300,9 +302,9 @@ def mmd_test(
     for b in range(1, n_permutations + 1):
         member[rng.permutation(m + n)[:m], b] = 1
     if estimator == "random_features":
-        frequencies = _frequencies(X.shape[1], kernel, gamma, n_components, rng)
+        frequencies = random_frequencies(X.shape[1], kernel, gamma, n_components, rng)
         contrast = member / m - (1 - member) / n
-        values = np.sum(_feature_sums(X, frequencies, contrast) ** 2, axis=0)
+        values = np.sum(feature_sums(X, frequencies, contrast) ** 2, axis=0)
     else:
         K = kernel_matrix(X, kernel=kernel, gamma=gamma)
         values = _permuted_statistics(K, member, estimator == "unbiased")
