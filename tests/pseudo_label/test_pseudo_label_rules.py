@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestCentroid
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -228,3 +229,37 @@ def test_clustered_labels_are_those_of_the_nearest_centroid(rng):
     ]
     assert scores[0] > scores[1] + 0.05
     assert len(y) == 280
+
+
+def test_selective_labeling_of_one_round_labels_all_rows_once(rng, monkeypatch):
+    """T = 1: all target rows labeled once; else per class the top (m/T) n_t^c."""
+    X, labels, domain, _ = make_data(rng, n_labeled=0)
+    sizes = []
+    original = selective.supervised_projection
+
+    def watched(rows, y, n_components, regularization):
+        sizes.append(len(y) - 80)
+        return original(rows, y, n_components, regularization)
+
+    monkeypatch.setattr(selective, "supervised_projection", watched)
+    SelectivePseudoLabeling(n_rounds=1).fit(X, labels, sample_domain=domain)
+    assert sizes == [0, 80]
+    sizes.clear()
+    SelectivePseudoLabeling(n_rounds=4).fit(X, labels, sample_domain=domain)
+    assert sizes[0] == 0
+    assert_allclose(sizes[1:], [20, 40, 60, 80], atol=1)
+
+
+def test_selective_labeling_of_identical_domains():
+    """Identical domains: accuracy >= nearest mean on the source."""
+    differences = []
+    for seed in range(5):
+        rng = np.random.RandomState(seed)
+        y = np.arange(200) % 3
+        X = rng.normal(size=(200, 3)) + 1.5 * np.eye(3)[y]
+        domain = np.repeat([1, -1], 100)
+        given = np.where(domain > 0, y, np.nan)
+        model = SelectivePseudoLabeling().fit(X, given, sample_domain=domain)
+        mean = NearestCentroid().fit(X[:100], y[:100])
+        differences.append(model.score(X[100:], y[100:]) - mean.score(X[100:], y[100:]))
+    assert np.mean(differences) > -0.02
