@@ -25,8 +25,18 @@ from sklearn.preprocessing import StandardScaler
 
 from sktransfer.baselines import Pooled
 from sktransfer.feature import CDLS, HHTL, TTI, DualTransfer, LowRankSparseTransfer
-from sktransfer.hypothesis import SecureRLS, TransferChain
-from sktransfer.multisource import FeatureFusion, IncrementalSourceEnsemble
+from sktransfer.hypothesis import (
+    AdaptiveGPClassifier,
+    SecureLogistic,
+    SecureRLS,
+    TransferChain,
+)
+from sktransfer.multisource import (
+    FeatureFusion,
+    IncrementalSourceEnsemble,
+    SourceClusters,
+    SourceInfluence,
+)
 from sktransfer.safe import TransferGuard
 
 CLASSES = {
@@ -71,6 +81,14 @@ def methods():
     yield "DualTransfer", TEXTS, False, DualTransfer()
     yield "SecureRLS, sources at once", REALS, True, scaled(SecureRLS())
     yield "TransferChain", REALS, True, scaled(TransferChain(SecureRLS()))
+    pooled = Pooled(linear())
+    yield "Pooled", CLASSES, False, scaled(pooled)
+    for parts in ("source", "class"):
+        part = SourceInfluence(pooled, parts=parts, method="gradient", n_subsets=32)
+        yield f"SourceInfluence {parts}", CLASSES, False, scaled(part)
+    yield "SourceClusters", CLASSES, False, scaled(SourceClusters(linear()))
+    yield "SecureLogistic", CLASSES, False, scaled(SecureLogistic(linear()))
+    yield "AdaptiveGPClassifier", CLASSES, False, scaled(AdaptiveGPClassifier())
     yield "CDLS", BLOCKS, False, CDLS(linear())
     yield "HHTL", BLOCKS, False, HHTL(linear())
     yield "TTI", BLOCKS, False, TTI()
