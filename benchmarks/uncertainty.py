@@ -482,14 +482,16 @@ def run_task(key, metric, task):
         columns = common_columns(pair, data.labels(data.labeled), classify=classify)
         measure = PairMeasure(data, {}, scoring, columns)
         results = cross_fit(method, baseline, data, folds, measure.measure(), params={})
-        residuals = np.concatenate([r.residuals for r in results], axis=1)
-        losses = np.concatenate([r.losses for r in results], axis=1)
-        steps = [r.steps for r in results]
+        held_out = measure.compare(folds, results)
+        residuals, losses, steps = (
+            held_out.residuals, held_out.losses, held_out.steps,
+        )  # fmt: skip
+        ends = np.cumsum([len(test) for _, test in folds])[:-1]
         scores = measure.scores(folds, results)
         by_score, gaps = scores.evidence, scores.target_only - scores.transfer
         squared = [
-            float(np.diff([np.mean(np.sum(k**2, axis=1)) for k in r.residuals])[0])
-            for r in results
+            float(np.diff([np.mean(np.sum(k**2, axis=1)) for k in part])[0])
+            for part in np.split(residuals, ends, axis=1)
         ]
         errors = [
             np.sum(columns.residual(model, X_test, y_test) ** 2, axis=1)

@@ -232,8 +232,9 @@ def affinity_on_folds(estimator, data, folds, params):
         y = data.labels(data.mask_of(test))
         columns = common_columns(models, y, classify=is_classifier(estimator))
         X = take_rows(data.X, test)
-        residuals = [columns.residual(model, X, y) for model in models]
-        losses.append([np.sum(np.square(one), axis=-1) for one in residuals])
+        columns = columns.completed(dict(enumerate(models)), data.X_labeled)
+        residuals = columns.code(y) - columns.answers(models, X)
+        losses.append(np.sum(np.square(residuals), axis=-1))
     weights = {name: params.get(name) for name in ("groups", "sample_weight")}
     weight, _ = row_evidence(data, folds, **weights)
     wins = _wins(np.concatenate(losses, axis=1), weight / weight.sum())

@@ -920,6 +920,10 @@ class TransferPortfolioClassifier(
     With ``prior="trials"`` they get none in 95 % of the draws; on the 18 sets it kept
     62 % and hurt 8.9 % of the tasks.
 
+    *Classifiers without probabilities* answer with class shares, as in
+    :class:`TransferGuard`. Where one member has all of few held-out rows right by a
+    wide margin, its slope is steep and the rule gives it nearly all the weight.
+
     *Few labels.* With one labeled row per class, or one in all, no row can be held
     out: the priors are left. Then members weigh by ``prior`` and transfer by the
     prior of its weight: ``(risk - atom) / (1 - atom)``, or 0 where ``atom`` is larger.
