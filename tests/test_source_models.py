@@ -18,9 +18,21 @@ from sklearn.preprocessing import StandardScaler
 
 from sktransfer._source_models import SourceModelsMixin
 from sktransfer.base import get_transfer_tags, without_sources
-from sktransfer.hypothesis import LinearInterpolation, SecureRLS, SourcePredictions
+from sktransfer.hypothesis import (
+    LinearInterpolation,
+    SecureLogistic,
+    SecureRLS,
+    SourcePredictions,
+)
 from sktransfer.instance import TaskTrAdaBoost, TaskTrAdaBoostR2
-from sktransfer.multisource import MCW, UOWQ, HEnsemble, SourceFreeEnsemble
+from sktransfer.multisource import (
+    MCW,
+    UOWQ,
+    FeatureFusion,
+    HEnsemble,
+    IncrementalSourceEnsemble,
+    SourceFreeEnsemble,
+)
 from sktransfer.safe import SAFEW, TransferGuard
 
 rng = np.random.default_rng(0)
@@ -70,12 +82,24 @@ CASES = {
         lambda models: LinearInterpolation(Ridge(), source_models=models),
         REGRESSOR,
     ),
+    "SecureLogistic": (lambda models: SecureLogistic(models), CLASSIFIER),
+    "FeatureFusion": (
+        lambda models: FeatureFusion(LogisticRegression(), source_models=models),
+        CLASSIFIER,
+    ),
+    "IncrementalSourceEnsemble": (
+        lambda models: IncrementalSourceEnsemble(
+            LogisticRegression(), source_models=models
+        ),
+        CLASSIFIER,
+    ),
     "UOWQ": (lambda models: uowq(LogisticRegression(), models), CLASSIFIER),
     "UOWQ regression": (lambda models: uowq(Ridge(), models), REGRESSOR),
 }
 #: those whose learners wait for source rows, so that an unfitted entry is welcome
 LEARNERS_TOO = {
     "SecureRLS", "SAFEW regression", "SAFEW", "SAFEW hinge", "LinearInterpolation",
+    "SecureLogistic",
 }  # fmt: skip
 
 
@@ -119,7 +143,8 @@ def test_fitted_models_reach_every_fit_of_outer_estimators(name):
     )
     for fold in seen["estimator"]:
         assert fold.source_models is fitted
-    learner = {} if name == "SecureRLS" else {"estimator": [clone(fitted)]}
+    wraps = "estimator" in estimator.get_params(deep=False)
+    learner = {"estimator": [clone(fitted)]} if wraps else {}
     search = GridSearchCV(estimator, learner, cv=3, error_score="raise").fit(X, y)
     assert search.best_estimator_.source_models is fitted
     values = [FrozenEstimator(fitted), [FrozenEstimator(fitted)] * 1]
