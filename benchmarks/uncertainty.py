@@ -30,8 +30,9 @@ alone. Run::
     python benchmarks/uncertainty.py --report --out OUT > benchmarks/uncertainty.md
 
 ``--calibrate`` chooses the constants of ``sktransfer.metrics._evidence`` and
-``sktransfer._solvers.paired_gap`` on the simulation and the "tune" sets; "proof" is run
-when they are frozen.
+``sktransfer._solvers.paired_gap`` on the simulation and the "tune" sets, and those of
+``sktransfer.metrics._gap_learning_curve`` on the simulation; "proof" is run when they
+are frozen.
 """
 
 import argparse
@@ -328,6 +329,8 @@ def constants(**values):
         "unseen": (_evidence, "UNSEEN"),
         "pseudo_units": (paired_gap_module, "_PSEUDO_UNITS"),
         "caution": (paired_gap_module, "_CAUTION"),
+        "shared": (_gap_learning_curve, "_SHARED"),
+        "no_limit": (_gap_learning_curve, "_NO_LIMIT"),
     }
     old = {name: getattr(*modules[name]) for name in values}
     try:
@@ -881,18 +884,8 @@ def verdict_tables(out):
     )
 
 
-def curve_table(out):
-    """Print what curves of 20 labels say of 40, beside what 40 labels say."""
-    print("## How many more labels\n")
-    print(
-        f"`gap_learning_curve` on {FEW} labels (four sizes, five folds twice) predicts "
-        f"the average gap with {MORE} labels, and how probable a clear verdict then is "
-        "(a probability of harm up to .05 or from .95 on, labels only, three times "
-        "five folds). *decided*: the share of draws with that many labels that have "
-        "one. *needed*: quartiles of the number of labels for a clear verdict with "
-        "probability 0.8.\n"
-    )
-    rows, sums = [], []
+def curve_cells(out, needed=True):
+    """Yield, by cell, what curves of 20 labels predict of 40, beside the truth."""
     with np.load(out / "curves.npz") as z:
         for (name, n, shift), found in read_simulation(out).items():
             if n != MORE or f"{name}/{shift}/each" not in z.files:
@@ -905,25 +898,70 @@ def curve_table(out):
             ]
             truth = found["average"].mean()
             gaps = [curve.predict(MORE) for curve in curves]
-            covered = [low <= truth <= high for _, (low, high) in gaps]
             clear = {"confidence": 0.9, "interval_for": "fitted"}
-            predicted = [curve.decision_probability(MORE, **clear) for curve in curves]
             p = positive(*after(found, n, name, unlabeled=False), _evidence._LEAN)
-            decided = np.mean((p <= 0.05) | (p >= 0.95))
-            needed = np.quantile(
-                [curve.labels_needed(**clear) for curve in curves[::4]],
-                [0.25, 0.5, 0.75], method="inverted_cdf",
-            )  # fmt: skip
-            rows.append([LOSSES[name], shift, float(truth),
-                         float(np.mean([gap for gap, _ in gaps])),
-                         float(np.mean(covered)), float(np.mean(predicted)),
-                         float(decided),
-                         ", ".join(f"{v:.0f}" for v in needed)])  # fmt: skip
-            sums.append((np.mean(predicted), decided))
+            cell = {
+                "loss": LOSSES[name],
+                "shift": shift,
+                "gap": float(truth),
+                "predicted": float(np.mean([gap for gap, _ in gaps])),
+                "covered": float(np.mean([a <= truth <= b for _, (a, b) in gaps])),
+                "clear": float(
+                    np.mean([c.decision_probability(MORE, **clear) for c in curves])
+                ),
+                "decided": float(np.mean((p <= 0.05) | (p >= 0.95))),
+            }
+            if needed:
+                quartiles = np.quantile(
+                    [curve.labels_needed(**clear) for curve in curves[::4]],
+                    [0.25, 0.5, 0.75], method="inverted_cdf",
+                )  # fmt: skip
+                cell["needed"] = ", ".join(f"{v:.0f}" for v in quartiles)
+            yield cell
+
+
+def curve_table(out):
+    """Print what curves of 20 labels say of 40, beside what 40 labels say."""
+    print("## How many more labels\n")
+    print(
+        f"`gap_learning_curve` on {FEW} labels (four sizes, five folds twice) predicts "
+        f"the average gap with {MORE} labels, and how probable a clear verdict then is "
+        "(a probability of harm up to .05 or from .95 on, labels only, three times "
+        "five folds). *decided*: the share of draws with that many labels that have "
+        "one. *needed*: quartiles of the number of labels for a clear verdict with "
+        "probability 0.8.\n"
+    )
+    cells = list(curve_cells(out))
     table(["loss", "shift", "gap", "predicted", "95 % interval covers",
-           "clear verdict, predicted", "decided", "needed"], rows)  # fmt: skip
-    predicted, decided = np.mean(sums, axis=0)
+           "clear verdict, predicted", "decided", "needed"],
+          [list(cell.values()) for cell in cells])  # fmt: skip
+    predicted, decided = (
+        np.mean([c[key] for c in cells]) for key in ("clear", "decided")
+    )
     print(f"Mean over the cells: {predicted:.2f} predicted, {decided:.2f} decided.\n")
+
+
+def choose_curves(out):
+    """Print what the constants of the learning curve do."""
+    print("## Choice of the constants of the learning curve\n")
+    print(
+        "On the simulated curves. *coverage*: mean distance of the coverage of the "
+        "interval of the gap predicted for more labels from .95, a coverage too low "
+        "counted double; *verdicts*: mean distance of the predicted probability of a "
+        "clear verdict from the share of draws that have one; *distance*: their sum.\n"
+    )
+    rows = []
+    for shared in (1.0, 1.5, 2.0, 3.0):
+        for no_limit in (0.05, 0.25, 0.5, 0.75):
+            with constants(shared=shared, no_limit=no_limit):
+                cells = list(curve_cells(out, needed=False))
+            error = np.array([c["covered"] - 0.95 for c in cells])
+            coverage = np.mean(np.where(error < 0, -2 * error, error))
+            verdicts = np.mean([abs(c["clear"] - c["decided"]) for c in cells])
+            rows.append([shared, no_limit, float(coverage), float(verdicts),
+                         float(coverage + verdicts)])  # fmt: skip
+    table(["factor of the covariance", "prior of a limit of 0", "coverage", "verdicts",
+           "distance"], rows)  # fmt: skip
 
 
 def reliability_tables(out):
@@ -1015,6 +1053,7 @@ def report(out):
     curve_table(out)
     reliability_tables(out)
     choose_intervals(out)
+    choose_curves(out)
     calibrate(out)
 
 
@@ -1035,6 +1074,7 @@ def main():
             run_tasks(options.data, options.part, options.out)
     if options.calibrate:
         choose_intervals(options.out)
+        choose_curves(options.out)
         calibrate(options.out)
     if options.report:
         report(options.out)

@@ -37,7 +37,7 @@ __all__ = ["GapLearningCurve", "gap_learning_curve"]
 _DRAWS = 2000
 _RATES = (0.5, 1.0, 1.5, 2.0)
 #: variance of the mean over rows that share training sets, by that of independent ones;
-#: this and the next are the choice of ``benchmarks/uncertainty.py``
+#: this and the next are among the best of ``benchmarks/uncertainty.py --calibrate``
 _SHARED = 2.0
 #: prior probability of a limit of 0
 _NO_LIMIT = 0.25
