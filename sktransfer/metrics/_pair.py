@@ -112,6 +112,11 @@ class PreparedPipeline:
     def __init__(self, steps, name, last, data):
         self.steps, self.name, self.last, self.data = steps, name, last, data
 
+    def train_as_long_as_on(self, data):
+        """Give the last step, if it counts passes, the budget of these samples."""
+        if not isinstance(self.last, Prepared):
+            self.last = with_budget_of(self.last, data)
+
     def fit(self, params):
         """Return the fitted pipeline; ``params`` are metadata of its rows."""
         last = fit_transfer(self.last, self.data, params)
@@ -207,7 +212,7 @@ def prepare_folds(estimator, data, folds, params):
         ``len(folds) + 1`` of them for :func:`fit_transfer`.
     """
     prepared = None
-    if folds and isinstance(estimator, Pipeline):
+    if folds and type(estimator) is Pipeline:  # a subclass may fit in its own way
         prepared = _prepare_pipeline(estimator, data, folds, params)
     elif folds and hasattr(estimator, "prepare_folds"):
         prepared = estimator.prepare_folds(data, folds, params)
@@ -235,11 +240,15 @@ def prepare_target_only(baseline, data, folds, params):
         ``len(folds) + 1`` of them for :func:`fit_target_only`.
     """
     prepared = None
-    if folds and isinstance(baseline, Pipeline) and consumes_sample_domain(baseline):
+    if folds and type(baseline) is Pipeline and consumes_sample_domain(baseline):
         target = np.flatnonzero(data.is_target)
         parts = [(np.flatnonzero(np.isin(target, train)), None) for train, _ in folds]
         params = slice_params(params, data.is_target)
         prepared = _prepare_pipeline(baseline, data.take(target), parts, params)
+    if prepared is not None:
+        everyone = [data, *(data.take(train) for train, _ in folds)]
+        for fitter, rows in zip(prepared, everyone, strict=True):
+            fitter.train_as_long_as_on(rows)
     return [baseline] * (len(folds) + 1) if prepared is None else prepared
 
 
@@ -280,8 +289,10 @@ def _fit_transform(step, data):
 
 def _sees_no_target_label(step):
     """Tell whether a step of a pipeline learns nothing from labels of the target."""
-    if step is None or step == "passthrough":
+    if step is None or (isinstance(step, str) and step == "passthrough"):
         return True
+    if not hasattr(step, "__sklearn_tags__"):
+        return False
     tags = get_tags(step)
     transfer = getattr(tags, "transfer_tags", None)
     if transfer is not None:

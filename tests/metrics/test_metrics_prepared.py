@@ -7,7 +7,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer.baselines import Pooled
@@ -158,3 +158,62 @@ def test_the_gap_and_groups(shared):
         kept = weight > 0
         other = clone(guard).fit(X[kept], y[kept], sample_domain=domain[kept])
     assert_allclose(guard.transfer_.predict(X), other.transfer_.predict(X))
+
+
+class Duck:
+    """A transformer without a base class: it has no tags."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X
+
+    def get_params(self, deep=True):
+        return {}
+
+    def set_params(self, **params):
+        return self
+
+
+class First(Pipeline):
+    """A pipeline that predicts in its own way."""
+
+    def predict(self, X, **params):
+        return np.full(len(X), self.classes_[0])
+
+
+def test_a_transformer_without_tags_is_fitted_afresh(shared):
+    X, y, domain, _ = draw()
+    learner = Pooled(LogisticRegression())
+    guard = TransferGuard(make_pipeline(Duck(), learner)).fit(
+        X, y, sample_domain=domain
+    )
+    plain = TransferGuard(learner).fit(X, y, sample_domain=domain)
+    assert_allclose(guard.predict_proba(X), plain.predict_proba(X))
+
+
+def test_a_pipeline_of_another_class_stays_one(shared):
+    X, y, domain, _ = draw()
+    pipe = First([("scale", StandardScaler()), ("last", Pooled(LogisticRegression()))])
+    guard = TransferGuard(pipe).fit(X, y, sample_domain=domain)
+    assert type(guard.transfer_) is type(guard.target_only_) is First
+    assert set(guard.transfer_.predict(X)) == {0.0}
+
+
+def test_the_target_alone_trains_as_long_as_with_the_sources(shared):
+    class Passes(Pooled):
+        """It counts passes; a fit without sources gets the samples of that with."""
+
+        def __init__(self, estimator=None, *, epoch_size=None):
+            super().__init__(estimator)
+            self.epoch_size = epoch_size
+
+        def budget_params(self, data):
+            return {"epoch_size": len(data.sample_domain)}
+
+    X, y, domain, _ = draw()
+    pipe = make_pipeline(StandardScaler(), Passes(LogisticRegression()))
+    guard = TransferGuard(pipe, cv=5).fit(X, y, sample_domain=domain)
+    assert guard.target_only_[-1].epoch_size == len(X)
+    assert guard.transfer_[-1].epoch_size is None
