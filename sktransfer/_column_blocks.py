@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from sktransfer._compat import _get_column_indices
+from sktransfer._domains import match_pairs
 from sktransfer.exceptions import DomainError
 
 __all__ = ["ColumnBlocksMixin", "check_present", "has_block", "resolve_columns"]
@@ -56,6 +57,46 @@ class ColumnBlocksMixin:
         check_present(data.is_source, has_source, "source")
         check_present(data.is_target, has_target, "target")
         return has_source, has_target
+
+    def _named_pairs(self, sample_pair, data, both):
+        """Return the rows of the source and of the target that ``sample_pair`` pairs.
+
+        Parameters
+        ----------
+        sample_pair : array-like of shape (n_samples,) or None
+            Names of the objects.
+        data : DomainData
+            Checked rows.
+        both : ndarray of bool of shape (n_samples,)
+            Mask of the rows with both blocks, each a pair by itself.
+
+        Returns
+        -------
+        pairs : ndarray of shape (2, n_pairs) or None
+            None without names or source rows.
+        """
+        if sample_pair is None or not data.n_source:
+            return None
+        named = np.stack(match_pairs(sample_pair, data))
+        twice = named[:, both[named].any(axis=0)]
+        if twice.size and not self._one_space:
+            raise DomainError(
+                f"sample_pair pairs the rows {twice[0, 0]} and {twice[1, 0]}, of "
+                "which one has both blocks and is a pair by itself: leave its "
+                "other block or its name out."
+            )
+        return named
+
+    def _all_pairs(self, sample_pair, data, both):
+        """Return the two rows of each pair, of one row with both blocks twice that row.
+
+        In one feature space the named pairs are the only ones, if there are names.
+        """
+        own = np.tile(np.flatnonzero(both), (2, 1))
+        named = self._named_pairs(sample_pair, data, both)
+        if named is None:
+            return own
+        return named if self._one_space else np.hstack([own, named])
 
     def _block_of(self, X, rows, domain):
         """Return the block of a domain for some rows, all of which must have it."""

@@ -15,7 +15,7 @@ from torch import nn
 
 from sktransfer._column_blocks import ColumnBlocksMixin
 from sktransfer._compat import Interval, StrOptions
-from sktransfer._domains import canonical_order, match_pairs
+from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._datn_nets import (
     ACTIVATIONS,
@@ -352,8 +352,7 @@ class DATN(
     def _fit_domains(self, data):
         device = find_device(self.device)
         self._set_columns()
-        named = self._match_names(data)
-        has_source, has_target = self._check_blocks(data, named)
+        has_source, has_target, named = self._check_blocks(data)
         self.transferred_ = data.n_source > 0
         codes = self._encode_labels(data)
         used = np.union1d(self.source_columns_, self.target_columns_)
@@ -386,36 +385,19 @@ class DATN(
     def _classifies_with_source(self):
         return self.transferred_ and self.variant != "unsupervised"
 
-    def _match_names(self, data):
-        """Return the rows of the source and of the target that ``sample_pair`` pairs.
-
-        None: there are no such pairs. Shape (2, n_pairs).
-        """
-        if self._pair_names is None or not data.n_source:
-            return None
-        return np.stack(match_pairs(self._pair_names, data))
-
-    def _check_blocks(self, data, named):
-        """Return the masks of the rows that have each block."""
+    def _check_blocks(self, data):
+        """Return the masks of the rows that have each block, and the named pairs."""
         has_source, has_target = self._find_blocks(data)
         both = has_source & has_target
-        if named is not None:
-            twice = named[:, both[named].any(axis=0)]
-            if twice.size and not self._one_space:
-                raise DomainError(
-                    f"sample_pair pairs the rows {twice[0, 0]} and {twice[1, 0]}, of "
-                    "which one has both blocks and is a pair by itself: leave its "
-                    "other block or its name out."
-                )
-            return has_source, has_target
+        named = self._named_pairs(self._pair_names, data, both)
         needs_pairs = data.n_source > 0 and self.variant != "unsupervised"
-        if needs_pairs and not both.any():
+        if needs_pairs and named is None and not both.any():
             raise DomainError(
                 "No row of X has both blocks, but DATN learns its map from such pairs. "
                 "Give some rows both, name pairs of rows by sample_pair, or use "
                 "variant='unsupervised'."
             )
-        return has_source, has_target
+        return has_source, has_target, named
 
     def _encode_labels(self, data):
         """Set ``classes_`` and return the class of each row, -1 where unlabeled."""

@@ -32,8 +32,10 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
     source_columns, target_columns : int, str, slice, array-like or None, default=None
         The two blocks of columns: positions, a slice, a boolean mask, or names if X
         is a dataframe. A row that lacks a block holds NaN in all of its columns; a
-        row with both blocks is a pair. Columns in no block are ignored. None for
-        both: one feature space, in which each row is its own pair.
+        row with both blocks is a pair; so are two rows, one of each domain, that
+        ``sample_pair`` in ``fit`` gives the same name. Columns in no block are ignored.
+        None for both: one feature space, in which each row is its own pair; with
+        ``sample_pair`` only the pairs that it names count.
     n_layers : int in [0, inf), default=2
         Layers L on top of the scaled columns. With 0 there is one linear map, and the
         learner of the source.
@@ -119,6 +121,8 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
     (20, 1.0)
     """
 
+    __metadata_request__fit = {"sample_domain": True, "sample_pair": True}
+
     _parameter_constraints: dict = {
         **TransferMetaEstimator._parameter_constraints,
         **ColumnBlocksMixin._column_blocks_constraints,
@@ -144,7 +148,49 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
         self.corruption = corruption
         self.map_penalty = map_penalty
 
+    def fit(self, X, y, sample_domain=None, sample_pair=None, **fit_params):
+        """Fit the layers, the maps and the learner.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : array-like of shape (n_samples,)
+            Labels; those of unlabeled target rows are missing.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        sample_pair : array-like of shape (n_samples,), default=None
+            Name of the object that each row describes: a source row and a target row
+            of the same name are a pair, beside rows with both blocks. In one feature
+            space they are the only pairs. None or NaN: a row without a partner.
+        **fit_params : dict
+            Metadata that the wrapped estimator requests, one entry per row.
+            ``sample_weight`` counts everywhere: a pair of two rows has the geometric
+            mean of their weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract, a domain has two rows of the same
+            name, no name occurs in both, or a row with both blocks has a partner.
+        """
+        if sample_pair is not None:
+            fit_params["sample_pair"] = sample_pair
+        return super().fit(X, y, sample_domain=sample_domain, **fit_params)
+
+    def _route(self, method, data, params):
+        pair = params.pop("sample_pair", None)
+        routed = super()._route(method, data, params)
+        return routed if pair is None else {**routed, "sample_pair": pair}
+
     def _fit_estimator(self, data, fit_params):
+        names = fit_params.pop("sample_pair", None)
         data = data.with_X(self._validate_X(data.X, get_tags(self), reset=True))
         self._set_columns()
         has_source, has_target = self._find_blocks(data)
@@ -160,14 +206,15 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
             self._source_scaler, self.source_layers_ = self._fit_layers(
                 data.X[np.ix_(own, self.source_columns_)], weight[own]
             )
-            self._fit_maps(data.X, has_source & has_target, weight)
+            both = has_source & has_target
+            self._fit_maps(data.X, self._all_pairs(names, data, both), weight)
         Z = np.empty((int(data.labeled.sum()), self._width()), dtype=data.X.dtype)
         source = data.is_source[data.labeled]
         X = data.X[data.labeled]
         if source.any():
-            Z[source] = np.hstack(self._represent(X, source, "source"))
+            Z[source] = np.hstack(self._represent(X[source], "source"))
         if not source.all():
-            Z[~source] = self._map(X, ~source)
+            Z[~source] = self._map(X[~source])
         return fit_learner(
             self.estimator,
             Z,
@@ -190,30 +237,33 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
         return scaler, layers
 
     def _fit_maps(self, X, pairs, weight):
-        """Fit a map for each layer on the rows that have both blocks."""
-        self.n_pairs_ = int(pairs.sum())
+        """Fit a map for each layer on the pairs of rows."""
+        source_rows, target_rows = pairs
+        self.n_pairs_ = len(source_rows)
         if not self.n_pairs_:
             raise DomainError(
                 "No row of X has both blocks, but HHTL learns its maps from such "
-                "pairs. Give some rows both, or use CDLS, which needs none."
+                "pairs. Give some rows both, name pairs of rows by sample_pair, or use "
+                "CDLS, which needs none."
             )
-        source = self._represent(X, pairs, "source")
-        target = self._represent(X, pairs, "target")
+        source = self._represent(X[source_rows], "source")
+        target = self._represent(X[target_rows], "target")
+        weight = np.sqrt(weight[source_rows] * weight[target_rows])
         for h_source, h_target in zip(source, target, strict=True):
             ridge = Ridge(alpha=self.map_penalty)
-            self.maps_.append(ridge.fit(h_target, h_source, weight[pairs]))
+            self.maps_.append(ridge.fit(h_target, h_source, weight))
 
-    def _represent(self, X, rows, domain):
-        """Return the layers of some rows as a list."""
-        block = self._block_of(X, rows, domain)
+    def _represent(self, X, domain):
+        """Return the layers of rows as a list."""
+        block = self._block_of(X, np.ones(len(X), dtype=bool), domain)
         hidden = [getattr(self, f"_{domain}_scaler").transform(block)]
         for W in getattr(self, f"{domain}_layers_"):
             hidden.append(denoise(hidden[-1], W))
         return hidden
 
-    def _map(self, X, rows):
+    def _map(self, X):
         """Return the stacked layers of target rows, as the source's if there is one."""
-        layers = self._represent(X, rows, "target")
+        layers = self._represent(X, "target")
         if self.maps_:
             pairs = zip(self.maps_, layers, strict=True)
             layers = [G.predict(h).reshape(len(h), -1) for G, h in pairs]
@@ -221,7 +271,7 @@ class HHTL(ColumnBlocksMixin, TransferMetaEstimator):
 
     def _for_estimator(self, X):
         X = self._validate_X(X, get_tags(self), reset=False)
-        mapped = self._map(X, np.ones(len(X), dtype=bool))
+        mapped = self._map(X)
         return mapped.astype(X.dtype, copy=False)
 
     def __sklearn_tags__(self):

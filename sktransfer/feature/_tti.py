@@ -38,8 +38,10 @@ class TTI(
     source_columns, target_columns : int, str, slice, array-like or None, default=None
         The two blocks of columns: positions, a slice, a boolean mask, or names if X
         is a dataframe. A row that lacks a block holds NaN in all of its columns; a
-        row with both blocks is a pair. Columns in no block are ignored. None for
-        both: one feature space, in which each row is its own pair.
+        row with both blocks is a pair; so are two rows, one of each domain, that
+        ``sample_pair`` in ``fit`` gives the same name. Columns in no block are ignored.
+        None for both: one feature space, in which each row is its own pair; with
+        ``sample_pair`` only the pairs that it names count.
     pair_weight : float in [0, inf), default=1.0
         Weight :math:`\gamma` of the pairs.
     penalty : float in (0, inf), default=0.005
@@ -130,6 +132,8 @@ class TTI(
     (20, 1.0)
     """
 
+    __metadata_request__fit = {"sample_domain": True, "sample_pair": True}
+
     _parameter_constraints: dict = {
         **ColumnBlocksMixin._column_blocks_constraints,
         "pair_weight": [Interval(Real, 0, None, closed="left")],
@@ -155,6 +159,39 @@ class TTI(
         self.tol = tol
         self.max_iter = max_iter
 
+    def fit(self, X, y, sample_domain=None, sample_pair=None):
+        """Fit the translator.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : array-like of shape (n_samples,)
+            Labels; those of unlabeled target rows are missing.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        sample_pair : array-like of shape (n_samples,), default=None
+            Name of the object that each row describes: a source row and a target row
+            of the same name are a pair, beside rows with both blocks. In one feature
+            space they are the only pairs. None or NaN: a row without a partner.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract, a domain has two rows of the same
+            name, no name occurs in both, or a row with both blocks has a partner.
+        """
+        self._pair_names = sample_pair
+        super().fit(X, y, sample_domain=sample_domain)
+        del self._pair_names
+        return self
+
     def _fit_domains(self, data):
         self._set_columns()
         has_source, has_target = self._find_blocks(data)
@@ -168,9 +205,10 @@ class TTI(
         if data.n_source:
             own = data.is_source if self._one_space else has_source
             Z = self._scale(data.X, own, has_source, "source")
-            votes, pairs = Z[data.is_source], has_source & has_target
-            y_votes = self._signs(data.y_source)
-            tied = Pairs(X[pairs], Z[pairs], self.pair_weight)
+            votes, y_votes = Z[data.is_source], self._signs(data.y_source)
+            both = has_source & has_target
+            source, target = self._all_pairs(self._pair_names, data, both)
+            tied = Pairs(X[target], Z[source], self.pair_weight)
         else:
             votes, y_votes = X[labeled], signs
             nothing = np.empty((0, X.shape[1]))
@@ -179,7 +217,7 @@ class TTI(
         if not labeled.any() and (not self.n_pairs_ or self.pair_weight == 0):
             raise DomainError(
                 "TTI learns its translator from labeled target rows and from pairs, "
-                "rows with both blocks, and here pair_weight="
+                "rows with both blocks or named by sample_pair, and here pair_weight="
                 f"{self.pair_weight} counts {self.n_pairs_} pairs and no target row is "
                 "labeled. Give some of either."
             )

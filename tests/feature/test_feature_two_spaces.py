@@ -27,6 +27,7 @@ from sktransfer._solvers.trace_norm import Grid, Pairs, gradient, solve_trace_no
 from sktransfer.exceptions import DomainError
 from sktransfer.feature import CDLS, HHTL, TTI
 from sktransfer.model_selection import StratifiedTargetKFold
+from sktransfer.safe import TransferGuard
 
 SOURCE, TARGET = np.arange(3), np.arange(3, 8)
 BLOCKS = {"source_columns": SOURCE, "target_columns": TARGET}
@@ -403,3 +404,132 @@ def test_real_counts_are_shared_in_the_gap():
     assert info.gap < 1e-4
     assert b[::2].sum() == pytest.approx(2.5)
     assert b[1::2].sum() == pytest.approx(1.25)
+
+
+def paired_by_name(seed=0):
+    """Return the same views, each pair as a labeled source row and a target row."""
+    X, y, domain, X_test, y_test = two_views(seed, n_source=30)
+    both = np.flatnonzero((domain < 0) & ~np.isnan(X).any(axis=1))
+    first, second = X[both].copy(), X.copy()
+    first[:, TARGET] = np.nan
+    second[np.ix_(both, SOURCE)] = np.nan
+    names = np.full(len(X), None, dtype=object)
+    names[both] = [f"object {k}" for k in both]
+    # rows of two_views have the classes 0, 1, 2 in turn
+    rows = (
+        np.vstack([second, first]),
+        np.r_[y, both % 3],
+        np.r_[domain, np.ones(len(both), dtype=int)],
+        np.r_[names, names[both]],
+    )
+    order = np.random.RandomState(1).permutation(len(rows[0]))
+    return *(part[order] for part in rows), X_test, y_test
+
+
+def rows_of_pairs(domain, names):
+    """Return the rows of the source and of the target, pair by pair."""
+    place = {
+        (name, d > 0): i for i, (name, d) in enumerate(zip(names, domain, strict=True))
+    }
+    shared = sorted(name for name, own in place if name is not None and own)
+    return [[place[name, own] for name in shared] for own in (True, False)]
+
+
+def test_hhtl_maps_rows_that_sample_pair_names():
+    X, y, domain, names, X_test, y_test = paired_by_name()
+    weight = np.random.RandomState(2).uniform(0.5, 2, size=len(y))
+    with sklearn.config_context(enable_metadata_routing=True):
+        learner = LogisticRegression().set_fit_request(sample_weight=True)
+    model = HHTL(learner, n_layers=0, **BLOCKS)
+    model.fit(X, y, sample_domain=domain, sample_pair=names, sample_weight=weight)
+    source, target = rows_of_pairs(domain, names)
+    assert model.n_pairs_ == len(source) == 60
+    scaled = [
+        StandardScaler()
+        .fit(X[has][:, columns], sample_weight=weight[has])
+        .transform(X[rows][:, columns])
+        for rows, columns, has in (
+            (source, SOURCE, domain > 0), (target, TARGET, domain < 0),
+        )
+    ]  # fmt: skip
+    expected = Ridge(alpha=10.0).fit(
+        scaled[1], scaled[0], np.sqrt(weight[source] * weight[target])
+    )
+    assert_allclose(model.maps_[0].coef_, expected.coef_)
+    assert model.score(X_test, y_test) > 0.75
+
+
+def test_tti_ties_rows_that_sample_pair_names():
+    X, y, domain, names, X_test, y_test = paired_by_name()
+    model = TTI(**BLOCKS).fit(X, y, sample_domain=domain, sample_pair=names)
+    source, target = rows_of_pairs(domain, names)
+    assert model.n_pairs_ == len(source) == 60
+
+    def scaled(rows, columns, has):
+        scaler = StandardScaler().fit(X[has][:, columns])
+        return np.column_stack(
+            [scaler.transform(X[rows][:, columns]), np.ones(len(X[rows]))]
+        )
+
+    known = (domain < 0) & ~np.isnan(y)
+    signs = np.where(y[:, None] == np.arange(3), 1.0, -1.0)
+    vectors = signs[domain > 0].T @ scaled(domain > 0, SOURCE, domain > 0)
+    grid = Grid(
+        scaled(known, TARGET, domain < 0), vectors / np.sum(domain > 0), signs[known],
+        1.0,
+    )  # fmt: skip
+    pairs = Pairs(
+        scaled(target, TARGET, domain < 0), scaled(source, SOURCE, domain > 0), 1.0
+    )
+    S, _ = solve_trace_norm(grid, pairs, model.penalty_, tol=1e-4, max_iter=1000)
+    assert_allclose(model.translator_, S, atol=1e-6)
+    assert model.score(X_test, y_test) > 0.5
+
+
+@pytest.mark.parametrize("method", [HHTL(LogisticRegression()), TTI()])
+def test_named_pairs_in_one_feature_space(method, rng):
+    """A second instrument turns the features round; forty objects show how."""
+    y = np.arange(120) % 2
+    objects = rng.normal(size=(120, 3)) + np.where(y, 1.5, -1.5)[:, None]
+    X = np.vstack([objects[:60], -objects[:40], -objects[60:]])
+    labels = np.r_[y[:60], np.full(100, np.nan)]
+    domain = np.repeat([1, -1], [60, 100])
+    names = np.r_[np.arange(40.0), np.full(20, np.nan), np.arange(40.0)]
+    names = np.r_[names, np.full(60, np.nan)]
+    fitted = clone(method).fit(X, labels, sample_domain=domain, sample_pair=names)
+    assert fitted.n_pairs_ == 40
+    assert fitted.score(X[100:], y[60:]) > 0.9
+    alone = clone(method).fit(X, labels, sample_domain=domain)
+    assert alone.n_pairs_ > 40
+    assert alone.score(X[100:], y[60:]) < 0.2
+
+
+@pytest.mark.parametrize("method", METHODS[1:], ids=lambda m: type(m).__name__)
+def test_named_pairs_are_checked_and_routed(method):
+    X, y, domain, names, *_ = paired_by_name()
+    no_labels = np.where(domain < 0, np.nan, y)
+    fit = clone(method).fit
+    with pytest.raises(DomainError, match="sample_pair"):
+        fit(X, no_labels, sample_domain=domain)
+    with pytest.raises(DomainError, match="no name that is in a source row and"):
+        fit(X, y, sample_domain=domain, sample_pair=np.arange(len(X)))
+    with pytest.raises(DomainError, match="shape"):
+        fit(X, y, sample_domain=domain, sample_pair=names[:3])
+    whole = X.copy()
+    row = rows_of_pairs(domain, names)[1][0]
+    whole[row, SOURCE] = 0.0
+    with pytest.raises(DomainError, match="is a pair by itself"):
+        fit(whole, y, sample_domain=domain, sample_pair=names)
+    target = domain < 0  # nothing to pair without a source
+    alone = fit(
+        X[target], y[target], sample_domain=domain[target], sample_pair=names[target]
+    )
+    assert alone.n_pairs_ == 0
+    # names beside rows with both blocks
+    names[names == names[row]] = None
+    mixed = fit(whole, y, sample_domain=domain, sample_pair=pd.Series(names))
+    assert mixed.n_pairs_ == 60
+    with sklearn.config_context(enable_metadata_routing=True):
+        guard = TransferGuard(method, cv=StratifiedTargetKFold(3))
+        guard.fit(X, y, sample_domain=domain, sample_pair=names)
+    assert guard.transfer_.n_pairs_ == 59
