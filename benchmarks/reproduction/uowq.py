@@ -71,7 +71,7 @@ def halve(cell, folder):
     for kept in (sources, half):
         rows = np.concatenate([kept, train])
         ids = np.where(domain[rows] == cell["target"], -1, domain[rows] + 1)
-        model = UOWQ(multisource.methods(False, 0)["target only"].estimator)
+        model = UOWQ(multisource.methods(False, 0, 1)["target only"].estimator)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             fitted.append(model.fit(X[rows], y[rows], sample_domain=ids))
@@ -95,7 +95,8 @@ COMPARISON = Experiment(
         "target in turn: Office-Caltech with SURF features (4 domains, 30 principal "
         "components), Office with GoogLeNet features (3), Amazon reviews (4); at most "
         "150 or 400 rows per source. The best single source is chosen on the test "
-        "set, as an upper bound. WADN and MADA are not part of the library. Published "
+        "set, as an upper bound. MCW and HEnsemble combine probabilities. WADN was not "
+        "in this run (see benchmarks/multisource.md), MADA is a net. Published "
         "figures are those of a ViT on Office-Home images."
     ),
     cells=lambda quick: grid(quick, 5),

@@ -61,11 +61,19 @@ def test_auto_is_features_where_the_models_have_some(ensemble, learner, expected
     assert_array_equal(auto.predict_proba(X), other.predict_proba(X))
 
 
+@pytest.mark.parametrize("ensemble", ENSEMBLES)
+def test_probabilities_are_the_default(ensemble, rng):
+    X, y, domain = make_data(rng)
+    found = ensemble(NET).fit(X, y, sample_domain=domain)
+    asked = ensemble(NET, response="predict_proba").fit(X, y, sample_domain=domain)
+    assert_array_equal(found.predict_proba(X), asked.predict_proba(X))
+
+
 def test_h_score_of_the_mixed_features_is_the_h_score(rng):
     """The formula is unchanged: the H-score of one source's features at weight 1."""
     X, y, domain = make_data(rng)
     rows = domain != 2
-    model = HEnsemble(NET, shrinkage=1e-12)
+    model = HEnsemble(NET, response="features", shrinkage=1e-12)
     model.fit(X[rows], y[rows], sample_domain=domain[rows])
     target = domain < 0
     hidden = np.maximum(X[target] @ _hidden(model)[0] + _hidden(model)[1], 0)
@@ -87,7 +95,8 @@ def test_mcw_takes_features_of_any_widths_and_h_ensemble_one(rng):
         for k in (2, 3)
     ]
     target = (X[120:], y[120:])
-    found = MCW(LogisticRegression(), source_models=models).fit(*target)
+    found = MCW(LogisticRegression(), source_models=models, response="features")
+    found.fit(*target)
     assert found.correlations_.shape == (2, 3)
     assert found.correlations_[0, 2] == 0
     features = np.hstack([m[:-1].transform(X[120:]) for m in models])
@@ -95,7 +104,7 @@ def test_mcw_takes_features_of_any_widths_and_h_ensemble_one(rng):
     means = np.stack([features[y[120:] == c].mean(axis=0) for c in (0, 1)])
     expected = np.sqrt(np.bincount(y[120:]) / 40 @ means**2)
     assert_allclose(np.r_[found.correlations_[0, :2], found.correlations_[1]], expected)
-    mixed = HEnsemble(LogisticRegression(), source_models=models)
+    mixed = HEnsemble(LogisticRegression(), source_models=models, response="auto")
     proba = clone(mixed).set_params(response="predict_proba").fit(*target)
     assert_array_equal(mixed.fit(*target).predict_proba(X), proba.predict_proba(X))
     with pytest.raises(ValueError, match=r"widths \[2, 3\]"):
@@ -114,7 +123,7 @@ def test_a_model_without_features_is_named(ensemble, rng):
 def test_a_source_of_one_class_adds_nothing(ensemble, rng):
     X, y, domain = make_data(rng)
     alone = domain != 2
-    without = ensemble(LinearDiscriminantAnalysis())
+    without = ensemble(LinearDiscriminantAnalysis(), response="features")
     without.fit(X[alone], y[alone], sample_domain=domain[alone])
     y[domain == 2] = 1
     model = ensemble(LinearDiscriminantAnalysis(), response="features")
@@ -131,8 +140,9 @@ def test_features_of_sparse_samples(ensemble, rng):
     X, y, domain = make_data(rng)
     X[np.abs(X) < 0.5] = 0
     learner = make_pipeline(TruncatedSVD(2, random_state=0), LogisticRegression())
-    dense = ensemble(learner).fit(X, y, sample_domain=domain)
-    found = ensemble(learner).fit(sparse.csr_matrix(X), y, sample_domain=domain)
+    model = ensemble(learner, response="features")
+    dense = clone(model).fit(X, y, sample_domain=domain)
+    found = model.fit(sparse.csr_matrix(X), y, sample_domain=domain)
     assert_allclose(
         found.predict_proba(sparse.csr_matrix(X)), dense.predict_proba(X), atol=1e-6
     )
@@ -141,9 +151,9 @@ def test_features_of_sparse_samples(ensemble, rng):
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
 def test_order_of_sources_and_labels_do_not_matter(ensemble, rng):
     X, y, domain = make_data(rng)
-    model = ensemble(NET).fit(X, y, sample_domain=domain)
+    model = ensemble(NET, response="features").fit(X, y, sample_domain=domain)
     names = np.array(["no", "yes"], dtype=object)[y]
     swapped = np.where(domain == 1, 7, np.where(domain == 2, 3, -1))
-    other = ensemble(NET).fit(X, names, sample_domain=swapped)
+    other = ensemble(NET, response="features").fit(X, names, sample_domain=swapped)
     assert_allclose(other.source_weights_[::-1], model.source_weights_, atol=1e-6)
     assert_allclose(other.predict_proba(X), model.predict_proba(X), atol=1e-6)
