@@ -48,7 +48,7 @@ METHODS = {*ROOT, "metrics", "model_selection"}
 ALLOWED = {
     "_compat": set(),
     "exceptions": set(),
-    "_column_blocks": {"_compat", "exceptions"},
+    "_column_blocks": {"_compat", "_domains", "exceptions"},
     "_learners": {"_compat", "exceptions"},
     "_deviance": {"_learners", "exceptions"},
     "_response": {"_deviance", "_learners", "_solvers"},
