@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FAST = ["howto/federated", "howto/few_shot", "howto/own_method", "howto/regression"]
 FAST += ["howto/bound_gate", "howto/prototypes", "howto/segmentation_scores"]
-FAST += ["howto/several_sources"]
+FAST += ["howto/clusters_of_tasks", "howto/several_sources"]
 TABLES = ["tables/churn", "tables/counts", "tables/sites", "tables/spectra"]
 FAST += [*TABLES, "tables/make_tables"]
 SLOW = ["howto/images", "howto/own_net", "papers/datn", "papers/gate"]
