@@ -35,6 +35,7 @@ from sklearn.linear_model import (
     LinearRegression,
     LogisticRegression,
     PoissonRegressor,
+    Ridge,
     RidgeCV,
     TweedieRegressor,
 )
@@ -227,6 +228,19 @@ def fit_or_constant(learner, X, y, **params):
     if is_classifier(learner) and np.ndim(y) == 1 and len(np.unique(y)) == 1:
         return DummyClassifier(strategy="most_frequent").fit(X, y)
     return fit_learner(learner, X, y, **params)
+
+
+class FewRowsRidgeCV(RidgeCV):
+    """RidgeCV that also takes a single row, on which nothing can be left out."""
+
+    def fit(self, X, y, sample_weight=None):
+        if X.shape[0] > 1:
+            return super().fit(X, y, sample_weight=sample_weight)
+        model = Ridge(alpha=float(np.max(self.alphas))).fit(X, y)
+        self.alpha_ = model.alpha
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
+        self.n_features_in_ = model.n_features_in_
+        return self
 
 
 def predict_learner(model, X, **params):

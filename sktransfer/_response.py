@@ -24,6 +24,7 @@ __all__ = [
     "common_columns",
     "in_domains",
     "log_odds",
+    "union_of_classes",
 ]
 
 _METHODS = ("predict_proba", "decision_function", "predict")
@@ -470,8 +471,37 @@ def answers_with(model, method):
 
 def all_classes(models, y=None):
     """Return the classes of all models and of labels, sorted."""
-    parts = [np.asarray(model.classes_) for model in models]
-    return np.unique(np.concatenate(parts if y is None else [*parts, np.unique(y)]))
+    parts = [model.classes_ for model in models]
+    return union_of_classes(parts if y is None else [*parts, np.unique(y)])
+
+
+def union_of_classes(parts):
+    """Return the classes of several origins, sorted.
+
+    Parameters
+    ----------
+    parts : list of array-like of shape (n_classes,)
+        Classes of each origin.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        All of them.
+
+    Raises
+    ------
+    ValueError
+        If some are text and some are not, which NumPy would turn into text.
+    """
+    parts = [np.asarray(part) for part in parts]
+    is_text = {isinstance(one, str) for part in parts for one in part.tolist()}
+    if len(is_text) > 1:
+        shown = " and ".join(str(part.tolist()[:5]) for part in parts[:5])
+        raise ValueError(
+            f"The classes of models and labels are text and numbers ({shown}): give "
+            "all of them as one kind."
+        )
+    return np.unique(np.concatenate(parts))
 
 
 def align_classes(values, known, classes, absent):

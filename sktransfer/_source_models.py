@@ -317,8 +317,9 @@ def given_models(estimator, data, *, method="predict"):
 class SourceModelCombiner(SourceModelsMixin, TransferMetaEstimator):
     """Template of classifiers that combine source models, given or fitted here.
 
-    The hook ``_combine_models(models, data)`` sets ``source_weights_`` and returns the
-    fitted ``estimator_``. Without sources that is the fit on the labeled target rows.
+    The hook ``_combine_models(models, data, fit_params)`` sets ``source_weights_`` and
+    returns the fitted ``estimator_``. Without sources that is the fit on the labeled
+    target rows.
     """
 
     _parameter_constraints: dict = {
@@ -332,9 +333,9 @@ class SourceModelCombiner(SourceModelsMixin, TransferMetaEstimator):
         self.source_models = source_models
         self.n_jobs = n_jobs
 
-    def _combine_models(self, models, data):
+    def _combine_models(self, models, data, fit_params):
         """Return the fitted combination of at least one model."""
-        raise missing_hook(self, "_combine_models(models, data)")
+        raise missing_hook(self, "_combine_models(models, data, fit_params)")
 
     def _fit_estimator(self, data, fit_params):
         check_has_proba(self.estimator, type(self).__name__)
@@ -344,7 +345,7 @@ class SourceModelCombiner(SourceModelsMixin, TransferMetaEstimator):
         self.source_weights_ = np.ones(len(models))
         if not models:
             return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
-        return self._combine_models(models, data)
+        return self._combine_models(models, data, fit_params)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -952,6 +952,13 @@ class TransferMetaEstimator(
                 f"The target domain {data.targets[0]} has sample_weight 0 in every "
                 "row, and a row of weight 0 is left out: give one a positive weight."
             )
+        required = get_tags(self).transfer_tags.target_labels == "required"
+        if required and data.n_labeled and not (part.n_labeled or is_batch):
+            raise UnlabeledTargetError(
+                f"{type(self).__name__} needs labeled target rows, but all of them "
+                "have sample_weight 0, and a row of weight 0 is left out: give one a "
+                "positive weight."
+            )
         self._check_capable(part, is_batch=is_batch)
         return part, slice_params(params, kept), kept
 

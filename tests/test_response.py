@@ -8,7 +8,12 @@ from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.svm import SVC, LinearSVC
 
-from sktransfer._response import CommonColumns, all_classes, common_columns
+from sktransfer._response import (
+    CommonColumns,
+    all_classes,
+    common_columns,
+    union_of_classes,
+)
 
 X = np.array([[-2.0], [-1.0], [1.0], [2.0]])
 AB = LogisticRegression().fit(X, ["a", "a", "b", "b"])
@@ -105,3 +110,12 @@ def test_a_calibrated_slope_follows_the_held_out_samples():
     assert sharp.completed({"svc": svc}, rows).slopes == sharp.slopes
     share = flat.answer(svc, rows, key="svc")[:, 1]
     assert np.abs(share - 0.5).max() < 0.25
+
+
+def test_classes_of_text_and_numbers_are_refused():
+    """NumPy would make text of the numbers."""
+    with pytest.raises(ValueError, match=r"text and numbers .*'a', 'b'.* and .1, 2."):
+        all_classes([AB], np.array([1, 2]))
+    assert_array_equal(union_of_classes([[True], [0, 1]]), [0, 1])
+    mixed = np.array(["c", "a"], dtype=object)
+    assert_array_equal(union_of_classes([AB.classes_, mixed]), ["a", "b", "c"])

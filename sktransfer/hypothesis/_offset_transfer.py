@@ -35,7 +35,7 @@ from sktransfer._deviance import check_exposure, deviance_power, to_score
 from sktransfer._domains import check_scorable, take_rows
 from sktransfer._folds import target_folds
 from sktransfer._learners import check_weights, fit_or_constant
-from sktransfer._response import align_classes, log_odds
+from sktransfer._response import align_classes, log_odds, union_of_classes
 from sktransfer._source_models import is_fitted
 from sktransfer.base import TransferMixin
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
@@ -351,8 +351,8 @@ class OffsetTransfer(TransferMixin, MetaEstimatorMixin, BaseEstimator):
         if is_classifier(self):
             known = [np.unique(labels)] if len(labels) else []
             if self.source_model_ is not None:
-                known.append(np.asarray(self.source_model_.classes_))
-            self.classes_ = np.unique(np.concatenate(known))
+                known.append(self.source_model_.classes_)
+            self.classes_ = union_of_classes(known)
             self._seen = np.isin(self.classes_, np.unique(data.y_labeled))
             return
         self._output_shape = labels.shape[1:]

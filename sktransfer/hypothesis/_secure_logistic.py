@@ -248,7 +248,8 @@ class SecureLogistic(
         if len(self.classes_) < 2:
             raise ValueError(
                 "SecureLogistic needs at least two classes, but the source models and "
-                f"the labeled target samples have one class, {self.classes_[0]!r}."
+                "the labeled target samples have one class, "
+                f"{self.classes_.tolist()[0]!r}."
             )
         self._fit_correction(data, rows, meta, alphas)
         return self

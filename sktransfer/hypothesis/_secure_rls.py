@@ -4,11 +4,11 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.linear_model import RidgeCV
 from sklearn.utils import get_tags
 from sklearn.utils.extmath import safe_sparse_dot
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._learners import FewRowsRidgeCV
 from sktransfer._response import CommonColumns
 from sktransfer._solvers.secure_rls import secure_rls
 from sktransfer._source_models import (
@@ -226,7 +226,7 @@ class SecureRLS(
         check_source_models(
             models, owner=self, n_features=self.n_features_in_, learners=True
         )
-        return models or [RidgeCV(alphas=np.logspace(-3, 3, 13))]
+        return models or [FewRowsRidgeCV(alphas=np.logspace(-3, 3, 13))]
 
     def _columns_of(self, X, n_outputs):
         """Return the predictions of the models, (n_models, n_samples, n_outputs)."""

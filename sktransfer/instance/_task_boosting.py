@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from sktransfer._compat import Interval
 from sktransfer._learners import predict_learner
+from sktransfer._response import union_of_classes
 from sktransfer._source_models import SourceModelsMixin, given_models
 from sktransfer.instance._boosting import LOSS_CONSTRAINTS, TransferBoosting, boost
 
@@ -192,8 +193,8 @@ class TaskTrAdaBoost(SourceModelsMixin, TransferBoosting):
     def _check_classes(self, models, problem):
         """Let the classes of given models count too."""
         if problem.classes is not None:
-            seen = [np.asarray(m.classes_) for m in models if hasattr(m, "classes_")]
-            problem.classes = np.unique(np.concatenate([problem.classes, *seen]))
+            seen = [m.classes_ for m in models if hasattr(m, "classes_")]
+            problem.classes = union_of_classes([problem.classes, *seen])
 
     def _keep(self, rounds, problem):
         self.chosen_sources_ = rounds.chosen

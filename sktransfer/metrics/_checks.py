@@ -22,10 +22,12 @@ _NO_NUMBERS = (
 )
 
 
-def check_numbers(X):
+def check_numbers(X, *, accept_sparse=False):
     """Return the rows of all domains as finite float64 numbers."""
     try:
-        return check_array(X, dtype=np.float64, input_name="X")
+        return check_array(
+            X, dtype=np.float64, input_name="X", accept_sparse=accept_sparse
+        )
     except (TypeError, ValueError) as error:
         first = str(error).splitlines()[0]
         if not any(sign in first for sign in _NO_NUMBERS):

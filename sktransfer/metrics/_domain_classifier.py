@@ -8,6 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktransfer._compat import HasMethods, validate_params
+from sktransfer._domains import canonical_order
 from sktransfer.metrics._checks import check_domain_pair
 
 
@@ -53,7 +54,8 @@ def proxy_a_distance(X_source, X_target, *, estimator=None, cv=5, random_state=N
     :math:`d_A = 2 (1 - 2 \epsilon)` with :math:`\epsilon` the out-of-fold error,
     each domain counted with weight one half so that the distance does not depend on
     how many rows a domain has. The hypotheses and their negations are both allowed,
-    as the definition asks, so that an error above one half counts as one half.
+    as the definition asks, so that an error above one half counts as one half. With
+    an integer `cv` the order of the rows does not matter.
 
     References
     ----------
@@ -69,6 +71,9 @@ def proxy_a_distance(X_source, X_target, *, estimator=None, cv=5, random_state=N
     2.0
     """
     X_source, X_target = check_domain_pair(X_source, X_target)
+    if isinstance(cv, int | np.integer):  # the folds of any order of the rows
+        X_source = X_source[canonical_order(X_source)]
+        X_target = X_target[canonical_order(X_target)]
     X = np.vstack([X_source, X_target])
     domain = np.repeat([0, 1], [len(X_source), len(X_target)])
     if estimator is None:

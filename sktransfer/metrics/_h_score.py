@@ -8,6 +8,7 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import check_array, check_consistent_length
 
 from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
+from sktransfer.exceptions import warn
 from sktransfer.metrics._checks import (
     bin_labels,
     check_features,
@@ -65,7 +66,7 @@ def h_score(
     inputs : {array-like, sparse matrix} of shape (n_samples, n_inputs), default=None
         What the features were made of, for ``normalize``. None: the features.
     classifier : classifier, default=None
-        Estimates the largest score, as in :func:`maximal_h_score`.
+        Estimates the largest score for ``normalize``, as in :func:`maximal_h_score`.
     bins : int >= 2, "spline" or None, default=None
         For real labels: an int gives quantile bins as classes; "spline" takes functions
         of the labels, the normal scores of their ranks and cubic splines of them, in
@@ -83,8 +84,15 @@ def h_score(
     Raises
     ------
     ValueError
-        If ``normalize`` is asked for with ``bins="spline"``, or ``inputs`` have another
-        number of samples.
+        If ``normalize`` is asked for with ``bins="spline"``, ``inputs`` have another
+        number of samples, or ``inputs`` or ``classifier`` are given without
+        ``normalize``.
+
+    Warns
+    -----
+    UserWarning
+        If no dependence of the classes on the inputs is found, so that the share is
+        that of the features in themselves, which is 1 and tells nothing.
 
     See Also
     --------
@@ -122,6 +130,9 @@ def h_score(
         raise ValueError(
             "normalize=True needs classes: give bins an int, not 'spline'."
         )
+    for name, value in {"inputs": inputs, "classifier": classifier}.items():
+        if value is not None and not normalize:
+            raise ValueError(f"{name} is for normalize=True: set that, or leave it.")
     if isinstance(bins, Integral):
         y = bin_labels(y, bins)
     if inputs is not None:
@@ -133,7 +144,15 @@ def h_score(
         features if inputs is None else inputs, y, classifier=classifier,
         random_state=random_state,
     )  # fmt: skip
-    return score / max(best, score) if score > 1e-12 else 0.0
+    if score <= 1e-12:
+        return 0.0
+    if best <= 1e-12:
+        warn(
+            "The classifier finds no dependence of y on the inputs, so the features "
+            "are compared with themselves, and the share of 1 tells nothing. Give "
+            "another classifier or more samples."
+        )
+    return score / max(best, score)
 
 
 def _h_score(features, y, shrinkage, *, spline=False):

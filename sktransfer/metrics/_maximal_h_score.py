@@ -66,7 +66,8 @@ def maximal_h_score(
     Raises
     ------
     ValueError
-        If ``y`` does not fit ``X``, or no sample can be held out.
+        If ``y`` does not fit ``X``, no sample can be held out, or a classifier is
+        given although the samples are categories.
     TypeError
         If ``classifier`` is no classifier.
 
@@ -105,6 +106,8 @@ def maximal_h_score(
     >>> round(maximal_h_score(X, y, discrete=True), 6)
     2.0
     """
+    if classifier is not None and discrete:
+        raise ValueError("discrete=True takes no classifier: leave one of them out.")
     if classifier is not None and not is_classifier(classifier):
         raise TypeError(
             f"classifier={classifier!r} is no classifier, and the probabilities of "

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktransfer._compat import Interval, StrOptions, validate_params
+from sktransfer._learners import check_weights
 
 
 @validate_params(
@@ -13,11 +14,14 @@ from sktransfer._compat import Interval, StrOptions, validate_params
         "y_true": ["array-like"],
         "y_pred_1": ["array-like"],
         "y_pred_2": ["array-like"],
+        "sample_weight": ["array-like", None],
         "zero_division": [StrOptions({"raise"}), Interval(Real, -1, 1, closed="both")],
     },
     prefer_skip_nested_validation=True,
 )
-def q_statistic(y_true, y_pred_1, y_pred_2, *, zero_division="raise"):
+def q_statistic(
+    y_true, y_pred_1, y_pred_2, *, sample_weight=None, zero_division="raise"
+):
     r"""Compute Yule's Q of the correctness of two classifiers.
 
     Parameters
@@ -27,6 +31,8 @@ def q_statistic(y_true, y_pred_1, y_pred_2, *, zero_division="raise"):
     y_pred_1, y_pred_2 : array-like of shape (n_samples,)
         Predictions of the two classifiers, such as a source model and a model of the
         target.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the rows.
     zero_division : "raise" or float in [-1, 1], default="raise"
         What to do where the statistic is 0/0, for example where one classifier is
         always right.
@@ -40,12 +46,13 @@ def q_statistic(y_true, y_pred_1, y_pred_2, *, zero_division="raise"):
     Raises
     ------
     ValueError
-        If the statistic is 0/0 and `zero_division` is "raise".
+        If the statistic is 0/0 and `zero_division` is "raise", or weights are
+        negative or not finite.
 
     Notes
     -----
     :math:`Q = (N_{11} N_{00} - N_{01} N_{10}) / (N_{11} N_{00} + N_{01} N_{10})`, with
-    :math:`N_{ab}` the number of rows that the first classifier gets right
+    :math:`N_{ab}` the number (or weight) of rows that the first classifier gets right
     (:math:`a = 1`) or wrong and the second one (:math:`b`).
 
     References
@@ -63,8 +70,11 @@ def q_statistic(y_true, y_pred_1, y_pred_2, *, zero_division="raise"):
     first, second = column_or_1d(y_pred_1), column_or_1d(y_pred_2)
     check_consistent_length(truth, first, second)
     right_1, right_2 = first == truth, second == truth
-    both = float(np.sum(right_1 & right_2) * np.sum(~right_1 & ~right_2))
-    one = float(np.sum(right_1 & ~right_2) * np.sum(~right_1 & right_2))
+    weight = np.ones(len(truth))
+    if sample_weight is not None:
+        weight = check_weights(sample_weight, len(truth))
+    both = float(weight @ (right_1 & right_2)) * float(weight @ (~right_1 & ~right_2))
+    one = float(weight @ (right_1 & ~right_2)) * float(weight @ (~right_1 & right_2))
     if both + one > 0:
         return (both - one) / (both + one)
     if zero_division == "raise":

@@ -3,9 +3,9 @@
 import numpy as np
 from scipy import sparse
 from sklearn.cluster import KMeans
-from sklearn.utils import check_array
 
 from sktransfer._domains import canonical_order, is_missing, take_rows
+from sktransfer.metrics._checks import check_numbers
 
 #: parts that have a name
 SOURCE_PARTS = ("source", "class", "cluster")
@@ -95,7 +95,7 @@ def row_clusters(X, n_clusters, seed):
     clusters : ndarray of shape (n_samples,)
         Numbers 0, 1, ..., of the largest cluster first.
     """
-    X = check_array(X, accept_sparse="csr", input_name="X")
+    X = check_numbers(X, accept_sparse="csr")
     order = canonical_order(X)
     rows = X[order]
     n_clusters = min(n_clusters, _n_distinct(rows))

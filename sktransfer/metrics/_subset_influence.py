@@ -10,7 +10,7 @@ from scipy import linalg, sparse
 from sklearn.base import is_classifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import get_scorer_names
-from sklearn.utils import Bunch, check_array, check_random_state
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._compat import Interval, StrOptions, validate_params
@@ -32,6 +32,7 @@ from sktransfer._solvers.subset_values import (
 )
 from sktransfer.base import as_rows, slice_params
 from sktransfer.exceptions import DomainError
+from sktransfer.metrics._checks import check_numbers
 from sktransfer.metrics._evidence import by_unit, fold_evidence, units_of
 from sktransfer.metrics._held_out import (
     Remembering,
@@ -497,7 +498,7 @@ class _PooledLinear:
                 "add_domain and max_rows. Put other steps in front of the whole, or "
                 "use method='refit'."
             )
-        check_array(data.X, accept_sparse="csr", input_name="X")
+        check_numbers(data.X, accept_sparse="csr")
         return cls(*pooled)
 
     def fits(self, study, train, subsets):

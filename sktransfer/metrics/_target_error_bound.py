@@ -4,7 +4,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from sktransfer._compat import HasMethods, validate_params
 from sktransfer._domains import check_domains, take_rows
@@ -12,6 +12,7 @@ from sktransfer._folds import check_groups, deal_rows, deal_units
 from sktransfer._learners import fit_or_constant, predict_learner
 from sktransfer.base import as_rows
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
+from sktransfer.metrics._checks import check_numbers
 from sktransfer.metrics._domain_classifier import proxy_a_distance
 
 __all__ = ["target_error_bound"]
@@ -121,7 +122,7 @@ def target_error_bound(
             "classes."
         )
     learner = LogisticRegression(max_iter=1000) if learner is None else learner
-    rows = check_array(data.X, input_name="X")
+    rows = check_numbers(data.X)
     data, rng = data.with_X(rows), check_random_state(random_state)
     seed = rng.randint(np.iinfo(np.int32).max)
     units = check_groups(groups, data)

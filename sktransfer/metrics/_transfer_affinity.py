@@ -19,6 +19,8 @@ from sktransfer.metrics._pair import check_knows_domains, fit_transfer
 __all__ = ["affinity_of_losses", "transfer_affinity"]
 
 _LEAST = 1e-3
+#: relative difference of losses that counts as none
+_ROUNDING = 1e-9
 
 
 @validate_params(
@@ -52,10 +54,10 @@ def affinity_of_losses(losses, *, sample_weight=None):
     Notes
     -----
     :math:`D_{ij}` is the share of samples on which model i has a smaller loss than
-    model j, an equal one counting half, moved into [0.001, 0.999]. The affinity is the
-    leading eigenvector of the matrix of odds :math:`D_{ij} / D_{ji}` [1]_: of two
-    models the odds, of equal models uniform. A monotone change of the loss changes
-    nothing.
+    model j, moved into [0.001, 0.999]; one that is equal to nine digits counts half.
+    The affinity is the leading eigenvector of the matrix of odds :math:`D_{ij} /
+    D_{ji}` [1]_: of two models the odds, of equal models uniform. A monotone change of
+    the loss changes nothing.
 
     References
     ----------
@@ -79,7 +81,9 @@ def affinity_of_losses(losses, *, sample_weight=None):
 
 def _wins(losses, share):
     """Return the share of the samples on which each model beats each other."""
-    steps = np.sign(losses[None, :, :] - losses[:, None, :])
+    gap = losses[None, :, :] - losses[:, None, :]
+    size = np.abs(losses[None, :, :]) + np.abs(losses[:, None, :])
+    steps = np.where(np.abs(gap) <= _ROUNDING * size, 0.0, np.sign(gap))
     return 0.5 + 0.5 * steps @ share
 
 
@@ -237,5 +241,8 @@ def affinity_on_folds(estimator, data, folds, params):
         losses.append(np.sum(np.square(residuals), axis=-1))
     weights = {name: params.get(name) for name in ("groups", "sample_weight")}
     weight, _ = row_evidence(data, folds, **weights)
-    wins = _wins(np.concatenate(losses, axis=1), weight / weight.sum())
+    # an error below this is that of rounding, which decides nothing
+    coded = columns.code(data.y_labeled)
+    losses = np.maximum(np.concatenate(losses, axis=1), 1e-24 * np.max(coded**2))
+    wins = _wins(losses, weight / weight.sum())
     return Bunch(sources=sources, affinity=_affinity(wins), wins=wins)

@@ -88,6 +88,8 @@ class FeatureFusion(SourceModelCombiner):
 
     Side by side, with a penalty on the squared norm of its coefficients, the head
     shrinks those of a model of small weight more, whatever the order of the models.
+    A user's ``sample_weight`` counts in the fits of the source models and of the head;
+    scores and standardization count rows.
     The paper [1]_ fuses features of nets by OTCE. Equal models get equal weights; one
     source has the weight 1.
 
@@ -147,13 +149,9 @@ class FeatureFusion(SourceModelCombiner):
         self.source_scores_ = np.zeros(0)
         if self.head is not None and not is_classifier(self.head):
             raise TypeError(f"head={self.head!r} must be a classifier.")
-        self._weight = fit_params.get("sample_weight")
-        try:
-            return super()._fit_estimator(data, fit_params)
-        finally:
-            del self._weight
+        return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data):
+    def _combine_models(self, models, data, fit_params):
         columns = model_response(
             models,
             self.source_ids_,
@@ -173,7 +171,8 @@ class FeatureFusion(SourceModelCombiner):
         fused = _Fusion(models, self.source_weights_, columns, self.fusion)
         fused.fit_scalers(data.X_target)
         rows = data.is_labeled_target
-        params = {} if self._weight is None else {"sample_weight": self._weight}
+        weight = fit_params.get("sample_weight")
+        params = {} if weight is None else {"sample_weight": weight}
         head = LogisticRegression() if self.head is None else self.head
         model = fit_or_constant(
             head,
@@ -188,9 +187,11 @@ class FeatureFusion(SourceModelCombiner):
         y = data.y_labeled
         if self.source_score == "uniform":
             return 0.0
+        if not block.shape[1]:  # a constant model tells as much as a constant feature
+            block = np.zeros((len(block), 1))
         if self.source_score == "h_score":
             amount = "ledoit_wolf" if len(block) > 1 else None
-            return h_score(block, y, shrinkage=amount) if block.shape[1] else 0.0
+            return h_score(block, y, shrinkage=amount)
         if self.source_score == "logme":
             return logme(block, y, task="classification")
         if not data.n_source:

@@ -100,7 +100,8 @@ class HEnsemble(SourceModelCombiner):
     10 labels per class and the same nets of 16 hidden units, the mean accuracy is 0.712
     with features and 0.763 with probabilities, which are better there on average and
     therefore the default; the paper's features are one argument away.
-    A source of one class has a constant model, whose features are 0.
+    A source of one class has a constant model, whose features are 0. A user's
+    ``sample_weight`` counts rows, in the fits of the source models and here.
 
     References
     ----------
@@ -150,7 +151,7 @@ class HEnsemble(SourceModelCombiner):
         self.h_score_, self.n_iter_ = np.nan, 1
         return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data):
+    def _combine_models(self, models, data, fit_params):
         classes, label = target_classes(data, type(self).__name__)
         columns = model_response(
             models,
@@ -161,8 +162,9 @@ class HEnsemble(SourceModelCombiner):
             owner=type(self).__name__,
         )
         F = columns.answers(models, data.X_labeled)
+        share = row_shares(data, fit_params)
         self.source_weights_, info = maximize_h_score(
-            F, label, self.shrinkage, max_iter=self.max_iter, solver=self.solver
+            F, label, self.shrinkage, share, max_iter=self.max_iter, solver=self.solver
         )
         self.h_score_, self.n_iter_ = info["h_score"], info["n_iter"]
         if not info["converged"]:
@@ -173,7 +175,7 @@ class HEnsemble(SourceModelCombiner):
             )
         return FeatureClassifier(
             models, self.source_weights_, columns, classes, self.shrinkage
-        ).fit_features(F, label)
+        ).fit_features(F, label, share)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -193,7 +195,22 @@ def target_classes(data, name):
     return classes, label
 
 
-def h_score_of_mixture(weights, F, label, shrinkage):
+def row_shares(data, fit_params):
+    """Return the shares of the labeled target rows, which sum to 1."""
+    weight = fit_params.get("sample_weight")
+    if weight is None:
+        return np.full(data.n_labeled, 1 / data.n_labeled)
+    weight = np.asarray(weight, dtype=np.float64)[data.is_labeled_target]
+    return weight / weight.sum()
+
+
+def class_means(f, label, share):
+    """Return the weighted means of features in each class."""
+    mass = share[:, None] * (label[:, None] == np.arange(label.max() + 1))
+    return (mass / mass.sum(axis=0)).T @ f
+
+
+def h_score_of_mixture(weights, F, label, shrinkage, share=None):
     """Compute the H-score of mixed features and its gradient in the weights.
 
     Parameters
@@ -206,6 +223,8 @@ def h_score_of_mixture(weights, F, label, shrinkage):
         Class of each row, 0, 1, ...
     shrinkage : float
         Ridge, in units of the mean variance of the models' features.
+    share : ndarray of shape (n_rows,), default=None
+        Weights of the rows, which sum to 1. None: equal ones.
 
     Returns
     -------
@@ -214,23 +233,19 @@ def h_score_of_mixture(weights, F, label, shrinkage):
     gradient : ndarray of shape (n_models,)
         Its gradient.
     """
-    n = F.shape[1]
+    share = _equal_shares(F) if share is None else share
     f = np.tensordot(weights, F, axes=1)
-    ridge = _ridge(F, shrinkage)
-    S = f.T @ f / n + ridge * np.eye(f.shape[1])
-    members = (label[:, None] == np.arange(label.max() + 1)).astype(float)
-    smooth = members / members.sum(axis=0)  # n x classes: class means are smooth' f
-    means = smooth.T @ f
-    share = members.mean(axis=0)
-    B = (means * share[:, None]).T @ means
+    S = _ridged_covariance(f, F, shrinkage, share)
+    means = class_means(f, label, share)
+    B = (means * np.bincount(label, weights=share)[:, None]).T @ means
     inverse = linalg.inv(S)
-    # d tr(S^-1 B) = 2 <f S^-1 averaged within classes - f S^-1 B S^-1, dF> / n
-    within = members @ (means @ inverse)
-    slope = 2 * (within - f @ inverse @ B @ inverse) / n
+    # d tr(S^-1 B) = 2 <f S^-1 averaged within classes - f S^-1 B S^-1, dF> by shares
+    within = (means @ inverse)[label]
+    slope = 2 * (within - f @ inverse @ B @ inverse) * share[:, None]
     return float(np.sum(inverse * B)), np.tensordot(F, slope, axes=([1, 2], [0, 1]))
 
 
-def maximize_h_score(F, label, shrinkage, *, max_iter, solver="auto"):
+def maximize_h_score(F, label, shrinkage, share=None, *, max_iter, solver="auto"):
     """Maximize the H-score over the simplex, from uniform weights and the best model.
 
     Parameters
@@ -241,6 +256,8 @@ def maximize_h_score(F, label, shrinkage, *, max_iter, solver="auto"):
         Class of each row, 0, 1, ...
     shrinkage : float
         Ridge, in units of the mean variance of the models' features.
+    share : ndarray of shape (n_rows,), default=None
+        Weights of the rows, which sum to 1. None: equal ones.
     max_iter : int
         Steps from each start.
     solver : {"auto", "cvxpy"}, default="auto"
@@ -254,15 +271,16 @@ def maximize_h_score(F, label, shrinkage, *, max_iter, solver="auto"):
         ``h_score``, ``n_iter``, ``converged`` and ``gradient``, the largest entry of
         the gradient in the logits of the weights.
     """
-    F = F - F.mean(axis=1, keepdims=True)
+    share = _equal_shares(F) if share is None else share
+    F = _centered(F, share)
     K = len(F)
 
     def objective(logits):
         weights = softmax(logits)
-        score, gradient = h_score_of_mixture(weights, F, label, shrinkage)
+        score, gradient = h_score_of_mixture(weights, F, label, shrinkage, share)
         return -score, -weights * (gradient - weights @ gradient)
 
-    singles = [h_score_of_mixture(e, F, label, shrinkage)[0] for e in np.eye(K)]
+    singles = [h_score_of_mixture(e, F, label, shrinkage, share)[0] for e in np.eye(K)]
     starts = [np.zeros(K), 3.0 * np.eye(K)[int(np.argmax(singles))]]
     found = [
         minimize(
@@ -278,9 +296,9 @@ def maximize_h_score(F, label, shrinkage, *, max_iter, solver="auto"):
     best = min(found, key=lambda f: round(float(f.fun), 9))
     weights, steps = softmax(best.x), 0
     if best.success:
-        weights, steps = _improve(weights, F, label, shrinkage, solver)
+        weights, steps = _improve(weights, F, label, shrinkage, share, solver)
     info = {
-        "h_score": h_score_of_mixture(weights, F, label, shrinkage)[0],
+        "h_score": h_score_of_mixture(weights, F, label, shrinkage, share)[0],
         "n_iter": max(int(best.nit) + steps, 1),
         "converged": bool(best.success),
         "gradient": float(np.max(np.abs(best.jac))),
@@ -288,22 +306,22 @@ def maximize_h_score(F, label, shrinkage, *, max_iter, solver="auto"):
     return weights, info
 
 
-def _improve(weights, F, label, shrinkage, solver, *, max_steps=50, tol=1e-10):
+def _improve(weights, F, label, shrinkage, share, solver, *, max_steps=50, tol=1e-10):
     """Maximize the concave bound that touches the H-score, until nothing changes."""
-    n = F.shape[1]
+    prior = np.bincount(label, weights=share)
+    mass = share[:, None] * (label[:, None] == np.arange(len(prior)))
     for step in range(max_steps):
-        score = h_score_of_mixture(weights, F, label, shrinkage)[0]
+        score = h_score_of_mixture(weights, F, label, shrinkage, share)[0]
         f = np.tensordot(weights, F, axes=1)
-        S = f.T @ f / n + _ridge(F, shrinkage) * np.eye(f.shape[1])
-        members = (label[:, None] == np.arange(label.max() + 1)).astype(float)
-        means = members.T @ f / members.sum(axis=0)[:, None]
+        S = _ridged_covariance(f, F, shrinkage, share)
+        means = class_means(f, label, share)
         G = linalg.solve(S, means.T, assume_a="pos")  # n_features x n_classes
-        along = F @ (G * np.sqrt(members.mean(axis=0)))
-        Q = np.einsum("kic,lic->kl", along, along, optimize=True) / n
-        linear = np.einsum("kic,ic->k", F @ G, members) / n
+        along = np.sqrt(share)[:, None] * (F @ (G * np.sqrt(prior)))
+        Q = np.einsum("kic,lic->kl", along, along, optimize=True)
+        linear = np.einsum("kic,ic->k", F @ G, mass)
         found, _ = solve_simplex_qp(2 * Q, -2 * linear, solver=solver)
         change = np.max(np.abs(found - weights))
-        if h_score_of_mixture(found, F, label, shrinkage)[0] < score:
+        if h_score_of_mixture(found, F, label, shrinkage, share)[0] < score:
             return weights, step  # rounding
         weights = found
         if change <= tol:
@@ -321,15 +339,15 @@ class FeatureClassifier(ProbaClassifier):
         self.classes_ = classes
         self.shrinkage = shrinkage
 
-    def fit_features(self, F, label):
+    def fit_features(self, F, label, share=None):
         """Store center, prior and the linear map of the labeled target rows."""
+        share = _equal_shares(F) if share is None else share
         f = np.tensordot(self.weights, F, axes=1)
-        self.center_ = f.mean(axis=0)
+        self.center_ = share @ f
         f = f - self.center_
-        ridge = _ridge(F - F.mean(axis=1, keepdims=True), self.shrinkage)
-        S = f.T @ f / len(f) + ridge * np.eye(f.shape[1])
-        self.prior_ = np.bincount(label) / len(label)
-        means = np.stack([f[label == c].mean(axis=0) for c in range(label.max() + 1)])
+        S = _ridged_covariance(f, _centered(F, share), self.shrinkage, share)
+        self.prior_ = np.bincount(label, weights=share)
+        means = class_means(f, label, share)
         self.map_ = linalg.solve(S, means.T, assume_a="pos")
         return self
 
@@ -339,10 +357,22 @@ class FeatureClassifier(ProbaClassifier):
         return clipped_proba(self.prior_, 1 + (f - self.center_) @ self.map_)
 
 
-def _ridge(F, shrinkage):
-    """Share of the mean variance; 1 where no feature varies and none counts."""
-    spread = np.mean(F**2)
-    return shrinkage * spread if spread > 1e-20 else 1.0
+def _equal_shares(F):
+    return np.full(F.shape[1], 1 / F.shape[1])
+
+
+def _centered(F, share):
+    return F - np.einsum("i,kid->kd", share, F)[:, None]
+
+
+def _ridged_covariance(f, F, shrinkage, share):
+    """Return the covariance of centered features and a share of the mean variance.
+
+    The ridge is 1 where no feature varies and none counts.
+    """
+    spread = np.mean(np.einsum("i,kid->kd", share, F**2))
+    ridge = shrinkage * spread if spread > 1e-20 else 1.0
+    return (f * share[:, None]).T @ f + ridge * np.eye(f.shape[1])
 
 
 def clipped_proba(prior, ratio):

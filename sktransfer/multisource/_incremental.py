@@ -9,6 +9,7 @@ from sktransfer._compat import Interval
 from sktransfer._domains import take_rows
 from sktransfer._folds import deal_rows
 from sktransfer._learners import fit_or_constant, predict_learner
+from sktransfer._response import union_of_classes
 from sktransfer._source_models import (
     ClassifierMixture,
     SourceModelCombiner,
@@ -95,8 +96,10 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
     If the pool exceeds ``max_models``, the model goes whose Q with the others of the
     pool is largest on average, of equal ones the oldest; the model of the batch stays.
 
-    Without a labeled target row ``fit`` gives the sources equal weights. A batch of
-    ``partial_fit`` needs labels.
+    ``fit`` puts the models of all sources into the pool and lets the target judge
+    them; ``partial_fit`` lets each batch judge the pool before it. A user's
+    ``sample_weight`` counts rows. Without a labeled target row ``fit`` gives the
+    sources equal weights. A batch of ``partial_fit`` needs labels.
 
     References
     ----------
@@ -187,6 +190,9 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
             data = self._validate_domains(X, y, None, skip_check_X=True, reset=first)
             params = self._route("fit", data, fit_params)
             data, params, _ = self._drop_weightless(data, params)
+            known = [] if first else [self.classes_]
+            extra = [] if classes is None else [classes]
+            union_of_classes([*known, *extra, np.unique(data.y_labeled)])
         except Exception:
             if first:  # nothing has been fitted
                 del self.models_, self.n_batches_, self.source_ids_
@@ -202,7 +208,7 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
         """Add columns of classes that no model of the pool has."""
         if classes is None:
             return
-        everything = np.union1d(self.classes_, np.asarray(classes))
+        everything = union_of_classes([self.classes_, classes])
         if len(everything) > len(self.classes_):
             self.estimator_ = ClassifierMixture(self.models_, self.source_weights_)
             self.estimator_.classes_ = everything
@@ -225,20 +231,24 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
             [predict_learner(model, X) == y for model in pool]
             + [_cross_fitted_hits(self.estimator, new, X, y, params)]
         )
-        self.q_statistics_ = np.array([_q(hits, right[-1]) for hits in right[:-1]])
+        weight = params.get("sample_weight")
+        weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=float)
+        self.q_statistics_ = np.array(
+            [_q(hits, right[-1], weight) for hits in right[:-1]]
+        )
         keep = np.append(self.q_statistics_ >= self.threshold, True)
-        self._limit(keep, right)
+        self._limit(keep, right, weight)
         self.kept_ = keep[:-1]
         self.n_batches_ += 1
         models = [m for m, kept in zip([*pool, new], keep, strict=True) if kept]
-        return self._weigh(models, right[keep].mean(axis=1))
+        return self._weigh(models, np.average(right[keep], axis=1, weights=weight))
 
-    def _limit(self, keep, right):
+    def _limit(self, keep, right, weight):
         """Drop the least diverse models until the pool has its size."""
         while self.max_models is not None and keep.sum() > self.max_models:
             index = np.flatnonzero(keep)
             likeness = [
-                np.mean([_q(right[i], right[j]) for j in index if j != i])
+                np.mean([_q(right[i], right[j], weight) for j in index if j != i])
                 for i in index[:-1]
             ]
             keep[index[int(np.argmax(likeness))]] = False
@@ -259,11 +269,13 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
         return tags
 
 
-def _q(first, second):
+def _q(first, second, weight):
     """Return Q of the correctness of two models, with a value for 0/0."""
-    undefined = 1.0 if first.sum() >= second.sum() else -1.0
+    undefined = 1.0 if weight @ first >= weight @ second else -1.0
     truth = np.ones(len(first))
-    return q_statistic(truth, first, second, zero_division=undefined)
+    return q_statistic(
+        truth, first, second, sample_weight=weight, zero_division=undefined
+    )
 
 
 def _cross_fitted_hits(learner, model, X, y, params):

@@ -7,7 +7,12 @@ from sktransfer._source_models import (
     ProbaClassifier,
     SourceModelCombiner,
 )
-from sktransfer.multisource._h_ensemble import clipped_proba, target_classes
+from sktransfer.multisource._h_ensemble import (
+    class_means,
+    clipped_proba,
+    row_shares,
+    target_classes,
+)
 from sktransfer.multisource._model_response import RESPONSES, model_response
 
 __all__ = ["MCW"]
@@ -71,7 +76,8 @@ class MCW(SourceModelCombiner):
         g_{ki}(y)\Bigr),
 
     with values below 0 set to 0. Features that are constant on the target count
-    nothing.
+    nothing. A user's ``sample_weight`` counts rows, in the fits of the source models
+    and here.
 
     Features are those of the transferability scores (:func:`sktransfer.metrics.h_score`
     and its kin); the paper mixes those of nets that were trained on many rows. Features
@@ -120,7 +126,7 @@ class MCW(SourceModelCombiner):
         self.correlations_ = np.zeros((0, 0))
         return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data):
+    def _combine_models(self, models, data, fit_params):
         classes, label = target_classes(data, type(self).__name__)
         columns = model_response(
             models,
@@ -131,7 +137,8 @@ class MCW(SourceModelCombiner):
             owner=type(self).__name__,
         )
         classifier = CorrelationClassifier(models, columns, classes)
-        sigma = classifier.fit_rows(data.X_labeled, label)
+        share = row_shares(data, fit_params)
+        sigma = classifier.fit_rows(data.X_labeled, label, share)
         self.correlations_ = np.zeros((len(models), max(map(len, sigma))))
         for row, found in zip(self.correlations_, sigma, strict=True):
             row[: len(found)] = found
@@ -157,18 +164,17 @@ class CorrelationClassifier(ProbaClassifier):
     def _features(self, X):
         return np.hstack(self.columns.blocks(self.models, X))
 
-    def fit_rows(self, X, label):
+    def fit_rows(self, X, label, share):
         """Learn scales and conditional means; return the correlations by model."""
         blocks = self.columns.blocks(self.models, X)
         F = np.hstack(blocks)
-        self.center_, self.scale_ = F.mean(axis=0), F.std(axis=0)
+        self.center_ = share @ F
+        self.scale_ = np.sqrt(share @ (F - self.center_) ** 2)
         self.scale_[self.scale_ <= 1e-12 * np.abs(F).max(axis=0)] = np.inf
         f = (F - self.center_) / self.scale_
-        self.prior_ = np.bincount(label) / len(label)
+        self.prior_ = np.bincount(label, weights=share)
         # sigma g(y) = E[f | y], so the means are all that the classifier needs
-        self.means_ = np.stack(
-            [f[label == c].mean(axis=0) for c in range(label.max() + 1)]
-        )
+        self.means_ = class_means(f, label, share)
         sigma = np.sqrt(self.prior_ @ self.means_**2)
         ends = np.cumsum([block.shape[1] for block in blocks])
         return np.split(sigma, ends[:-1])

@@ -148,7 +148,7 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
         self._target, self._models = int(data.targets[0]), []
         return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data):
+    def _combine_models(self, models, data, fit_params):
         self._models = models
         known, columns = self._known_labels(data, all_classes(models))
         weights, info = self._weigh(models, data.X_target, known, columns)

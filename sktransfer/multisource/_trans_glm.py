@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import check_scorable
+from sktransfer._response import union_of_classes
 from sktransfer._solvers.aggregation import (
     exponential_weights,
     q_weights,
@@ -244,7 +245,7 @@ class TransGLM(SummaryEstimator):
         if _classifies(self):
             check_classification_targets(y)
             known = [s.classes for _, s in summaries]
-            self.classes_ = np.unique(np.concatenate([y, *known]))
+            self.classes_ = union_of_classes([np.unique(y), *known])
             if len(self.classes_) < 2:
                 raise ValueError(
                     "Labels of at least two classes are needed, but all labeled rows "

@@ -19,7 +19,6 @@ from sklearn.linear_model import (
     LogisticRegression,
     PoissonRegressor,
     Ridge,
-    RidgeCV,
     TweedieRegressor,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -27,7 +26,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from sktransfer._deviance import deviance_power
 from sktransfer._domains import take_rows
-from sktransfer._learners import fit_or_constant
+from sktransfer._learners import FewRowsRidgeCV, fit_or_constant
 from sktransfer._source_models import is_fitted
 from sktransfer.base import (
     TransferMetaEstimator,
@@ -377,7 +376,7 @@ def default_linear(classification, roles, power=None):
         return _encoded(
             PoissonRegressor(alpha=0.1, max_iter=1000) if power == 1 else learner, roles
         )
-    learner = _FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11))
+    learner = FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11))
     return _encoded(learner, roles)
 
 
@@ -414,17 +413,8 @@ def _has_likelihood(learner):
     return True
 
 
-class _FewRowsRidgeCV(RidgeCV):
-    """RidgeCV that also takes a single row, on which nothing can be left out."""
-
-    def fit(self, X, y, sample_weight=None):
-        if X.shape[0] > 1:
-            return super().fit(X, y, sample_weight=sample_weight)
-        model = Ridge(alpha=float(np.max(self.alphas))).fit(X, y)
-        self.alpha_ = model.alpha
-        self.coef_, self.intercept_ = model.coef_, model.intercept_
-        self.n_features_in_ = model.n_features_in_
-        return self
+#: its name in portfolios that were stored before
+_FewRowsRidgeCV = FewRowsRidgeCV
 
 
 class AfterTransform(TransferMetaEstimator):

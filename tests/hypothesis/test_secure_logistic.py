@@ -262,3 +262,8 @@ def test_what_cannot_be_done_is_refused(data):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         SecureLogistic(Pooled(LogisticRegression()).fit(own, labels)).fit(own, labels)
+
+
+def test_one_class_is_named_as_it_is_written():
+    with pytest.raises(ValueError, match="have one class, 1\\."):
+        SecureLogistic().fit([[0.0], [1.0]], [1, 1])

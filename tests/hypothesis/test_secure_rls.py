@@ -483,3 +483,11 @@ def test_unsolved_weights_warn_with_the_residual(target, monkeypatch):
     )
     with pytest.warns(ConvergenceWarning, match=r"residual 0\.12 after 7"):
         SecureRLS(SLOPE).fit(*target)
+
+
+def test_a_source_of_one_row_is_its_label():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(21, 2)), rng.normal(size=21)
+    domain = np.repeat([1, -1], [1, 20])
+    model = SecureRLS().fit(X, y, sample_domain=domain)
+    assert model.source_models_[0].predict(X) == pytest.approx(y[0])

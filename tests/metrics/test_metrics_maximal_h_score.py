@@ -165,3 +165,24 @@ def test_what_cannot_be_done_is_refused():
         maximal_h_score(X, y, classifier=Ridge())
     assert maximal_h_score(X, np.zeros(20)) == 0
     assert h_score(X, np.zeros(20), normalize=True) == 0
+
+
+def test_a_share_of_nothing_is_named():
+    """Without any dependence the share says nothing, and that is not silent."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 3)), rng.integers(0, 3, 300)
+    with pytest.warns(UserWarning, match="finds no dependence of y on the inputs"):
+        assert h_score(X, y, normalize=True) == 1.0
+
+
+@pytest.mark.parametrize("name", ["inputs", "classifier"])
+def test_what_normalizes_is_not_ignored(name):
+    X, y = [[0.0], [0.0], [1.0], [1.0]], [0, 0, 1, 1]
+    value = X if name == "inputs" else LogisticRegression()
+    with pytest.raises(ValueError, match=f"{name} is for normalize=True"):
+        h_score(X, y, **{name: value})
+
+
+def test_categories_take_no_classifier():
+    with pytest.raises(ValueError, match="discrete=True takes no classifier"):
+        maximal_h_score([[0], [1]], [0, 1], discrete=True, classifier=GaussianNB())

@@ -351,3 +351,14 @@ def test_label_informed_divergence_errors():
         label_informed_divergence(
             X, np.arange(10) % 2, X, np.arange(10) % 2, estimator=KNeighborsClassifier()
         )
+
+
+def test_weights_of_q_statistic_count_rows():
+    rng = np.random.default_rng(0)
+    truth, first, second = rng.integers(2, size=(3, 60))
+    weight = rng.integers(4, size=60)
+    every = [np.repeat(part, weight) for part in (truth, first, second)]
+    found = q_statistic(truth, first, second, sample_weight=weight)
+    assert found == pytest.approx(q_statistic(*every))
+    with pytest.raises(ValueError, match="sample_weight"):
+        q_statistic(truth, first, second, sample_weight=-weight)

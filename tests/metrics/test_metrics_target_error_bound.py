@@ -96,3 +96,16 @@ def test_what_cannot_be_done_is_refused(data):
         target_error_bound(X, X[:, 0], sample_domain=domain)
     with pytest.raises(ValueError, match="cv must be at least 2"):
         target_error_bound(X, y, sample_domain=domain, cv=1)
+
+
+def test_the_order_of_the_rows_does_not_matter(data):
+    X, y, domain = data
+    order = np.random.RandomState(1).permutation(len(y))
+    assert table((X[order], y[order], domain[order])) == table(data)
+
+
+def test_text_among_the_features_is_refused(data):
+    X, y, domain = data
+    rows = np.where(X > 0, "high", "low").astype(object)
+    with pytest.raises(ValueError, match=r"X must hold finite numbers.*TableEncoder"):
+        target_error_bound(rows, y, sample_domain=domain)

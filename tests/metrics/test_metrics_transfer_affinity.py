@@ -147,3 +147,23 @@ def test_ndcg():
     assert ranking_ndcg([1.0, 2.0], [3.0, 3.0]) == 1
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         ranking_ndcg([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize("learner", [LogisticRegression(), Ridge()])
+def test_copies_of_a_source_are_equal_whatever_the_rounding(learner):
+    """A difference in the last digit decides nothing."""
+    X, y, domain = make_data()
+    y = y if isinstance(learner, Ridge) else y > 0
+    copy = domain == 2
+    X, y = np.vstack([X[copy], X]), np.concatenate([y[copy], y])
+    domain = np.concatenate([np.full(copy.sum(), 9), domain])
+    found = transfer_affinity(Pooled(learner), X, y, sample_domain=domain, cv=3)
+    places = np.isin(found.sources, [2, 9])
+    assert_array_equal(found.wins[np.ix_(places, places)], 0.5)
+    assert np.ptp(found.affinity[places]) < 1e-9
+
+
+def test_perfect_sources_are_equal():
+    X, _, domain = make_data()
+    found = transfer_affinity(Pooled(Ridge(1e-12)), X, X[:, 0], sample_domain=domain)
+    assert_allclose(found.affinity, 1 / 3)

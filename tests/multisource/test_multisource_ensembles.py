@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import check_grad
 from scipy.special import softmax
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.frozen import FrozenEstimator
@@ -16,6 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
 from sktransfer._solvers.centroid_labels import centroid_labels
+from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.multisource import (
     MCW,
     DomainRecognitionEnsemble,
@@ -604,3 +606,38 @@ def test_two_hundred_sources_are_fitted_and_asked_once_each(make):
     CountedClassifier.counts.clear()
     assert model.predict_proba(X[-12:]).shape == (12, 2)
     assert CountedClassifier.counts["predict_proba"] <= 202
+
+
+@pytest.mark.parametrize("kind", [HEnsemble, MCW])
+@pytest.mark.parametrize("given", [False, True])
+@config_context(enable_metadata_routing=True)
+def test_weights_of_target_rows_count_rows(kind, given):
+    X, y, domain = make_data(n_unlabeled=0, flip=(1,))
+    weight = np.random.default_rng(0).integers(1, 4, len(y))
+    learner = LogisticRegression(tol=1e-10).set_fit_request(sample_weight=True)
+    models = None
+    if given:
+        models = [LogisticRegression().fit(X[domain == k], y[domain == k])
+                  for k in (1, 2)]  # fmt: skip
+        X, y, weight = (part[domain < 0] for part in (X, y, weight))
+        domain = domain[domain < 0]
+    again = np.repeat(np.arange(len(y)), weight)
+    found = kind(learner, source_models=models).fit(
+        X, y, sample_domain=domain, sample_weight=weight
+    )
+    repeated = kind(learner, source_models=models).fit(
+        X[again], y[again], sample_domain=domain[again]
+    )
+    plain = kind(learner, source_models=models).fit(X, y, sample_domain=domain)
+    expected = repeated.predict_proba(X)
+    np.testing.assert_allclose(found.predict_proba(X), expected, atol=1e-5)
+    assert np.abs(plain.predict_proba(X) - expected).max() > 1e-3
+
+
+@config_context(enable_metadata_routing=True)
+def test_weights_of_zero_on_all_labels_are_named():
+    X, y, domain = make_data()
+    learner = LogisticRegression().set_fit_request(sample_weight=True)
+    weight = (y < 0) | (domain > 0)
+    with pytest.raises(UnlabeledTargetError, match="all of them have sample_weight 0"):
+        HEnsemble(learner).fit(X, y, sample_domain=domain, sample_weight=weight)

@@ -196,3 +196,15 @@ def test_one_class_is_a_constant():
     y[domain < 0] = np.where(np.isnan(y[domain < 0]), np.nan, 1.0)
     model = FeatureFusion(LogisticRegression()).fit(X, y, sample_domain=domain)
     assert_array_equal(model.predict(X), 1.0)
+
+
+@pytest.mark.parametrize("score", ["h_score", "logme", "otce", "uniform"])
+@pytest.mark.parametrize("fusion", ["sum", "concatenate"])
+def test_a_source_of_one_class_has_no_features(score, fusion):
+    X, y, domain = problem()
+    y[domain == 2] = 1
+    learner = make_pipeline(StandardScaler(), LogisticRegression())
+    model = FeatureFusion(learner, source_score=score, fusion=fusion)
+    model.fit(X, y, sample_domain=domain)
+    assert model.source_scores_[1] <= model.source_scores_[0]
+    assert np.isfinite(model.predict_proba(X)).all()

@@ -163,3 +163,31 @@ def test_one_class_one_row_and_weights():
     one.partial_fit(X, y, sample_weight=weight)
     two.partial_fit(X[:40], y[:40])
     assert_allclose(one.predict_proba(X), two.predict_proba(X))
+
+
+@sklearn.config_context(enable_metadata_routing=True)
+def test_weights_count_rows():
+    """Accuracies, Q and the given models of a batch are those of repeated rows."""
+    (X1, y1), (X2, y2), (X, y) = batch(0), batch(1, -1), batch(2, n=40)
+    models = [LogisticRegression().fit(X1, y1), LogisticRegression().fit(X2, y2)]
+    weight = np.random.default_rng(0).integers(0, 4, len(y))
+    learner = LogisticRegression().set_fit_request(sample_weight=True)
+    options = {"source_models": models, "threshold": -1}
+    weighted = IncrementalSourceEnsemble(learner, **options)
+    weighted.fit(X, y, sample_weight=weight)
+    again = np.repeat(np.arange(len(y)), weight)
+    repeated = IncrementalSourceEnsemble(learner, **options).fit(X[again], y[again])
+    share = weighted.source_weights_[:2], repeated.source_weights_[:2]
+    assert_allclose(*[part / part.sum() for part in share])
+
+
+def test_text_and_numbers_are_not_mixed():
+    """NumPy would turn the numbers into text."""
+    X, y = batch(0)
+    model = IncrementalSourceEnsemble(LogisticRegression()).partial_fit(X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(ValueError, match="are text and numbers"):
+        model.partial_fit(X, np.unique(y, return_inverse=True)[1])
+    assert_allclose(model.predict_proba(X), before)
+    with pytest.raises(ValueError, match="are text and numbers"):
+        model.partial_fit(X, y, classes=[0, 1])
