@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from numbers import Real
 from typing import Any, cast
@@ -252,7 +253,7 @@ def canonical_order(
     What is drawn from rows in this order, such as folds, batches or permutations, is
     the same in whatever order the rows come and in whatever units their columns are.
     NaN comes before the other values of its column; text and other objects count by
-    the sorted order of their values in the column.
+    the sorted order of their values in the column, dates and durations as numbers.
 
     Parameters
     ----------
@@ -304,23 +305,48 @@ def _low_and_spread(rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def _as_numbers(X: Any) -> NDArray[np.float64]:
-    """Return rows as floats; objects become the ranks of their text in a column."""
+    """Return rows as floats; text becomes the ranks in its column, dates seconds."""
     try:
         rows = np.asarray(X, dtype=np.float64)
         return rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
     except (TypeError, ValueError):
-        objects = np.asarray(X, dtype=object)
-        objects = objects.reshape(len(objects), -1)
+        objects = _as_objects(X)
     numbers = np.full(objects.shape, np.nan)  # whatever a library has for missing
     for j, column in enumerate(objects.T):
         known = np.array([not is_missing(value) for value in column], dtype=bool)
         present = column[known]
         try:
+            if present.size and isinstance(present[0], (date, timedelta)):
+                present = np.array([_seconds(value) for value in present])
             numbers[known, j] = present.astype(np.float64)
-        except (TypeError, ValueError):
+        except (AttributeError, TypeError, ValueError):
             text = np.array([str(value) for value in present])
             numbers[known, j] = np.unique(text, return_inverse=True)[1]
     return numbers
+
+
+def _seconds(value: Any) -> float:
+    """Return a date or a duration as a number, the same from pandas and polars."""
+    if isinstance(value, timedelta):
+        return float(value.total_seconds())
+    if not isinstance(value, datetime):
+        return 86400.0 * float((value - date(1970, 1, 1)).days)
+    if value.tzinfo is not None:
+        return float(value.timestamp())
+    return float((value - datetime(1970, 1, 1)).total_seconds())
+
+
+def _as_objects(X: Any) -> NDArray[np.object_]:
+    """Return rows as objects, those of a dataframe column by column.
+
+    The whole of a polars table with dates and numbers cannot become one array.
+    """
+    if hasattr(X, "columns"):
+        columns = [_safe_indexing(X, j, axis=1) for j in range(X.shape[1])]
+        values = [np.fromiter(c.to_list(), object, count=X.shape[0]) for c in columns]
+        return np.column_stack(values)
+    objects = np.asarray(X, dtype=object)
+    return objects.reshape(len(objects), -1)
 
 
 def check_sample_domain(sample_domain: Any, n_samples: int) -> NDArray[np.int64]:

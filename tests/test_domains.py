@@ -1,6 +1,7 @@
 """The one owner of signs and markers."""
 
 import warnings
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -496,3 +497,21 @@ def test_kind_30_the_order_does_not_depend_on_units(thin):
 def test_missing_labels_without_domains_name_sample_domain(y, numeric):
     with pytest.raises(UnlabeledTargetError, match=r"y contains NaN.*Pass sample_dom"):
         check_domains(_rows(2), y, None, numeric_labels=numeric)
+
+
+def test_canonical_order_is_that_of_pandas_and_polars_for_dates_beside_numbers(rng):
+    import pandas as pd
+    import polars as pl
+
+    days = [timedelta(int(k), seconds=int(k)) for k in rng.permutation(900)[:40]]
+    columns = {
+        "moment": [datetime(2020, 1, 1) + day for day in days],
+        "day": [date(2020, 1, 1) + day for day in days],
+        "span": [None, *days[1:]],
+        "number": rng.normal(size=40).tolist(),
+        "text": rng.choice(["x", "y"], 40).tolist(),
+    }
+    for names in (["moment", "number"], ["day", "number"], ["span"], list(columns)):
+        part = {name: columns[name] for name in names}
+        orders = [canonical_order(kind(part)) for kind in (pd.DataFrame, pl.DataFrame)]
+        np.testing.assert_array_equal(*orders)
