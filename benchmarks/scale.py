@@ -3,6 +3,7 @@
     python benchmarks/scale.py                       # the table of benchmarks/scale.md
     python benchmarks/scale.py UOWQ KMM --limit 20   # some estimators, longer fits
     python benchmarks/scale.py --rows 10000000       # one pass over so many rows
+    python benchmarks/scale.py --weights 1000000     # weights of so many rows in chunks
     python benchmarks/scale.py --code PATH           # UOWQ and KMM of another worktree
 
 One core. Along each axis (samples per source, features, sources) the other two stay at
@@ -25,6 +26,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("names", nargs="*", help="estimators; default: one of each family")
 parser.add_argument("--limit", type=float, default=4.0)
 parser.add_argument("--rows", type=int, help="summarize so many rows in chunks")
+parser.add_argument("--weights", type=int, help="weigh so many rows in chunks")
 parser.add_argument("--code", type=Path, help="worktree whose UOWQ and KMM are timed")
 args = parser.parse_args()
 ROOT = Path(__file__).parents[1] if args.code is None else args.code
@@ -132,6 +134,41 @@ def print_one_pass(n_rows, chunk=100_000, d=20):
     )
 
 
+def print_weights_of_chunks(n_rows, chunk=100_000, d=20):
+    """Weigh rows that are drawn anew in every pass; print time, memory and error."""
+    from sktransfer.instance import density_ratio_of_chunks, kmm_weights_of_chunks
+
+    drawing, passes = 0.0, 0
+
+    def chunks():
+        nonlocal drawing, passes
+        passes += 1
+        rng = np.random.default_rng(0)
+        for start in range(0, n_rows, chunk):
+            begin = time.process_time()
+            X = rng.normal(size=(min(chunk, n_rows - start), d))
+            drawing += time.process_time() - begin
+            yield X
+
+    target = np.random.default_rng(1).normal(size=(10_000, d))
+    target[:, 0] += 0.5
+    truth = np.concatenate([np.exp(0.5 * X[:, 0] - 0.125) for X in chunks()])
+    for weigh in (density_ratio_of_chunks, kmm_weights_of_chunks):
+        drawing, passes = 0.0, 0
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        begin = time.process_time()
+        weights, info = weigh(chunks, target, return_info=True)
+        seconds = time.process_time() - begin - drawing
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{weigh.__name__}: {seconds:.1f} s beside {drawing:.1f} s of drawing, "
+            f"{passes} passes; peak memory {peak:.0f} MB, {before:.0f} MB before; "
+            f"correlation with the ratio {np.corrcoef(weights, truth)[0, 1]:.3f}\n"
+            f"    {info}",
+            flush=True,
+        )
+
+
 def print_beside():
     """Print the times of the UOWQ and KMM of this code, to compare worktrees."""
     from sktransfer.instance import kmm_weights
@@ -179,6 +216,8 @@ if __name__ == "__main__":
         warnings.simplefilter("ignore")
         if args.rows:
             print_one_pass(args.rows)
+        elif args.weights:
+            print_weights_of_chunks(args.weights)
         elif args.code:
             print_beside()
         else:

@@ -28,6 +28,7 @@ FAMILIES = {
 }
 #: what every method may use; a new module of the root gets a line
 ROOT = {
+    "_chunks",
     "_column_blocks",
     "_compat",
     "_deviance",
@@ -46,6 +47,7 @@ ROOT = {
 METHODS = {*ROOT, "metrics", "model_selection"}
 #: layer -> the layers that it may import; absent layers may import everything
 ALLOWED = {
+    "_chunks": set(),
     "_compat": set(),
     "exceptions": set(),
     "_column_blocks": {"_compat", "_domains", "exceptions"},
@@ -67,8 +69,8 @@ ALLOWED = {
         "exceptions",
     },
     "metrics": {
-        "_compat", "_deviance", "_domains", "_folds", "_learners", "_progress",
-        "_response",
+        "_chunks", "_compat", "_deviance", "_domains", "_folds", "_learners",
+        "_progress", "_response",
         "_solvers", "base", "exceptions",
     },
     "model_selection": {

@@ -54,16 +54,20 @@ class BoxQPInfo:
     converged: bool
 
 
-class QuadraticForm(Protocol):
+class Product(Protocol):
+    """What a certificate needs to know of Q."""
+
+    def matvec(self, x: Array) -> Array:
+        """Multiply."""
+        ...
+
+
+class QuadraticForm(Product, Protocol):
     """What the interior-point method needs to know of Q."""
 
     @property
     def size(self) -> int:
         """Number of variables."""
-        ...
-
-    def matvec(self, x: Array) -> Array:
-        """Multiply."""
         ...
 
     def shifted(self, d: Array, t: float) -> tuple[Solve, Solve]:
@@ -421,7 +425,7 @@ class Certifier:
     """Objective, Frank-Wolfe gap and natural residual at a feasible point."""
 
     def __init__(
-        self, form: QuadraticForm, q: Array, upper: float, bounds: tuple[float, float]
+        self, form: Product, q: Array, upper: float, bounds: tuple[float, float]
     ) -> None:
         self.form, self.q, self.upper, self.bounds = form, q, upper, bounds
         self.unit = float(np.mean(np.abs(q))) or 1.0

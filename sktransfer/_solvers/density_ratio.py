@@ -4,6 +4,7 @@ Both models are :math:`w(x) = \sum_l \theta_l \exp(-\gamma \|x - c_l\|^2)` with
 centers :math:`c_l` among the samples of the numerator.
 """
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,12 +18,17 @@ from sklearn.utils import check_random_state
 from sktransfer._solvers.kernels import (
     common_origin,
     median_gamma,
+    median_gamma_of_chunks,
+    order_free_ranks,
     order_free_sample,
     resolve_gamma,
+    take_from_chunks,
 )
 from sktransfer._solvers.simplex_qp import solve_simplex_qp
 
 Array = npt.NDArray[Any]
+#: kernel values for some widths: chunks, in each an array for every width
+_Values = Callable[[Array], Iterable[Iterable[Array]]]
 
 #: multiples of the median rule among which "cv" chooses the width
 GAMMA_FACTORS = 2.0 ** np.arange(-4, 5)
@@ -122,27 +128,105 @@ def least_squares_ratio(
     """
     to_source, to_target = _distances(X_source, X_target, n_centers, random_state)
     gammas = _gammas(gamma, X_source, X_target)
+
+    def held(distances: Array) -> _Values:
+        return lambda part: [[np.exp(-width * distances) for width in part]]
+
+    widths = [np.array([width]) for width in gammas]
+    source, target = held(to_source), held(to_target)
+    return _least_squares(source, target, alpha, widths, regularization)
+
+
+def least_squares_ratio_of_chunks(
+    source: Iterable[Array],
+    target: Iterable[Array],
+    *,
+    alpha: float,
+    gamma: float | str,
+    regularization: float | str,
+    n_centers: int,
+    random_state: Any,
+) -> tuple[Array, DensityRatioInfo]:
+    """Fit the ratio of :func:`least_squares_ratio` to samples that come in chunks.
+
+    Parameters
+    ----------
+    source, target : iterable of ndarray of shape (n_chunk, n_features)
+        The samples, the same ones in every iteration.
+    alpha, regularization, n_centers, random_state
+        As in :func:`least_squares_ratio`.
+    gamma : {"cv", "median"} or float
+        Width of the kernel.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_source,)
+        Ratio at the source samples, cut at 0.
+    info : DensityRatioInfo
+        What was chosen.
+    """
+    chosen = order_free_ranks(target, n_centers, random_state)
+    centers = take_from_chunks(target, chosen)
+    gammas = np.array([np.nan])
+    if isinstance(gamma, str):
+        width = median_gamma_of_chunks(source, target)
+        gammas = width * GAMMA_FACTORS if gamma == "cv" else np.array([width])
+    else:
+        gammas[0] = gamma
+    return _least_squares(
+        lambda part: _ChunkBasis(source, centers, part),
+        lambda part: _ChunkBasis(target, centers, part),
+        alpha,
+        [gammas],
+        regularization,
+    )
+
+
+@dataclass(frozen=True)
+class _ChunkBasis:
+    """Kernel values of chunks at centers, computed anew in every iteration."""
+
+    chunks: Iterable[Array]
+    centers: Array
+    gammas: Array
+
+    def __iter__(self) -> Iterator[Iterable[Array]]:
+        centers = common_origin(self.centers)[0]
+        for X in self.chunks:
+            moved = common_origin(X, self.centers)[0]
+            square = euclidean_distances(moved, centers, squared=True)
+            yield (np.exp(-gamma * square) for gamma in self.gammas)
+
+
+def _least_squares(
+    source: _Values,
+    target: _Values,
+    alpha: float,
+    gammas: list[Array],
+    regularization: float | str,
+) -> tuple[Array, DensityRatioInfo]:
+    """Choose width and ridge, and fit; widths of one array share their passes."""
     ridges = RIDGES if regularization == "cv" else np.array([float(regularization)])
-    best = (float(gammas[0]), float(ridges[0]), np.nan)
-    if len(gammas) * len(ridges) > 1:
-        _check_two_samples(to_source, to_target)
-        scores = np.array(
-            [
-                _left_out_scores(
-                    np.exp(-g * to_source), np.exp(-g * to_target), alpha, ridges
-                )
-                for g in gammas
-            ]
-        )
+    if sum(map(len, gammas)) * len(ridges) == 1:
+        width, ridge, score = float(gammas[0][0]), float(ridges[0]), np.nan
+    else:
+        parts = [
+            _left_out_scores(source(part), target(part), alpha, len(part), ridges)
+            for part in gammas
+        ]
+        scores = np.concatenate(parts)
         i, j = np.unravel_index(int(np.argmin(scores)), scores.shape)
-        best = (float(gammas[i]), float(ridges[j]), float(scores[i, j]))
-    width, ridge, score = best
-    at_source, at_target = np.exp(-width * to_source), np.exp(-width * to_target)
-    H = (1 - alpha) * (at_source.T @ at_source) / len(at_source)
-    H += alpha * (at_target.T @ at_target) / len(at_target)
-    coef = _ridge_solution(H, at_target.mean(axis=0), ridge)
-    weights = np.maximum(at_source @ coef, 0.0)
-    return weights, DensityRatioInfo(width, ridge, score, 0.0, 0, True)
+        score = float(scores[i, j])
+        width, ridge = float(np.concatenate(gammas)[i]), float(ridges[j])
+    at_source, at_target = (values(np.array([width])) for values in (source, target))
+    n_s, [H_s], _ = _moments(at_source, 1)
+    n_t, [H_t], [h] = _moments(at_target, 1)
+    H = (1 - alpha) * H_s / n_s
+    H += alpha * H_t / n_t
+    coef = _ridge_solution(H, h / n_t, ridge)
+    weights = np.concatenate([at @ coef for [at] in at_source])
+    info = DensityRatioInfo(width, ridge, score, 0.0, 0, True)
+    return np.maximum(weights, 0.0), info
 
 
 def _ridge_solution(H: Array, h: Array, ridge: float) -> Array:
@@ -154,36 +238,92 @@ def _ridge_solution(H: Array, h: Array, ridge: float) -> Array:
     return np.asarray(vectors @ (inverse * (vectors.T @ h)))
 
 
+def _moments(
+    values: Iterable[Iterable[Array]], n_widths: int
+) -> tuple[int, list[Array], list[Array]]:
+    r"""Return size, :math:`\sum \phi\phi'` and :math:`\sum \phi` for each width."""
+    size = 0
+    squares: list[Any] = [0.0] * n_widths
+    totals: list[Any] = [0.0] * n_widths
+    for block in values:
+        for k, at in enumerate(block):
+            squares[k] = squares[k] + at.T @ at
+            totals[k] = totals[k] + at.sum(axis=0)
+        size += len(at)
+    return size, squares, totals
+
+
+class _LeftOut:
+    """Ratios at samples, each from the fit without that sample, for every ridge.
+
+    By the Sherman-Morrison formula all of them follow from two eigendecompositions.
+    """
+
+    def __init__(
+        self,
+        H_s: Array,
+        H_t: Array,
+        total: Array,
+        n_s: int,
+        n_t: int,
+        alpha: float,
+        ridges: Array,
+    ) -> None:
+        self.n_s, self.n_t, self.alpha, self.ridges = n_s, n_t, alpha, ridges
+        self.h = total / n_t
+        self.no_source = linalg.eigh(alpha * H_t / n_t + (1 - alpha) * H_s / (n_s - 1))
+        self.no_target = linalg.eigh(alpha * H_t / (n_t - 1) + (1 - alpha) * H_s / n_s)
+
+    def at_source(self, at: Array) -> Iterator[Array]:
+        """Yield the ratios at source samples for one ridge after the other."""
+        factor = (1 - self.alpha) / (self.n_s - 1)
+        for answer, leverage in self._fits(at, self.no_source):
+            yield np.maximum(answer / (1.0 - factor * leverage), 0.0)
+
+    def at_target(self, at: Array) -> Iterator[Array]:
+        """Yield the ratios at target samples for one ridge after the other."""
+        factor = self.alpha / (self.n_t - 1)
+        for answer, leverage in self._fits(at, self.no_target):
+            w = (self.n_t * answer - leverage) / (self.n_t - 1)
+            yield np.maximum(w / (1.0 - factor * leverage), 0.0)
+
+    def _fits(
+        self, at: Array, system: tuple[Array, Array]
+    ) -> Iterator[tuple[Array, Array]]:
+        rows = at @ system[1]
+        square, h = rows**2, system[1].T @ self.h
+        for ridge in self.ridges:
+            inverse = 1.0 / (np.maximum(system[0], 0.0) + ridge)
+            yield rows @ (inverse * h), square @ inverse
+
+
 def _left_out_scores(
-    at_source: Array, at_target: Array, alpha: float, ridges: Array
+    source: Iterable[Iterable[Array]],
+    target: Iterable[Iterable[Array]],
+    alpha: float,
+    n_widths: int,
+    ridges: Array,
 ) -> Array:
-    r"""Return the criterion of each ridge, every sample left out of its own ratio.
+    r"""Return the criterion of each width and ridge over samples left out.
 
     :math:`\tfrac\alpha2 \overline{w_t^2} + \tfrac{1-\alpha}2 \overline{w_s^2} -
-    \overline{w_t}`, where each ratio comes from the fit without that sample: by the
-    Sherman-Morrison formula all of them follow from two eigendecompositions.
+    \overline{w_t}`, where each ratio comes from the fit without that sample.
     """
-    n_s, n_t = len(at_source), len(at_target)
-    H_s, H_t = at_source.T @ at_source, at_target.T @ at_target
-    h = at_target.mean(axis=0)
-    scores = np.empty(len(ridges))
-    without_source = linalg.eigh(alpha * H_t / n_t + (1 - alpha) * H_s / (n_s - 1))
-    without_target = linalg.eigh(alpha * H_t / (n_t - 1) + (1 - alpha) * H_s / n_s)
-    source, target = at_source @ without_source[1], at_target @ without_target[1]
-    source_square, target_square = source**2, target**2
-    for k, ridge in enumerate(ridges):
-        inverse = 1.0 / (np.maximum(without_source[0], 0.0) + ridge)
-        leverage = source_square @ inverse
-        answer = source @ (inverse * (without_source[1].T @ h))
-        w_s = answer / (1.0 - (1 - alpha) / (n_s - 1) * leverage)
-        inverse = 1.0 / (np.maximum(without_target[0], 0.0) + ridge)
-        leverage = target_square @ inverse
-        answer = target @ (inverse * (without_target[1].T @ h))
-        w_t = (n_t * answer - leverage) / (n_t - 1)
-        w_t = w_t / (1.0 - alpha / (n_t - 1) * leverage)
-        w_s, w_t = np.maximum(w_s, 0.0), np.maximum(w_t, 0.0)
-        square = alpha * np.mean(w_t**2) + (1 - alpha) * np.mean(w_s**2)
-        scores[k] = square / 2 - np.mean(w_t)
+    n_s, H_s, _ = _moments(source, n_widths)
+    n_t, H_t, h = _moments(target, n_widths)
+    _check_two_samples(n_s, n_t)
+    fits = [
+        _LeftOut(H_s[k], H_t[k], h[k], n_s, n_t, alpha, ridges) for k in range(n_widths)
+    ]
+    scores = np.zeros((n_widths, len(ridges)))
+    for block in source:
+        for i, (at, fit) in enumerate(zip(block, fits, strict=True)):
+            for j, w in enumerate(fit.at_source(at)):
+                scores[i, j] += (1 - alpha) / 2 * float(w @ w) / n_s
+    for block in target:
+        for i, (at, fit) in enumerate(zip(block, fits, strict=True)):
+            for j, w in enumerate(fit.at_target(at)):
+                scores[i, j] += (alpha / 2 * float(w @ w) - float(w.sum())) / n_t
     return scores
 
 
@@ -397,10 +537,10 @@ def _gammas(gamma: float | str, X_source: Any, X_target: Any) -> Array:
     return np.array([float(gamma)])
 
 
-def _check_two_samples(to_source: Array, to_target: Array) -> None:
-    for name, rows in (("source", to_source), ("target", to_target)):
-        if len(rows) < 2:
+def _check_two_samples(n_source: int, n_target: int) -> None:
+    for name, size in (("source", n_source), ("target", n_target)):
+        if size < 2:
             raise ValueError(
                 f"gamma='cv' and regularization='cv' leave samples out, but the "
-                f"{name} has {len(rows)}: give numbers."
+                f"{name} has {size}: give numbers."
             )

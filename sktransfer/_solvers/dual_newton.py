@@ -22,6 +22,7 @@ References
    2018. :doi:`10.1137/16M1097572`.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,11 @@ import numpy.typing as npt
 from scipy import linalg
 
 from sktransfer._solvers.box_qp import conjugate_gradients, robust_cholesky
-from sktransfer._solvers.kernels import order_free_sample
+from sktransfer._solvers.kernels import (
+    order_free_ranks,
+    order_free_sample,
+    take_from_chunks,
+)
 from sktransfer._solvers.projections import minimize_linear
 
 Array = npt.NDArray[Any]
@@ -92,6 +97,114 @@ class Columns:
             total += block @ ((v @ block) * weight[part]).astype(dtype)
         return total
 
+    def squares(self) -> float:
+        """Compute the sum of squares of G."""
+        blocks = (self.G[:, part] for part in _blocks(self.G.shape[1]))
+        return sum(float(np.einsum("ij,ij->", block, block)) for block in blocks)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Array:
+        """Return some columns of G."""
+        return np.asfortranarray(self.G[:, rows])
+
+    def order_free_sample(self, size: int) -> npt.NDArray[np.intp]:
+        """Sample columns, the same ones whatever their order."""
+        return order_free_sample(self.G.T, size, 0)
+
+    def sample_size(self, rank: int) -> int:
+        """How many free columns the preconditioner is made of."""
+        return _SAMPLE * rank
+
+    def core(self, chosen: npt.NDArray[np.intp], weight: Array) -> tuple[Array, Array]:
+        """Compute G diag(weight) G' and G weight of some columns in float64."""
+        core, total = np.zeros((self.G.shape[0],) * 2), np.zeros(self.G.shape[0])
+        for part in _blocks(chosen.size):
+            block = self.G[:, chosen[part]].astype(np.float64, copy=False)
+            scaled = block * weight[part]
+            core += scaled @ block.T
+            total += scaled.sum(axis=1)
+        return core, total
+
+
+@dataclass(frozen=True)
+class ChunkedColumns:
+    """The data of a problem whose G is computed anew, in chunks, for every product.
+
+    Newton's systems are solved exactly, as a pass costs more than a factorization.
+
+    Attributes
+    ----------
+    chunks : iterable of ndarray of shape (rank, n_chunk)
+        The columns of G in their order, the same in every iteration.
+    c, e, upper, bounds
+        As in :class:`Columns`.
+    """
+
+    chunks: Iterable[Array]
+    c: Array
+    e: Array
+    upper: float
+    bounds: tuple[float, float]
+
+    def _parts(self) -> Iterator[tuple[slice, Array]]:
+        start = 0
+        for block in self.chunks:
+            yield slice(start, start + block.shape[1]), block
+            start += block.shape[1]
+
+    def forward(self, b: Array) -> Array:
+        """Compute Gb."""
+        total = np.zeros(self.c.size)
+        for part, block in self._parts():
+            total += block @ b[part]
+        return total
+
+    def backward(self, y: Array) -> Array:
+        """Compute G'y."""
+        out = np.empty(self.e.size)
+        for part, block in self._parts():
+            out[part] = y @ block
+        return out
+
+    def normal(self, v: Array, weight: Array) -> Array:
+        """Compute G diag(weight) G'v."""
+        return self.forward(weight * self.backward(v))
+
+    def matvec(self, b: Array) -> Array:
+        """Compute (G'G + diag(e)) b."""
+        product: Array = self.backward(self.forward(b)) + self.e * b
+        return product
+
+    def squares(self) -> float:
+        """Compute the sum of squares of G."""
+        return sum(float(np.einsum("ij,ij->", block, block)) for block in self.chunks)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Array:
+        """Return some columns of G."""
+        chunks = (block.T for block in self.chunks)
+        return np.asfortranarray(take_from_chunks(chunks, rows).T)
+
+    def order_free_sample(self, size: int) -> npt.NDArray[np.intp]:
+        """Sample columns, the same ones whatever their order."""
+        return order_free_ranks((block.T for block in self.chunks), size, 0)
+
+    def sample_size(self, rank: int) -> int:
+        """How many free columns Newton's system is made of: all."""
+        return int(self.e.size)
+
+    def core(self, chosen: npt.NDArray[np.intp], weight: Array) -> tuple[Array, Array]:
+        """Compute G diag(weight) G' and G weight of some columns, in rising order."""
+        core, total = np.zeros((self.c.size,) * 2), np.zeros(self.c.size)
+        for part, block in self._parts():
+            low, high = np.searchsorted(chosen, [part.start, part.stop])
+            free = block[:, chosen[low:high] - part.start]
+            scaled = free * weight[low:high]
+            core += scaled @ free.T
+            total += scaled.sum(axis=1)
+        return core, total
+
+
+Problem = Columns | ChunkedColumns
+
 
 def _blocks(n: int) -> list[slice]:
     return [slice(i, min(i + _BLOCK, n)) for i in range(0, n, _BLOCK)]
@@ -144,7 +257,7 @@ class _Inner:
 
 
 def solve_dual_newton(
-    problem: Columns, *, tol: float, max_iter: int, start: Array | None = None
+    problem: Problem, *, tol: float, max_iter: int, start: Array | None = None
 ) -> tuple[Array, int]:
     r"""Minimize :math:`\tfrac12 |Gb - c|^2 + \tfrac12 b'\mathrm{diag}(e)b`.
 
@@ -175,27 +288,27 @@ def solve_dual_newton(
     return _proximal_steps(problem, y, tol, max_iter, floor)
 
 
-def _first_floor(problem: Columns) -> float:
+def _first_floor(problem: Problem) -> float:
     return 1e-3 * max(1.0, problem.e.size)
 
 
-def _feasible(problem: Columns) -> Array:
+def _feasible(problem: Problem) -> Array:
     n = problem.e.size
     low, high = problem.bounds
     return np.full(n, min(max(1.0, low / n), high / n, problem.upper))
 
 
-def _mismatch(problem: Columns, b: Array) -> Array:
+def _mismatch(problem: Problem, b: Array) -> Array:
     return problem.forward(b) - problem.c
 
 
-def _coarse_start(problem: Columns, tol: float, max_iter: int) -> Array:
+def _coarse_start(problem: Problem, tol: float, max_iter: int) -> Array:
     """Solve a sample of the columns, with the diagonal that makes it a small copy."""
-    rows = order_free_sample(problem.G.T, _COARSE, 0)
+    rows = problem.order_free_sample(_COARSE)
     share = rows.size / problem.e.size
     low, high = problem.bounds
     small = Columns(
-        np.asfortranarray(problem.G[:, rows]),
+        problem.take(rows),
         share * problem.c,
         share * problem.e[rows],
         problem.upper,
@@ -207,7 +320,7 @@ def _coarse_start(problem: Columns, tol: float, max_iter: int) -> Array:
 
 
 def _proximal_steps(
-    problem: Columns, y: Array, tol: float, max_iter: int, floor: float
+    problem: Problem, y: Array, tol: float, max_iter: int, floor: float
 ) -> tuple[Array, int]:
     r"""Run Newton's method with e raised to a floor that falls, until the gap is met.
 
@@ -239,17 +352,12 @@ def _proximal_steps(
         center, floor = b, floor / 10
 
 
-def mean_diagonal(problem: Columns) -> float:
+def mean_diagonal(problem: Problem) -> float:
     """Compute the mean diagonal entry of G'G + diag(e)."""
-    G = problem.G
-    square = sum(
-        float(np.einsum("ij,ij->", G[:, part], G[:, part]))
-        for part in _blocks(G.shape[1])
-    )
-    return (square + float(problem.e.sum())) / problem.e.size
+    return (problem.squares() + float(problem.e.sum())) / problem.e.size
 
 
-def frank_wolfe_gap(problem: Columns, b: Array) -> float:
+def frank_wolfe_gap(problem: Problem, b: Array) -> float:
     """Compute the Frank-Wolfe gap at a feasible point, relative to ``|objective|``."""
     y = _mismatch(problem, b)
     gradient = problem.backward(y) + problem.e * b
@@ -257,13 +365,13 @@ def frank_wolfe_gap(problem: Columns, b: Array) -> float:
     return (float(gradient @ b) - lowest) / _scale(problem, b, y)
 
 
-def _scale(problem: Columns, b: Array, y: Array) -> float:
+def _scale(problem: Problem, b: Array, y: Array) -> float:
     objective = 0.5 * float(y @ y - problem.c @ problem.c + problem.e @ (b * b))
     return max(abs(objective), float(np.finfo(float).tiny))
 
 
 def _newton(
-    problem: Columns, y: Array, prox: Array, center: Array, goal: float, max_iter: int
+    problem: Problem, y: Array, prox: Array, center: Array, goal: float, max_iter: int
 ) -> tuple[Array, Array, int]:
     r"""Solve y + c = G b(y); half the squared residual is the duality gap."""
     inner = _Inner(problem.e + prox, problem.upper, problem.bounds)
@@ -284,15 +392,16 @@ def _newton(
     raise AssertionError("unreachable")
 
 
-def _newton_direction(problem: Columns, inner: _Inner, b: Array, rest: Array) -> Array:
+def _newton_direction(problem: Problem, inner: _Inner, b: Array, rest: Array) -> Array:
     r"""Solve :math:`(I + G_A D^{-1} G_A' - uu'/s) v = -rest`, A the free variables."""
     free = np.flatnonzero((b > 0) & (b < problem.upper))
     if free.size == 0:
         return -rest
     on_slab = inner.level != 0.0
-    chosen, times = _sample_columns(inner.inverse[free], _SAMPLE * rest.size)
+    size = problem.sample_size(rest.size)
+    chosen, times = _sample_columns(inner.inverse[free], size)
     weight = inner.inverse[free[chosen]] * times
-    factor = robust_cholesky(_dual_matrix(problem.G, free[chosen], weight, on_slab))
+    factor = robust_cholesky(_dual_matrix(problem, free[chosen], weight, on_slab))
 
     def precondition(r: Array) -> Array:
         x: Array = linalg.cho_solve(factor, r, check_finite=False)
@@ -329,14 +438,11 @@ def _sample_columns(weight: Array, size: int) -> tuple[Array, Array]:
     return chosen[ranks], times[ranks]
 
 
-def _dual_matrix(G: Array, chosen: Array, weight: Array, on_slab: bool) -> Array:
-    core = np.eye(G.shape[0])
-    u = np.zeros(G.shape[0])
-    for part in _blocks(chosen.size):
-        block = G[:, chosen[part]].astype(np.float64, copy=False)
-        scaled = block * weight[part]
-        core += scaled @ block.T
-        u += scaled.sum(axis=1)
+def _dual_matrix(
+    problem: Problem, chosen: Array, weight: Array, on_slab: bool
+) -> Array:
+    core, u = problem.core(chosen, weight)
+    core.flat[:: core.shape[0] + 1] += 1.0
     if on_slab:
         core -= np.multiply.outer(u, u / weight.sum())
     return core

@@ -1,6 +1,7 @@
 """Kernels, the median bandwidth, and kernel products in row chunks."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,32 @@ def median_gamma(
     return 1.0 / scale if scale > 0 else 1.0
 
 
+def median_gamma_of_chunks(
+    source: Iterable[Any],
+    target: Iterable[Any],
+    *,
+    kernel: KernelSpec = "rbf",
+    max_rows: int = 2000,
+    random_state: Any = 0,
+) -> float:
+    """Set the width by :func:`median_gamma` of samples that come in chunks.
+
+    Parameters
+    ----------
+    source, target : iterable of ndarray of shape (n_chunk, n_features)
+        The samples of both domains; two passes.
+    kernel, max_rows, random_state
+        As in :func:`median_gamma`.
+
+    Returns
+    -------
+    float
+        The width.
+    """
+    chosen = order_free_ranks(chain(source, target), max_rows, random_state)
+    return median_gamma(take_from_chunks(chain(source, target), chosen), kernel=kernel)
+
+
 def common_origin(X: Any, Y: Any = None) -> tuple[Any, Any]:
     """Move rows to an origin in their midst, which changes no distance.
 
@@ -152,12 +179,62 @@ def order_free_sample(X: Any, max_rows: int, random_state: Any) -> npt.NDArray[n
     values = np.empty(X.shape[0])
     for rows in row_batches(X.shape[0], X.shape[1]):
         values[rows] = np.asarray(X[rows] @ direction).ravel()
+    return sample_of_ranks(values, max_rows, rng)
+
+
+def sample_of_ranks(
+    values: Array, max_rows: int, rng: np.random.RandomState
+) -> npt.NDArray[np.intp]:
+    """Sample the ranks of some values; all in their order where they are few."""
     rank = np.argsort(values, kind="stable")
     if rank.size <= max_rows:
         return rank
     kept = np.sort(rng.choice(rank.size, size=max_rows, replace=False))
     chosen: npt.NDArray[np.intp] = rank[kept]
     return chosen
+
+
+def order_free_ranks(
+    chunks: Iterable[Any], max_rows: int, random_state: Any
+) -> npt.NDArray[np.intp]:
+    """Sample samples that come in chunks as :func:`order_free_sample` does.
+
+    Parameters
+    ----------
+    chunks : iterable of array of shape (n_samples, n_features)
+        The samples in parts; one pass.
+    max_rows : int
+        Largest size of the sample.
+    random_state : int, RandomState instance or None
+        Seed of the projection and of the sample.
+
+    Returns
+    -------
+    ndarray of shape (min(n_samples, max_rows),)
+        Indices of the samples, counted over the chunks.
+    """
+    rng = check_random_state(random_state)
+    direction: Array | None = None
+    values = []
+    for X in chunks:
+        if direction is None:
+            direction = rng.standard_normal(X.shape[1])
+        for rows in row_batches(X.shape[0], X.shape[1]):
+            values.append(np.asarray(X[rows] @ direction).ravel())
+    return sample_of_ranks(np.concatenate(values), max_rows, rng)
+
+
+def take_from_chunks(chunks: Iterable[Any], rows: npt.NDArray[np.intp]) -> Any:
+    """Collect samples that come in chunks, in the order asked for; one pass."""
+    order = np.argsort(rows, kind="stable")
+    wanted, parts, start = rows[order], [], 0
+    for X in chunks:
+        low, high = np.searchsorted(wanted, [start, start + X.shape[0]])
+        if high > low:
+            parts.append(X[wanted[low:high] - start])
+        start += X.shape[0]
+    found = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return found[np.argsort(order, kind="stable")]
 
 
 def resolve_gamma(

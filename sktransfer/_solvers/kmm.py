@@ -14,7 +14,7 @@ selection bias by unlabeled data. Advances in Neural Information Processing Syst
 19, 2006.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,7 +32,9 @@ from sktransfer._solvers.box_qp import (
     solve_box_qps,
 )
 from sktransfer._solvers.dual_newton import (
+    ChunkedColumns,
     Columns,
+    Problem,
     mean_diagonal,
     solve_dual_newton,
 )
@@ -42,9 +44,10 @@ from sktransfer._solvers.kernels import (
     kernel_matrix,
     kernel_product,
     kernel_row_means,
-    order_free_sample,
+    order_free_ranks,
+    take_from_chunks,
 )
-from sktransfer._solvers.low_rank import LandmarkMap, fit_landmarks
+from sktransfer._solvers.low_rank import LandmarkMap, fit_landmarks, landmarks_among
 from sktransfer._solvers.projections import minimize_linear, project_box_slab
 
 Array = npt.NDArray[Any]
@@ -228,14 +231,7 @@ def kmm_weights_without(
     solutions : list of (weights, info)
         For all target rows, then without each of the parts.
     """
-    n = int(X_source.shape[0])
-    eps = usual_eps(n) if eps is None else float(eps)
-    bounds = (max(0.0, n * (1.0 - eps)), n * (1.0 + eps))
-    if n * upper < bounds[0]:
-        raise ValueError(
-            f"B={upper:g} and eps={eps:g} contradict each other: weights of B at most"
-            f" cannot reach a mean of {1 - eps:g}; raise B or eps"
-        )
+    bounds = _sum_bounds(int(X_source.shape[0]), upper, eps)
     if solver == "auto":
         solver = _choose_solver(X_source, options["kernel"], memory_budget, rank)
     problem = (upper, bounds, tol, max_iter)
@@ -261,6 +257,112 @@ def kmm_weights_without(
         top = np.float32(upper)
         solutions = [(np.minimum(b.astype(top.dtype), top), i) for b, i in solutions]
     return solutions
+
+
+def _sum_bounds(n: int, upper: float, eps: float | None) -> tuple[float, float]:
+    eps = usual_eps(n) if eps is None else float(eps)
+    if n * upper < n * (1.0 - eps):
+        raise ValueError(
+            f"B={upper:g} and eps={eps:g} contradict each other: weights of B at most"
+            f" cannot reach a mean of {1 - eps:g}; raise B or eps"
+        )
+    return max(0.0, n * (1.0 - eps)), n * (1.0 + eps)
+
+
+def kmm_weights_of_chunks(
+    source: Iterable[Array],
+    target: Iterable[Array],
+    *,
+    upper: float,
+    eps: float | None,
+    tol: float,
+    max_iter: int,
+    rank: int,
+    memory_budget: float,
+    random_state: Any,
+    **options: Any,
+) -> tuple[Array, KMMInfo]:
+    """Compute the weights of the low-rank solver from samples that come in chunks.
+
+    Parameters
+    ----------
+    source, target : iterable of ndarray of shape (n_chunk, n_features)
+        The samples, the same ones in every iteration.
+    upper, eps, tol, max_iter, rank, random_state
+        As in :func:`kmm_weights`.
+    memory_budget : float
+        MiB that the features may take; larger ones are computed anew for a product.
+    **options : dict
+        ``kernel`` and ``gamma`` of a kernel that is positive semidefinite.
+
+    Returns
+    -------
+    weights : ndarray of shape (n_source,)
+        Nonnegative weights.
+    info : KMMInfo
+        The certificate.
+    """
+    rng = check_random_state(random_state)
+    chosen = order_free_ranks(source, max(4000, 2 * rank), rng)
+    landmarks = landmarks_among(take_from_chunks(source, chosen), rank, **options)
+    left_out, n = 0.0, 0
+    for X in source:
+        residual = landmarks.residual(X, landmarks.transform(X))
+        left_out, n = left_out + float(residual.sum()), n + X.shape[0]
+    limits = (upper, _sum_bounds(n, upper, eps), tol, max_iter)
+    diagonal = np.broadcast_to(_diagonal(left_out / n), (n,))
+    c = n * landmarks.mean_of_chunks(target)
+    features = _Features(source, landmarks)
+    problem: Problem
+    if 8 * n * landmarks.rank <= memory_budget * 2**20:
+        G = np.empty((landmarks.rank, n), order="F")
+        start = 0
+        for block in features:
+            G[:, start : start + block.shape[1]] = block
+            start += block.shape[1]
+        problem = _columns(G, c, diagonal, limits)
+        weights, info = _solve_columns(problem, limits)
+    else:
+        bounds = _reachable(limits[1], n, upper)
+        problem = ChunkedColumns(features, c, diagonal, upper, bounds)
+        certify = Certifier(problem, problem.backward(c), upper, problem.bounds)
+        weights, steps = np.full(n, upper), 0
+        if problem.bounds[0] < n * upper * (1 - 1e-9):
+            weights, steps = solve_dual_newton(problem, tol=tol, max_iter=max_iter)
+        weights = certify.project(weights)
+        info = certify(weights, steps, tol)
+    error, stderr = _approximation_error(
+        source, target, weights, landmarks, problem, rng
+    )
+    return weights, _kmm_info(
+        info,
+        "low_rank",
+        landmarks.rank,
+        approximation_error=error,
+        approximation_stderr=stderr,
+        trace_residual=left_out / n / mean_diagonal(problem),
+    )
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The features of chunks, computed anew in every iteration."""
+
+    chunks: Iterable[Array]
+    landmarks: LandmarkMap
+
+    def __iter__(self) -> Iterator[Array]:
+        for X in self.chunks:
+            yield self.landmarks.transform(X)
+
+
+def _diagonal(left_out: float) -> float:
+    """Return what stands for the part of k(x, x) that the features leave out.
+
+    Without it weight piles up on few rows. One value for all, as a diagonal that keeps
+    k(x, x) exact would be 0 on the landmarks and favor them.
+    """
+    return left_out * (1 + 1e-12) + 1e-12
 
 
 def _means_without(
@@ -488,10 +590,7 @@ def _solve_low_rank(
     dtype = _factor_type(X_source, landmarks.rank, memory_budget)
     G = landmarks.transform(X_source, dtype)
     residual = landmarks.residual(X_source, G)
-    # what the features leave out comes back as a diagonal: without it weight piles up
-    # on few rows. One value for all, as a diagonal that keeps k(x, x) exact would be 0
-    # on the landmarks and favor them
-    diagonal = float(np.mean(residual)) * (1 + 1e-12) + 1e-12
+    diagonal = _diagonal(float(np.mean(residual)))
     mean = landmarks.mean(X_target)
     means = [mean, *_means_without(mean, X_target, parts, landmarks.mean)]
     problems = [_columns(G, n * m, diagonal, problem) for m in means]
@@ -502,7 +601,7 @@ def _solve_low_rank(
         if k:
             rows = X_target[np.setdiff1d(np.arange(X_target.shape[0]), parts[k - 1])]
         error, stderr = _approximation_error(
-            X_source, rows, b, landmarks, problems[k], rng
+            [X_source], [rows], b, landmarks, problems[k], rng
         )
         found = _kmm_info(
             info,
@@ -531,10 +630,16 @@ def _columns(
     diagonal: Array | float,
     problem: tuple[float, tuple[float, float], float, int],
 ) -> Columns:
-    upper, (low, high), _, _ = problem
+    upper, bounds, _, _ = problem
     n = G.shape[1]
-    bounds = (min(low, n * upper), min(high, n * upper))
+    bounds = _reachable(bounds, n, upper)
     return Columns(G, c, np.broadcast_to(np.asarray(diagonal), (n,)), upper, bounds)
+
+
+def _reachable(
+    bounds: tuple[float, float], n: int, upper: float
+) -> tuple[float, float]:
+    return min(bounds[0], n * upper), min(bounds[1], n * upper)
 
 
 def _solve_columns(
@@ -570,11 +675,11 @@ def _solve_columns(
 
 
 def _approximation_error(
-    X_source: Any,
-    X_target: Any,
+    source: Iterable[Any],
+    target: Iterable[Any],
     weights: Array,
     landmarks: LandmarkMap,
-    columns: Columns,
+    columns: Problem,
     rng: Any,
 ) -> tuple[float, float]:
     r"""Estimate a bound of the relative suboptimality with the exact kernel.
@@ -586,25 +691,36 @@ def _approximation_error(
     plus :math:`\tfrac12 u'Eu`, and that quadratic form is estimated without bias
     from random rows.
     """
-    n, m = X_source.shape[0], X_target.shape[0]
+    n = weights.size
     embedding = columns.forward(weights) - columns.c
     gradient = columns.backward(embedding)
     objective = 0.5 * float(embedding @ embedding - columns.c @ columns.c)
     lowest, _ = minimize_linear(gradient, columns.upper, *columns.bounds)
     gap = max(0.0, float(gradient @ weights) - lowest)
+    m = sum(int(X.shape[0]) for X in target)
     half = min(200, n, m)
     total = float(weights.sum())
     # ranked first, so that the probe does not depend on the order of the rows
-    order = order_free_sample(X_source, n, rng)
-    source = order[rng.choice(n, size=half, p=weights[order] / total)]
-    target = order_free_sample(X_target, m, rng)[rng.choice(m, size=half)]
+    order = order_free_ranks(source, n, rng)
+    chosen = order[rng.choice(n, size=half, p=weights[order] / total)]
+    probes = [take_from_chunks(source, chosen)]
+    chosen = order_free_ranks(target, m, rng)[rng.choice(m, size=half)]
+    probes.append(take_from_chunks(target, chosen))
     options = landmarks.kernel_options
+    exact = [np.zeros(half), np.zeros(half)]
+    start = 0
+    for X in source:
+        part = weights[start : start + X.shape[0]]
+        start += X.shape[0]
+        for values, probe in zip(exact, probes, strict=True):
+            values += kernel_product(probe, X, part, **options)
+    for X in target:
+        for values, probe in zip(exact, probes, strict=True):
+            values -= n * X.shape[0] / m * kernel_row_means(probe, X, **options)
     means = []
-    for X, rows, size in ((X_source, source, total), (X_target, target, -float(n))):
-        exact = kernel_product(X[rows], X_source, weights, **options)
-        exact -= n * kernel_row_means(X[rows], X_target, **options)
-        approximate = landmarks.transform(X[rows]).T @ embedding
-        means.append(size * (exact - approximate))
+    for values, probe, size in zip(exact, probes, (total, -float(n)), strict=True):
+        approximate = landmarks.transform(probe).T @ embedding
+        means.append(size * (values - approximate))
     bound = 0.5 * float(np.mean(means[0]) + np.mean(means[1]))
     spread = 0.5 * float(np.sqrt((np.var(means[0]) + np.var(means[1])) / half))
     scale = max(abs(objective), np.finfo(float).tiny)

@@ -1,6 +1,7 @@
 """Low-rank factors of kernel matrices: pivoted Cholesky and Nystroem features."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,12 +105,18 @@ class LandmarkMap:
 
     def mean(self, X: Any) -> Array:
         """Compute the mean feature vector of rows, without storing the features."""
-        total = np.zeros(self.rank)
-        for rows in row_batches(X.shape[0], self.rank, working_memory=64.0):
-            block = kernel_matrix(self.landmarks, X[rows], **self.kernel_options)
-            total += block.sum(axis=1, dtype=np.float64)
+        return self.mean_of_chunks([X])
+
+    def mean_of_chunks(self, chunks: Iterable[Any]) -> Array:
+        """Compute the mean feature vector of samples that come in chunks."""
+        total, size = np.zeros(self.rank), 0
+        for X in chunks:
+            for rows in row_batches(X.shape[0], self.rank, working_memory=64.0):
+                block = kernel_matrix(self.landmarks, X[rows], **self.kernel_options)
+                total += block.sum(axis=1, dtype=np.float64)
+            size += X.shape[0]
         mean: Array = linalg.solve_triangular(
-            self.factor, total / X.shape[0], lower=True, check_finite=False
+            self.factor, total / size, lower=True, check_finite=False
         )
         return mean
 
@@ -157,7 +164,28 @@ def fit_landmarks(
     """
     n_candidates = max(candidates, 2 * rank)
     chosen = order_free_sample(X, n_candidates, random_state)
-    K = kernel_matrix(X[chosen], **kernel_options)
+    found = landmarks_among(X[chosen], rank, **kernel_options)
+    return replace(found, indices=chosen[found.indices])
+
+
+def landmarks_among(X: Any, rank: int, **kernel_options: Any) -> LandmarkMap:
+    """Choose landmarks by pivoted Cholesky among all of some rows.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        The candidates.
+    rank : int
+        Largest number of landmarks.
+    **kernel_options : dict
+        As in :func:`~sktransfer._solvers.kernels.kernel_matrix`.
+
+    Returns
+    -------
+    LandmarkMap
+        The features; their rank is smaller where the kernel matrix has no more.
+    """
+    K = kernel_matrix(X, **kernel_options)
     scale = float(np.max(K.diagonal(), initial=0.0))
     _, _, pivots = pivoted_cholesky(K, rank, tol=1e-10 * scale)
     if pivots.size == 0:
@@ -165,5 +193,4 @@ def fit_landmarks(
     inner = K[np.ix_(pivots, pivots)].astype(np.float64)
     inner[np.diag_indices_from(inner)] += 1e-12 * scale + np.finfo(float).tiny
     factor = linalg.cholesky(inner, lower=True, check_finite=False)
-    indices = chosen[pivots]
-    return LandmarkMap(X[indices], indices, factor, dict(kernel_options))
+    return LandmarkMap(X[pivots], pivots, factor, dict(kernel_options))

@@ -10,6 +10,7 @@ from sktransfer.instance._domain_classifier import (
 from sktransfer.instance._gaussian import GaussianWeighting, gaussian_weights
 from sktransfer.instance._kliep import KLIEP, kliep_weights
 from sktransfer.instance._kmm import KMM, kmm_weights
+from sktransfer.instance._kmm_of_chunks import kmm_weights_of_chunks
 from sktransfer.instance._label_shift import (
     LabelShiftClassifier,
     LabelShiftInfo,
@@ -23,6 +24,7 @@ from sktransfer.instance._nearest_neighbor import (
     NearestNeighborWeighting,
     nearest_neighbor_weights,
 )
+from sktransfer.instance._ratio_of_chunks import density_ratio_of_chunks
 from sktransfer.instance._ratio_template import effective_sample_size
 from sktransfer.instance._resampled import Resampled
 from sktransfer.instance._task_boosting import TaskTrAdaBoost, TaskTrAdaBoostR2
@@ -55,12 +57,14 @@ __all__ = [
     "TrAdaBoostR2",
     "TwoStageTrAdaBoostR2",
     "ULSIF",
+    "density_ratio_of_chunks",
     "domain_classifier_weights",
     "domain_density_ratios",
     "effective_sample_size",
     "gaussian_weights",
     "kliep_weights",
     "kmm_weights",
+    "kmm_weights_of_chunks",
     "label_shift_weights",
     "nearest_neighbor_weights",
     "rulsif_weights",

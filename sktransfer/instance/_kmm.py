@@ -182,11 +182,11 @@ def kmm_weights(
         memory_budget=memory_budget,
         random_state=random_state,
     )
-    _warn_unless_converged(info, tol)
+    warn_unless_converged(info, tol)
     return (weights, info) if return_info else weights
 
 
-def _warn_unless_converged(info, tol):
+def warn_unless_converged(info, tol):
     if not info.converged:
         warn(
             f"KMM stopped after {info.n_iter} iterations with a relative duality gap "
@@ -355,7 +355,7 @@ class KMM(KernelParametersMixin, LearnerMethodsMixin, ReweightingMetaEstimator):
         if solution is None:
             solution = self._solve(X, data, [], options)[0]
         weights, info = solution
-        _warn_unless_converged(info, self.tol)
+        warn_unless_converged(info, self.tol)
         self.n_iter_ = info.n_iter
         self.residual_ = info.kkt_residual
         self.duality_gap_ = info.duality_gap

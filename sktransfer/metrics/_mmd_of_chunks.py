@@ -1,15 +1,13 @@
 """Maximum mean discrepancy of samples that do not fit in memory."""
 
-from collections.abc import Iterable
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.utils import Bunch, check_array, check_random_state, gen_batches
+from sklearn.utils import Bunch, check_random_state
 
+from sktransfer._chunks import read_chunks
 from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer.metrics._mmd import feature_sums, random_frequencies
-
-_VALUES = 2**20
 
 
 @validate_params(
@@ -93,7 +91,7 @@ def mmd_of_chunks(
     means, sizes = [], []
     for name, sample in (("source", source), ("target", target)):
         total, size = 0.0, 0
-        for X in _chunks(sample, name):
+        for X in read_chunks(sample, name):
             if not state:
                 # phases relative to the first samples keep their digits
                 state["origin"] = X.mean(axis=0)
@@ -121,27 +119,3 @@ def mmd_of_chunks(
         source_size=sizes[0],
         target_size=sizes[1],
     )
-
-
-def _chunks(sample, name):
-    """Yield checked parts of a sample of about a million values each."""
-    whole = hasattr(sample, "shape") or hasattr(sample, "columns")
-    if not whole and not isinstance(sample, Iterable):
-        raise TypeError(
-            f"{name} must be an array or an iterable of arrays, got "
-            f"{type(sample).__name__}."
-        )
-    for chunk in [sample] if whole else sample:
-        if np.ndim(chunk) != 2:
-            raise ValueError(
-                f"{name} must be a two-dimensional array, or an iterable of them; got "
-                f"a chunk with {np.ndim(chunk)} dimension(s)."
-            )
-        rows = (
-            max(1, _VALUES // max(1, chunk.shape[1]))
-            if hasattr(chunk, "shape")
-            else len(chunk)
-        )
-        for part in gen_batches(len(chunk), rows) if len(chunk) else ():
-            taken = chunk.iloc[part] if hasattr(chunk, "iloc") else chunk[part]
-            yield check_array(taken, dtype=np.float64, input_name=name)

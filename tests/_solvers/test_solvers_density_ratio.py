@@ -57,13 +57,13 @@ def test_the_score_leaves_each_sample_out_once(pair, alpha):
     w_s, w_t = (np.array(values) for values in left_out.values())
     expected = alpha / 2 * np.mean(w_t**2) + (1 - alpha) / 2 * np.mean(w_s**2)
     expected -= np.mean(w_t)
-    score = density_ratio._left_out_scores(
-        rbf_kernel(X_source, X_target, gamma=gamma),
-        rbf_kernel(X_target, gamma=gamma),
-        alpha,
-        np.array([ridge]),
-    )
-    assert_allclose(score, [expected], rtol=1e-9)
+    assert_allclose(_score(pair, alpha, gamma, ridge), expected, rtol=1e-9)
+
+
+def _score(pair, alpha, gamma, ridge):
+    values = [[[rbf_kernel(X, pair[1], gamma=gamma)]] for X in pair]
+    ridges = np.array([ridge])
+    return density_ratio._left_out_scores(*values, alpha, 1, ridges)[0, 0]
 
 
 def test_cv_takes_the_best_of_all_pairs(pair):
@@ -71,13 +71,7 @@ def test_cv_takes_the_best_of_all_pairs(pair):
     info = least_squares_ratio(X_source, X_target)[1]
     for gamma in density_ratio._gammas("cv", X_source, X_target):
         for ridge in density_ratio.RIDGES:
-            score = density_ratio._left_out_scores(
-                rbf_kernel(X_source, X_target, gamma=gamma),
-                rbf_kernel(X_target, gamma=gamma),
-                0.0,
-                np.array([ridge]),
-            )
-            assert info.score <= score[0] + 1e-9
+            assert info.score <= _score(pair, 0.0, gamma, ridge) + 1e-9
 
 
 def test_the_likelihood_is_that_of_another_solver(pair):

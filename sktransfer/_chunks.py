@@ -1,0 +1,116 @@
+"""Samples that come in parts: an array, a memory map, or an iterable of arrays."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from sklearn.utils import check_array, gen_batches
+
+_VALUES, _ROWS = 2**20, 2**15
+
+
+def read_chunks(sample, name):
+    """Yield checked parts of a sample, of a million values and 32768 rows at most.
+
+    Parameters
+    ----------
+    sample : array-like of shape (n_samples, n_features), or iterable of such arrays
+        The sample.
+    name : str
+        What messages call it.
+
+    Yields
+    ------
+    X : ndarray of shape (n_chunk, n_features)
+        Finite numbers in float64.
+
+    Raises
+    ------
+    TypeError
+        If `sample` is neither an array nor an iterable.
+    ValueError
+        If a chunk is not two-dimensional, or holds values that are not finite.
+    """
+    whole = hasattr(sample, "shape") or hasattr(sample, "columns")
+    if not whole and not isinstance(sample, Iterable):
+        raise TypeError(
+            f"{name} must be an array or an iterable of arrays, got "
+            f"{type(sample).__name__}."
+        )
+    for chunk in [sample] if whole else sample:
+        if np.ndim(chunk) != 2:
+            raise ValueError(
+                f"{name} must be a two-dimensional array, or an iterable of them; got "
+                f"a chunk with {np.ndim(chunk)} dimension(s)."
+            )
+        shape = chunk.shape if hasattr(chunk, "shape") else (len(chunk), 1)
+        rows = max(1, min(_ROWS, _VALUES // max(1, shape[1])))
+        for part in gen_batches(shape[0], rows) if shape[0] else ():
+            taken = chunk.iloc[part] if hasattr(chunk, "iloc") else chunk[part]
+            yield check_array(taken, dtype=np.float64, input_name=name)
+
+
+class RepeatedChunks:
+    """Samples in parts that can be read several times.
+
+    Parameters
+    ----------
+    sample : array-like, iterable of arrays, or callable
+        The sample; a callable returns it anew at every call.
+    name : str
+        What messages call it.
+
+    Attributes
+    ----------
+    size : int
+        Number of samples.
+    n_features : int
+        Number of features.
+
+    Raises
+    ------
+    ValueError
+        If `sample` is an iterator, which can be read once, or empty, or gives chunks of
+        different numbers of features, or other numbers of samples in another pass.
+    """
+
+    def __init__(self, sample, name):
+        if isinstance(sample, Iterator):
+            raise ValueError(
+                f"{name} is an iterator, which can be read once, but the weights need "
+                "several passes. Give an array, a memory map, a list of chunks, or a "
+                f"function that starts anew, such as {name}=lambda: chunks()."
+            )
+        self.sample, self.name = sample, name
+        self.size = self.n_features = None
+        size = sum(len(X) for X in self)
+        if not size:
+            raise ValueError(f"{name} holds no sample.")
+        self.size = size
+
+    def __iter__(self):
+        sample = self.sample() if callable(self.sample) else self.sample
+        size = 0
+        for X in read_chunks(sample, self.name):
+            if self.n_features is None:
+                self.n_features = X.shape[1]
+            if X.shape[1] != self.n_features:
+                raise ValueError(
+                    f"A chunk of {self.name} has {X.shape[1]} features, the first one "
+                    f"{self.n_features}."
+                )
+            size += len(X)
+            yield X
+        if self.size not in (None, size):
+            raise ValueError(
+                f"{self.name} gave {self.size} samples in one pass and {size} in "
+                "another; every pass must give the same samples in the same order."
+            )
+
+
+def check_same_features(source, target):
+    """Refuse chunks of two domains with different numbers of features."""
+    if source.n_features != target.n_features:
+        raise ValueError(
+            f"{source.name} has {source.n_features} features, but {target.name} has "
+            f"{target.n_features}."
+        )
