@@ -1048,7 +1048,7 @@ class TransferMetaEstimator(
 
 
 class TakesGroupsMixin:
-    """Mixin of wrappers with ``cv``: ``groups`` in ``fit`` keep units together.
+    """Mixin of wrappers that hold out: ``groups`` in ``fit`` keep units together.
 
     ``_fit_estimator`` gets them as an entry of ``fit_params``, and rows of weight 0
     too, as explicit folds count all rows; both are the business of
@@ -1090,7 +1090,7 @@ class TakesGroupsMixin:
             If the rows break the domain contract or ask for more than the tags
             declare.
         """
-        if isinstance(self.cv, Iterator):
+        if isinstance(getattr(self, "cv", None), Iterator):
             self.cv = list(self.cv)  # a generator, which the next fit needs again
         if groups is not None:
             fit_params["groups"] = groups

@@ -7,7 +7,7 @@ from sklearn.base import is_classifier
 
 from sktransfer._compat import Interval
 from sktransfer._domains import take_rows
-from sktransfer._folds import deal_rows
+from sktransfer._folds import check_groups, deal_rows, deal_units
 from sktransfer._learners import fit_or_constant, predict_learner
 from sktransfer._response import union_of_classes
 from sktransfer._source_models import (
@@ -17,7 +17,7 @@ from sktransfer._source_models import (
     fit_domain,
     models_or_rows,
 )
-from sktransfer.base import slice_params
+from sktransfer.base import TakesGroupsMixin, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.metrics import q_statistic
 
@@ -26,7 +26,7 @@ __all__ = ["IncrementalSourceEnsemble"]
 _N_FOLDS = 5
 
 
-class IncrementalSourceEnsemble(SourceModelCombiner):
+class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
     r"""Selective transfer, batch by batch: keep the models that err like the new one.
 
     A pool holds the models of earlier batches. A new batch gets a model of its own,
@@ -89,7 +89,8 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
     .. math:: p(x) = \sum_i w_i\, p_i(x), \qquad w_i \propto \mathrm{acc}_i,
 
     with accuracies on the same rows. The model of the batch was fitted on these rows,
-    so its own answers are those of a cross-fit in five folds. Where Q is 0/0, as where
+    so its own answers are those of a cross-fit in five folds, which deal out whole
+    units where there are ``groups``. Where Q is 0/0, as where
     one of both models is always right, it counts as 1 if model i is right at least as
     often as the other, else as -1.
 
@@ -130,6 +131,7 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
         "max_models": [Interval(Integral, 1, None, closed="left"), None],
     }
     _routed_methods = ("fit",)
+    __metadata_request__partial_fit = {"groups": True}
 
     def __init__(
         self,
@@ -146,13 +148,24 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
 
     def _fit_estimator(self, data, fit_params):
         check_has_proba(self.estimator, type(self).__name__)
+        part, params, units, kept = self._prepared(data, fit_params)
         models, self.source_ids_ = models_or_rows(
-            self, data, fit_params, method="predict_proba"
+            self, part, params, method="predict_proba"
         )
         self.models_, self.n_batches_ = list(models), len(models)
-        return self._add_batch(data, fit_params)
+        model = self._add_batch(part, params, units)
+        if not kept.all():
+            self._restore_rows(data, kept)
+        return model
 
-    def partial_fit(self, X, y, classes=None, **fit_params):
+    def _prepared(self, data, fit_params):
+        """Return rows of positive weight, their metadata and units, and their mask."""
+        units = check_groups(fit_params.get("groups"), data)
+        params = {k: v for k, v in fit_params.items() if k != "groups"}
+        part, params, kept = self._existing(data, params)
+        return part, params, None if units is None else units[kept], kept
+
+    def partial_fit(self, X, y, classes=None, groups=None, **fit_params):
         """Add a batch: a model of its own, and the related ones of the pool.
 
         Parameters
@@ -163,6 +176,8 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
             Their labels, all known. A batch may lack classes, and bring new ones.
         classes : array-like of shape (n_classes,), default=None
             All classes, if more are to come than the batches have brought so far.
+        groups : array-like of shape (n_samples,), default=None
+            Unit of each row, such as the patient, where units have several rows.
         **fit_params : dict
             Metadata that the estimator requests for ``fit``, one entry per row.
 
@@ -176,6 +191,8 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
                 "partial_fit takes one batch of one domain, and no sample_domain: call "
                 "it once for each domain, the target last."
             )
+        if groups is not None:
+            fit_params["groups"] = groups
         first = not hasattr(self, "models_")
         if first:
             self._validate_params()
@@ -189,7 +206,7 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
         try:
             data = self._validate_domains(X, y, None, skip_check_X=True, reset=first)
             params = self._route("fit", data, fit_params)
-            data, params, _ = self._drop_weightless(data, params)
+            data, params, units, _ = self._prepared(data, params)
             known = [] if first else [self.classes_]
             extra = [] if classes is None else [classes]
             union_of_classes([*known, *extra, np.unique(data.y_labeled)])
@@ -198,7 +215,7 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
                 del self.models_, self.n_batches_, self.source_ids_
             raise
         known = getattr(self, "estimator_", None)
-        self.estimator_ = self._add_batch(data, params)
+        self.estimator_ = self._add_batch(data, params, units)
         if known is not None:  # classes that only dropped models had
             self._extend(known.classes_)
         self._extend(classes)
@@ -213,7 +230,7 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
             self.estimator_ = ClassifierMixture(self.models_, self.source_weights_)
             self.estimator_.classes_ = everything
 
-    def _add_batch(self, data, fit_params):
+    def _add_batch(self, data, fit_params, units):
         """Fit the model of the batch, prune the pool and weigh it."""
         pool, rows = self.models_, data.is_labeled_target
         self.q_statistics_ = np.zeros(len(pool))
@@ -227,9 +244,10 @@ class IncrementalSourceEnsemble(SourceModelCombiner):
         new = fit_domain(self.estimator, data, rows, fit_params)
         X, y = data.X_labeled, data.y_labeled
         params = slice_params(fit_params, rows)
+        units = None if units is None else units[rows]
         right = np.array(
             [predict_learner(model, X) == y for model in pool]
-            + [_cross_fitted_hits(self.estimator, new, X, y, params)]
+            + [_cross_fitted_hits(self.estimator, new, X, y, units, params)]
         )
         weight = params.get("sample_weight")
         weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=float)
@@ -278,10 +296,14 @@ def _q(first, second, weight):
     )
 
 
-def _cross_fitted_hits(learner, model, X, y, params):
+def _cross_fitted_hits(learner, model, X, y, units, params):
     """Tell on which rows a learner is right that has not seen them."""
     hits = np.asarray(predict_learner(model, X) == y)
-    folds = deal_rows(X, y, _N_FOLDS, True, np.random.RandomState(0))
+    rng = np.random.RandomState(0)
+    if units is None:
+        folds = deal_rows(X, y, _N_FOLDS, True, rng)
+    else:
+        folds = deal_units(units, y, _N_FOLDS, True, rng)
     for test in folds:
         train = np.ones(len(y), dtype=bool)
         train[test] = False

@@ -1,5 +1,7 @@
 """Incremental ensembles: Q statistic, pool, batches."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import sklearn
@@ -191,3 +193,66 @@ def test_text_and_numbers_are_not_mixed():
     assert_allclose(model.predict_proba(X), before)
     with pytest.raises(ValueError, match="are text and numbers"):
         model.partial_fit(X, y, classes=[0, 1])
+
+
+class Remembers(LogisticRegression):
+    """A learner that keeps the last feature of the rows of each of its fits."""
+
+    seen: ClassVar[list] = []
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen.append(np.asarray(X)[:, 2].copy())
+        return super().fit(X, y, sample_weight=sample_weight)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_units_are_dealt_to_the_folds_as_a_whole(method):
+    """Ten patients of four equal rows each: a model that has seen one knows all."""
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(10), 4)
+    X = np.column_stack([rng.normal(size=(10, 2))[patient], patient])
+    y = np.array(["a", "b"])[rng.permutation(np.arange(10) % 2)[patient]]
+    names = np.array([f"patient {k}" for k in patient], dtype=object)
+    Remembers.seen.clear()
+    model = IncrementalSourceEnsemble(Remembers())
+    getattr(model, method)(X, y, groups=names)
+    folds = Remembers.seen[1:]
+    assert len(folds) == 5
+    for train in folds:
+        assert set(np.bincount(train.astype(int), minlength=10)) == {0, 4}
+    assert_array_equal(sum(np.bincount(f.astype(int), minlength=10) for f in folds), 16)
+
+    earlier = LogisticRegression().fit(*batch(0, classes=("a", "b")))
+    weights = {}
+    for groups in (None, names):
+        ensemble = IncrementalSourceEnsemble(
+            DecisionTreeClassifier(random_state=0), source_models=[earlier],
+            threshold=-1,
+        )  # fmt: skip
+        ensemble.fit(X, y, groups=groups)
+        weights[groups is None] = ensemble.source_weights_[-1]
+    # without groups the twins of a row tell its label
+    assert weights[True] > weights[False]
+
+
+def test_groups_are_checked_and_units_of_weight_zero_are_left_out():
+    X, y, domain = stack(batch(0), batch(1), batch(2))
+    model = IncrementalSourceEnsemble(LogisticRegression())
+    with pytest.raises(ValueError, match="groups has shape"):
+        model.fit(X, y, sample_domain=domain, groups=np.arange(3))
+    groups = np.where(domain < 0, np.arange(len(y)) // 4, np.nan)
+    with pytest.raises(ValueError, match="no value for 1 labeled target rows"):
+        model.fit(
+            X, y, sample_domain=domain,
+            groups=np.where(np.arange(len(y)) == len(y) - 1, np.nan, groups),
+        )  # fmt: skip
+    with sklearn.config_context(enable_metadata_routing=True):
+        learner = LogisticRegression().set_fit_request(sample_weight=True)
+    weight = np.where(np.arange(len(y)) < len(y) - 20, 1.0, 0.0)
+    kept = weight > 0
+    one = IncrementalSourceEnsemble(learner)
+    one.fit(X, y, sample_domain=domain, groups=groups, sample_weight=weight)
+    two = IncrementalSourceEnsemble(learner)
+    two.fit(X[kept], y[kept], sample_domain=domain[kept], groups=groups[kept])
+    assert_allclose(one.source_weights_, two.source_weights_)
+    assert_allclose(one.predict_proba(X), two.predict_proba(X))
