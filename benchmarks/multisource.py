@@ -500,6 +500,11 @@ DATA = {
     "auto_mpg": (True, 1000, None),
     "parkinsons_updrs": (True, 100, None),
     "school_ilea139": (True, 100, None),
+    # nothing is chosen on these
+    "proof/german_credit": (False, 150, None),
+    "proof/pima_diabetes": (False, 150, None),
+    "proof/mushroom_stalk": (False, 150, 20),
+    "proof/wisdm_users": (False, 40, 20),
 }
 MAX_TARGETS = 4
 

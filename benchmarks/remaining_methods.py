@@ -1,6 +1,7 @@
 """What the survey's remaining methods bring, bare and behind a guard.
 
     python benchmarks/remaining_methods.py --data DIR
+    python benchmarks/remaining_methods.py --data DIR --beside-datn
 
 For each method and each set of DIR/INDEX.md (tune and proof) some draws: up to 300
 source rows of at most four domains, 3 labels per class of the target (15 rows for
@@ -9,6 +10,9 @@ the target alone, and inside ``TransferGuard`` with five folds. "hurt" is the sh
 the runs in which the error with the sources is larger than alone, "mean" the mean
 relative fall of the error, "kept" the share of the falls that the guard kept. Few
 draws, for speed: a share moves by 10 points and more with other draws.
+
+``--beside-datn`` compares the methods for two feature spaces with ``DATN``, bare: mean
+accuracy with the sources, and in brackets on the target alone.
 """
 
 import argparse
@@ -180,22 +184,51 @@ def runs(data, kind, sets, regression, n_draws):
                 yield draw(*table, seed, regression)
 
 
+def bare_errors(model, run, regression):
+    """Return the errors with the sources, and on the target alone."""
+    model = sklearn.base.clone(model).set_params(**run[-1])
+    domain = run[2]
+    return [error(model, run, rows, regression) for rows in (domain != 0, domain < 0)]
+
+
 def errors(model, run, regression):
     """Return the errors with the sources, on the target alone, and guarded."""
-    X, y, domain, X_test, y_test, blocks = run
-    model = sklearn.base.clone(model).set_params(**blocks)
-    found = []
-    for method, rows in [
-        (model, domain != 0),
-        (model, domain < 0),
-        (TransferGuard(model, cv=5), domain != 0),
-    ]:
-        fitted = sklearn.base.clone(method)
-        fitted.fit(X[rows], y[rows], sample_domain=domain[rows])
-        answer = fitted.predict(X_test)
-        wrong = (answer - y_test) ** 2 if regression else answer != y_test
-        found.append(float(np.mean(wrong)))
-    return found
+    guard = TransferGuard(sklearn.base.clone(model).set_params(**run[-1]), cv=5)
+    return [
+        *bare_errors(model, run, regression),
+        error(guard, run, run[2] != 0, regression),
+    ]
+
+
+def error(method, run, rows, regression):
+    """Return the error on the test rows of a fit on some of the others."""
+    X, y, domain, X_test, y_test, _ = run
+    fitted = sklearn.base.clone(method)
+    fitted.fit(X[rows], y[rows], sample_domain=domain[rows])
+    answer = fitted.predict(X_test)
+    wrong = (answer - y_test) ** 2 if regression else answer != y_test
+    return float(np.mean(wrong))
+
+
+def beside_datn(data, n_draws, kinds):
+    """Print the accuracy of the methods for two feature spaces on the sets of pairs."""
+    from sktransfer.deep import DATN
+
+    models = {"CDLS": CDLS(linear()), "HHTL": HHTL(linear()), "TTI": TTI()}
+    models["DATN"] = DATN(pretrain_iter=40, device="cpu", random_state=0)
+    print(f"| set, {n_draws} draws | {' | '.join(models)} |")
+    print("| --- " * (len(models) + 1) + "|")
+    for kind in kinds:
+        for name in BLOCKS[kind]:
+            table, cells = halves(name, data), []
+            for model in models.values():
+                found = [
+                    bare_errors(model, draw_pairs(*table, seed), False)
+                    for seed in range(n_draws)
+                ]
+                right, alone = 1 - np.mean(found, axis=0)
+                cells.append(f"{right:.3f} ({alone:.3f})")
+            print(f"| {name} ({kind}) | {' | '.join(cells)} |", flush=True)
 
 
 def main():
@@ -203,14 +236,19 @@ def main():
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--only", default="", help="begin of a method's name")
+    parser.add_argument("--sets", nargs="*", default=["tune", "proof"])
+    parser.add_argument("--beside-datn", action="store_true")
     args = parser.parse_args()
     sklearn.set_config(enable_metadata_routing=True)
     warnings.simplefilter("ignore")
+    if args.beside_datn:
+        beside_datn(args.data, args.draws, args.sets)
+        return
     print("method                       sets   runs  hurt  mean  guarded: hurt  kept")
     for name, sets, regression, model in methods():
         if not name.startswith(args.only):
             continue
-        for kind in ("tune", "proof"):
+        for kind in args.sets:
             table = np.array(
                 [
                     errors(model, run, regression)
