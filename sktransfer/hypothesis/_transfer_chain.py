@@ -84,7 +84,8 @@ class TransferChain(TransferMetaEstimator):
     for any link. One source: the chain is the link itself. The order matters: each
     link forgets a part of those before.
 
-    Without a labeled target row the chain ends at the nearest of several sources.
+    Without a labeled target row the chain ends at the nearest of several sources, if
+    the link takes such data, as :class:`SecureLogistic` does.
 
     The discrepancy compares features in units of their standard deviation over all
     rows. It does not see labels: a source with the target's features and other rules

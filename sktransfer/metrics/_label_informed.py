@@ -10,7 +10,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import HasMethods, Interval, validate_params
+from sktransfer._domains import canonical_order
 from sktransfer._learners import fit_learner, predict_learner, takes_sample_weight
+from sktransfer._response import union_of_classes
 from sktransfer.metrics._checks import check_domain_pair, encode_labels
 
 
@@ -59,7 +61,8 @@ def label_informed_divergence(
     Raises
     ------
     ValueError
-        If there is one class over both domains or a domain has fewer rows than folds.
+        If there is one class over both domains, classes are text in one and numbers in
+        the other, or a domain has fewer rows than folds.
 
     See Also
     --------
@@ -73,7 +76,7 @@ def label_informed_divergence(
     target: each target row enters once with every class but its own (for two classes:
     with the label flipped), both domains with the same total weight. Values below 0
     count as 0. More than two classes make this a surrogate and the estimate a lower
-    bound.
+    bound. The order of the rows does not matter.
 
     References
     ----------
@@ -95,7 +98,13 @@ def label_informed_divergence(
     m, n = len(X_source), len(X_target)
     encode_labels(y_source, m, name="y_source")
     encode_labels(y_target, n, name="y_target")
-    y = np.concatenate([np.ravel(y_source), np.ravel(y_target)])
+    y_source, y_target = np.ravel(y_source), np.ravel(y_target)
+    union_of_classes([np.unique(y_source), np.unique(y_target)])
+    first, second = (
+        canonical_order(X, y) for X, y in [(X_source, y_source), (X_target, y_target)]
+    )
+    X_source, X_target = X_source[first], X_target[second]
+    y = np.concatenate([y_source[first], y_target[second]])
     classes, codes = encode_labels(y, name="y of both domains", min_classes=2)
     domain = np.repeat([0, 1], [m, n])
     if min(m, n) < cv:

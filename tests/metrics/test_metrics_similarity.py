@@ -362,3 +362,22 @@ def test_weights_of_q_statistic_count_rows():
     assert found == pytest.approx(q_statistic(*every))
     with pytest.raises(ValueError, match="sample_weight"):
         q_statistic(truth, first, second, sample_weight=-weight)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_distances_by_classifiers_do_not_depend_on_the_order_of_rows(seed):
+    rng = np.random.default_rng(seed)
+    X, Y = rng.normal(size=(40, 3)), rng.normal(size=(30, 3)) + 0.5
+    y, z = X[:, 0] > 0, Y[:, 0] > 0.5
+    i, j = rng.permutation(40), rng.permutation(30)
+    found = proxy_a_distance(X, Y, random_state=0)
+    assert proxy_a_distance(X[i], Y[j], random_state=0) == found
+    found = label_informed_divergence(X, y, Y, z, random_state=0)
+    again = label_informed_divergence(X[i], y[i], Y[j], z[j], random_state=0)
+    assert again == found
+
+
+def test_label_informed_divergence_refuses_text_beside_numbers():
+    X = np.arange(12.0)[:, None]
+    with pytest.raises(ValueError, match="text and numbers"):
+        label_informed_divergence(X, ["0", "1"] * 6, X, [0, 1] * 6)
