@@ -3,12 +3,37 @@
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils import check_array, gen_batches
 
 _VALUES, _ROWS = 2**20, 2**15
 
 
-def read_chunks(sample, name):
+class SameColumns:
+    """Refuse frames whose columns differ from those of the first one.
+
+    Attributes
+    ----------
+    names : list of str or None
+        Columns of the first frame with names; as in scikit-learn only text names them.
+    """
+
+    names = None
+
+    def check(self, chunk, name):
+        """Raise a ValueError if a frame has other columns, or another order of them."""
+        names = list(chunk.columns) if hasattr(chunk, "columns") else [None]
+        if not all(isinstance(column, str) for column in names):
+            return
+        self.names = self.names or names
+        if names != self.names:
+            raise ValueError(
+                f"A chunk of {name} has the columns {names}, an earlier chunk "
+                f"{self.names}: give all chunks the same columns in the same order."
+            )
+
+
+def read_chunks(sample, name, columns=None):
     """Yield checked parts of a sample, of a million values and 32768 rows at most.
 
     Parameters
@@ -17,6 +42,9 @@ def read_chunks(sample, name):
         The sample.
     name : str
         What messages call it.
+    columns : SameColumns, default=None
+        Compares the columns of chunks that are frames, those of several samples if they
+        share it; None: of this sample alone.
 
     Yields
     ------
@@ -26,10 +54,12 @@ def read_chunks(sample, name):
     Raises
     ------
     TypeError
-        If `sample` is neither an array nor an iterable.
+        If `sample` is neither an array nor an iterable, or sparse.
     ValueError
-        If a chunk is not two-dimensional, or holds values that are not finite.
+        If a chunk is not two-dimensional, has other columns than the first, or holds
+        values that are not finite.
     """
+    columns = SameColumns() if columns is None else columns
     whole = hasattr(sample, "shape") or hasattr(sample, "columns")
     if not whole and not isinstance(sample, Iterable):
         raise TypeError(
@@ -37,11 +67,17 @@ def read_chunks(sample, name):
             f"{type(sample).__name__}."
         )
     for chunk in [sample] if whole else sample:
+        if sparse.issparse(chunk):
+            raise TypeError(
+                f"{name} is sparse: give dense chunks, such as "
+                "X[i : i + 1000].toarray()."
+            )
         if np.ndim(chunk) != 2:
             raise ValueError(
                 f"{name} must be a two-dimensional array, or an iterable of them; got "
                 f"a chunk with {np.ndim(chunk)} dimension(s)."
             )
+        columns.check(chunk, name)
         shape = chunk.shape if hasattr(chunk, "shape") else (len(chunk), 1)
         rows = max(1, min(_ROWS, _VALUES // max(1, shape[1])))
         for part in gen_batches(shape[0], rows) if shape[0] else ():
@@ -65,6 +101,8 @@ class RepeatedChunks:
         Number of samples.
     n_features : int
         Number of features.
+    columns : SameColumns
+        Their names, if the chunks are frames.
 
     Raises
     ------
@@ -81,6 +119,7 @@ class RepeatedChunks:
                 f"function that starts anew, such as {name}=lambda: chunks()."
             )
         self.sample, self.name = sample, name
+        self.columns = SameColumns()
         self.size = self.n_features = None
         size = sum(len(X) for X in self)
         if not size:
@@ -90,7 +129,7 @@ class RepeatedChunks:
     def __iter__(self):
         sample = self.sample() if callable(self.sample) else self.sample
         size = 0
-        for X in read_chunks(sample, self.name):
+        for X in read_chunks(sample, self.name, self.columns):
             if self.n_features is None:
                 self.n_features = X.shape[1]
             if X.shape[1] != self.n_features:
@@ -108,9 +147,15 @@ class RepeatedChunks:
 
 
 def check_same_features(source, target):
-    """Refuse chunks of two domains with different numbers of features."""
+    """Refuse chunks of two domains with different features."""
     if source.n_features != target.n_features:
         raise ValueError(
             f"{source.name} has {source.n_features} features, but {target.name} has "
             f"{target.n_features}."
+        )
+    names = source.columns.names, target.columns.names
+    if None not in names and names[0] != names[1]:
+        raise ValueError(
+            f"{source.name} has the columns {names[0]}, but {target.name} has "
+            f"{names[1]}: give both the same columns in the same order."
         )

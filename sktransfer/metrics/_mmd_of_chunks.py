@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
 
-from sktransfer._chunks import read_chunks
+from sktransfer._chunks import SameColumns, read_chunks
 from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer.metrics._mmd import feature_sums, random_frequencies
 
@@ -55,7 +55,10 @@ def mmd_of_chunks(
     Raises
     ------
     ValueError
-        If a sample is empty, or chunks differ in their numbers of features.
+        If a sample is empty, or chunks differ in their numbers of features or in the
+        names or the order of their columns.
+    TypeError
+        If a sample is sparse or no iterable.
 
     See Also
     --------
@@ -87,11 +90,11 @@ def mmd_of_chunks(
     (20000, 0.2)
     """
     rng = check_random_state(random_state)
-    state = {}
+    state, columns = {}, SameColumns()
     means, sizes = [], []
     for name, sample in (("source", source), ("target", target)):
         total, size = 0.0, 0
-        for X in read_chunks(sample, name):
+        for X in read_chunks(sample, name, columns):
             if not state:
                 # phases relative to the first samples keep their digits
                 state["origin"] = X.mean(axis=0)

@@ -137,6 +137,14 @@ def summarize_source(estimator, X, y=None, sample_weight=None):
         there are not more rows than parameters the noise is that of the ridge
         regression of largest marginal likelihood.
 
+    Raises
+    ------
+    ValueError
+        If no row has a weight, columns are not those of the estimator or of other
+        chunks, classes are unknown to the estimator, or counts are negative.
+    TypeError
+        If the estimator is no linear model of these families.
+
     See Also
     --------
     SourceSummarizer : Chunks that arrive one after the other.
@@ -290,6 +298,12 @@ def _summarize_rows(estimator, X, y, sample_weight):
             f"estimator={estimator!r} has no coef_: give a linear model, such as "
             "LinearRegression or LogisticRegression."
         )
+    known = list(getattr(estimator, "feature_names_in_", names or []))
+    if names and known != names:
+        raise ValueError(
+            f"X has the columns {names}, but estimator was fitted to {known}: give the "
+            "same columns in the same order."
+        )
     coef = np.atleast_2d(estimator.coef_)
     if coef.shape[1] != rows.shape[1]:
         raise ValueError(
@@ -302,6 +316,8 @@ def _summarize_rows(estimator, X, y, sample_weight):
         classes = estimator.classes_
         _check_known_classes(labels, classes)
         family = "binomial" if len(classes) == 2 else "multinomial"
+    elif family == "poisson" and labels.min() < 0:
+        raise ValueError("y holds negative values, which a Poisson model cannot have.")
     elif coef.shape[0] != 1:
         raise ValueError("y with several columns cannot be summarized.")
     has_intercept = bool(getattr(estimator, "fit_intercept", True))

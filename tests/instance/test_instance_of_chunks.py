@@ -1,6 +1,7 @@
 """Weights from chunks are those of the samples in memory."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.exceptions import ConvergenceWarning
@@ -150,3 +151,13 @@ def test_domains_that_cannot_be_read_are_named(function, pair):
 def test_cv_of_one_sample_is_refused(pair):
     with pytest.raises(ValueError, match="the target has 1: give numbers"):
         density_ratio_of_chunks(pair[0], pair[1][:1])
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_columns_in_another_order_are_refused(function, pair):
+    source, target = (pd.DataFrame(X[:, :2], columns=["a", "b"]) for X in pair)
+    assert function(source, target).shape == (len(source),)
+    with pytest.raises(ValueError, match="but target has"):
+        function(source, target[["b", "a"]])
+    with pytest.raises(ValueError, match="A chunk of source has the columns"):
+        function([source, source[["b", "a"]]], target)

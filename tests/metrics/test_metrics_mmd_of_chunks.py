@@ -1,7 +1,10 @@
 """The discrepancy of chunks is that of the samples in memory."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
+from scipy import sparse
 
 from sktransfer.metrics import mmd, mmd_of_chunks
 
@@ -59,3 +62,20 @@ def test_the_standard_error_is_that_of_the_features(rng):
 def test_bad_samples_are_named(source, target, error, match):
     with pytest.raises(error, match=match):
         mmd_of_chunks(source, target, gamma=1.0)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
+def test_columns_in_another_order_are_refused(rng, kind):
+    X = rng.normal(size=(20, 2)) + [5.0, 0.0]
+    frame = kind({"a": X[:, 0], "b": X[:, 1]})
+    same = mmd_of_chunks([frame, frame], X, gamma=0.5)
+    assert same.mmd2 == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(ValueError, match="the same order"):
+        mmd_of_chunks(frame, frame[["b", "a"]], gamma=0.5)
+    with pytest.raises(ValueError, match="A chunk of source has the columns"):
+        mmd_of_chunks([frame, frame[["b", "a"]]], X, gamma=0.5)
+
+
+def test_sparse_samples_are_refused():
+    with pytest.raises(TypeError, match="target is sparse"):
+        mmd_of_chunks(np.eye(3), [sparse.csr_matrix(np.eye(3))], gamma=0.5)

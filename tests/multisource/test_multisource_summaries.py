@@ -315,3 +315,16 @@ def test_source_models_take_summaries(rng):
     assert np.isfinite(safe.predict(X)).all()
     columns = SourcePredictions(one).fit(X[own], y[own]).transform(X)
     assert columns.shape[0] == len(X)
+
+
+def test_counts_below_zero_and_columns_in_another_order_are_refused(rng):
+    X = pd.DataFrame(rng.normal(size=(40, 2)), columns=["a", "b"])
+    counts = rng.poisson(1.0, 40).astype(float)
+    model = PoissonRegressor().fit(X, counts)
+    with pytest.raises(ValueError, match="y holds negative values"):
+        summarize_source(model, X, counts - 1.0)
+    with pytest.raises(ValueError, match="but estimator was fitted to"):
+        summarize_source(model, X[["b", "a"]], counts)
+    summary = summarize_source(model, X, counts)
+    plain = summarize_source(model, X.to_numpy(), counts)
+    np.testing.assert_array_equal(summary.coef, plain.coef)
