@@ -8,10 +8,10 @@ from sphinx.errors import ExtensionError
 
 
 def _mathml(latex, display, node):
+    plain = latex.replace(r"\arg", r"\operatorname{arg}")
+    plain = re.sub(r"(\\[Bb]igg?[lr]?)\\[lr]Vert", r"\1\\|", plain)
     try:
-        formula = convert(
-            latex.replace(r"\arg", r"\operatorname{arg}"), display=display
-        )
+        formula = convert(plain, display=display)
     except Exception as error:
         raise ExtensionError(
             f"{node.source}:{node.line}: {latex!r}: {error}"
