@@ -867,9 +867,10 @@ class TransferMetaEstimator(
             labeled target row.
         **fit_params : dict
             Metadata that the wrapped estimator requests, one entry per row; it gets
-            the entries of the rows that it is fitted on. ``exposure``, of shape
-            (n_samples,), goes with learners that have a log link: a row of twice the
-            exposure is expected to have twice the label. It needs no request.
+            the entries of the rows that it is fitted on; None counts as not given.
+            ``exposure``, of shape (n_samples,), goes with learners that have a log
+            link: a row of twice the exposure is expected to have twice the label. It
+            needs no request.
 
         Returns
         -------
@@ -923,6 +924,9 @@ class TransferMetaEstimator(
     def _route(self, method, data, params):
         """Return the metadata that the wrapped estimator requests."""
         own = {}
+        for name in ("sample_weight", "groups"):  # None: as if it were not given
+            if params.get(name, self) is None:
+                params = {k: value for k, value in params.items() if k != name}
         if "sample_weight" in params and not knows_requests(self.estimator):
             # a learner without metadata requests cannot request its weights
             check_takes_sample_weight(self.estimator)

@@ -269,3 +269,15 @@ def test_metadata_follow_the_sample(data, routing):
     rows = model.rows_
     expected = Ridge().fit(X[rows], y[rows], sample_weight=weight[rows])
     np.testing.assert_allclose(model.estimator_.coef_, expected.coef_)
+
+
+@pytest.mark.parametrize("learner", [KNeighborsClassifier(), LogisticRegression()])
+@pytest.mark.parametrize("name", ["sample_weight", "groups"])
+def test_metadata_of_none_is_as_not_given(data, learner, name):
+    """Also for a learner that takes no weights: None is no weight to lose."""
+    X, y, domain = data
+    y = np.where(np.isnan(y), np.nan, y > 0)
+    model = Pooled(learner)
+    expected = model.fit(X, y, sample_domain=domain).predict(X)
+    model.fit(X, y, sample_domain=domain, **{name: None})
+    np.testing.assert_array_equal(model.predict(X), expected)

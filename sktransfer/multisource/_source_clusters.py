@@ -100,6 +100,7 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
     learner gets the weight :math:`a_c n_S / n_c` for a sample of component c, which has
     :math:`n_c` of the :math:`n_S` source samples.
 
+    A user's ``sample_weight`` goes to the estimator; clusters and means count samples.
     K-means and the kernel use the features as they are: scale them first. With one
     component of each source, no merging and an estimator that knows domains, the fit
     is that of the estimator.
