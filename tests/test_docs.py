@@ -138,6 +138,26 @@ def test_table_of_systems_has_nothing_that_is_there_by_now(code):
     assert not exported & {name for names in missing for name in names}
 
 
+#: pairs of samples, or trees of a source, have to be given to these
+WITHOUT_TIMES = {
+    "DirectStandardization",
+    "PiecewiseDirectStandardization",
+    "TransferForest",
+    "TransferTree",
+}
+
+
+def test_every_method_without_a_net_has_its_time(code):
+    """``benchmarks/running_times.py --words NAME`` measures a missing one."""
+    with (DOCS / "guide" / "running_times.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    timed = [re.findall("`~(.+)`", row["estimator"])[0] for row in rows]
+    assert timed == sorted(set(timed))
+    classes = {name for name in code.estimator_classes() if ".deep." not in name}
+    assert set(timed) <= classes
+    assert {name.split(".")[-1] for name in classes - set(timed)} == WITHOUT_TIMES
+
+
 def test_capabilities_need_an_instance(code):
     with pytest.raises(ValueError, match="has no instance"):
         code.capability_rows([])

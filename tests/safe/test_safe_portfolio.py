@@ -12,11 +12,15 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MaxAbsScaler
 from sklearn.svm import LinearSVC
 
 from sktransfer._solvers.aggregation import (
@@ -26,12 +30,28 @@ from sktransfer._solvers.aggregation import (
 )
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.exceptions import UnlabeledTargetError
-from sktransfer.hypothesis import SecureRLS
+from sktransfer.feature import DualTransfer, LowRankSparseTransfer
+from sktransfer.hypothesis import (
+    AdaptiveGPClassifier,
+    SecureLogistic,
+    SecureRLS,
+    TransferChain,
+)
 from sktransfer.metrics import cross_val_ntg, make_ntg_scorer
 from sktransfer.model_selection import (
     GroupTargetKFold,
     StratifiedTargetKFold,
     TargetKFold,
+)
+from sktransfer.multisource import (
+    UOWQ,
+    WADN,
+    ChiSquareWeights,
+    FeatureFusion,
+    HEnsemble,
+    IncrementalSourceEnsemble,
+    MultiTaskRelationship,
+    SourceClusters,
 )
 from sktransfer.safe import (
     TransferGuard,
@@ -787,3 +807,53 @@ def test_a_portfolio_that_loses_all_its_sources_says_so(rng, learner):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         portfolio.fit(X, X[:, 0], sample_domain=domain)
+
+
+def members_without_nets(regressors):
+    """Return (name, estimator) of the survey's methods that need no net."""
+    if regressors:
+        return [
+            ("chain", TransferChain(SecureRLS())),
+            ("clusters", SourceClusters(UOWQ(Ridge()), 2, merge=True)),
+            ("relationship", MultiTaskRelationship(Ridge(), penalty=0.1)),
+        ]
+    learner = LogisticRegression()
+    sparse_map = LowRankSparseTransfer(growth=1.2, tol=0.05)
+    return [
+        ("secure", SecureLogistic(alphas=[0.1, np.inf])),
+        ("gp", AdaptiveGPClassifier(RBF(2.0, "fixed"), transfer_strength=0.5)),
+        ("relationship", MultiTaskRelationship(learner, penalty=0.1)),
+        ("wadn", WADN(learner, n_rounds=2, n_projections=10)),
+        ("chi_square", ChiSquareWeights()),
+        ("chain", TransferChain(SecureLogistic(alphas=[0.1, np.inf]))),
+        ("batches", IncrementalSourceEnsemble(learner)),
+        ("fusion", FeatureFusion(make_pipeline(PCA(2), learner))),
+        ("words", make_pipeline(MaxAbsScaler(), DualTransfer(4, 2, tol=0.05))),
+        ("low_rank", make_pipeline(sparse_map, Pooled(learner))),
+        ("clusters", SourceClusters(UOWQ(learner), 2, merge=True)),
+        ("features", HEnsemble(make_pipeline(PCA(2), learner), response="features")),
+    ]
+
+
+@pytest.mark.parametrize("regressors", [False, True])
+@pytest.mark.usefixtures("routing")
+def test_methods_without_nets_are_members(regressors):
+    members = members_without_nets(regressors)
+    if regressors:
+        X, y, domain, X_test, _ = regression(n_sources=3)
+        portfolio = TransferPortfolioRegressor(
+            members=[("alone", Ridge()), *members], cv=2
+        )
+    else:
+        X, y, domain, X_test, _ = classification(n_classes=2, n_sources=3)
+        X, X_test = np.abs(X), np.abs(X_test)  # counts have no sign
+        alone = ("alone", LogisticRegression())
+        portfolio = TransferPortfolioClassifier(members=[alone, *members], cv=2)
+    portfolio.fit(X, y, sample_domain=domain)
+    assert portfolio.skipped_ == {}
+    assert list(portfolio.weights_) == ["alone", *(name for name, _ in members)]
+    assert np.isfinite(portfolio.member_table_["loss"]).all()
+    # each of them answers, whatever its weight
+    for name, _ in members:
+        assert portfolio.members_[name].predict(X_test).shape == (len(X_test),)
+    assert portfolio.predict(X_test).shape == (len(X_test),)
