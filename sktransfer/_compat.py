@@ -4,6 +4,7 @@ from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss
 from sklearn.base import _fit_context
 from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.utils import _safe_indexing
+from sklearn.utils._array_api import _is_numpy_namespace, get_namespace_and_device
 from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
 from sklearn.utils._optional_dependencies import (
@@ -30,9 +31,11 @@ __all__ = [
     "_check_feature_names_in",
     "_fit_context",
     "_get_column_indices",
+    "_is_numpy_namespace",
     "_num_samples",
     "_safe_indexing",
     "check_matplotlib_support",
     "check_pandas_support",
+    "get_namespace_and_device",
     "validate_params",
 ]

@@ -15,6 +15,8 @@ from sklearn.metrics.pairwise import (
 )
 from sklearn.utils import check_random_state, gen_batches
 
+from sktransfer._solvers.array_api import array_like, namespace_of
+
 Array = npt.NDArray[Any]
 KernelFunction = Callable[..., Any]
 KernelSpec = str | KernelFunction
@@ -72,17 +74,31 @@ def median_gamma(
     if rows.shape[0] < 2:
         return 1.0
     if kernel == "laplacian":
-        distances = manhattan_distances(rows)
+        distances = _manhattan_distances(rows, rows)
     else:
         distances = euclidean_distances(common_origin(rows)[0], squared=True)
-    pairs = distances[np.triu_indices(rows.shape[0], k=1)]
-    scale = float(np.median(pairs))
+    xp = namespace_of(distances)
+    if xp is np:
+        pairs = distances[np.triu_indices(rows.shape[0], k=1)]
+        scale = float(np.median(pairs))
+    else:
+        upper = xp.triu(xp.ones_like(distances), k=1) > 0
+        pairs = xp.sort(distances[upper])  # an even number has two middle ones
+        n = pairs.shape[0]
+        scale = float(pairs[(n - 1) // 2] + pairs[n // 2]) / 2
     # euclidean_distances by dot products leaves rounding where rows coincide
-    noise = 1e-12 * float(np.max(pairs, initial=0.0))
+    noise = 1e-12 * float(xp.max(pairs))
     if scale <= noise:
         positive = pairs[pairs > noise]
-        scale = float(np.mean(positive)) if positive.size else 0.0
+        scale = float(xp.mean(positive)) if positive.shape[0] else 0.0
     return 1.0 / scale if scale > 0 else 1.0
+
+
+def _manhattan_distances(X: Any, Y: Any) -> Any:
+    """Compute distances as scikit-learn does, whose 1.8 leaves other libraries."""
+    if namespace_of(X, Y) is np:
+        return manhattan_distances(X, Y)
+    return sum(abs(X[:, j][:, None] - Y[:, j]) for j in range(X.shape[1]))
 
 
 def median_gamma_of_chunks(
@@ -132,6 +148,10 @@ def common_origin(X: Any, Y: Any = None) -> tuple[Any, Any]:
     others = X if Y is None else Y
     if sparse.issparse(X) or sparse.issparse(others):
         return _move_full_columns(X, Y)
+    xp = namespace_of(X, Y)
+    if xp is not np:
+        center = xp.mean(others, axis=0)
+        return X - center, None if Y is None else Y - center
     X = np.asarray(X)
     kind = X.dtype if X.dtype.kind == "f" else np.float64
     center = np.mean(others, axis=0, dtype=np.float64).astype(kind)
@@ -176,6 +196,13 @@ def order_free_sample(X: Any, max_rows: int, random_state: Any) -> npt.NDArray[n
     """
     rng = check_random_state(random_state)
     direction = rng.standard_normal(X.shape[1])
+    xp = namespace_of(X)
+    if xp is not np:
+        rank = xp.argsort(X @ array_like(direction, X), stable=True)
+        if X.shape[0] <= max_rows:
+            return rank  # type: ignore[no-any-return]
+        kept = np.sort(rng.choice(X.shape[0], size=max_rows, replace=False))
+        return rank[array_like(kept, X, xp.int64)]  # type: ignore[no-any-return]
     values = np.empty(X.shape[0])
     for rows in row_batches(X.shape[0], X.shape[1]):
         values[rows] = np.asarray(X[rows] @ direction).ravel()
@@ -268,7 +295,7 @@ def resolve_gamma(
             if sparse.issparse(X):
                 variance = float(X.multiply(X).mean() - X.mean() ** 2)
             else:
-                variance = float(np.var(X))
+                variance = float(namespace_of(X).var(X))
             return 1.0 / (int(X.shape[1]) * variance) if variance > 0 else 1.0
         raise ValueError(f"gamma must be 'median', 'scale', None or > 0, got {gamma!r}")
     return float(gamma)
@@ -308,13 +335,23 @@ def kernel_matrix(
     ndarray of shape (n_samples, n_other)
         The kernel matrix.
     """
+    xp = namespace_of(X, Y)
     if callable(kernel):
+        if xp is not np:
+            raise ValueError(
+                "kernel must be one of scikit-learn's, such as 'rbf', for arrays that "
+                f"are not NumPy's; got {getattr(kernel, '__name__', kernel)!r}"
+            )
         K = pairwise_kernels(X, Y, metric=kernel, **dict(kernel_params or {}))
     else:
         if kernel not in KERNELS:
             raise ValueError(
                 f"kernel must be one of {sorted(KERNELS)} or a callable, got {kernel!r}"
             )
+        if kernel == "laplacian" and xp is not np:
+            gamma = 1.0 / X.shape[1] if gamma is None else gamma
+            distances = _manhattan_distances(X, X if Y is None else Y)
+            return xp.exp(-gamma * distances)  # type: ignore[no-any-return]
         # distances by dot products lose the digits that an offset takes
         left, right = common_origin(X, Y) if kernel == "rbf" else (X, Y)
         K = pairwise_kernels(
@@ -326,6 +363,8 @@ def kernel_matrix(
             degree=degree,
             coef0=coef0,
         )
+    if xp is not np:
+        return K  # type: ignore[no-any-return]
     K = K.toarray() if sparse.issparse(K) else np.asarray(K)
     if getattr(X, "dtype", None) == np.float32 and K.dtype != np.float32:
         K = K.astype(np.float32)
@@ -335,11 +374,14 @@ def kernel_matrix(
 def kernel_diagonal(X: Any, **kernel_options: Any) -> Array:
     """Compute ``k(x, x)`` for every row without the matrix."""
     kernel = kernel_options.get("kernel", "rbf")
+    xp = namespace_of(X)
     if isinstance(kernel, str) and kernel in {"rbf", "laplacian"}:
-        return np.ones(X.shape[0])
+        return np.ones(X.shape[0]) if xp is np else xp.ones_like(X[:, 0])
     if isinstance(kernel, str) and kernel != "cosine":
         square = X.multiply(X).sum(axis=1) if sparse.issparse(X) else (X * X).sum(1)
-        inner = np.asarray(square, dtype=np.float64).ravel()
+        inner = square
+        if xp is np:
+            inner = np.asarray(square, dtype=np.float64).ravel()
         gamma = kernel_options.get("gamma")
         gamma = 1.0 / X.shape[1] if gamma is None else gamma
         coef0 = kernel_options.get("coef0", 1)
@@ -347,8 +389,10 @@ def kernel_diagonal(X: Any, **kernel_options: Any) -> Array:
             powers: Array = (gamma * inner + coef0) ** kernel_options.get("degree", 3)
             return powers
         if kernel == "sigmoid":
-            inner = np.tanh(gamma * inner + coef0)
-        return inner
+            inner = xp.tanh(gamma * inner + coef0)
+        return inner  # type: ignore[no-any-return]
+    if xp is not np:  # the cosine of a row with itself, which is 0 for one of zeros
+        return xp.astype(xp.any(X != 0, axis=1), X.dtype)  # type: ignore[no-any-return]
     return np.array(
         [float(kernel_matrix(X[i : i + 1], **kernel_options)[0, 0]) for i in _rows(X)]
     )
@@ -394,6 +438,13 @@ def kernel_product(
     ndarray of shape (n_samples,) or (n_samples, n_columns)
         The product, in float64.
     """
+    xp = namespace_of(X, Y, right)
+    if xp is not np:
+        batches = row_batches(X.shape[0], Y.shape[0], working_memory=working_memory)
+        parts = [
+            kernel_matrix(X[rows], Y, **kernel_options) @ right for rows in batches
+        ]
+        return xp.concat(parts)  # type: ignore[no-any-return]
     out = np.empty((X.shape[0], *right.shape[1:]))
     if kernel_options.get("kernel", "rbf") == "rbf" and not (
         sparse.issparse(X) or sparse.issparse(Y)

@@ -5,6 +5,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, column_or_1d
 
 from sktransfer._compat import _num_samples
+from sktransfer._solvers.array_api import namespace_of
 from sktransfer.exceptions import warn
 
 # more distinct whole numbers than this, with fewer rows each, may be values
@@ -39,18 +40,23 @@ def check_numbers(X, *, accept_sparse=False):
         ) from error
 
 
-def check_domain_pair(X_source, X_target, *, min_rows=1, center=False):
+def check_domain_pair(X_source, X_target, *, min_rows=1, center=False, array_api=False):
     """Return two float64 arrays with the same number of features.
 
     With ``center`` both move to an origin halfway between their means, for measures
-    that do not depend on the origin but lose digits far from it.
+    that do not depend on the origin but lose digits far from it. With ``array_api``
+    arrays to which scikit-learn's dispatch applies stay what they are, float32 too.
     """
+    xp = namespace_of(X_source, X_target) if array_api else np
+    dtype = np.float64 if xp is np else [xp.float64, xp.float32]
     X_source = check_array(
-        X_source, dtype=np.float64, input_name="X_source", ensure_min_samples=min_rows
+        X_source, dtype=dtype, input_name="X_source", ensure_min_samples=min_rows
     )
     X_target = check_array(
-        X_target, dtype=np.float64, input_name="X_target", ensure_min_samples=min_rows
+        X_target, dtype=dtype, input_name="X_target", ensure_min_samples=min_rows
     )
+    if X_source.dtype != X_target.dtype:
+        X_source, X_target = (xp.astype(X, xp.float64) for X in (X_source, X_target))
     if X_source.shape[1] != X_target.shape[1]:
         raise ValueError(
             f"X_source has {X_source.shape[1]} features and X_target has "
@@ -59,7 +65,7 @@ def check_domain_pair(X_source, X_target, *, min_rows=1, center=False):
     if center:
         # around a row first, as the mean of large numbers is a rounded one
         X_source, X_target = X_source - X_target[0], X_target - X_target[0]
-        middle = (X_source.mean(axis=0) + X_target.mean(axis=0)) / 2
+        middle = (xp.mean(X_source, axis=0) + xp.mean(X_target, axis=0)) / 2
         X_source, X_target = X_source - middle, X_target - middle
     return X_source, X_target
 

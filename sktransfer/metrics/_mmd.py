@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import Bunch, check_random_state, gen_batches
 
 from sktransfer._compat import Interval, StrOptions, validate_params
+from sktransfer._solvers.array_api import array_like, namespace_of
 from sktransfer._solvers.kernels import (
     ORIGIN_FREE_KERNELS,
     kernel_diagonal,
@@ -99,6 +100,10 @@ def mmd(
     and the unbiased one leaves out :math:`i = j` in the first two sums and divides
     them by :math:`m(m-1)` and :math:`n(n-1)`.
 
+    Under ``sklearn.config_context(array_api_dispatch=True)`` arrays of another library,
+    such as torch, stay in it and on their device, in float32 if they come so; the
+    kernel is then one of the names.
+
     References
     ----------
     .. [1] Gretton et al., "A kernel two-sample test", JMLR 13 (2012) 723-773.
@@ -116,9 +121,15 @@ def mmd(
     """
     smallest = {"unbiased": 2, "block": block_size}.get(estimator, 1)
     X_source, X_target = check_domain_pair(
-        X_source, X_target, min_rows=smallest, center=kernel in ORIGIN_FREE_KERNELS
+        X_source,
+        X_target,
+        min_rows=smallest,
+        center=kernel in ORIGIN_FREE_KERNELS,
+        array_api=True,
     )
-    gamma = resolve_gamma(gamma, np.vstack([X_source, X_target]), kernel=kernel)
+    xp = namespace_of(X_source, X_target)
+    both = (np.vstack if xp is np else xp.concat)([X_source, X_target])
+    gamma = resolve_gamma(gamma, both, kernel=kernel)
     options = {"kernel": kernel, "gamma": gamma}
     if estimator == "block":
         rng = check_random_state(random_state)
@@ -128,21 +139,25 @@ def mmd(
         frequencies = random_frequencies(
             X_source.shape[1], kernel, gamma, n_components, rng
         )
+        frequencies = array_like(frequencies, X_source)
         means = [
-            feature_sums(X, frequencies, np.full((len(X), 1), 1 / len(X)))
+            feature_sums(X, frequencies, xp.ones_like(X[:, :1]) / X.shape[0])
             for X in (X_source, X_target)
         ]
-        return float(np.sum((means[0] - means[1]) ** 2))
+        return float(xp.sum((means[0] - means[1]) ** 2))
     if kernel == "linear" and estimator == "biased":
-        return float(np.sum((X_source.mean(axis=0) - X_target.mean(axis=0)) ** 2))
+        means = [xp.mean(X, axis=0) for X in (X_source, X_target)]
+        return float(xp.sum((means[0] - means[1]) ** 2))
     return _quadratic_mmd(X_source, X_target, estimator == "unbiased", options)
 
 
 def _quadratic_mmd(X_source, X_target, unbiased, options):
     m, n = len(X_source), len(X_target)
-    within_source = kernel_product(X_source, X_source, np.ones(m), **options).sum()
-    within_target = kernel_product(X_target, X_target, np.ones(n), **options).sum()
-    across = kernel_product(X_source, X_target, np.ones(n), **options).sum()
+    xp = namespace_of(X_source, X_target)
+    ones = [xp.ones_like(X[:, 0]) for X in (X_source, X_target)]
+    within_source = kernel_product(X_source, X_source, ones[0], **options).sum()
+    within_target = kernel_product(X_target, X_target, ones[1], **options).sum()
+    across = kernel_product(X_source, X_target, ones[1], **options).sum()
     if not unbiased:
         value = within_source / m**2 + within_target / n**2 - 2 * across / (m * n)
         return max(float(value), 0.0)
@@ -159,8 +174,11 @@ def _block_mmd(X_source, X_target, block_size, rng, options):
     """Average the unbiased estimate over disjoint random blocks of equal size."""
     n_blocks = min(len(X_source), len(X_target)) // block_size
     rows = n_blocks * block_size
-    source = X_source[rng.permutation(len(X_source))[:rows]]
-    target = X_target[rng.permutation(len(X_target))[:rows]]
+    xp = namespace_of(X_source, X_target)
+    source, target = (
+        X[array_like(rng.permutation(len(X))[:rows], X, xp.int64)]
+        for X in (X_source, X_target)
+    )
     blocks = [slice(i, i + block_size) for i in range(0, rows, block_size)]
     if options["kernel"] == "rbf":
         return _block_mmd_rbf(source, target, n_blocks, block_size, options["gamma"])
@@ -171,8 +189,8 @@ def _block_mmd(X_source, X_target, block_size, rng, options):
 
 def _block_mmd_rbf(source, target, n_blocks, size, gamma):
     """Compute all blocks at once, in chunks of blocks that fit into memory."""
-    source = source.reshape(n_blocks, size, -1)
-    target = target.reshape(n_blocks, size, -1)
+    source = source.reshape((n_blocks, size, -1))
+    target = target.reshape((n_blocks, size, -1))
     chunk = max(1, int(4e6 / (size * max(size, source.shape[2]))))
     total = 0.0
     for start in range(0, n_blocks, chunk):
@@ -186,8 +204,10 @@ def _block_mmd_rbf(source, target, n_blocks, size, gamma):
 
 def _batch_rbf(A, B, gamma):
     squares = (A**2).sum(-1)[:, :, None] + (B**2).sum(-1)[:, None, :]
-    distances = squares - 2 * A @ B.transpose(0, 2, 1)
-    return np.exp(-gamma * np.maximum(distances, 0))
+    xp = namespace_of(A, B)
+    swap = np.transpose if xp is np else xp.permute_dims
+    distances = squares - 2 * A @ swap(B, (0, 2, 1))
+    return xp.exp(-gamma * xp.clip(distances, 0, None))
 
 
 def random_frequencies(n_features, kernel, gamma, n_components, rng):
@@ -206,12 +226,14 @@ def random_frequencies(n_features, kernel, gamma, n_components, rng):
 def feature_sums(X, frequencies, weights):
     """Return weighted sums of the features over the rows, in row chunks."""
     n_components = frequencies.shape[1]
-    sums = np.zeros((2 * n_components, weights.shape[1]))
+    xp = namespace_of(X, frequencies, weights)
+    cosines, sines = 0.0, 0.0
     for rows in gen_batches(len(X), max(1, int(4e6 / n_components))):
         angles = X[rows] @ frequencies
-        sums[:n_components] += np.cos(angles).T @ weights[rows]
-        sums[n_components:] += np.sin(angles).T @ weights[rows]
-    return sums / np.sqrt(n_components)
+        cosines = cosines + xp.cos(angles).T @ weights[rows]
+        sines = sines + xp.sin(angles).T @ weights[rows]
+    join = np.concatenate if xp is np else xp.concat
+    return join([cosines, sines]) / float(np.sqrt(n_components))
 
 
 @validate_params(

@@ -1,0 +1,61 @@
+"""Arrays of other libraries, which scikit-learn's array API dispatch lets through."""
+
+from typing import Any
+
+import numpy as np
+
+from sktransfer._compat import _is_numpy_namespace, get_namespace_and_device
+
+
+def namespace_of(*arrays: Any) -> Any:
+    """Return the functions that fit some arrays.
+
+    Parameters
+    ----------
+    *arrays : array-like or sparse matrix
+        Arrays of one library, on one device.
+
+    Returns
+    -------
+    xp : module
+        NumPy, unless ``array_api_dispatch`` is on and the arrays are of another
+        library.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are of several libraries or on several devices.
+    """
+    try:
+        xp = get_namespace_and_device(*arrays)[0]
+    except ValueError as error:
+        kinds = [f"{type(X).__module__}.{type(X).__name__}" for X in arrays]
+        raise ValueError(
+            "under array_api_dispatch arrays must be of one library and on one device; "
+            f"got {', '.join(kinds)}: {error}"
+        ) from error
+    return np if _is_numpy_namespace(xp) else xp
+
+
+def array_like(values: Any, X: Any, dtype: Any = None) -> Any:
+    """Convert NumPy values to the library, device and dtype of an array.
+
+    Parameters
+    ----------
+    values : ndarray
+        The values.
+    X : array
+        The array whose kind they take.
+    dtype : dtype, default=None
+        None: that of `X`.
+
+    Returns
+    -------
+    array
+        The values, unchanged where `X` is NumPy's.
+    """
+    xp = namespace_of(X)
+    if xp is np:
+        return values
+    kind = X.dtype if dtype is None else dtype
+    return xp.asarray(values, dtype=kind, device=X.device)

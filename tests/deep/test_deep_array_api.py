@@ -1,0 +1,155 @@
+"""Torch arrays stay torch arrays under scikit-learn's array API dispatch.
+
+SciPy reads its own switch when it is imported, so each test runs a process of its own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from sktransfer._solvers.kernels import kernel_diagonal, kernel_matrix, kernel_product
+from sktransfer.metrics import mmd
+
+KERNELS = ["rbf", "laplacian", "linear", "poly", "cosine"]
+WIDTHS = [
+    ("rbf", "median"),
+    ("rbf", "scale"),
+    ("laplacian", "median"),
+    ("rbf", 0.2),
+    *((k, 0.1) for k in KERNELS),
+]
+CASES = [
+    *({"kernel": k, "gamma": g, "estimator": "biased"} for k, g in WIDTHS),
+    *({"kernel": k, "gamma": 0.1, "estimator": "unbiased"} for k in KERNELS),
+    {"kernel": "rbf", "gamma": 0.1, "estimator": "block", "block_size": 7},
+    {"kernel": "cosine", "gamma": 0.1, "estimator": "block", "block_size": 40},
+    {"kernel": "laplacian", "gamma": 0.1, "estimator": "random_features"},
+]
+
+
+def samples(n=61, offset=0.0):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(n, 3)) + offset, rng.normal(size=(n - 10, 3)) + offset
+    Y[:, 0] += 1.0
+    return X, Y
+
+
+def no_way_to_numpy(*args, **kwargs):
+    raise AssertionError("a torch array was copied to NumPy")
+
+
+def on_torch(name):
+    """Run a function of this file in a process where dispatch is possible."""
+    code = f"import test_deep_array_api as t; t.{name}()"
+    path = [os.path.dirname(__file__), *sys.path]
+    env = os.environ | {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def _print_values():
+    import sklearn
+
+    found = {}
+    copies = [(torch.Tensor, "__array__"), (torch.Tensor, "numpy")]
+    with (
+        sklearn.config_context(array_api_dispatch=True),
+        pytest.MonkeyPatch.context() as m,
+    ):
+        arrays = {
+            f"{n} {offset:g} {kind}": [
+                torch.asarray(X, dtype=getattr(torch, kind)) for X in samples(n, offset)
+            ]
+            for n, offset in [(61, 0.0), (61, 1e3), (1100, 0.0)]
+            for kind in ("float64", "float32")
+        }
+        plain = samples()
+        found["numpy"] = [mmd(*plain, random_state=0, **case) for case in CASES]
+        for owner, name in copies:
+            m.setattr(owner, name, no_way_to_numpy)
+        for name, pair in arrays.items():
+            cases = CASES if name.startswith("61 0") else CASES[:2]
+            found[name] = [mmd(*pair, random_state=0, **case) for case in cases]
+        X, Y = arrays["61 0 float64"]
+        for kernel in [*KERNELS, "sigmoid"]:
+            options = {"kernel": kernel, "gamma": 0.1}
+            K = kernel_matrix(X, Y, **options)
+            assert isinstance(K, torch.Tensor)
+            diagonal = kernel_diagonal(X, **options)
+            product = kernel_product(X, Y, Y, working_memory=0.01, **options)
+            found[kernel] = [A.tolist() for A in (K, diagonal, product)]
+        found["integers"] = mmd(torch.arange(12).reshape(4, 3), torch.ones((4, 3)))
+        errors = []
+        for pair, options in [
+            ((X, plain[1]), {}),
+            ((X, Y), {"kernel": lambda a, b: 1.0}),
+            ((X, Y[:, :2]), {}),
+            ((X * np.nan, Y), {}),
+        ]:
+            try:
+                mmd(*pair, **options)
+            except (TypeError, ValueError) as error:
+                errors.append(str(error))
+        found["errors"] = errors
+    sys.stdout.write(json.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return on_torch("_print_values")
+
+
+@pytest.mark.parametrize("kind, rtol", [("float64", 1e-6), ("float32", 1e-3)])
+def test_discrepancies_are_those_of_numpy(found, kind, rtol):
+    for n, offset, cases in [(61, 0.0, CASES), (61, 1e3, CASES[:2])]:
+        X, Y = samples(n, offset)
+        if kind == "float32":  # the values themselves are rounded there
+            X, Y = X.astype(np.float32), Y.astype(np.float32)
+        expected = [mmd(X, Y, random_state=0, **case) for case in cases]
+        values = found[f"{n} {offset:g} {kind}"]
+        np.testing.assert_allclose(values, expected, rtol=rtol, atol=rtol / 100)
+
+
+@pytest.mark.parametrize("kind, rtol", [("float64", 1e-6), ("float32", 1e-3)])
+def test_the_median_of_a_sample_of_many_rows_is_that_of_numpy(found, kind, rtol):
+    expected = [mmd(*samples(1100), random_state=0, **case) for case in CASES[:2]]
+    np.testing.assert_allclose(found[f"1100 0 {kind}"], expected, rtol=rtol)
+
+
+def test_numpy_arrays_under_dispatch_give_what_they_give_without(found):
+    expected = [mmd(*samples(), random_state=0, **case) for case in CASES]
+    np.testing.assert_allclose(found["numpy"], expected, rtol=1e-12)
+    whole = np.arange(12.0).reshape(4, 3)
+    assert found["integers"] == pytest.approx(mmd(whole, np.ones((4, 3))), rel=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [*KERNELS, "sigmoid"])
+def test_kernels_are_those_of_numpy(found, kernel):
+    X, Y = samples()
+    options = {"kernel": kernel, "gamma": 0.1}
+    K = kernel_matrix(X, Y, **options)
+    for values, expected in zip(
+        found[kernel], (K, kernel_diagonal(X, **options), K @ Y), strict=True
+    ):
+        np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_what_cannot_be_dispatched_is_one_clear_error(found):
+    mixed, kernel, features, missing = found["errors"]
+    assert "of one library and on one device; got torch.Tensor, numpy" in mixed
+    assert "kernel must be one of" in kernel
+    assert "X_source has 3 features" in features
+    assert "NaN" in missing
+
+
+def test_without_dispatch_torch_arrays_are_read_as_numpy():
+    X, Y = samples()
+    assert mmd(torch.asarray(X), torch.asarray(Y)) == pytest.approx(mmd(X, Y))
