@@ -76,6 +76,9 @@ def _make_parser():
     add("--groups", metavar="COLUMN",
         help="column that names the unit of each row, such as the patient, if units "
              "have several rows")  # fmt: skip
+    add("--exposure", metavar="COLUMN",
+        help="column of the exposures of counts, such as the years at risk: rates are "
+             "predicted, and compared by their deviance")  # fmt: skip
     add("--encoding", metavar="NAME",
         help="encoding of the text (default: UTF-8 or by its mark, else "
              "Windows-1252)")  # fmt: skip
@@ -89,7 +92,8 @@ def _make_parser():
         help="auto: text and few whole numbers are classes")  # fmt: skip
     add("--scoring", metavar="NAME",
         help="scorer of scikit-learn (default: accuracy, or "
-             "neg_root_mean_squared_error)")  # fmt: skip
+             "neg_root_mean_squared_error; with --exposure "
+             "neg_mean_poisson_deviance)")  # fmt: skip
     add("--folds", type=int, default=5, metavar="N",
         help="folds of the labeled target rows (default: 5)")  # fmt: skip
     add("--quick", action="store_true",
@@ -127,6 +131,8 @@ def main(argv=None):
         line = " ".join(str(error).split())
         sys.stderr.write(f"{parser.prog} report: error: {line}\n")
         return 2
+    from sktransfer.inspection._report_text import rates_sentence
+
     said = [report.summary()]
     for what, rows in (
         ("to label next", report.label_next),
@@ -143,6 +149,8 @@ def main(argv=None):
             f"  model = joblib.load({report.saved!r})\n"
             '  model.predict(read_table("new_rows.csv"))'
         )
+    if report.has_exposure and report.recommended is not None:
+        said.append(rates_sentence(report))
     if not args.out:
         said.append("--out report.html writes the full report with pictures.")
     sys.stdout.write("\n\n".join(said) + "\n")
@@ -180,7 +188,8 @@ def _make_report(args):
     target = _find_target(df, args)
     df, notes = _leave_out_unlabeled_sources(df.drop(columns=args.drop), args, target)
     groups = _take_groups(df, args, target)
-    df = df.drop(columns=[args.groups] * (groups is not None))
+    exposure = _take_exposure(df, args, table)
+    df = df.drop(columns=[c for c in (args.groups, args.exposure) if c is not None])
     df = df.astype(dict.fromkeys(args.category, "category"))
     from sktransfer.datasets import from_frame
     from sktransfer.inspection import transfer_report
@@ -194,8 +203,8 @@ def _make_report(args):
         report = transfer_report(
             data.X, data.y, data.sample_domain, domain_names=data.domain_names,
             task=task, scoring=args.scoring, cv=args.folds, groups=groups,
-            quick=args.quick, n_jobs=args.jobs, random_state=args.seed,
-            verbose=not args.quiet,
+            exposure=exposure, quick=args.quick, n_jobs=args.jobs,
+            random_state=args.seed, verbose=not args.quiet,
         )  # fmt: skip
     except ImportError as error:
         raise _BadInput(_needs_plot(error)) from error
@@ -226,6 +235,28 @@ def _take_groups(df, args, target):
     return groups.to_numpy()
 
 
+def _take_exposure(df, args, table):
+    """Return the exposures; every labeled row must have a positive one."""
+    if args.exposure is None:
+        return None
+    from sktransfer.inspection._table_file import stray_text
+
+    values = df[args.exposure]
+    if values.dtype.kind not in "iuf":
+        stray = stray_text(table, args.exposure, args.na_values)
+        shown = f"{stray[1]!r} in line {stray[0]}" if stray else "text"
+        raise _BadInput(f"--exposure {args.exposure!r} must hold numbers, not {shown}")
+    bad = ~(values > 0) & df[args.label].notna() | (values <= 0)
+    if bad.any():
+        line = df.index[bad.to_numpy().argmax()]
+        raise _BadInput(
+            f"--exposure {args.exposure!r} is missing or not positive in "
+            f"{int(bad.sum())} rows (first in line {line}); correct it or remove the "
+            "rows"
+        )
+    return values.to_numpy(dtype=float)
+
+
 def _prepare_labels(labels, args, table):
     """Return labels among which -1 is a value, and the task.
 
@@ -242,6 +273,8 @@ def _prepare_labels(labels, args, table):
             f"{stray[0]}; correct it, make it a missing value by --na-values "
             f"{stray[1]!r}, or say --task classification"
         )
+    if args.exposure is not None:
+        task = "regression"
     if task == "auto":
         task = infer_task(present.to_numpy())
     n_classes = present.nunique()
@@ -252,8 +285,9 @@ def _prepare_labels(labels, args, table):
             "repeat. Name another column, or clean it if it should hold numbers"
         )
     if task == "regression" and present.dtype.kind not in "iuf":
+        why = "--task regression" if args.exposure is None else "--exposure"
         raise _BadInput(
-            f"--task regression needs numbers, but --label {labels.name!r} holds "
+            f"{why} needs numbers, but --label {labels.name!r} holds "
             f"{str(present.iloc[0])!r}; say --task classification or clean the column"
         )
     if task == "regression" and present.dtype.kind in "iu":
@@ -272,6 +306,11 @@ def _needs_plot(error):
 
 def _check_options(args):
     """Refuse wrong options before any work."""
+    if args.exposure is not None and args.task == "classification":
+        raise _BadInput(
+            "--task classification has no --exposure, which is for counts; leave one "
+            "of them out"
+        )
     if args.folds < 2:
         raise _BadInput(f"--folds must be 2 or more, got {args.folds}")
     if args.seed < 0:
@@ -318,6 +357,7 @@ def _check_columns(df, args):
         ("domain", [args.domain]), ("label", [args.label]), ("drop", args.drop),
         ("category", args.category),
         ("groups", [args.groups] * (args.groups is not None)),
+        ("exposure", [args.exposure] * (args.exposure is not None)),
     ):  # fmt: skip
         for column in columns:
             if column not in df.columns:
@@ -334,16 +374,21 @@ def _check_columns(df, args):
             f"--groups {args.groups!r} is the column of --domain or --label; name the "
             "column of the unit, or leave it out"
         )
-    taken = {args.domain, args.label, args.groups, *args.drop}
+    if args.exposure in {args.domain, args.label, args.groups} - {None}:
+        raise _BadInput(
+            f"--exposure {args.exposure!r} is the column of another option; name the "
+            "column of the exposures, or leave it out"
+        )
+    taken = {args.domain, args.label, args.groups, args.exposure, *args.drop}
     for column in args.category:
         if column in taken:
             raise _BadInput(
                 f"--category {column!r} is the column of another option; name a feature"
             )
-    for option in ("domain", "label", "groups"):
+    for option in ("domain", "label", "groups", "exposure"):
         if getattr(args, option) in args.drop:
             raise _BadInput(f"--drop leaves out the column of --{option}; keep it")
-    if set(df.columns) <= {args.domain, args.label, args.groups, *args.drop}:
+    if set(df.columns) <= taken:
         raise _BadInput(
             f"data.csv: {args.data!r} has no column left to learn from besides "
             "--domain and --label; add features"

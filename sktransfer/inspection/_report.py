@@ -49,6 +49,7 @@ _QUICK_ROWS = 200
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "cv": [Interval(Integral, 2, None, closed="left"), HasMethods("split")],
         "groups": ["array-like", None],
+        "exposure": ["array-like", None],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "confidence_level": [Interval(Real, 0, 1, closed="neither")],
         "max_samples": [Interval(Integral, 10, None, closed="left"), None],
@@ -71,6 +72,7 @@ def transfer_report(
     scoring=None,
     cv=5,
     groups=None,
+    exposure=None,
     n_repeats=3,
     confidence_level=0.95,
     max_samples=1000,
@@ -107,7 +109,7 @@ def transfer_report(
         numbers or up to ten whole numbers.
     scoring : str, callable or None, default=None
         Scorer, higher is better. None: accuracy, or the negated root mean squared
-        error.
+        error; with ``exposure`` the negated mean deviance of the learner.
     cv : int or splitter, default=5
         How the labeled target rows are held out, as in
         :func:`~sktransfer.metrics.cross_val_ntg`.
@@ -115,6 +117,12 @@ def transfer_report(
         Unit of each row, such as the patient, where units have several rows: a unit is
         never fitted on and tested at once, and the intervals count units. Rows of a
         source, or without a label, may have none (None or NaN).
+    exposure : array-like of shape (n_samples,), default=None
+        Positive exposures of counts, such as the years at risk: a row with twice the
+        exposure is expected to have twice the label. Rates are predicted and compared,
+        each of the weight that its exposure amounts to in the deviance. The default
+        learner is then ``PoissonRegressor``; others need a log link. Rows without a
+        label may have none (NaN).
     n_repeats : int >= 1, default=3
         How often the rows are dealt anew to the folds, if ``cv`` is an int.
     confidence_level : float in (0, 1), default=0.95
@@ -148,7 +156,8 @@ def transfer_report(
     TypeError
         If an estimator does not take `sample_domain` or is made for the other task.
     ValueError
-        If the labels do not fit ``task``, or have several outputs.
+        If the labels do not fit ``task``, or have several outputs; if a method has no
+        log link, or the exposures are not positive.
 
     See Also
     --------
@@ -223,20 +232,32 @@ def transfer_report(
     given = X if estimators is not None and hasattr(X, "shape") else rows
     asked = [learner] * (learner is not None)
     asked = asked if estimators is None else [*estimators.values()]
+    if exposure is not None:
+        task = _task_of_counts(task)
     data, task = _check(given, y, sample_domain, task, asked)
     units = check_groups(groups, data)
     n_groups = None
     if units is not None:
         n_groups = len(np.unique(units[data.is_labeled_target]))
     classify = task == "classification"
-    if scoring is None:
+    power = None
+    if exposure is not None:
+        power = models.common_power(estimators, learner, scoring)
+        exposure = models.check_counts(exposure, data, power, learner)
+    if scoring is None and power is not None:
+        scoring = steps.deviance_scorer(power)
+    elif scoring is None:
         scoring = "accuracy" if classify else "neg_root_mean_squared_error"
     run = steps.Run(
         data, steps.name_domains(data, domain_names), scoring, cv, n_repeats,
         confidence_level, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max),
+        exposure=exposure, power=power,
     )  # fmt: skip
-    reading, left_out = steps.describe_labels(data, task), []
+    if exposure is not None and learner is None and estimators is None:
+        learner = models.log_linear(data, exposure, power)
+        run.learner_name = "log-linear model"
+    reading, left_out = steps.describe_labels(run, task), []
     by_default = estimators is None
     if by_default:
         known = column_names(rows)
@@ -264,6 +285,7 @@ def transfer_report(
     label_next = _draw_unlabeled(data, run.seed)
     run.data = data.take(positions)
     run.groups = take_units(groups, positions)
+    run.exposure = take_units(exposure, positions)
     features = models.to_numbers(rows, positions)
     settings = {
         "sktransfer": sktransfer.__version__,
@@ -278,6 +300,8 @@ def transfer_report(
         "columns": rows.shape[1],
         "features": features.shape[1],
     }
+    if exposure is not None:
+        settings["exposure"] = True
     with (
         threadpool_limits(1),  # for samples of this size threads only cost time
         steps.Progress(len(estimators) + 9, verbose) as progress,
@@ -294,7 +318,7 @@ def transfer_report(
             wanted = steps.query_rows(run, features, classify, _N_TO_LABEL)
             label_for_model = positions[wanted].tolist()
         progress.step("fitting the recommended portfolio")
-        run.data = data
+        run.data, run.exposure = data, exposure
         harmful = harmful_sources(found["sources"])
         model = fit_portfolio(
             X, run, None if by_default else estimators, learner=learner,
@@ -350,6 +374,16 @@ def _check(X, y, sample_domain, task, estimators=()):
             "task='regression', or make the classes text."
         )
     return data, task
+
+
+def _task_of_counts(task):
+    """Refuse classes with exposures."""
+    if task == "classification":
+        raise ValueError(
+            "task='classification', but exposure is for counts and other positive "
+            "labels: leave one of them out."
+        )
+    return "regression"
 
 
 def _numbers(y):

@@ -7,15 +7,18 @@ from io import BytesIO
 
 import numpy as np
 
+from sktransfer._learners import deviance_power
 from sktransfer.inspection._display import plain_text
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.inspection._negative_transfer import NegativeTransferDisplay
 from sktransfer.inspection._report_text import (
     leave_out_sentence,
+    linear_kind,
     listed,
     number,
     part_name,
+    rates_sentence,
 )
 from sktransfer.inspection._source_weights import SourceWeightsDisplay
 
@@ -326,8 +329,9 @@ def _parts(report):
     frame["part"] = [part_name(line) for _, line in frame.iterrows()]
     frame["interval"] = _intervals(frame, "low", "high")
     caption = (
-        f"What each part adds to the {report.error_name} of a linear model of all "
-        "rows, on average over the subsets of the other parts; negative helps"
+        f"What each part adds to the {report.error_name} of a {linear_kind(report)} "
+        "model of all rows, on average over the subsets of the other parts; negative "
+        "helps"
     )
     return _columns(caption, frame, _PART_COLUMNS, ("effect",))
 
@@ -460,6 +464,9 @@ def _model(report):
     frame["weight"] = [f"{weight:.0%}" for weight in frame["weight"]]
     if frame["loss"].isna().all():
         frame = frame.drop(columns="loss")
+    titles = {**_MEMBER_COLUMNS}
+    if deviance_power(report.recommended) is not None:
+        titles["loss"] = "held-out deviance"
     left_out = f" Members below {_LEAST_WEIGHT:.0%} together have {rest:.0%}."
     saved = report.saved or "model.joblib"
     first = "" if report.saved else f'report.save_model("{saved}")\n\n'
@@ -467,15 +474,21 @@ def _model(report):
         "<h2>The model</h2>\n<p>The recommended model is fitted. It predicts by the "
         "weighted mean of these members, which were compared on held-out labeled rows "
         f"of {escape(report.target)}.{left_out * (rest > 0.005)}</p>\n"
-        + _columns("Members of the model", frame, _MEMBER_COLUMNS, ("uses_sources",))
+        + _columns("Members of the model", frame, titles, ("uses_sources",))
         + "\n<p>To predict for new rows, which need the columns of this table but "
         f'neither domain nor label:</p>\n<pre tabindex="0"><code>{escape(first)}'
         "import joblib\nfrom sktransfer.inspection import read_table\n\n"
         f"model = joblib.load({escape(repr(saved))})\n"
         'model.predict(read_table("new_rows.csv"))</code></pre>\n'
+        f"{_rates(report)}"
         '<p class="small">Load model files of people you trust only: loading one runs '
         "code that it contains.</p>"
     )
+
+
+def _rates(report):
+    """Return what the predictions are where there are exposures."""
+    return f"<p>{escape(rates_sentence(report))}</p>\n" * report.has_exposure
 
 
 def _did_it_hurt(report):

@@ -4,11 +4,17 @@ import warnings
 
 import numpy as np
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import (
+    LogisticRegression,
+    PoissonRegressor,
+    Ridge,
+    TweedieRegressor,
+)
 from sklearn.metrics import get_scorer
 from sklearn.pipeline import Pipeline
 
 from sktransfer._compat import _safe_indexing, check_pandas_support
+from sktransfer._deviance import check_exposure, deviance_power
 from sktransfer.base import (
     consumes_sample_domain,
     get_transfer_tags,
@@ -236,6 +242,108 @@ def infer_task(labels, estimators=()):
             return "classification"
     few = len(values) <= MAX_CLASSES and whole
     return "classification" if few or len(values) <= 2 else "regression"
+
+
+def common_power(estimators, learner, scoring):
+    """Return the power of the deviance that all methods fit, for exposures.
+
+    Parameters
+    ----------
+    estimators : dict of str to estimator or None
+        Methods of the user.
+    learner : estimator or None
+        Learner of the default methods.
+    scoring : str, callable or None
+        Scorer of the user.
+
+    Returns
+    -------
+    power : float
+        1, that of Poisson, unless the user gave others.
+
+    Raises
+    ------
+    ValueError
+        If one has no log link, or their powers differ and no scorer is given.
+    """
+    if estimators is None:
+        given = {} if learner is None else {"learner": learner}
+    else:
+        given = {f"estimators[{k!r}]": method for k, method in estimators.items()}
+    powers = {name: deviance_power(model) for name, model in given.items()}
+    for name, power in powers.items():
+        if power is None:
+            raise ValueError(
+                f"exposure needs learners with a log link, such as PoissonRegressor(), "
+                f"but {name} has none that is known: give another one, or leave "
+                "exposure out."
+            )
+    if len(set(powers.values())) > 1 and scoring is None:
+        raise ValueError(
+            f"The estimators fit deviances of several powers, {powers}, so that none "
+            "compares them all: give scoring, or estimators of one power."
+        )
+    return next(iter(powers.values()), 1.0)
+
+
+def check_counts(exposure, data, power, learner):
+    """Return checked exposures, and refuse labels that have no deviance.
+
+    Parameters
+    ----------
+    exposure : array-like of shape (n_samples,)
+        Exposures of the user.
+    data : DomainData
+        Checked rows.
+    power : float
+        Of the deviance.
+    learner : estimator or None
+        Learner of the user.
+
+    Returns
+    -------
+    exposure : ndarray of shape (n_samples,)
+        Positive; 1 where an unlabeled row has none.
+    """
+    exposure = check_exposure(
+        exposure, len(data.sample_domain), learner or PoissonRegressor(), data.labeled
+    )
+    labels = data.labels(data.labeled) if data.labeled.any() else np.ones(1)
+    bad = labels <= 0 if power >= 2 else labels < 0
+    if power >= 1 and bad.any():
+        least = "positive" if power >= 2 else "0 or more"
+        raise ValueError(
+            f"With exposure labels must be {least}, but y holds {labels[bad][0]:g}."
+        )
+    return exposure
+
+
+def log_linear(data, exposure, power):
+    r"""Return a linear model of the logarithm of the rate.
+
+    Its penalty is that of a standard normal prior of each coefficient, for the labeled
+    target rows: with their exposures :math:`E_i`, alpha is
+    :math:`1 / \sum_i E_i^{2-p}`, so that the unit of exposure does not matter.
+
+    Parameters
+    ----------
+    data : DomainData
+        Checked rows.
+    exposure : ndarray of shape (n_samples,)
+        Exposures.
+    power : float
+        Of the deviance.
+
+    Returns
+    -------
+    learner : estimator
+        Unfitted.
+    """
+    rows = data.is_labeled_target if data.n_labeled else data.labeled
+    alpha = 1 / max(float(np.sum(exposure[rows] ** (2 - power))), 1e-12)
+    if power == 1:
+        return PoissonRegressor(alpha=alpha, max_iter=1000)
+    return TweedieRegressor(power=power, link="log", alpha=alpha, max_iter=1000)
 
 
 def default_estimators(*, classify, n_sources, scoring, learner, random_state):

@@ -14,6 +14,7 @@ from sktransfer._domains import take_rows
 from sktransfer._folds import take_units
 from sktransfer.inspection import _report_models as models
 from sktransfer.safe import TransferPortfolioClassifier, TransferPortfolioRegressor
+from sktransfer.safe._portfolio_members import asking_for_weights
 
 #: most source rows, over all sources, and most labeled target rows in the model
 MOST_SOURCE_ROWS, MOST_LABELED_ROWS = 20_000, 2_000
@@ -97,10 +98,14 @@ def fit_portfolio(
         alone = models.target_only(next(iter(estimators.values())))
         options["members"] = [*estimators.items(), ("target only", alone)]
     elif learner is not None:
+        if run.exposure is not None:  # which are weights to a learner
+            learner = asking_for_weights(learner)
         options["learner"] = make_pipeline(models.make_preprocessor(), clone(learner))
     kind = TransferPortfolioClassifier if classify else TransferPortfolioRegressor
     portfolio = kind(n_jobs=run.n_jobs, random_state=run.seed, **options)
     fit_params = {} if groups is None else {"groups": take_units(groups, rows)}
+    if run.exposure is not None:
+        fit_params["exposure"] = run.exposure[rows]
     try:
         with run.noting("The portfolio"), warnings.catch_warnings():
             # how the table was read names the columns that are left out
@@ -166,7 +171,7 @@ def _rows(run, limit, without):
     return rows
 
 
-def member_name(name, names):
+def member_name(name, names, learner="learner"):
     """Return what a member of the default portfolio is, in words.
 
     Parameters
@@ -175,6 +180,8 @@ def member_name(name, names):
         Key of the member.
     names : dict of int to str
         Names of the domains.
+    learner : str, default="learner"
+        What the learner of the portfolio is.
 
     Returns
     -------
@@ -183,9 +190,9 @@ def member_name(name, names):
     """
     if name in _OTHERS:
         return _OTHERS[name]
-    way, _, learner = name.rpartition("_")
-    if learner in _LEARNERS:
-        words = {"learner": _LEARNERS[learner]}
+    way, _, label = name.rpartition("_")
+    if label in _LEARNERS:
+        words = {"learner": learner if label == "learner" else _LEARNERS[label]}
         own = re.fullmatch(r"source_(\d+)", way)
         if own and int(own[1]) in names:
             return f"{words['learner']} of {names[int(own[1])]} alone"
@@ -221,7 +228,7 @@ def tabulate_members(model, run, given):
     for name, weight in portfolio.weights_.items():
         line = {"member": name, "uses_sources": False, "weight": weight, "loss": np.nan}
         if not given:
-            line["member"] = member_name(name, run.names)
+            line["member"] = member_name(name, run.names, run.learner_name)
         if table is not None:
             at = table["name"].tolist().index(name)
             line["uses_sources"] = not bool(table["target_only"][at])

@@ -148,6 +148,11 @@ class TransferReport:
     leave_out: list[str] = field(default_factory=list)
     saved: str | None = None
 
+    @property
+    def has_exposure(self):
+        """Whether the labels are counts with exposures, so that rates are predicted."""
+        return bool(self.settings.get("exposure"))
+
     def to_dict(self):
         """Return the report as nested dicts, lists, texts and numbers.
 

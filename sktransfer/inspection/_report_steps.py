@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, make_scorer, mean_tweedie_deviance
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import check_pandas_support
@@ -21,6 +21,7 @@ from sktransfer.baselines import Pooled
 from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
+from sktransfer.inspection._report_models import log_linear
 from sktransfer.metrics import (
     compare_domains,
     cross_val_ntg,
@@ -39,6 +40,8 @@ _ERRORS = {
     "accuracy": "error rate",
     "balanced_accuracy": "balanced error rate",
     "neg_root_mean_squared_error": "root mean squared error",
+    "neg_mean_poisson_deviance": "mean Poisson deviance",
+    "neg_mean_gamma_deviance": "mean gamma deviance",
 }
 #: methods whose fit takes longer than the picture is worth
 _SLOW = (TransferGuard,)
@@ -74,6 +77,10 @@ class Run:
     n_jobs: int | None
     seed: int
     groups: Any = None
+    exposure: Any = None
+    power: float | None = None
+    #: what the learner of the recommended portfolio is
+    learner_name: str = "learner"
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -90,6 +97,11 @@ class Run:
     def sources(self):
         """Names of the sources."""
         return [self.names[int(source)] for source in self.data.sources]
+
+    @property
+    def params(self):
+        """Metadata of the rows for every fit but the groups."""
+        return {} if self.exposure is None else {"exposure": self.exposure}
 
     @property
     def units(self):
@@ -192,10 +204,31 @@ def error_of(scoring):
         Name of the error.
     """
     if not isinstance(scoring, str):
+        if getattr(scoring, "_score_func", None) is mean_tweedie_deviance:
+            return 0.0, "mean Tweedie deviance"
         return 0.0, "negated score"
     best = 0.0 if scoring.startswith("neg_") else 1.0
     plain = scoring.removeprefix("neg_").replace("_", " ")
     return best, _ERRORS.get(scoring, plain if best == 0.0 else f"1 - {plain}")
+
+
+def deviance_scorer(power):
+    """Return the scorer of the deviance of a power, by name where it has one.
+
+    Parameters
+    ----------
+    power : float
+        1 for Poisson, 2 for gamma.
+
+    Returns
+    -------
+    scoring : str or callable
+        Higher is better.
+    """
+    named = {1.0: "neg_mean_poisson_deviance", 2.0: "neg_mean_gamma_deviance"}
+    if power in named:
+        return named[power]
+    return make_scorer(mean_tweedie_deviance, power=power, greater_is_better=False)
 
 
 def sample_rows(run, max_samples):
@@ -239,8 +272,9 @@ def sample_rows(run, max_samples):
     return np.sort(np.concatenate(kept))
 
 
-def describe_labels(data, task):
+def describe_labels(run, task):
     """Return sentences on how the labels were read."""
+    data = run.data
     if data.y is None or not data.labeled.any():
         return ["No row is labeled."]
     labels = data.labels(data.labeled)
@@ -251,10 +285,23 @@ def describe_labels(data, task):
         more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
         plural = "es" * (len(classes) > 1)
         what = f"{len(classes)} class{plural} ({', '.join(classes[:10])}{more})"
-    return [
+    found = [
         f"The task is {task}: labels are {what}; {data.n_labeled} of {data.n_target} "
         "target rows are labeled."
     ]
+    if run.exposure is not None:
+        known = run.exposure[data.labeled]
+        name = error_of(run.scoring)[1]
+        found.append(
+            f"Exposures are from {known.min():g} to {known.max():g}. Labels per unit "
+            f"of exposure, rates, are predicted; they are compared by the {name}, in "
+            "which a row counts by its exposure."
+            if run.power == 1
+            else f"Exposures are from {known.min():g} to {known.max():g}. Labels per "
+            f"unit of exposure, rates, are predicted; they are compared by the {name}, "
+            f"in which a row of exposure E has the weight E ** {2 - run.power:g}."
+        )
+    return found
 
 
 def describe_domains(run):
@@ -273,7 +320,13 @@ def describe_domains(run):
             "labels": "",
         }
         if line["labeled"]:
-            line["labels"] = _summary(data.labels(rows & data.labeled), regression)
+            known = rows & data.labeled
+            line["labels"] = _summary(data.labels(known), regression)
+            if run.exposure is not None:
+                total = data.labels(known).sum(), run.exposure[known].sum()
+                line["labels"] = (
+                    f"rate {total[0] / total[1]:.3g} ({total[0]:g} in {total[1]:.5g})"
+                )
         lines.append(line)
     return run.table(lines)
 
@@ -336,7 +389,7 @@ def score_sources(run, estimator, classify, folds):
         estimator, data.X, data.y, data.sample_domain, scores=scores,
         cv=folds or run.cv,
         scoring=scoring, confidence_level=run.confidence_level, groups=run.groups,
-        n_jobs=run.n_jobs, random_state=run.seed,
+        params=run.params, n_jobs=run.n_jobs, random_state=run.seed,
     )  # fmt: skip
     return _with_names(run.table(table).drop(columns="selected"), run)
 
@@ -375,14 +428,17 @@ def measure_parts(run, features, classify, folds, *, classes=True):
         n_classes = len(np.unique(data.labels(data.labeled)))
         kinds += ["class"] * (len(data.sources) * n_classes <= _MOST_PARTS)
     learner = LogisticRegression(max_iter=1000) if classify else Ridge()
+    how = {"method": "gradient", "n_subsets": 64 if run.scoring in _MEANS else 16}
+    if run.power is not None:  # one Newton step is for the other two losses
+        learner = log_linear(run.data, run.exposure, run.power)
+        how = {"method": "refit", "n_subsets": 16}
     once = folds[: len(folds) // max(run.n_repeats, 1)] or folds
     for kind in kinds:
         try:
             found = subset_influence(
                 Pooled(learner), features, data.y, sample_domain=data.sample_domain,
-                parts=kind, method="gradient", cv=once, scoring=run.scoring,
-                n_subsets=64 if run.scoring in _MEANS else 16, groups=run.groups,
-                n_jobs=run.n_jobs, random_state=run.seed,
+                parts=kind, cv=once, scoring=run.scoring, groups=run.groups,
+                params=run.params, n_jobs=run.n_jobs, random_state=run.seed, **how,
             )  # fmt: skip
         except (TypeError, ValueError) as error:
             why = " ".join(str(error).split())
@@ -575,8 +631,8 @@ def measure_methods(run, estimators, folds, progress):
                 results[name] = cross_val_ntg(
                     estimator, run.data.X, run.data.y,
                     sample_domain=run.data.sample_domain, cv=folds,
-                    scoring=run.scoring, groups=run.groups, n_jobs=run.n_jobs,
-                    random_state=run.seed,
+                    scoring=run.scoring, groups=run.groups, params=run.params,
+                    n_jobs=run.n_jobs, random_state=run.seed,
                 )  # fmt: skip
         except (TypeError, ValueError) as error:
             failed[name] = " ".join(str(error).split())
@@ -656,7 +712,7 @@ def weigh_sources(run, estimators):
             continue
         try:
             with run.noting(name):
-                fitted = fit_on_domains(clone(estimator), run.data)
+                fitted = fit_on_domains(clone(estimator), run.data, **run.params)
         except (TypeError, ValueError) as error:
             text = " ".join(str(error).split())
             run.note(f"{name} could not be fitted to all rows: {text}")
@@ -717,7 +773,7 @@ def consult_guard(run, estimator, name, folds):
     try:
         with run.noting("The guard"):
             groups = {} if run.groups is None else {"groups": run.groups}
-            fit_on_domains(guard, run.data, **groups)
+            fit_on_domains(guard, run.data, **groups, **run.params)
     except (TypeError, ValueError) as error:
         text = " ".join(str(error).split())
         run.note(f"The guard could not be fitted: {text}")
@@ -798,8 +854,8 @@ def trace_labels(run, estimator):
             display = LearningCurveTransferDisplay.from_estimator(
                 estimator, run.data.X, run.data.y,
                 sample_domain=run.data.sample_domain, n_splits=5,
-                scoring=run.scoring, groups=run.groups, n_jobs=run.n_jobs,
-                random_state=run.seed, ax=Figure().add_subplot(),
+                scoring=run.scoring, groups=run.groups, params=run.params,
+                n_jobs=run.n_jobs, random_state=run.seed, ax=Figure().add_subplot(),
             )  # fmt: skip
     except (TypeError, ValueError) as error:
         text = " ".join(str(error).split())
@@ -844,7 +900,8 @@ def extrapolate_gap(run, estimators, methods, classify):
             curve = gap_learning_curve(
                 estimators[names[0]], run.data.X, run.data.y,
                 sample_domain=run.data.sample_domain, n_repeats=2, groups=run.groups,
-                n_jobs=run.n_jobs, random_state=run.seed,
+                params=run.params, n_jobs=run.n_jobs, random_state=run.seed,
+                loss="auto" if run.power is None else "deviance",
             )  # fmt: skip
     except (TypeError, ValueError) as error:
         text = " ".join(str(error).split())
@@ -856,9 +913,12 @@ def extrapolate_gap(run, estimators, methods, classify):
     goal = needed if within_reach else 2.0 * curve.n_labeled
     gap, (low, high) = curve.predict(goal, run.confidence_level)
     even, (first, last) = curve.break_even(run.confidence_level)
+    loss = "error rate" if classify else "squared error"
+    if run.power is not None:
+        loss = error_of(deviance_scorer(run.power))[1]
     return {
         "method": names[0],
-        "loss": "error rate" if classify else "squared error",
+        "loss": loss,
         "counted": "rows" if run.groups is None else "groups",
         "n_labeled": curve.n_labeled,
         "labels_needed": needed,

@@ -277,6 +277,21 @@ def leave_out_sentence(report):
     )
 
 
+def linear_kind(report):
+    """Return what the model is whose sources are left out part by part."""
+    return "log-linear" if report.has_exposure else "linear"
+
+
+def rates_sentence(report):
+    """Return what the recommended model predicts; empty without exposures."""
+    if not report.has_exposure:
+        return ""
+    return (
+        "The model predicts rates, labels per unit of exposure: multiply each by the "
+        "exposure of its row for the expected label."
+    )
+
+
 def _method_sentences(report):
     table = report.methods
     tried = table[(table["method"] != "target only") & table["ntg"].notna()]
@@ -330,8 +345,8 @@ def _part_sentences(report):
     bad = bad.sort_values("influence", ascending=False, kind="stable")
     return [
         f"Leave out {part_name(line)}: beside the other parts of the sources, its "
-        f"{line['rows']} rows raise the {report.error_name} of a linear model by "
-        f"{number(line['influence'])} (interval {number(line['low'])} to "
+        f"{line['rows']} rows raise the {report.error_name} of a {linear_kind(report)} "
+        f"model by {number(line['influence'])} (interval {number(line['low'])} to "
         f"{number(line['high'])})."
         for _, line in bad.head(_MOST_NAMES).iterrows()
     ]

@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._compat import Interval, StrOptions, validate_params
+from sktransfer._deviance import deviance_power, unit_deviance
 from sktransfer._domains import check_domains, take_rows
 from sktransfer._learners import HasLearnerMethods, check_weights
 from sktransfer._response import align_classes, all_classes
@@ -260,7 +261,7 @@ class GapLearningCurve:
         "sizes": ["array-like", None],
         "cv": [Interval(Integral, 2, None, closed="left")],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
-        "loss": [StrOptions({"auto", "zero_one", "brier", "squared"})],
+        "loss": [StrOptions({"auto", "zero_one", "brier", "squared", "deviance"})],
         "rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "target_estimator": [HasLearnerMethods(["fit", "predict"]), None],
         "groups": ["array-like", None],
@@ -312,9 +313,10 @@ def gap_learning_curve(
         Number of folds of the labeled target rows.
     n_repeats : int, default=5
         How often the rows are dealt to the folds, and drawn for each size.
-    loss : {"auto", "zero_one", "brier", "squared"}, default="auto"
+    loss : {"auto", "zero_one", "brier", "squared", "deviance"}, default="auto"
         Loss of a row. "auto": the squared error, or whether the class is wrong;
-        "brier": the squared distance of the probabilities from the class.
+        "brier": the squared distance of the probabilities from the class;
+        "deviance": that of a learner with a log link, such as ``PoissonRegressor``.
     rate : {"auto"} or float in (0, inf), default="auto"
         The gap approaches its limit as ``m ** -rate``. "auto": 1/2, 1, 3/2 and 2, each
         with its posterior probability.
@@ -426,8 +428,9 @@ def gap_learning_curve(
     rates, shares, coefs, covariances = _fit_curves(numbers, mean, covariance, rates)
     n = 1 / np.sum(weights**2)
     last = PairedEvidence(
-        each[:, -1], weights, collect(guesses), hits=loss == "zero_one"
-    )
+        each[:, -1], weights, None if loss == "deviance" else collect(guesses),
+        hits=loss == "zero_one",
+    )  # fmt: skip
     return GapLearningCurve(
         sizes=numbers,
         gaps=mean,
@@ -439,7 +442,7 @@ def gap_learning_curve(
         spread=_spread(numbers, np.sqrt(n * np.diagonal(covariance))),
         n_labeled=len(np.unique(units[data.is_labeled_target])),
         instability=last.instability,
-        dof_share=dof_share(loss != "squared"),
+        dof_share=dof_share(loss in ("zero_one", "brier")),
     )
 
 
@@ -503,9 +506,14 @@ def _fit_curves(sizes, mean, covariance, rates):
 def _check_loss(loss, classify, estimator):
     if loss == "auto":
         return "zero_one" if classify else "squared"
-    if (loss == "squared") == classify:
+    if (loss in ("squared", "deviance")) == classify:
         kind = "a classifier" if classify else "a regressor"
         raise ValueError(f"loss={loss!r} is no loss of {kind}.")
+    if loss == "deviance" and deviance_power(estimator) is None:
+        raise ValueError(
+            f"loss='deviance' needs a learner with a log link, which {estimator!r} "
+            "lacks."
+        )
     if loss == "brier" and not hasattr(estimator, "predict_proba"):
         raise ValueError(
             f"loss='brier' needs predict_proba, which {estimator!r} lacks."
@@ -585,6 +593,12 @@ def _row_losses(pair, X, y, loss):
         answers = [np.asarray(m.predict(X)) for m in pair]
         losses = [(answer != y).astype(np.float64) for answer in answers]
         return *losses, (answers[0] != answers[1]).astype(np.float64)
+    if loss == "deviance":
+        goal = y.reshape(len(y), -1).astype(np.float64)
+        answers = [np.asarray(m.predict(X)).reshape(goal.shape) for m in pair]
+        power = deviance_power(pair[1])
+        losses = [unit_deviance(goal, m, power).mean(axis=1) for m in answers]
+        return *losses, np.full(len(y), np.nan)  # how far they can differ is not known
     if loss == "squared":
         goal = y.reshape(len(y), -1).astype(np.float64)
         answers = [np.asarray(m.predict(X)).reshape(goal.shape) for m in pair]

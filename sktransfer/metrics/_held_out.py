@@ -18,13 +18,17 @@ from sklearn.metrics import (
     get_scorer,
     log_loss,
     mean_absolute_error,
+    mean_gamma_deviance,
+    mean_poisson_deviance,
     mean_squared_error,
+    mean_tweedie_deviance,
     r2_score,
     root_mean_squared_error,
     top_k_accuracy_score,
 )
 from sklearn.utils import get_tags
 
+from sktransfer._deviance import unit_deviance
 from sktransfer._learners import flatten_column
 from sktransfer._response import align_classes, all_classes
 
@@ -44,10 +48,15 @@ _KINDS = {
     accuracy_score: "hits",
     brier_score_loss: "brier",
     mean_absolute_error: "absolute",
+    mean_gamma_deviance: "deviance",
+    mean_poisson_deviance: "deviance",
     mean_squared_error: "squared",
+    mean_tweedie_deviance: "deviance",
     r2_score: "r2",
     root_mean_squared_error: "root",
 }
+#: power of a deviance; that of Tweedie has it among its options
+_POWERS = {mean_poisson_deviance: 1.0, mean_gamma_deviance: 2.0}
 #: most tested rows of a score that is no mean: a jackknife calls it once for each, and
 #: with more of them the scores of the folds are evidence enough
 _MOST_JACKKNIFED = 200
@@ -148,10 +157,10 @@ class RowScores:
 
     Parameters
     ----------
-    kind : {"hits", "squared", "brier", "root", "r2", "absolute", "other"}
+    kind : {"hits", "squared", "brier", "root", "r2", "absolute", "deviance", "other"}
         What the score is: the share of correct predictions, the negated mean of
         squared errors or the root of it, R2 (given the variance of the labels of a
-        fold), or another one.
+        fold), the negated mean of absolute errors or of deviances, or another one.
     values : ndarray of shape (2, n_tested)
         The weighted mean over the rows of a fold is its score (for "root", the
         negated square of it).
@@ -203,7 +212,7 @@ def row_scores(scores, scoring, units):
         kind = "r2" if scores[0][0].classes is None else "hits"
     many = sum(map(len, units)) > _MOST_JACKKNIFED
     if kind != "other" and not (kind == "r2" and many):
-        found = _mean_scores(scores, kind)
+        found = _mean_scores(scores, kind, _power_of(scoring))
         if found is not None:
             return found
     if many or scoring is None:  # a score() of its own
@@ -222,6 +231,15 @@ def _score_func(scoring):
     return getattr(scorer, "_score_func", None)
 
 
+def _power_of(scoring):
+    """Return the power of the deviance that a scorer averages; None: no deviance."""
+    function = _score_func(scoring)
+    if function is mean_tweedie_deviance:
+        scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
+        return float(getattr(scorer, "_kwargs", {}).get("power", 0))
+    return _POWERS.get(function)
+
+
 def counts_hits(scoring, pair):
     """Tell whether a score is the accuracy of two classifiers."""
     if scoring is None:
@@ -229,10 +247,10 @@ def counts_hits(scoring, pair):
     return _score_func(scoring) is accuracy_score
 
 
-def _mean_scores(scores, kind):
+def _mean_scores(scores, kind, power):
     """Return the row scores of a mean, if the scores of the folds are that mean."""
     for scale in (1.0, 0.5) if kind == "brier" else (1.0,):
-        parts = [_of_rows(fold, kind, scale) for fold in scores]
+        parts = [_of_rows(fold, kind, scale, power) for fold in scores]
         if any(part is None for part in parts):
             continue
         values, guesses, scales = zip(*parts, strict=True)
@@ -246,7 +264,7 @@ def _mean_scores(scores, kind):
     return None
 
 
-def _of_rows(fold, kind, scale):
+def _of_rows(fold, kind, scale, power):
     """Return scores of the rows of a fold, guesses of a difference, and their scale."""
     method = "predict_proba" if kind == "brier" else "predict"
     if any(method not in score.answers for score in fold):
@@ -266,7 +284,7 @@ def _of_rows(fold, kind, scale):
             label = y.reshape(len(y), -1).astype(np.float64)
             answers = [answer.reshape(label.shape) for answer in answers]
             scale = 1.0 / label.shape[1]
-        if kind in ("root", "r2") and label.shape[1] > 1:
+        if kind in ("root", "r2", "deviance") and label.shape[1] > 1:
             return None
         if kind == "r2":
             mean = np.average(label, axis=0, weights=weight)
@@ -275,7 +293,9 @@ def _of_rows(fold, kind, scale):
                 return None
             scale, best = 1.0 / variance, 1.0
         errors = np.array([answer - label for answer in answers])
-        if kind == "absolute":
+        if kind == "deviance":
+            values = -np.array([unit_deviance(label, m, power)[:, 0] for m in answers])
+        elif kind == "absolute":
             values = -scale * np.sum(np.abs(errors), axis=2)
         else:
             values = best - scale * np.sum(errors**2, axis=2)

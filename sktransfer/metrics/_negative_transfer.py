@@ -18,6 +18,7 @@ from sktransfer._compat import (
     _num_samples,
     validate_params,
 )
+from sktransfer._deviance import without_exposure
 from sktransfer._domains import check_domains, check_scorable
 from sktransfer._folds import target_folds
 from sktransfer._learners import HasLearnerMethods, check_weights
@@ -194,7 +195,9 @@ def cross_val_ntg(
     params : dict, default=None
         Metadata for ``fit``, one entry per row. Its ``"sample_weight"`` counts in the
         scores, too, and rows of weight 0 are left out; its ``"groups"`` are those
-        above, and reach the fits of estimators that request them.
+        above, and reach the fits of estimators that request them. With
+        ``"exposure"`` rates are scored, each of the weight that its exposure amounts
+        to.
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=None
@@ -292,11 +295,11 @@ def cross_val_ntg(
     be drawn from the target as the labeled ones are. Other scores use labels only.
 
     *Which scores have values of rows.* Accuracy, Brier score, squared and absolute
-    error, and the root of the mean squared error, which is taken of all tested rows
-    together. If at most 200 rows are tested, R2 has, given the variance of the labels
-    of a fold, and any other score has jackknife values within its fold, if it is
-    defined without each unit. Where there are none, the interval is the corrected
-    resampled t of the J gaps of the folds,
+    error, the deviances of Poisson, gamma and Tweedie, and the root of the mean squared
+    error, which is taken of all tested rows together. If at most 200 rows are tested,
+    R2 has, given the variance of the labels of a fold, and any other score has
+    jackknife values within its fold, if it is defined without each unit. Where there
+    are none, the interval is the corrected resampled t of the J gaps of the folds,
 
     .. math:: \bar g \pm t_{\min(J, n) - 1} \sqrt{(1/J + \rho) s^2},
 
@@ -337,7 +340,8 @@ def cross_val_ntg(
         estimator, target_estimator, X, y, sample_domain, cv, groups, params,
         random_state,
     )  # fmt: skip
-    pair = PairMeasure(data, params, scoring)
+    _, units = without_exposure(data.y, params, estimator)
+    pair = PairMeasure(data, units, scoring)
     results = cross_fit(
         estimator, baseline, data, folds, pair.measure(), params=params, n_jobs=n_jobs
     )

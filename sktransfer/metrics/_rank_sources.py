@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from math import ceil
 from numbers import Integral, Real
 from typing import Any
@@ -30,8 +31,12 @@ from sktransfer.metrics._compare_domains import (
     compare_domains,
 )
 from sktransfer.metrics._evidence import INTERVAL_FOR
-from sktransfer.metrics._negative_transfer import cross_val_ntg, labeled_folds
-from sktransfer.metrics._pair import handed_on
+from sktransfer.metrics._negative_transfer import (
+    cross_val_ntg,
+    labeled_folds,
+    with_groups,
+)
+from sktransfer.metrics._pair import handed_on, labels_to_score
 from sktransfer.metrics._transfer_affinity import affinity_on_folds
 from sktransfer.metrics._transferability_scorers import (
     gbc_scorer,
@@ -82,6 +87,14 @@ class SourceScore:
         routing = get_routing_for_object(self.scorer)
         return bool(routing.consumes("score", ["sample_domain"]))
 
+    @property
+    def takes_weights(self) -> bool:
+        """Whether the scorer is one of scikit-learn, and takes ``sample_weight``."""
+        function = getattr(self.scorer, "_score_func", None)
+        return (
+            function is not None and "sample_weight" in signature(function).parameters
+        )
+
 
 @dataclass(frozen=True)
 class ScoreOptions:
@@ -116,6 +129,7 @@ class ScoreOptions:
         "interval_for": [StrOptions(set(INTERVAL_FOR))],
         "max_samples": [Interval(Integral, 2, None, closed="left"), None],
         "groups": ["array-like", None],
+        "params": [dict, None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     },
@@ -139,6 +153,7 @@ def rank_sources(
     interval_for="average",
     max_samples=500,
     groups=None,
+    params=None,
     n_jobs=None,
     random_state=None,
 ):
@@ -204,6 +219,10 @@ def rank_sources(
         of this size. None: all rows.
     groups : array-like of shape (n_samples,), default=None
         Unit of each row, such as the patient; "ntg" never holds out a part of one.
+    params : dict, default=None
+        Metadata for ``fit``, one entry per row, as in :func:`cross_val_ntg`. With
+        ``"exposure"`` a scorer of scikit-learn gets rates, with the weights that the
+        exposures amount to; other scores of transferability take no exposure.
     n_jobs : int or None, default=None
         Number of parallel jobs.
     random_state : int, RandomState instance or None, default=None
@@ -261,7 +280,7 @@ def rank_sources(
     estimator, models = _split_argument(estimator_or_models)
     task = _task(task, estimator, models)
     data = _check_rows(X, y, sample_domain, task, models)
-    chosen = _resolve_all(scores, data, estimator, models, task)
+    chosen = _resolve_all(scores, data, estimator, models, task, params or {})
     if select_by is not None and select_by not in [score.name for score in chosen]:
         raise ValueError(
             f"select_by={select_by!r} is not among the scores that are computed: "
@@ -271,8 +290,8 @@ def rank_sources(
         cv, scoring, n_bootstrap, confidence_level, interval_for, max_samples, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max), task,
     )  # fmt: skip
-    check_groups(groups, data)
-    params = {} if groups is None else {"groups": groups}
+    params = with_groups(params, groups)
+    check_groups(params.get("groups"), data)
     results = score_sources(chosen, data, estimator, models, options, params)
     if scores is None or isinstance(scores, str):
         pairs = zip(chosen, results, strict=True)
@@ -371,17 +390,18 @@ def resolve_score(score, name=None):
     raise ValueError(f"scores holds {score!r}; known are {', '.join(SOURCE_SCORES)}.")
 
 
-def _resolve_all(scores, data, estimator, models, task):
+def _resolve_all(scores, data, estimator, models, task, params):
     """Return the scores to compute; those named must be possible."""
     if scores is None or isinstance(scores, str):
         names = _DEFAULT if scores is None else SOURCE_SCORES
         every = [resolve_score(name) for name in names]
-        return [s for s in every if not why_not(s, data, estimator, models, task)]
+        given = data, estimator, models, task, params
+        return [s for s in every if not why_not(s, *given)]
     pairs = scores.items() if isinstance(scores, dict) else [(None, s) for s in scores]
     chosen = [resolve_score(score, name) for name, score in pairs]
     names = [score.name for score in chosen]
     for score in chosen:
-        reason = why_not(score, data, estimator, models, task)
+        reason = why_not(score, data, estimator, models, task, params)
         if reason:
             raise ValueError(f"scores={score.name!r} {reason}.")
         if names.count(score.name) > 1:
@@ -394,7 +414,7 @@ def _resolve_all(scores, data, estimator, models, task):
     return chosen
 
 
-def why_not(score, data, estimator, models, task=None):
+def why_not(score, data, estimator, models, task=None, params=None):
     """Say why a score cannot be computed; empty if it can.
 
     Parameters
@@ -409,6 +429,8 @@ def why_not(score, data, estimator, models, task=None):
         Fitted source models.
     task : {"classification", "regression"} or None, default=None
         What the labels are. None: what the estimator is for.
+    params : dict, default=None
+        Metadata for ``fit``; "exposure" counts.
 
     Returns
     -------
@@ -433,6 +455,13 @@ def why_not(score, data, estimator, models, task=None):
         kind = estimator if models is None else next(iter(models.values()))
         said = "the estimator is a regressor" if is_regressor(kind) else f"{task=}"
         return f"needs classes, but {said}"
+    exposed = (params or {}).get("exposure") is not None
+    if exposed and score.kind == "transferability" and not score.takes_weights:
+        return (
+            "compares counts with rates where there are exposures: use 'ntg', a "
+            "measure of similarity, or a scorer of scikit-learn that takes "
+            "sample_weight"
+        )
     return ""
 
 
@@ -471,7 +500,7 @@ def score_sources(scores, data, estimator, models, options, params=None):
         elif score.kind == "ntg":
             results.append(_gaps(estimator, data, options, params or {}))
         else:
-            results.append(_transferability(score, data, models, options))
+            results.append(_transferability(score, data, models, options, params or {}))
     return results
 
 
@@ -594,7 +623,7 @@ def _gap(estimator, data, source, folds, options, params):
     return result.ntg, *result.interval, ""
 
 
-def _transferability(score, data, models, options):
+def _transferability(score, data, models, options, params):
     if score.takes_domains:
         data = _sample(data, options, labeled=True)
     values, notes = [], []
@@ -606,9 +635,13 @@ def _transferability(score, data, models, options):
         if options.task and hasattr(score.scorer, "score_func"):
             extra["task"] = options.task
         try:
-            value = score.scorer(
-                model, take_rows(data.X, rows), data.labels(rows), **extra
-            )
+            y, weight = data.labels(rows), None
+            if params.get("exposure") is not None:
+                exposed = {"exposure": params["exposure"]}
+                y, weight = labels_to_score(model, data, rows, exposed)
+            if weight is not None:
+                extra["sample_weight"] = weight
+            value = score.scorer(model, take_rows(data.X, rows), y, **extra)
             values.append(float(value))
             notes.append("")
         except (AttributeError, TypeError, ValueError) as error:

@@ -14,6 +14,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._compat import Interval, StrOptions, validate_params
+from sktransfer._deviance import without_exposure
 from sktransfer._domains import check_domains, take_rows
 from sktransfer._learners import (
     HasLearnerMethods,
@@ -137,7 +138,8 @@ def subset_influence(
         Unit of each sample, such as the patient: never fitted on and tested at once.
     params : dict, default=None
         Metadata for ``fit``, one entry per sample. Its ``"sample_weight"`` counts in
-        the scores, too; samples of weight 0 are left out.
+        the scores, too; samples of weight 0 are left out. With ``"exposure"`` rates
+        are scored.
     n_jobs : int, default=None
         Number of fits in parallel.
     random_state : int, RandomState instance or None, default=0
@@ -330,7 +332,8 @@ class SubsetStudy:
         return np.array([evidence.mean(one) for one in by_fold])
 
     def _units(self):
-        return {name: self.params.get(name) for name in ("groups", "sample_weight")}
+        _, params = without_exposure(self.data.y, self.params, self.estimator)
+        return {name: params.get(name) for name in ("groups", "sample_weight")}
 
     def _scores_of_folds(self, subsets):
         if self.linear is not None:

@@ -206,14 +206,9 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
         if not data.n_source:
             return np.zeros(0), np.zeros(0, dtype=bool)
         score = resolve_score(self.source_score)
-        reason = why_not(score, data, self.estimator, None)
+        reason = why_not(score, data, self.estimator, None, params=fit_params)
         if reason:
             raise ValueError(f"source_score={score.name!r} {reason}.")
-        if fit_params.get("exposure") is not None and score.kind == "transferability":
-            raise ValueError(
-                f"source_score={score.name!r} compares counts with rates where there "
-                "are exposures: use source_score='ntg' or a measure of similarity."
-            )
         options = ScoreOptions(
             cv=find_folds() if score.kind in ("ntg", "affinity") else self.cv,
             scoring=self.scoring,
