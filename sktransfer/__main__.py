@@ -67,7 +67,9 @@ def _make_parser():
         help="column that names the domain of each row")  # fmt: skip
     add("--target", required=True, metavar="VALUE",
         help="value of that column that is the target")  # fmt: skip
-    add("--label", required=True, metavar="COLUMN", help="column to predict")
+    add("--label", required=True, action="append", metavar="COLUMN",
+        help="column to predict; several for several outputs: a,b or given "
+             "again")  # fmt: skip
     add("--drop", action="append", default=[], metavar="COLUMN",
         help="column to leave out, such as an id; may be given again")  # fmt: skip
     add("--category", action="append", default=[], metavar="COLUMN",
@@ -184,6 +186,7 @@ def _make_report(args):
     _check_options(args)
     table = _read(args)
     df = table.frame
+    args.label = _labels(df, args.label)
     _check_columns(df, args)
     target = _find_target(df, args)
     df, notes = _leave_out_unlabeled_sources(df.drop(columns=args.drop), args, target)
@@ -195,13 +198,15 @@ def _make_report(args):
     from sktransfer.inspection import transfer_report
 
     try:
-        labels, task = _prepare_labels(df[args.label], args, table)
+        labels, task = _prepare_all_labels(df, args, table)
         data = from_frame(
-            df.assign(**{args.label: labels}), label=args.label, domain=args.domain,
-            target=target,
-        )  # fmt: skip
+            df.assign(**labels), label=args.label, domain=args.domain, target=target
+        )
+        y = data.y
+        if len(args.label) > 1:
+            y = type(df)(y, columns=args.label)
         report = transfer_report(
-            data.X, data.y, data.sample_domain, domain_names=data.domain_names,
+            data.X, y, data.sample_domain, domain_names=data.domain_names,
             task=task, scoring=args.scoring, cv=args.folds, groups=groups,
             exposure=exposure, quick=args.quick, n_jobs=args.jobs,
             random_state=args.seed, verbose=not args.quiet,
@@ -220,12 +225,57 @@ def _make_report(args):
     )
 
 
+def _labels(df, given):
+    """Return the columns of the labels: commas separate them, unless in a name."""
+    found = []
+    for text in given:
+        parts = [text] if text in df.columns else [p.strip() for p in text.split(",")]
+        found += parts
+    for name in found:
+        if found.count(name) > 1:
+            raise _BadInput(f"--label names {name!r} more than once; name it once")
+    return found
+
+
+def _is_labeled(df, args):
+    """Return a mask of the rows with a label."""
+    return df[args.label].notna().all(axis=1)
+
+
+def _said(args):
+    """Return the labels as they were given."""
+    return repr(args.label[0]) if len(args.label) == 1 else _listed(args.label)
+
+
+def _prepare_all_labels(df, args, table):
+    """Return the columns of labels as one task reads them, and the task."""
+    found = {name: _prepare_labels(df[name], args, table) for name in args.label}
+    tasks = {task for _, task in found.values()}
+    if len(tasks) > 1:
+        said = ", ".join(f"{name}: {task}" for name, (_, task) in found.items())
+        raise _BadInput(
+            f"--label names columns of several tasks ({said}); say --task, or make a "
+            "report for the columns of each"
+        )
+    labels = {name: values for name, (values, _) in found.items()}
+    texts = [values.dtype.kind not in "iuf" for values in labels.values()]
+    if any(texts) and not all(texts):  # one array holds them all
+        for name, text in zip(labels, texts, strict=True):
+            if not text:
+                labels[name] = _as_text(labels[name])
+    return labels, tasks.pop()
+
+
+def _as_text(labels):
+    return labels.dropna().map("{:g}".format).astype(object).reindex(labels.index)
+
+
 def _take_groups(df, args, target):
     """Return the column of the groups; every labeled target row must have one."""
     if args.groups is None:
         return None
     groups = df[args.groups]
-    missing = groups.isna() & df[args.label].notna() & (df[args.domain] == target)
+    missing = groups.isna() & _is_labeled(df, args) & (df[args.domain] == target)
     if missing.any():
         line = df.index[missing.to_numpy().argmax()]
         raise _BadInput(
@@ -246,7 +296,7 @@ def _take_exposure(df, args, table):
         stray = stray_text(table, args.exposure, args.na_values)
         shown = f"{stray[1]!r} in line {stray[0]}" if stray else "text"
         raise _BadInput(f"--exposure {args.exposure!r} must hold numbers, not {shown}")
-    bad = ~(values > 0) & df[args.label].notna() | (values <= 0)
+    bad = ~(values > 0) & _is_labeled(df, args) | (values <= 0)
     if bad.any():
         line = df.index[bad.to_numpy().argmax()]
         raise _BadInput(
@@ -266,10 +316,10 @@ def _prepare_labels(labels, args, table):
     from sktransfer.inspection._table_file import stray_text
 
     present, task = labels.dropna(), args.task
-    stray = stray_text(table, args.label, args.na_values)
+    stray = stray_text(table, labels.name, args.na_values)
     if stray and task != "classification":
         raise _BadInput(
-            f"--label {args.label!r} holds numbers, but {stray[1]!r} in line "
+            f"--label {labels.name!r} holds numbers, but {stray[1]!r} in line "
             f"{stray[0]}; correct it, make it a missing value by --na-values "
             f"{stray[1]!r}, or say --task classification"
         )
@@ -293,7 +343,7 @@ def _prepare_labels(labels, args, table):
     if task == "regression" and present.dtype.kind in "iu":
         return labels.astype(float), task
     if task == "classification" and (present == -1).any():
-        return present.map("{:g}".format).astype(object).reindex(labels.index), task
+        return _as_text(labels), task
     return labels, task
 
 
@@ -343,7 +393,7 @@ def _read(args):
         raise _BadInput(f"data.csv: {path!r} {found}; give the path of a CSV file")
     try:
         return read_table(
-            path, names=(args.domain, args.label), encoding=args.encoding,
+            path, names=(args.domain, *_names_of(args.label)), encoding=args.encoding,
             sep=args.sep, decimal=args.decimal, na_values=args.na_values,
         )  # fmt: skip
     except BadTable as error:
@@ -352,9 +402,16 @@ def _read(args):
         raise _BadInput(_needs_plot(error)) from error
 
 
+def _names_of(labels):
+    """Return what may be a column among the labels that were given."""
+    return [
+        name for text in labels for name in {text, *map(str.strip, text.split(","))}
+    ]
+
+
 def _check_columns(df, args):
     for option, columns in (
-        ("domain", [args.domain]), ("label", [args.label]), ("drop", args.drop),
+        ("domain", [args.domain]), ("label", args.label), ("drop", args.drop),
         ("category", args.category),
         ("groups", [args.groups] * (args.groups is not None)),
         ("exposure", [args.exposure] * (args.exposure is not None)),
@@ -365,28 +422,36 @@ def _check_columns(df, args):
                     f"--{option} {column!r} is no column of {args.data}; its columns "
                     f"are {_listed(df.columns)}"
                 )
-    if args.domain == args.label:
+    if args.domain in args.label:
         raise _BadInput(
-            f"--domain and --label are both {args.label!r}; name two columns"
+            f"--domain and --label are both {args.domain!r}; name two columns"
         )
-    if args.groups in (args.domain, args.label):
+    if args.exposure is not None and len(args.label) > 1:
+        raise _BadInput(
+            f"--exposure is for one label, but --label names {len(args.label)}; make "
+            "a report for each"
+        )
+    if args.groups in (args.domain, *args.label):
         raise _BadInput(
             f"--groups {args.groups!r} is the column of --domain or --label; name the "
             "column of the unit, or leave it out"
         )
-    if args.exposure in {args.domain, args.label, args.groups} - {None}:
+    if args.exposure in {args.domain, *args.label, args.groups} - {None}:
         raise _BadInput(
             f"--exposure {args.exposure!r} is the column of another option; name the "
             "column of the exposures, or leave it out"
         )
-    taken = {args.domain, args.label, args.groups, args.exposure, *args.drop}
+    taken = {args.domain, *args.label, args.groups, args.exposure, *args.drop}
     for column in args.category:
         if column in taken:
             raise _BadInput(
                 f"--category {column!r} is the column of another option; name a feature"
             )
-    for option in ("domain", "label", "groups", "exposure"):
-        if getattr(args, option) in args.drop:
+    for option, columns in (
+        ("domain", [args.domain]), ("label", args.label), ("groups", [args.groups]),
+        ("exposure", [args.exposure]),
+    ):  # fmt: skip
+        if set(columns) & set(args.drop):
             raise _BadInput(f"--drop leaves out the column of --{option}; keep it")
     if set(df.columns) <= taken:
         raise _BadInput(
@@ -431,14 +496,22 @@ def _same_number(value, text):
 def _leave_out_unlabeled_sources(df, args, target):
     """Return the other rows, and a note if some were left out."""
     source = df[args.domain] != target
-    out = df[args.label].isna() & source
+    some = df[args.label].notna().any(axis=1)
+    partly = some & ~_is_labeled(df, args) & ~source
+    if partly.any():
+        raise _BadInput(
+            f"--label: {int(partly.sum())} target rows have some of the labels "
+            f"{_said(args)} only (first in line {df.index[partly.to_numpy().argmax()]}"
+            "); fill them in, or leave all labels of these rows empty"
+        )
+    out = ~_is_labeled(df, args) & source
     if out.sum() == source.sum():
         raise _BadInput(
-            f"--label {args.label!r} is empty in every source row; source rows must be "
+            f"--label {_said(args)} is empty in every source row; source rows must be "
             "labeled"
         )
     notes = [
-        f"Left out for want of a label in {args.label!r}: {out.sum()} of "
+        f"Left out for want of a label in {_said(args)}: {out.sum()} of "
         f"{source.sum()} source rows."
     ] * bool(out.any())
     return df[~out], notes

@@ -516,3 +516,22 @@ def align_classes(values, known, classes, absent):
     aligned = np.full((len(values), len(classes)), absent, dtype=values.dtype)
     aligned[:, np.searchsorted(classes, known[shared])] = values[:, shared]
     return aligned
+
+
+def class_of_each(y):
+    """Return the class of each sample; of several outputs their combination.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Classes, none missing.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_samples,)
+        ``y`` itself, or a number for each combination.
+    """
+    if y.ndim == 1:
+        return y
+    codes = [np.unique(output, return_inverse=True)[1] for output in y.T]
+    return np.unique(np.column_stack(codes), axis=0, return_inverse=True)[1].ravel()

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import make_scorer
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -26,8 +27,9 @@ from sktransfer.feature import (
     SubspaceAlignment,
 )
 from sktransfer.hypothesis import OffsetTransfer
-from sktransfer.inspection import transfer_report
-from sktransfer.metrics import cross_val_ntg
+from sktransfer.inspection import LearningCurveTransferDisplay
+from sktransfer.metrics import cross_val_ntg, query_target, subset_influence
+from sktransfer.metrics._held_out import exact_match_score
 from sktransfer.model_selection import TargetKFold, cross_val_unseen_domain
 from sktransfer.preprocessing import DomainScaler
 from sktransfer.safe import (
@@ -168,10 +170,49 @@ def test_steps_that_use_no_labels_take_several(data, step):
             np.testing.assert_allclose(both[:, j], one.predict(X[80:]), atol=1e-8)
 
 
-def test_a_report_is_about_one_output(data):
+def test_the_gap_of_text_labels(data):
+    """The score() of classifiers was taken for R2, which text has none of."""
     X, Y = data
-    with pytest.raises(ValueError, match="y has 2 outputs"):
-        transfer_report(X, Y, sample_domain=DOMAIN)
+    L = np.where(Y > 0, "yes", "no").astype(object)
+    L[-10:] = None
+    exact = make_scorer(exact_match_score)
+    for learner, scoring in ((LOGISTIC, None), (TREE, exact), (LOGISTIC, exact)):
+        gaps = []
+        for labels in (L, marked((Y > 0) * 1)):
+            result = cross_val_ntg(
+                Pooled(learner), X, labels, sample_domain=DOMAIN, cv=3,
+                scoring=scoring, random_state=0,
+            )  # fmt: skip
+            assert result.n_held_out == 30
+            assert result.evidence.n_units == pytest.approx(30)
+            gaps.append(result.ntg)
+        assert gaps[0] == pytest.approx(gaps[1])
+
+
+def test_rows_to_label_of_several_outputs(data):
+    X, Y = data
+    L = marked(np.where(Y > 0, "yes", "no"))
+    rows = query_target(Pooled(LOGISTIC), X, L, sample_domain=DOMAIN, n_samples=3)
+    assert (rows >= 110).all()
+    with pytest.raises(ValueError, match="is for classes of one label"):
+        query_target(
+            Pooled(LOGISTIC), X, L, sample_domain=DOMAIN, n_samples=3,
+            strategy="difference",
+        )  # fmt: skip
+    with pytest.raises(TypeError, match="method='gradient' is for one label"):
+        subset_influence(
+            Pooled(Ridge()), X, marked(Y), sample_domain=DOMAIN, method="gradient"
+        )
+
+
+def test_learning_curve_of_several_classes(data):
+    X, Y = data
+    display = LearningCurveTransferDisplay.from_estimator(
+        Pooled(TREE), X, marked(np.where(Y > 0, "yes", "no")), sample_domain=DOMAIN,
+        n_splits=2, scoring=make_scorer(exact_match_score),
+    )  # fmt: skip
+    assert len(display.n_labels) > 1
+    assert np.isfinite(display.transfer_errors).all()
 
 
 def test_from_a_table_with_several_labels(data):

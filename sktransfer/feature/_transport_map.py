@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import type_of_target
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
+from sktransfer._response import class_of_each
 from sktransfer._solvers.kernels import order_free_sample, row_batches
 from sktransfer._solvers.moments import (
     mean_and_covariance,
@@ -282,7 +283,7 @@ class OptimalTransportMap(SourceMap):
         plan = class_plan(
             cost,
             epsilon,
-            _class_of_each(data.y_source),
+            class_of_each(data.y_source),
             self.class_reg * scale,
             self.class_penalty,
             a,
@@ -316,18 +317,10 @@ def _mismatches(data):
     """Return 1 for a source and a labeled target sample of different classes."""
     wrong = np.zeros((data.n_source, data.n_target))
     labeled = data.labeled[data.is_target]
-    classes = _class_of_each(np.concatenate([data.y_source, data.y_labeled]))
+    classes = class_of_each(np.concatenate([data.y_source, data.y_labeled]))
     source, target = classes[: data.n_source], classes[data.n_source :]
     wrong[:, labeled] = source[:, None] != target
     return wrong
-
-
-def _class_of_each(y):
-    """Return the class of each sample; of several outputs their combination."""
-    if y.ndim == 1:
-        return y
-    codes = [np.unique(output, return_inverse=True)[1] for output in y.T]
-    return np.unique(np.column_stack(codes), axis=0, return_inverse=True)[1].ravel()
 
 
 class LinearTransportMap(SourceMap):

@@ -10,6 +10,7 @@ from sktransfer._compat import HasMethods, Interval, validate_params
 from sktransfer._domains import check_domains
 from sktransfer._folds import check_groups
 from sktransfer._learners import check_weights
+from sktransfer._response import class_of_each
 from sktransfer.base import as_rows, slice_params
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.inspection._display import HELPS, INK, Display
@@ -291,7 +292,7 @@ def _ordered_splits(data, n_splits, test_size, stratify, rng, units):
         labeled = data.is_labeled_target[train]
         known = rng.permutation(train[labeled])
         if stratify:
-            known = known[_class_order(data.labels(known))]
+            known = known[_class_order(class_of_each(data.labels(known)))]
         splits.append((train[~labeled], known, test))
     return splits
 
@@ -310,7 +311,9 @@ def _check_steps(n_labels, splits, data, stratify):
     largest = min(len(order) for _, order, _ in splits)
     least = 1
     if stratify:
-        least = max(len(np.unique(data.labels(order))) for _, order, _ in splits)
+        least = max(
+            len(np.unique(class_of_each(data.labels(order)))) for _, order, _ in splits
+        )
     if n_labels is None:
         start = min(max(least, 4), largest)
         n_labels = np.unique(np.geomspace(start, largest, 6).round().astype(int))

@@ -20,6 +20,7 @@ from sktransfer._domains import check_domains
 from sktransfer._folds import check_groups, take_units
 from sktransfer.exceptions import DomainError
 from sktransfer.inspection import _report_models as models
+from sktransfer.inspection import _report_outputs as outputs
 from sktransfer.inspection import _report_steps as steps
 from sktransfer.inspection import _report_text as text
 from sktransfer.inspection._report_portfolio import (
@@ -88,9 +89,11 @@ def transfer_report(
     X : {array-like, dataframe} of shape (n_samples, n_features)
         Rows of every domain, in any order. Columns of a dataframe may hold text and
         missing values.
-    y : array-like of shape (n_samples,) or None
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs), or None
         Labels, with markers on the unlabeled target rows. None: no row is labeled,
-        and only the inputs are compared.
+        and only the inputs are compared. Several outputs must be all classes or all
+        quantities; columns of a frame name them. The notes of the report state what
+        cannot be computed for them.
     sample_domain : array-like of shape (n_samples,)
         Positive ids for sources, negative for the target.
     domain_names : dict of int to object, default=None
@@ -109,7 +112,10 @@ def transfer_report(
         numbers or up to ten whole numbers.
     scoring : str, callable or None, default=None
         Scorer, higher is better. None: accuracy, or the negated root mean squared
-        error; with ``exposure`` the negated mean deviance of the learner.
+        error; with ``exposure`` the negated mean deviance of the learner. Of several
+        outputs a row is right if all of its classes are, which "accuracy" means, too;
+        squared errors are averaged over outputs in units of their standard deviations
+        on the target.
     cv : int or splitter, default=5
         How the labeled target rows are held out, as in
         :func:`~sktransfer.metrics.cross_val_ntg`.
@@ -156,8 +162,9 @@ def transfer_report(
     TypeError
         If an estimator does not take `sample_domain` or is made for the other task.
     ValueError
-        If the labels do not fit ``task``, or have several outputs; if a method has no
-        log link, or the exposures are not positive.
+        If the labels do not fit ``task``, or outputs are of several tasks; if, with
+        exposures, a method has no log link, they are not positive, or there are
+        several outputs.
 
     See Also
     --------
@@ -219,10 +226,11 @@ def transfer_report(
     >>> report.sources["effect"].to_list()
     ['unclear', 'hurts']
     """
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+    names = outputs.output_names(y)
+    if names and exposure is not None:
         raise ValueError(
-            f"y has {np.shape(y)[1]} outputs, but a report is about one: give "
-            "y[:, k] for each of them in turn."
+            f"y has {len(names)} outputs, but exposure is for one label: make a report "
+            "of y[:, k] with exposure for each of them."
         )
     check_pandas_support("transfer_report")
     check_matplotlib_support("transfer_report")
@@ -234,31 +242,41 @@ def transfer_report(
     asked = asked if estimators is None else [*estimators.values()]
     if exposure is not None:
         task = _task_of_counts(task)
-    data, task = _check(given, y, sample_domain, task, asked)
+    data, task = _check(given, y, sample_domain, task, asked, names)
     units = check_groups(groups, data)
     n_groups = None
     if units is not None:
         n_groups = len(np.unique(units[data.is_labeled_target]))
     classify = task == "classification"
-    power = None
+    power, named_loss = None, False
     if exposure is not None:
         power = models.common_power(estimators, learner, scoring)
         exposure = models.check_counts(exposure, data, power, learner)
     if scoring is None and power is not None:
         scoring = steps.deviance_scorer(power)
+    elif names and (scoring is None or (classify and scoring == "accuracy")):
+        scoring = outputs.scorer_of_outputs(data, classify)
+        named_loss = True
     elif scoring is None:
         scoring = "accuracy" if classify else "neg_root_mean_squared_error"
     run = steps.Run(
         data, steps.name_domains(data, domain_names), scoring, cv, n_repeats,
         confidence_level, n_jobs,
         check_random_state(random_state).randint(np.iinfo(np.int32).max),
-        exposure=exposure, power=power,
+        exposure=exposure, power=power, outputs=names,
     )  # fmt: skip
     if exposure is not None and learner is None and estimators is None:
         learner = models.log_linear(data, exposure, power)
         run.learner_name = "log-linear model"
     reading, left_out = steps.describe_labels(run, task), []
     by_default = estimators is None
+    if names:
+        reading += outputs.explain_loss(names, classify, named_loss)
+        for sentence in outputs.what_is_missing(classify, by_default):
+            run.note(sentence)
+        if by_default and learner is None:
+            learner = outputs.default_learner(classify)
+            run.learner_name = "linear model of each output"
     if by_default:
         known = column_names(rows)
         rows, columns, roles = models.read_columns(rows, data.y, data.sample_domain)
@@ -270,6 +288,8 @@ def transfer_report(
             classify=classify, n_sources=len(data.sources), scoring=scoring,
             learner=learner, random_state=run.seed,
         )  # fmt: skip
+        if names and classify:
+            del estimators["UOWQ"]
         if quick:
             run.note(
                 "This is a quick report: each labeled row is held out once, KMM and "
@@ -352,12 +372,12 @@ def transfer_report(
     )
 
 
-def _check(X, y, sample_domain, task, estimators=()):
+def _check(X, y, sample_domain, task, estimators=(), outputs_of_y=()):
     """Return the checked rows and the task."""
     if task == "regression":
         y = _numbers(y)
     numeric = {"auto": None, "regression": True, "classification": False}[task]
-    data = check_domains(X, y, sample_domain, numeric_labels=numeric)
+    data = check_domains(X, y, sample_domain, numeric_labels=numeric, multi_output=True)
     if not data.n_source or len(data.targets) != 1:
         raise DomainError(
             f"sample_domain names {len(data.sources)} sources and {len(data.targets)} "
@@ -366,8 +386,11 @@ def _check(X, y, sample_domain, task, estimators=()):
     if not data.labeled.any():
         return data, "classification" if task == "auto" else task
     if task == "auto":
-        task = models.infer_task(data.labels(data.labeled), estimators)
-        data = check_domains(X, y, sample_domain, numeric_labels=task == "regression")
+        labels = data.labels(data.labeled)
+        task = outputs.infer_common_task(labels, estimators, outputs_of_y)
+        data = check_domains(
+            X, y, sample_domain, numeric_labels=task == "regression", multi_output=True
+        )
     if task == "classification" and data.labels(data.labeled).dtype.kind == "f":
         raise ValueError(
             "task='classification', but y holds numbers that are not whole. Say "

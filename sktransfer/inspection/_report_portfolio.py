@@ -98,7 +98,7 @@ def fit_portfolio(
         alone = models.target_only(next(iter(estimators.values())))
         options["members"] = [*estimators.items(), ("target only", alone)]
     elif learner is not None:
-        if run.exposure is not None:  # which are weights to a learner
+        if run.exposure is not None or run.outputs:  # members weigh samples
             learner = asking_for_weights(learner)
         options["learner"] = make_pipeline(models.make_preprocessor(), clone(learner))
     kind = TransferPortfolioClassifier if classify else TransferPortfolioRegressor
@@ -117,6 +117,12 @@ def fit_portfolio(
     except (TypeError, ValueError) as error:
         run.note(f"No portfolio could be fitted: {' '.join(str(error).split())}")
         return None
+    if run.outputs and portfolio.skipped_:
+        skipped = [member_name(name, run.names) for name in portfolio.skipped_]
+        run.note(
+            "Left out of the portfolio, as they do not take several outputs of this "
+            f"kind: {'; '.join(skipped)}."
+        )
     # the verdict is about all sources; without the harmful ones the rest may help
     alone = verdict == "do_not_transfer" and not without
     model = portfolio.target_only_ if alone else portfolio

@@ -16,12 +16,17 @@ from sklearn.utils import check_random_state
 
 from sktransfer._compat import check_pandas_support
 from sktransfer._folds import check_groups, target_folds
+from sktransfer._response import class_of_each
 from sktransfer.base import fit_on_domains, get_transfer_tags
 from sktransfer.baselines import Pooled
 from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.inspection._report_models import log_linear
+from sktransfer.inspection._report_outputs import (
+    default_learner,
+    scaled_error,
+)
 from sktransfer.metrics import (
     compare_domains,
     cross_val_ntg,
@@ -32,6 +37,7 @@ from sktransfer.metrics import (
     target_error_bound,
 )
 from sktransfer.metrics._evidence import PairedEvidence
+from sktransfer.metrics._held_out import exact_match_score
 from sktransfer.safe import TransferGuard
 
 SIMILARITIES = ("mmd", "proxy_a_distance", "coral_distance")
@@ -81,6 +87,8 @@ class Run:
     power: float | None = None
     #: what the learner of the recommended portfolio is
     learner_name: str = "learner"
+    #: names of several outputs
+    outputs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -206,6 +214,11 @@ def error_of(scoring):
     if not isinstance(scoring, str):
         if getattr(scoring, "_score_func", None) is mean_tweedie_deviance:
             return 0.0, "mean Tweedie deviance"
+        function = getattr(scoring, "_score_func", None)
+        if function is exact_match_score:
+            return 1.0, "error rate over all outputs"
+        if function is scaled_error:
+            return 0.0, "scaled root mean squared error"
         return 0.0, "negated score"
     best = 0.0 if scoring.startswith("neg_") else 1.0
     plain = scoring.removeprefix("neg_").replace("_", " ")
@@ -278,13 +291,12 @@ def describe_labels(run, task):
     if data.y is None or not data.labeled.any():
         return ["No row is labeled."]
     labels = data.labels(data.labeled)
-    if task == "regression":
-        what = f"numbers from {labels.min():g} to {labels.max():g}"
+    if run.outputs:
+        each = zip(run.outputs, labels.T, strict=True)
+        named = "; ".join(f"{name}, {_what(one, task)}" for name, one in each)
+        what = f"{len(run.outputs)} outputs ({named})"
     else:
-        classes = [str(value) for value in np.unique(labels)]
-        more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
-        plural = "es" * (len(classes) > 1)
-        what = f"{len(classes)} class{plural} ({', '.join(classes[:10])}{more})"
+        what = _what(labels, task)
     found = [
         f"The task is {task}: labels are {what}; {data.n_labeled} of {data.n_target} "
         "target rows are labeled."
@@ -304,6 +316,16 @@ def describe_labels(run, task):
     return found
 
 
+def _what(labels, task):
+    """Say what the labels of one output are."""
+    if task == "regression":
+        return f"numbers from {labels.min():g} to {labels.max():g}"
+    classes = [str(value) for value in np.unique(labels)]
+    more = f" and {len(classes) - 10} more" if len(classes) > 10 else ""
+    plural = "es" * (len(classes) > 1)
+    return f"{len(classes)} class{plural} ({', '.join(classes[:10])}{more})"
+
+
 def describe_domains(run):
     """Return one line per domain: its rows and its labels."""
     data, lines = run.data, []
@@ -321,7 +343,14 @@ def describe_domains(run):
         }
         if line["labeled"]:
             known = rows & data.labeled
-            line["labels"] = _summary(data.labels(known), regression)
+            labels = data.labels(known)
+            if run.outputs:
+                each = zip(run.outputs, labels.T, strict=True)
+                line["labels"] = "; ".join(
+                    f"{name}: {_summary(one, regression)}" for name, one in each
+                )
+            else:
+                line["labels"] = _summary(labels, regression)
             if run.exposure is not None:
                 total = data.labels(known).sum(), run.exposure[known].sum()
                 line["labels"] = (
@@ -381,7 +410,7 @@ def score_sources(run, estimator, classify, folds):
         ])  # fmt: skip
     score = get_scorer(scoring) if isinstance(scoring, str) else scoring
     scores = {"source_model": score}
-    if classify:
+    if classify and not run.outputs:
         scores |= {"leep": "leep", "nce": "nce"}
     if folds:
         scores["ntg"] = "ntg"
@@ -424,13 +453,16 @@ def measure_parts(run, features, classify, folds, *, classes=True):
         return run.table(columns=columns)
     data, lines = run.data.with_X(features), []
     kinds = ["source"] * (len(data.sources) > 1)
-    if classify and classes:
+    if classify and classes and not run.outputs:
         n_classes = len(np.unique(data.labels(data.labeled)))
         kinds += ["class"] * (len(data.sources) * n_classes <= _MOST_PARTS)
     learner = LogisticRegression(max_iter=1000) if classify else Ridge()
     how = {"method": "gradient", "n_subsets": 64 if run.scoring in _MEANS else 16}
     if run.power is not None:  # one Newton step is for the other two losses
         learner = log_linear(run.data, run.exposure, run.power)
+        how = {"method": "refit", "n_subsets": 16}
+    if run.outputs:
+        learner = default_learner(classify)
         how = {"method": "refit", "n_subsets": 16}
     once = folds[: len(folds) // max(run.n_repeats, 1)] or folds
     for kind in kinds:
@@ -576,6 +608,10 @@ def hold_out(run, classify):
     n_labeled = run.data.n_labeled
     if not n_labeled:
         return [], "no target row is labeled"
+    for name, labels in zip(run.outputs, run.data.y_labeled.T, strict=False):
+        if classify and len(np.unique(labels)) == 1:
+            only = f"of one class of {name}, {labels[0]}"
+            return [], f"all {n_labeled} labeled target rows are {only}"
     if classify and len(np.unique(run.data.y_labeled)) == 1:
         only = run.data.y_labeled[0]
         return [], f"all {n_labeled} labeled target rows are of one class, {only}"
@@ -893,7 +929,7 @@ def extrapolate_gap(run, estimators, methods, classify):
         As in the report.
     """
     names = soon_fitted(estimators, methods)
-    if not names:
+    if not names or (classify and run.outputs):
         return None
     try:
         with run.noting("The extrapolation of the gap"):
@@ -916,6 +952,8 @@ def extrapolate_gap(run, estimators, methods, classify):
     loss = "error rate" if classify else "squared error"
     if run.power is not None:
         loss = error_of(deviance_scorer(run.power))[1]
+    elif run.outputs:
+        loss = "mean squared error of the outputs"
     return {
         "method": names[0],
         "loss": loss,
@@ -955,10 +993,14 @@ def query_rows(run, features, classify, n_rows):
     """
     data = run.data
     pool = data.is_target & ~data.labeled
-    known = np.unique(data.labels(data.labeled)) if data.labeled.any() else []
+    known = []
+    if data.labeled.any():
+        known = np.unique(class_of_each(data.labels(data.labeled)))
     if not pool.any() or (classify and len(known) < 2) or not len(known):
         return np.zeros(0, dtype=int)
     learner = LogisticRegression(max_iter=1000) if classify else Ridge()
+    if run.outputs:
+        learner = default_learner(classify)
     with run.noting("The choice of rows to label"):
         return query_target(
             Pooled(learner), features, data.y, sample_domain=data.sample_domain,
@@ -1006,8 +1048,9 @@ def find(run, estimators, features, classify, progress, *, curve=True):
     progress.step("leaving out parts of the sources")
     with run.noting("The influences of parts of the sources"):
         parts = measure_parts(run, features, classify, folds, classes=curve)
+    bounded = classify and curve and not run.outputs
     with run.noting("The factors of the error"):
-        factors = name_factors(run, features, folds if classify and curve else [])
+        factors = name_factors(run, features, folds if bounded else [])
     progress.step("weighing the sources")
     weights = weigh_sources(run, _can_be_fitted(estimators, run.data, methods))
     progress.step("asking the guard")
@@ -1017,7 +1060,7 @@ def find(run, estimators, features, classify, progress, *, curve=True):
     if quick and curve:
         traced = trace_labels(run, estimators[quick[0]])
     progress.step("placing the rows")
-    labels = run.data.y if classify else None
+    labels = run.data.y if classify and not run.outputs else None
     with run.noting("The picture of the rows"):
         embedding = embed_rows(run, features, labels, similarity)
     return {

@@ -32,6 +32,26 @@ from sktransfer._deviance import unit_deviance
 from sktransfer._learners import flatten_column
 from sktransfer._response import align_classes, all_classes
 
+
+def exact_match_score(y_true, y_pred, sample_weight=None):
+    """Return the share of samples of which all outputs are predicted right.
+
+    Parameters
+    ----------
+    y_true, y_pred : ndarray of shape (n_samples, n_outputs)
+        Classes.
+    sample_weight : ndarray of shape (n_samples,), default=None
+        Weights.
+
+    Returns
+    -------
+    score : float
+        In [0, 1].
+    """
+    right = np.all(np.asarray(y_true) == np.asarray(y_pred), axis=1)
+    return float(np.average(right, weights=sample_weight))
+
+
 #: scores of probabilities that need the classes that a fold lacks
 _OVER_CLASSES = (
     brier_score_loss,
@@ -47,6 +67,7 @@ _ANSWERS = ("predict", "predict_proba", "predict_log_proba", "decision_function"
 _KINDS = {
     accuracy_score: "hits",
     brier_score_loss: "brier",
+    exact_match_score: "hits",
     mean_absolute_error: "absolute",
     mean_gamma_deviance: "deviance",
     mean_poisson_deviance: "deviance",
@@ -209,7 +230,8 @@ def row_scores(scores, scoring, units):
         return None
     kind = _KINDS.get(_score_func(scoring), "other")
     if scoring is None:  # score() of a classifier or of a regressor
-        kind = "r2" if scores[0][0].classes is None else "hits"
+        # of several outputs score() is the share of rows that are right in all
+        kind = "hits" if scores[0][0].tags.estimator_type == "classifier" else "r2"
     many = sum(map(len, units)) > _MOST_JACKKNIFED
     if kind != "other" and not (kind == "r2" and many):
         found = _mean_scores(scores, kind, _power_of(scoring))
@@ -273,10 +295,13 @@ def _of_rows(fold, kind, scale, power):
     answers = [np.asarray(score.answers[method]) for score in fold]
     guesses, best = None, 0.0
     if kind == "hits":
-        if y.ndim != 1:
-            return None
-        values = np.array([answer == y for answer in answers], dtype=np.float64)
-        guesses = (answers[0] != answers[1]).astype(np.float64)
+        right = np.array([answer == y for answer in answers])
+        differ = answers[0] != answers[1]
+        if y.ndim > 1:
+            right, differ = right.all(axis=2), differ.any(axis=1)
+        values = right.astype(np.float64)
+        # where no class is predicted for unlabeled rows they say nothing
+        guesses = differ.astype(np.float64) if y.ndim == 1 else None
     else:
         if kind == "brier":
             label = (y[:, None] == fold[0].classes).astype(np.float64)

@@ -134,7 +134,14 @@ def query_target(
         raise ValueError("target_estimator is for strategy='difference' only.")
     classify = is_classifier(estimator)
     rows = check_numbers(X)
-    data = check_domains(X, y, sample_domain, numeric_labels=not classify)
+    data = check_domains(
+        X, y, sample_domain, numeric_labels=not classify, multi_output=True
+    )
+    if classify and np.ndim(data.y) == 2 and strategy == "difference":
+        raise ValueError(
+            "strategy='difference' is for classes of one label: use 'model', or give "
+            "y[:, k]."
+        )
     pool = np.flatnonzero(data.is_target & ~data.labeled)
     pool = pool[np.sort(np.unique(rows[pool], axis=0, return_index=True)[1])]
     if n_samples > len(pool):
@@ -188,6 +195,8 @@ def _entropy(model, X):
             f"strategy='model' needs predict_proba for classes, which {model!r} lacks."
         )
     p = model.predict_proba(X)
+    if isinstance(p, list):  # one per output
+        p = np.concatenate(p, axis=1)
     return -xlogy(p, p).sum(axis=1)
 
 

@@ -491,6 +491,11 @@ class _PooledLinear:
     @classmethod
     def of(cls, estimator, data):
         """Return it for an estimator, or say why there is none."""
+        if np.ndim(data.y) == 2:
+            raise TypeError(
+                f"method='gradient' is for one label, but y has {data.y.shape[1]} "
+                "outputs: use method='refit'."
+            )
         pooled = getattr(estimator, "pooled_learner", lambda: None)()
         learner = None if pooled is None else pooled[0]
         if not isinstance(learner, _LINEAR) or _unlike(learner):
