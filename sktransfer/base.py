@@ -1578,6 +1578,7 @@ _STEPS = {
     "1D array instead": "a vectorizer such as TfidfVectorizer()",
     "with dim 3": "FunctionTransformer(flatten)",
     "with dim 4": "FunctionTransformer(flatten)",
+    "DateTime64DType": "TableEncoder()",
     "datetime": "ColumnTransformer(...)",
     "Timestamp": "ColumnTransformer(...)",
 }

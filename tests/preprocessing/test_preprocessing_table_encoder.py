@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from sktransfer.baselines import Pooled
 from sktransfer.datasets import mark_unlabeled
+from sktransfer.feature import CORAL
 from sktransfer.preprocessing import TableEncoder
 
 N = 60
@@ -520,3 +521,14 @@ def test_a_part_in_which_a_number_is_missing_everywhere(rng, kind):
         assert (np.asarray(encoder.transform(rows))[:, 1] == 0).all()
     model = make_pipeline(encoder, HistGradientBoostingRegressor(max_iter=2))
     assert np.isfinite(model.fit(part, rng.normal(size=N)).predict(frame)).all()
+
+
+def test_methods_that_need_numbers_name_the_encoder_where_there_are_dates(rng):
+    frame = pd.DataFrame({"a": rng.normal(size=20)})
+    frame["when"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(np.arange(20), "D")
+    domain = np.repeat([1, -1], 10)
+    with pytest.raises(TypeError, match=r"make_pipeline\(TableEncoder\(\), CORAL"):
+        CORAL().fit(frame, sample_domain=domain)
+    texts = {"a": [0.5] * 20, "when": list(frame["when"]), "plan": ["free"] * 20}
+    with pytest.raises(TypeError, match=r"make_pipeline\(TableEncoder\(\), CORAL"):
+        CORAL().fit(pl.DataFrame(texts), sample_domain=domain)
