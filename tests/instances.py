@@ -16,7 +16,7 @@ from sklearn.linear_model import (
 )
 from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-from sklearn.utils import get_tags
+from sklearn.utils import check_array, get_tags
 
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.feature import (
@@ -125,6 +125,15 @@ from sktransfer.safe import (
 
 _STUMP = DecisionTreeClassifier(max_depth=1, random_state=0)
 _TREE = DecisionTreeRegressor(max_depth=2, random_state=0)
+
+
+class WithFeatures(LogisticRegression):
+    """A source model that has features: the inputs."""
+
+    def transform(self, X):
+        """Return the samples."""
+        return check_array(X, accept_sparse=True)
+
 
 #: estimators that know no domains: scikit-learn's checks alone
 PLAIN_ESTIMATORS = [
@@ -311,6 +320,8 @@ ESTIMATORS = [
     IncrementalSourceEnsemble(LogisticRegression(), threshold=-1.0, max_models=3),
     HEnsemble(LogisticRegression()),
     MCW(LogisticRegression()),
+    HEnsemble(WithFeatures(), response="features"),
+    MCW(WithFeatures(), response="features"),
     WADN(LogisticRegression(), n_rounds=2, n_projections=10),
     WADN(
         LinearSVC(dual=False),

@@ -142,11 +142,13 @@ class TaskTrAdaBoost(SourceModelsMixin, TransferBoosting):
         pool = self._pool(problem, data)
         self.pool_size_ = len(pool)
         target = problem.part(problem.is_target)
-        if problem.classes is not None and len(problem.classes) == 2:
-            pool = pool + [(_Negated(m, problem.classes), k) for m, k in pool]
-        known = {id(model): target.losses(model) for model, _ in pool}
-        fit_losses = target.losses
         # a model of the pool predicts the target's samples once
+        known = {id(model): target.losses(model) for model, _ in pool}
+        if problem.classes is not None and len(problem.classes) == 2:
+            negated = [(_Negated(m, problem.classes), k) for m, k in pool]
+            known |= {id(n): 1 - known[id(n.estimator)] for n, _ in negated}
+            pool = pool + negated
+        fit_losses = target.losses
         target.losses = lambda m: known[id(m)] if id(m) in known else fit_losses(m)
         rounds = boost(
             target,

@@ -1,10 +1,12 @@
 """Boosting over domains: the limits, the published updates, and the known failures."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import config_context
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import AdaBoostClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
@@ -227,6 +229,38 @@ def test_of_two_classes_a_wrong_model_is_negated(rng):
     assert model.score(X, y) > 0.9
     assert model.pool_size_ == 1
     assert model.without_sources().source_models is None
+
+
+class Counted(ClassifierMixin, BaseEstimator):
+    """A stump that keeps what was asked of all such stumps."""
+
+    calls: ClassVar[list] = []
+
+    def fit(self, X, y, sample_weight=None):
+        self.calls.append(("fit", len(X)))
+        self.model_ = clone(STUMP).fit(X, y, sample_weight=sample_weight)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        self.calls.append(("predict", len(X)))
+        return self.model_.predict(X)
+
+
+@pytest.mark.parametrize("n_estimators", [2, 8])
+def test_cost_does_not_depend_on_the_sources_after_phase_one(n_estimators, rng):
+    """Each model of the pool predicts the target's samples once, and no source's."""
+    for n_source in ((61, 47), (610, 470)):
+        X, y, domain = problem(rng, n_source=n_source, n_target=30)
+        Counted.calls.clear()
+        model = TaskTrAdaBoost(Counted(), n_estimators=n_estimators)
+        model.fit(X, y, sample_domain=domain)
+        calls = Counted.calls
+        start = calls.index(("predict", 30))
+        assert {size for _, size in calls[:start]} == set(n_source)
+        assert calls[start:] == [("predict", 30)] * model.pool_size_
+        # in phase one each source is fitted and predicted once in a round at most
+        assert start <= 2 * 2 * n_estimators
 
 
 def test_one_labeled_target_sample_is_enough_for_the_pool(rng):

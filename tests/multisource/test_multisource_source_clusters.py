@@ -143,6 +143,27 @@ def test_merging_joins_the_sources_whose_kernel_means_are_close():
     assert len(many.fit(X, y, sample_domain=domain).component_sources_) == 5
 
 
+def test_merged_sources_are_the_sources_of_uowq():
+    """Six sources of two kinds: UOWQ sees two, of three times the rows."""
+    rng = np.random.RandomState(0)
+    domain = np.repeat([1, 2, 3, 4, 5, 6, -1], [25, 25, 25, 25, 25, 25, 20])
+    X = rng.normal(size=(170, 2))
+    even = (domain > 0) & (domain % 2 == 0)
+    X[even] += 6
+    slope = np.where(even[:, None], [-1.0, 2.0], [1.0, 0.5])
+    y = np.sum(X * slope, axis=1) + 0.3 * rng.normal(size=170)
+    model = SourceClusters(UOWQ(Ridge()), 2, merge=True)
+    model.fit(X, y, sample_domain=domain)
+    assert sorted(model.component_sources_) == [(1, 3, 5), (2, 4, 6)]
+    merged = np.where(domain < 0, -1, np.where(even, 2, 1))
+    expected = UOWQ(Ridge()).fit(X, y, sample_domain=merged)
+    order = np.argsort(model.component_sources_, axis=0)[:, 0]
+    inner = model.estimator_
+    assert_allclose(inner.source_weights_[order], expected.source_weights_)
+    assert inner.source_weights_[order][0] > 10 * inner.source_weights_[order][1]
+    assert_allclose(model.predict(X), expected.predict(X))
+
+
 def test_sparse_and_equal_samples(data):
     X, y, domain = data
     X = np.where(np.abs(X) < 0.3, 0.0, X)
