@@ -1579,8 +1579,8 @@ _STEPS = {
     "with dim 3": "FunctionTransformer(flatten)",
     "with dim 4": "FunctionTransformer(flatten)",
     "DateTime64DType": "TableEncoder()",
-    "datetime": "ColumnTransformer(...)",
-    "Timestamp": "ColumnTransformer(...)",
+    "datetime": "TableEncoder()",
+    "Timestamp": "TableEncoder()",
 }
 
 
