@@ -159,7 +159,7 @@ def default_learner(classify):
 
 
 def what_is_missing(classify, by_default):
-    """Return sentences on the parts of a report that several outputs do not have.
+    """Return sentences on what is missing for several outputs, or has another loss.
 
     Parameters
     ----------
@@ -174,7 +174,12 @@ def what_is_missing(classify, by_default):
         One sentence per part.
     """
     if not classify:
-        return []
+        return [
+            "The weights in the recommended model and in the guard, and the "
+            "extrapolated learning curve, are by squared errors in the units of the "
+            "outputs, so that an output of large numbers counts more there than in the "
+            "tables. Bring the outputs to like units if they are to count alike."
+        ]
     notes = [
         "LEEP and NCE of the sources are not computed: they compare the classes of "
         "one label, and there are several outputs.",

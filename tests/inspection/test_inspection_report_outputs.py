@@ -119,6 +119,8 @@ def test_quantities_count_alike_whatever_their_units():
     one = transfer_report(*args, quick=True, **options)
     assert one.error_name == "scaled root mean squared error"
     assert "output 0, numbers from" in one.reading[0]
+    assert "by squared errors in the units of the outputs" in " ".join(one.notes)
+    assert one.to_json()
     two = transfer_report(
         data.X, data.y * [1, 1e-6], data.sample_domain, quick=True, **options
     )
