@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sktransfer._solvers.kernels import kernel_diagonal, kernel_matrix, kernel_product
-from sktransfer.metrics import mmd
+from sktransfer.metrics import mmd, mmd_test
 
 KERNELS = ["rbf", "laplacian", "linear", "poly", "cosine"]
 WIDTHS = [
@@ -30,6 +30,17 @@ CASES = [
     {"kernel": "cosine", "gamma": 0.1, "estimator": "block", "block_size": 40},
     {"kernel": "laplacian", "gamma": 0.1, "estimator": "random_features"},
 ]
+
+
+ESTIMATORS = ["biased", "unbiased", "random_features"]
+
+
+def permuted(X, Y, estimator):
+    """Return the whole result of a test of domains that differ little."""
+    Y = Y - 0.8
+    result = mmd_test(X, Y, estimator=estimator, n_permutations=30, random_state=0)
+    assert type(result.null_statistics) is type(X)
+    return [result.statistic, result.p_value, *result.null_statistics.tolist()]
 
 
 def samples(n=61, offset=0.0):
@@ -78,6 +89,8 @@ def _print_values():
         for name, pair in arrays.items():
             cases = CASES if name.startswith("61 0") else CASES[:2]
             found[name] = [mmd(*pair, random_state=0, **case) for case in cases]
+            if name.startswith("61 0"):
+                found[f"test {name}"] = [permuted(*pair, e) for e in ESTIMATORS]
         X, Y = arrays["61 0 float64"]
         for kernel in [*KERNELS, "sigmoid"]:
             options = {"kernel": kernel, "gamma": 0.1}
@@ -129,6 +142,13 @@ def test_numpy_arrays_under_dispatch_give_what_they_give_without(found):
     np.testing.assert_allclose(found["numpy"], expected, rtol=1e-12)
     whole = np.arange(12.0).reshape(4, 3)
     assert found["integers"] == pytest.approx(mmd(whole, np.ones((4, 3))), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind, rtol", [("float64", 1e-6), ("float32", 1e-3)])
+def test_the_permutation_test_is_that_of_numpy(found, kind, rtol):
+    expected = [permuted(*samples(), estimator) for estimator in ESTIMATORS]
+    values = found[f"test 61 0 {kind}"]
+    np.testing.assert_allclose(values, expected, rtol=rtol, atol=rtol / 1000)
 
 
 @pytest.mark.parametrize("kernel", [*KERNELS, "sigmoid"])
