@@ -49,7 +49,7 @@ class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
         decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Logits; of two classes those of the second.
         """
-        logits = self._validate_rows(X) @ self.coef_.T + self.intercept_
+        logits = self._logits(X)
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
     def predict(self, X):
@@ -98,6 +98,10 @@ class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
             Probabilities, in the order of ``classes_``.
         """
         return softmax(self._logits_of_all(X), axis=1)
+
+    def _logits(self, X):
+        """Return the logits, one column for two classes."""
+        return self._validate_rows(X) @ self.coef_.T + self.intercept_
 
     def _logits_of_all(self, X):
         logits = self.decision_function(X)

@@ -4,8 +4,6 @@ from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
-from scipy.special import log_softmax, softmax
-from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import get_tags
@@ -14,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sktransfer._compat import Interval, StrOptions, _fit_context
 from sktransfer._folds import check_groups
 from sktransfer._learners import check_weights
+from sktransfer._linear import LinearClassifierMixin
 from sktransfer._response import all_classes
 from sktransfer._solvers.secure_logistic import SecureProblem, source_score_weights
 from sktransfer._source_models import (
@@ -22,7 +21,7 @@ from sktransfer._source_models import (
     fit_sources,
     given_entries,
 )
-from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import warn
 from sktransfer.hypothesis._offset_learners import LEAST_PROBABILITY
 from sktransfer.hypothesis._offset_transfer import without_weightless
@@ -30,9 +29,7 @@ from sktransfer.hypothesis._offset_transfer import without_weightless
 _ALPHAS = np.append(np.logspace(-3, 3, 7), np.inf)
 
 
-class SecureLogistic(
-    SourceModelsMixin, TransferPredictorMixin, ClassifierMixin, TransferEstimator
-):
+class SecureLogistic(SourceModelsMixin, LinearClassifierMixin, TransferEstimator):
     r"""Logistic regression that corrects frozen source models and is never worse.
 
     The scores of the source models stay as they are; a linear correction is added to
@@ -401,80 +398,10 @@ class SecureLogistic(
         own = rows @ self.coef_.T + self.intercept_
         return np.tensordot(self.source_weights_, known, axes=1) + np.asarray(own)
 
-    def decision_function(self, X):
-        """Compute the logits of target samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target samples.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Logits; of two classes those of the second.
-        """
-        logits = self._logits(X)
-        return logits[:, 0] if logits.shape[1] == 1 else logits
-
-    def predict(self, X):
-        """Predict classes of target samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target samples.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            The most probable classes.
-        """
-        logits = self.decision_function(X)
-        best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
-        return self.classes_[best.astype(np.intp)]
-
-    def predict_proba(self, X):
-        """Predict class probabilities of target samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target samples.
-
-        Returns
-        -------
-        proba : ndarray of shape (n_samples, n_classes)
-            Probabilities, in the order of ``classes_``.
-        """
-        return softmax(self._of_all(X), axis=1)
-
-    def predict_log_proba(self, X):
-        """Predict logarithms of class probabilities of target samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target samples.
-
-        Returns
-        -------
-        log_proba : ndarray of shape (n_samples, n_classes)
-            Natural logarithms, in the order of ``classes_``.
-        """
-        return log_softmax(self._of_all(X), axis=1)
-
-    def _of_all(self, X):
-        logits = self._logits(X)
-        if logits.shape[1] > 1:
-            return logits
-        return np.column_stack([np.zeros(len(logits)), logits])
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.transfer_tags.source_free = True
-        tags.transfer_tags.regression = False
         tags.transfer_tags.uses_unlabeled = self.unlabeled_weight > 0
         return tags
 
