@@ -9,7 +9,13 @@ from sktransfer._compat import _get_column_indices
 from sktransfer._domains import match_pairs
 from sktransfer.exceptions import DomainError
 
-__all__ = ["ColumnBlocksMixin", "check_present", "has_block", "resolve_columns"]
+__all__ = [
+    "ColumnBlocksMixin",
+    "PairedBlocksMixin",
+    "check_present",
+    "has_block",
+    "resolve_columns",
+]
 
 
 class ColumnBlocksMixin:
@@ -103,6 +109,45 @@ class ColumnBlocksMixin:
         columns = getattr(self, f"{domain}_columns_")
         check_present(rows, has_block(X, columns, domain), domain)
         return X[np.ix_(rows, columns)]
+
+
+class PairedBlocksMixin(ColumnBlocksMixin):
+    """``fit`` takes ``sample_pair``; ``_fit_domains`` finds it as ``_pair_names``."""
+
+    __metadata_request__fit = {"sample_domain": True, "sample_pair": True}
+
+    def fit(self, X, y, sample_domain=None, sample_pair=None):
+        """Fit to source and target rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows of source and target, in any order.
+        y : array-like of shape (n_samples,)
+            Labels; those of unlabeled rows are missing.
+        sample_domain : array-like of shape (n_samples,), default=None
+            Positive ids for sources, negative for the target. None: every row is a
+            labeled target row.
+        sample_pair : array-like of shape (n_samples,), default=None
+            Name of the object that each row describes: a source row and a target row
+            of the same name are a pair, beside rows with both blocks. In one feature
+            space they are the only pairs. None or NaN: a row without a partner.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        DomainError
+            If the rows break the domain contract, a domain has two rows of the same
+            name, no name occurs in both, or a row with both blocks has a partner.
+        """
+        self._pair_names = sample_pair
+        super().fit(X, y, sample_domain=sample_domain)
+        del self._pair_names
+        return self
 
 
 def resolve_columns(key, name, n_features, feature_names):

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
 
-from sktransfer._column_blocks import ColumnBlocksMixin
+from sktransfer._column_blocks import PairedBlocksMixin
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
@@ -42,7 +42,7 @@ def _scale(block, scaler):
 
 
 class DATN(
-    ColumnBlocksMixin,
+    PairedBlocksMixin,
     TransferPredictorMixin,
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -224,11 +224,10 @@ class DATN(
     20
     """
 
-    __metadata_request__fit = {"sample_domain": True, "sample_pair": True}
     __metadata_request__fit_transform = {"sample_domain": True, "sample_pair": True}
 
     _parameter_constraints: dict = {
-        **ColumnBlocksMixin._column_blocks_constraints,
+        **PairedBlocksMixin._column_blocks_constraints,
         "variant": [StrOptions({"full", "supervised", "unsupervised"})],
         "n_components": [Interval(Integral, 1, None, closed="left"), None],
         "source_hidden": ["array-like", None],
@@ -293,39 +292,6 @@ class DATN(
         self.batch_size = batch_size
         self.device = device
         self.random_state = random_state
-
-    def fit(self, X, y, sample_domain=None, sample_pair=None):
-        """Fit the nets and the map.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of source and target, in any order.
-        y : array-like of shape (n_samples,)
-            Labels; those of unlabeled rows of either domain are missing.
-        sample_domain : array-like of shape (n_samples,), default=None
-            Positive ids for the source, negative for the target. None: every row is a
-            labeled target row.
-        sample_pair : array-like of shape (n_samples,), default=None
-            Name of the object that each row describes: a source row and a target row
-            of the same name are a pair, beside rows with both blocks. In one feature
-            space they are the only pairs. None or NaN: a row without a partner.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        DomainError
-            If the rows break the domain contract, a domain has two rows of the same
-            name, no name occurs in both, or a row with both blocks has a partner.
-        """
-        self._pair_names = sample_pair
-        super().fit(X, y, sample_domain=sample_domain)
-        del self._pair_names
-        return self
 
     def fit_transform(self, X, y=None, sample_domain=None, sample_pair=None):
         """Fit and represent the same rows.

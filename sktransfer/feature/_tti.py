@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
 
-from sktransfer._column_blocks import ColumnBlocksMixin
+from sktransfer._column_blocks import PairedBlocksMixin
 from sktransfer._compat import Interval
 from sktransfer._solvers.trace_norm import (
     Grid,
@@ -24,7 +24,7 @@ __all__ = ["TTI"]
 
 
 class TTI(
-    ColumnBlocksMixin, TransferPredictorMixin, ClassifierMixin, TransferEstimator
+    PairedBlocksMixin, TransferPredictorMixin, ClassifierMixin, TransferEstimator
 ):
     r"""Text-to-image transfer: votes of source rows by a learned similarity.
 
@@ -132,10 +132,8 @@ class TTI(
     (20, 1.0)
     """
 
-    __metadata_request__fit = {"sample_domain": True, "sample_pair": True}
-
     _parameter_constraints: dict = {
-        **ColumnBlocksMixin._column_blocks_constraints,
+        **PairedBlocksMixin._column_blocks_constraints,
         "pair_weight": [Interval(Real, 0, None, closed="left")],
         "penalty": [Interval(Real, 0, None, closed="neither")],
         "tol": [Interval(Real, 0, None, closed="neither")],
@@ -158,39 +156,6 @@ class TTI(
         self.penalty = penalty
         self.tol = tol
         self.max_iter = max_iter
-
-    def fit(self, X, y, sample_domain=None, sample_pair=None):
-        """Fit the translator.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of source and target, in any order.
-        y : array-like of shape (n_samples,)
-            Labels; those of unlabeled target rows are missing.
-        sample_domain : array-like of shape (n_samples,), default=None
-            Positive ids for sources, negative for the target. None: every row is a
-            labeled target row.
-        sample_pair : array-like of shape (n_samples,), default=None
-            Name of the object that each row describes: a source row and a target row
-            of the same name are a pair, beside rows with both blocks. In one feature
-            space they are the only pairs. None or NaN: a row without a partner.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        DomainError
-            If the rows break the domain contract, a domain has two rows of the same
-            name, no name occurs in both, or a row with both blocks has a partner.
-        """
-        self._pair_names = sample_pair
-        super().fit(X, y, sample_domain=sample_domain)
-        del self._pair_names
-        return self
 
     def _fit_domains(self, data):
         self._set_columns()
