@@ -1125,6 +1125,47 @@ class BlendMixin(_AnswersMixin):
     values follow from it.
     """
 
+    # rows to score are target rows unless a user asks for other domains
+    __metadata_request__score = {"sample_domain": False}
+
+    def score(self, X, y, sample_weight=None, exposure=None, sample_domain=None):
+        """Score predictions on labeled target rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target rows.
+        y : array-like of shape (n_samples,)
+            Their labels; a marker of a missing label is an error.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        exposure : array-like of shape (n_samples,), default=None
+            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
+        sample_domain : array-like of shape (n_samples,) or int, default=None
+            Domains of the rows, as for ``predict``; None: the target.
+
+        Returns
+        -------
+        score : float
+            Accuracy for classifiers, of several outputs the share of rows in which all
+            are right; R2 for regressors.
+
+        Raises
+        ------
+        UnlabeledTargetError
+            If a row of ``y`` carries a marker.
+        """
+        check_is_fitted(self)
+        check_scorable(y, getattr(self, "classes_", None))
+        y, sample_weight = to_score(y, sample_weight, exposure, self)
+        domain = {} if sample_domain is None else {"sample_domain": sample_domain}
+        y_pred = self.predict(X, **domain)
+        if is_classifier(self) and np.ndim(y) == 2:
+            hits = np.all(y_pred == np.asarray(y), axis=1)
+            return float(np.average(hits, weights=sample_weight))
+        metric = accuracy_score if is_classifier(self) else r2_score
+        return metric(y, y_pred, sample_weight=sample_weight)
+
     def _blend(self, X):
         """Return the blended answers to checked ``X``, in the columns ``_columns``."""
         raise missing_hook(self, "_blend(X)")
@@ -1184,39 +1225,6 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
             return  # by the metric of the task, whatever the models score by
         for model in self._blended_models():
             check_method(model, method)
-
-    def score(self, X, y, sample_weight=None, exposure=None):
-        """Score predictions on labeled target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        y : array-like of shape (n_samples,)
-            Their labels; a marker of a missing label is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        exposure : array-like of shape (n_samples,), default=None
-            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
-
-        Returns
-        -------
-        score : float
-            Accuracy for classifiers, of several outputs the share of rows in which all
-            are right; R2 for regressors.
-
-        Raises
-        ------
-        UnlabeledTargetError
-            If a row of ``y`` carries a marker.
-        """
-        check_is_fitted(self)
-        check_scorable(y, getattr(self, "classes_", None))
-        y, sample_weight = to_score(y, sample_weight, exposure, self)
-        if is_classifier(self.estimator) and np.ndim(y) == 2:
-            hits = np.all(self.predict(X) == np.asarray(y), axis=1)
-            return float(np.average(hits, weights=sample_weight))
-        return _metric(self)(y, self.predict(X), sample_weight=sample_weight)
 
     @property
     def classes_(self):

@@ -79,8 +79,8 @@ class TransferReport:
     label_for_model : list of int
         Positions of unlabeled target rows in ``X`` about which a pooled linear model
         is unsure and the sources say little, by
-        :func:`~sktransfer.metrics.query_target`: for a better model. They are no random
-        sample. Empty if the labels suffice.
+        :func:`~sktransfer.metrics.query_target`: for a better model; of groups one row
+        each. They are no random sample. Empty if the labels suffice.
     settings : dict
         How the report was made.
     estimators : dict of str to estimator

@@ -38,6 +38,7 @@ from sktransfer.metrics import (
 )
 from sktransfer.metrics._evidence import PairedEvidence
 from sktransfer.metrics._held_out import exact_match_score
+from sktransfer.metrics._query_target import candidates
 from sktransfer.safe import TransferGuard
 
 SIMILARITIES = ("mmd", "proxy_a_distance", "coral_distance")
@@ -989,24 +990,26 @@ def query_rows(run, features, classify, n_rows):
     Returns
     -------
     rows : ndarray
-        Positions among the rows of `run`.
+        Positions among the rows of `run`; one row of each group.
     """
     data = run.data
-    pool = data.is_target & ~data.labeled
+    pool, unit, different = candidates(features, data, run.groups)
     known = []
     if data.labeled.any():
         known = np.unique(class_of_each(data.labels(data.labeled)))
-    if not pool.any() or (classify and len(known) < 2) or not len(known):
+    if not len(pool) or (classify and len(known) < 2) or not len(known):
         return np.zeros(0, dtype=int)
     learner = LogisticRegression(max_iter=1000) if classify else Ridge()
     if run.outputs:
         learner = default_learner(classify)
     with run.noting("The choice of rows to label"):
-        return query_target(
+        rows = query_target(
             Pooled(learner), features, data.y, sample_domain=data.sample_domain,
-            n_samples=min(n_rows, len(np.unique(features[pool], axis=0))),
+            n_samples=min(n_rows, len(different)), groups=run.groups,
             random_state=run.seed,
         )  # fmt: skip
+    places = unit[np.searchsorted(pool, rows)]
+    return rows[np.sort(np.unique(places, return_index=True)[1])]
 
 
 def find(run, estimators, features, classify, progress, *, curve=True):

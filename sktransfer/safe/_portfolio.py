@@ -30,7 +30,6 @@ from sktransfer._compat import (
 from sktransfer._deviance import (
     check_exposure,
     deviance_power,
-    to_score,
     warn_of_zeros,
     without_exposure,
 )
@@ -59,7 +58,6 @@ from sktransfer._solvers.simplex_qp import SOLVERS
 from sktransfer.base import (
     BlendMixin,
     TransferMixin,
-    TransferPredictorMixin,
     get_transfer_tags,
     slice_params,
     without_sources,
@@ -710,9 +708,7 @@ class _TransferPortfolio(
         return tags
 
 
-class TransferPortfolioClassifier(
-    TransferPredictorMixin, ClassifierMixin, _TransferPortfolio
-):
+class TransferPortfolioClassifier(ClassifierMixin, _TransferPortfolio):
     r"""Portfolio of classifiers with and without sources, weighed on held-out rows.
 
     Members that use the sources in different ways are compared on held-out labeled
@@ -954,6 +950,8 @@ class TransferPortfolioClassifier(
     True
     """
 
+    score = BlendMixin.score
+
     @property
     def classes_(self):
         """Classes of source and target, shape (n_classes,)."""
@@ -961,9 +959,7 @@ class TransferPortfolioClassifier(
         return self._columns.classes
 
 
-class TransferPortfolioRegressor(
-    TransferPredictorMixin, RegressorMixin, _TransferPortfolio
-):
+class TransferPortfolioRegressor(RegressorMixin, _TransferPortfolio):
     r"""Portfolio of regressors with and without sources, weighed on held-out rows.
 
     Members that use the sources in different ways are compared on held-out labeled
@@ -1205,32 +1201,7 @@ class TransferPortfolioRegressor(
 
     __metadata_request__score = {"exposure": True}
 
-    def score(self, X, y, sample_weight=None, exposure=None):
-        """Score predictions on labeled target rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their labels; a marker of a missing label is an error.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        exposure : array-like of shape (n_samples,), default=None
-            Exposures of counts ``y``: their rates are scored, weighted as in ``fit``.
-
-        Returns
-        -------
-        score : float
-            R2.
-
-        Raises
-        ------
-        UnlabeledTargetError
-            If a row of ``y`` carries a marker.
-        """
-        y, sample_weight = to_score(y, sample_weight, exposure, self)
-        return super().score(X, y, sample_weight=sample_weight)
+    score = BlendMixin.score
 
 
 def _without_negligible(weights):

@@ -318,8 +318,13 @@ def test_prediction_at_a_new_site(rng, kind):
     np.testing.assert_allclose(
         model.predict_log_proba(new, sample_domain=-7), np.log(answer)
     )
+    score = model.score(new, label, sample_domain=-7)
+    assert score == np.mean(model.predict(new, sample_domain=-7) == label)
+    assert model.score(X[known], y[known], sample_domain=-1) == model.score(
+        X[known], y[known]
+    )
     if kind == "guard":
-        assert np.mean(model.predict(new, sample_domain=-7) == label) > 0.8
+        assert score > 0.8
     with pytest.raises(DomainError, match="3 entries"):
         model.predict(new, sample_domain=[1, 1, 1])
 
