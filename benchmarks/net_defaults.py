@@ -1,21 +1,23 @@
 """Which defaults of the adversarial nets are best, and what do they bring elsewhere?
 
 Choices are made on the sets of ``TUNE`` and on generated moons alone, one after the
-other, each with those before it in force: momentum of the optimizer and number of
-steps, then form and matching of the gate, then the discriminator (layers, rate) and the
-rate of the extractor. The candidate with the best mean accuracy over tasks wins; a
-later one in the list must be better by more than .005 to replace an earlier one. What
-is chosen is then run on the sets of ``PROOF``, which chose nothing, and on bundled
-digits::
+other, each with those before it in force: first the gate without matching (its form,
+its discriminator, rates of the parts, steps), then what it does to be matched, then
+DANN (momentum and steps, discriminator, rates of the parts, weight of the adversary).
+The candidate with the best mean accuracy over tasks wins; a later one in the list must
+be better by more than .005 to replace an earlier one. What is chosen is then run on
+the sets of ``PROOF``, which chose nothing, and on bundled digits::
 
     python benchmarks/net_defaults.py tune --data DIR --out fits.csv
     python benchmarks/net_defaults.py proof --data DIR --out fits.csv
+    python benchmarks/net_defaults.py moons --out fits.csv
     python benchmarks/net_defaults.py report --out fits.csv
 
 A task is a source (500 rows at most, clean or with 70 % of the rows corrupted: features
 shuffled within a row, labels random), 300 target rows of which 3 per class are labeled
 (or none), and up to 500 other target rows for the test. Every net of a task takes the
-same number of steps. Fits that are in the file are not run again.
+same number of steps and has an extractor of 64 and 32 units (the library's on moons).
+Fits that are in the file are not run again.
 """
 
 import argparse
@@ -24,13 +26,21 @@ import time
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
+from scipy import sparse, stats
 from sklearn.datasets import load_digits, make_moons
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import normalize
 
 from sktransfer.datasets import stack_domains
-from sktransfer.deep import DAN, DANN, DeepCORAL, TargetOnlyNet, TransferNetClassifier
+from sktransfer.deep import (
+    DAN,
+    DANN,
+    ConditionalAlignment,
+    DeepCORAL,
+    SourceOnlyNet,
+    TargetOnlyNet,
+    TransferNetClassifier,
+)
 
 FIELDS = ["part", "task", "net", "seed", "accuracy", "seconds"]
 #: file, source, target, scale rows to length 1
@@ -40,6 +50,9 @@ TUNE = {
     "mnist-usps": ("digits_mnist_usps_256", "mnist", "usps", True),
     "gas": ("gas_drift_batches", "batch1", "batch4", False),
     "heart": ("heart_4sites", "cleveland", "va", False),
+    "surf": ("office_caltech10_surf800", "caltech", "amazon", True),
+    "words": ("newsgroups_comp_sci", "task1", "task2", True),
+    "census": ("adult_census", "US", "Asia", False),
 }
 PROOF = {
     "coil": ("proof/coil20_1024", 0, 1, True),
@@ -47,10 +60,16 @@ PROOF = {
     "wisdm": ("proof/wisdm_users", 0, 1, False),
     "credit": ("proof/german_credit", 0, 1, False),
     "pima": ("proof/pima_diabetes", 0, 1, False),
+    "spam": ("proof/spam_sms_mail", "sms", "mail", True),
+    "movies": ("proof/imdb_genre3", "action", "war", True),
 }
 MOMENTUM = {"optimizer__betas": (0.9, 0.999)}
 NO_MOMENTUM = {"optimizer__betas": (0.0, 0.99)}
 STEPS = (300, 1000)
+#: the extractor of every net but those on moons
+SMALL = {"module__hidden_units": (64, 32)}
+#: what a candidate must gain to replace an earlier one
+MARGIN = 0.005
 
 
 def load(folder, name, source, target, unit):
@@ -85,15 +104,19 @@ def rotated_moons(seed, n=300, degrees=35):
 
 
 def draw(domains, eps, per_class, seed):
-    """Return the rows of a task, and the test."""
+    """Return the rows of a task, which source rows are corrupted, and the test."""
     rng = np.random.RandomState(seed)
     (X_source, y_source), (X, y) = domains
     chosen = rng.permutation(len(y_source))[:500]
     X_source, y_source = X_source[chosen].copy(), y_source[chosen].copy()
-    for row in np.flatnonzero(rng.uniform(size=len(y_source)) < eps):
+    moved = rng.uniform(size=len(y_source)) < eps
+    for row in np.flatnonzero(moved):
         X_source[row] = rng.permutation(X_source[row])
     hit = rng.uniform(size=len(y_source)) < eps
-    y_source[hit] = rng.choice(np.unique(y_source), hit.sum())
+    drawn = rng.choice(np.unique(y_source), hit.sum())
+    corrupt = moved.copy()
+    corrupt[np.flatnonzero(hit)[drawn != y_source[hit]]] = True
+    y_source[hit] = drawn
     order = rng.permutation(len(y))
     n_train = min(300, len(y) // 2)
     train, test = order[:n_train], order[n_train : n_train + 500]
@@ -104,7 +127,7 @@ def draw(domains, eps, per_class, seed):
         target=(X[train][labeled], y[train][labeled]) if labeled.any() else None,
         unlabeled=X[train][~labeled],
     )
-    return data, X[test], y[test]
+    return data, corrupt, X[test], y[test]
 
 
 def tasks(part, folder):
@@ -114,7 +137,7 @@ def tasks(part, folder):
         domains = load(folder, *source)
         for eps in (0.0, 0.7):
             yield f"{name}, {eps:.0%} corrupted", lambda seed, d=domains: d, eps, 3
-        if name in ("reviews", "mnist-usps", "coil", "mushroom"):
+        if name in ("reviews", "mnist-usps"):
             yield f"{name}, no labels", lambda seed, d=domains: d, 0.0, 0
     if part == "tune":
         yield "moons, no labels", rotated_moons, 0.0, 0
@@ -122,6 +145,47 @@ def tasks(part, folder):
         halves = load_halves()
         for eps in (0.0, 0.7):
             yield f"digits, {eps:.0%} corrupted", lambda seed: halves, eps, 3
+
+
+class Net:
+    """A class of nets with parameters, named after both.
+
+    Parameters
+    ----------
+    cls : type
+        Class of the net.
+    oracle : bool, default=False
+        Whether it is shown the source rows that are not corrupted alone.
+    **params : dict
+        What differs from the defaults.
+    """
+
+    def __init__(self, cls, *, oracle=False, **params):
+        self.cls, self.oracle, self.params = cls, oracle, params
+        shown = [f"{k}={v}" for k, v in sorted(params.items())]
+        self.name = " ".join([cls.__name__, *shown] + ["oracle"] * oracle)
+
+    def but(self, **params):
+        """Return a net with other parameters."""
+        return Net(self.cls, oracle=self.oracle, **(self.params | params))
+
+    def score(self, task, seed):
+        """Return the accuracy on a task of ``draw``."""
+        data, corrupt, X_test, y_test = task
+        X, y, domain = data.X, data.y, data.sample_domain
+        if self.oracle:
+            keep = np.ones(len(y), dtype=bool)
+            keep[np.flatnonzero(domain > 0)[corrupt]] = False
+            X, y, domain = X[keep], y[keep], domain[keep]
+        fixed = {"early_stopping": False, "random_state": seed}
+        net = self.cls(**(({} if X.shape[1] == 2 else SMALL) | fixed | self.params))
+        return net.fit(X, y, sample_domain=domain).score(X_test, y_test)
+
+
+def rates(**factors):
+    """Return parameters of the optimizer: a rate for each part of a net."""
+    groups = [(f"{k}*", {"lr": round(1e-3 * v, 6)}) for k, v in factors.items()]
+    return {"optimizer__param_groups": groups}
 
 
 class Fits:
@@ -149,145 +213,267 @@ class Fits:
                     self.known[key] = float(r["accuracy"])
         self.tasks = list(tasks(part, folder)) if folder else []
 
-    def mean(self, name, net, *, labeled_only=False):
-        """Return the mean accuracy of a net over tasks and seeds."""
+    def of(self, net, *, labeled_only=False):
+        """Return the accuracies of a net, one per task, means over seeds."""
         found = []
         for task, domains, eps, per_class in self.tasks:
-            if labeled_only and not per_class:
+            if not per_class and (labeled_only or net.cls is TargetOnlyNet):
                 continue
-            for seed in range(self.seeds):
-                key = self.part, task, name, seed
-                if key not in self.known:
-                    self.known[key] = self._fit(key, net, domains(seed), eps, per_class)
-                found.append(self.known[key])
-        return float(np.mean(found))
+            values = [
+                self.one(net, task, domains, eps, per_class, seed)
+                for seed in range(self.seeds)
+            ]
+            found.append(np.mean(values))
+        return np.array(found)
 
-    def _fit(self, key, net, domains, eps, per_class):
-        data, X_test, y_test = draw(domains, eps, per_class, key[3])
-        start = time.process_time()
-        if isinstance(net(), TargetOnlyNet) and not per_class:
-            accuracy = np.nan
-        else:
-            fitted = net().set_params(random_state=key[3], early_stopping=False)
-            fitted.fit(data.X, data.y, sample_domain=data.sample_domain)
-            accuracy = round(fitted.score(X_test, y_test), 4)
-        seconds = round(time.process_time() - start, 2)
-        new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(FIELDS)
-            writer.writerow([*key, accuracy, seconds])
-        return accuracy
+    def one(self, net, task, domains, eps, per_class, seed):
+        """Return the accuracy of one fit, which is run where it is not in the file."""
+        key = self.part, task, net.name, seed
+        if key not in self.known:
+            drawn = draw(domains(seed), eps, per_class, seed)
+            start = time.process_time()
+            accuracy = round(net.score(drawn, seed), 4)
+            seconds = round(time.process_time() - start, 2)
+            new = not self.path.exists()
+            with self.path.open("a", newline="") as file:
+                writer = csv.writer(file)
+                if new:
+                    writer.writerow(FIELDS)
+                writer.writerow([*key, accuracy, seconds])
+            self.known[key] = accuracy
+        return self.known[key]
 
 
-def choose(fits, title, candidates, **options):
-    """Print the candidates with their means; return the name of the best."""
-    best, most = None, -np.inf
-    print(f"\n{title}")
-    for name, net in candidates.items():
-        mean = fits.mean(name, net, **options)
-        print(f"  {mean:.4f}  {name}", flush=True)
-        if mean > most + 0.005:
-            best, most = name, mean
-    print(f"  -> {best}")
+def choose(fits, title, first, others, **options):
+    """Print candidates with their means; return the best one.
+
+    Parameters
+    ----------
+    fits : Fits
+        Where the accuracies are.
+    title : str
+        Printed above.
+    first : Net
+        What is in force.
+    others : list of Net
+        What could replace it.
+    **options : dict
+        Of ``fits.of``.
+
+    Returns
+    -------
+    best : Net
+        The net with the best mean, by more than ``MARGIN`` over earlier ones.
+    """
+    base = fits.of(first, **options)
+    print(f"\n### {title}\n\n| accuracy | to the first | better in | candidate |")
+    print("|---|---|---|---|", flush=True)
+    print(f"| {base.mean():.4f} | | | {first.name} |", flush=True)
+    best, most = first, base.mean()
+    for net in others:
+        values = fits.of(net, **options)
+        gain = values - base
+        error = gain.std(ddof=1) / np.sqrt(len(gain))
+        print(
+            f"| {values.mean():.4f} | {gain.mean():+.4f} ± {error:.4f} "
+            f"| {(gain > 0).sum()} of {len(gain)} | {net.name} |",
+            flush=True,
+        )
+        if values.mean() > most + MARGIN:
+            best, most = net, values.mean()
+    print(f"\nBest: {best.name}", flush=True)
     return best
 
 
 def tune(fits):
     """Choose the defaults, one after the other."""
-    momenta = {"no momentum": NO_MOMENTUM, "momentum": MOMENTUM}
-    settings = {
-        f"{name}, {steps} steps": kind | {"max_steps": steps}
-        for name, kind in momenta.items()
-        for steps in STEPS
-    }
-    for title, cls in ("target alone", TargetOnlyNet), ("both", TransferNetClassifier):
-        choose(
-            fits,
-            f"{title}: steps (for comparison)",
-            {f"{title}, {s} steps": lambda c=cls, s=s: c(max_steps=s) for s in STEPS},
-            labeled_only=cls is TargetOnlyNet,
-        )
-    first = choose(
+    labeled = {"labeled_only": True}
+    alone, plain = Net(TargetOnlyNet), Net(TransferNetClassifier)
+    few = {"max_steps": 300}
+    choose(fits, "For comparison: target alone", alone, [alone.but(**few)])
+    choose(fits, "For comparison: no matching, no gate", plain, [plain.but(**few)])
+    gate = Net(TransferNetClassifier, gate=True)
+    gate = choose(
+        fits,
+        "Gate without matching: form",
+        gate,
+        [
+            gate.but(gate_smoothing=0.0, max_weight=np.inf),
+            gate.but(gate_smoothing=0.0),
+            gate.but(gate_smoothing=2.0),
+            gate.but(max_weight=1.0),
+            gate.but(gate_smoothing=2.0, max_weight=1.0),
+        ],
+        **labeled,
+    )
+    gate = choose(
+        fits,
+        "Gate without matching: discriminator and rates",
+        gate,
+        [
+            gate.but(**rates(**{"*discriminator": 5.0})),
+            gate.but(**rates(**{"*discriminator": 0.2})),
+            gate.but(discriminator_units=(256,)),
+            gate.but(discriminator_units=()),
+            gate.but(label_input=False),
+        ],
+        **labeled,
+    )
+    gate = choose(
+        fits,
+        "Gate without matching: steps, weight of the source, momentum",
+        gate,
+        [
+            gate.but(**few),
+            gate.but(source_weight=0.3),
+            gate.but(**NO_MOMENTUM),
+            gate.but(**rates(extractor=0.1)),
+        ],
+        **labeled,
+    )
+    matched = {k: v for k, v in gate.params.items() if k != "gate"}
+    choose(
+        fits,
+        "Matching beside the gate",
+        gate,
+        [
+            Net(DANN, gate=True, match="both", **matched),
+            Net(DAN, gate=True, **matched),
+            Net(DeepCORAL, gate=True, **matched),
+            Net(DANN, gate=True, match="marginal", **matched),
+            Net(DANN, gate=True, match="joint", **matched),
+        ],
+        **labeled,
+    )
+    dann = Net(DANN)
+    dann = choose(
         fits,
         "DANN: momentum and steps",
-        {k: lambda v=v: DANN(**v) for k, v in settings.items()},
+        dann,
+        [
+            dann.but(**few),
+            dann.but(**NO_MOMENTUM),
+            dann.but(**few, **NO_MOMENTUM),
+        ],
     )
-    base = settings[first]
-    forms = {
-        "smoothed": {"gate_smoothing": 1.0, "max_weight": 10.0},
-        "published": {"gate_smoothing": 0.0, "max_weight": np.inf},
-        "smoothed, bounded 2": {"gate_smoothing": 1.0, "max_weight": 2.0},
-    }
-    gates = {
-        f"{first}, gate {k}, matching {m}": base | v | {"gate": True, "match": m}
-        for k, v in forms.items()
-        for m in ("none", "both")
-    }
     choose(
         fits,
-        "DANN with gate: matching and form",
-        {k: lambda v=v: DANN(**v) for k, v in gates.items()},
-        labeled_only=True,
-    )
-
-    def rates(**factors):
-        groups = [(f"{k}*", {"lr": 1e-3 * v}) for k, v in factors.items()]
-        return {"optimizer__param_groups": groups}
-
-    parts = {
-        first: {},
-        f"{first}, 64-64 units": {"discriminator_units": (64, 64)},
-        f"{first}, discriminator x 5": rates(discriminator=5.0),
-        f"{first}, extractor x 0.1": rates(extractor=0.1),
-    }
-    choose(
-        fits,
-        "DANN: discriminator and rates",
-        {k: lambda v=v: DANN(**(base | v)) for k, v in parts.items()},
+        "DANN: discriminator, rates and weight of the adversary",
+        dann,
+        [
+            dann.but(**rates(discriminator=5.0)),
+            dann.but(**rates(extractor=0.1)),
+            dann.but(**rates(extractor=0.3)),
+            dann.but(discriminator_units=(64, 64)),
+            dann.but(discriminator_units=(256,)),
+            dann.but(mu=0.3),
+            dann.but(mu=0.1),
+        ],
     )
 
 
 #: reported on the proof sets, all with the library's defaults
 FROZEN = {
-    "target alone": TargetOnlyNet,
-    "no matching": TransferNetClassifier,
-    "gate alone": lambda: TransferNetClassifier(gate=True),
-    "DANN": DANN,
-    "DANN with gate": lambda: DANN(gate=True, match="both"),
-    "DAN": DAN,
-    "DAN with gate": lambda: DAN(gate=True),
-    "DeepCORAL": DeepCORAL,
-    "DeepCORAL with gate": lambda: DeepCORAL(gate=True),
+    "target alone": Net(TargetOnlyNet),
+    "no matching": Net(TransferNetClassifier),
+    "gate": Net(TransferNetClassifier, gate=True),
+    "oracle": Net(TransferNetClassifier, oracle=True),
+    "DANN": Net(DANN),
+    "DANN, gate": Net(DANN, gate=True),
+    "DAN": Net(DAN),
+    "DAN, gate": Net(DAN, gate=True),
+    "DeepCORAL": Net(DeepCORAL),
+    "DeepCORAL, gate": Net(DeepCORAL, gate=True),
+}
+#: gated nets and what they are without the gate
+GATED = {"gate": "no matching"} | {
+    f"{name}, gate": name for name in ("DANN", "DAN", "DeepCORAL")
 }
 
 
 def proof(fits):
     """Run what was chosen where nothing was chosen."""
     for name, net in FROZEN.items():
-        print(f"{fits.mean(name, net):.4f}  {name}", flush=True)
+        print(f"{fits.of(net).mean():.4f}  {name}", flush=True)
+
+
+def interval(values):
+    """Return the mean with its 95 % t-interval over tasks, as text."""
+    values = np.asarray(values)
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    low, high = values.mean() - half, values.mean() + half
+    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
 def report(path):
-    """Print the accuracies on the proof sets as a table in markdown."""
+    """Print the proof sets' accuracies, and what the gate is worth, in markdown."""
     known = Fits(path, "proof", None, 0).known
-    known = {key[1:]: v for key, v in known.items() if key[0] == "proof"}
-    names = [n for n in FROZEN if any(key[1] == n for key in known)]
+    found = {}
+    for (part, task, net, _), accuracy in known.items():
+        if part == "proof":
+            found.setdefault((task, net), []).append(accuracy)
+    mean = {key: float(np.mean(values)) for key, values in found.items()}
+    names = [n for n, net in FROZEN.items() if any(k[1] == net.name for k in mean)]
+    all_tasks = list(dict.fromkeys(task for task, _ in mean))
     print("| task | " + " | ".join(names) + " |")
     print("|---|" + "---|" * len(names))
-    for task in dict.fromkeys(key[0] for key in known):
-        means = []
-        for name in names:
-            found = [v for (t, n, _), v in known.items() if (t, n) == (task, name)]
-            means.append(np.mean(found) if found else np.nan)
-        shown = ["-" if np.isnan(m) else f"{m:.3f}" for m in means]
-        print(f"| {task} | " + " | ".join(shown) + " |")
+    for task in all_tasks:
+        row = [mean.get((task, FROZEN[n].name), np.nan) for n in names]
+        print(f"| {task} | " + " | ".join(f"{v:.3f}" for v in row) + " |")
+    print(
+        "\n| gated net | tasks | to the better of target alone and the same without "
+        "gate | at most .01 below | NTG negative where the oracle's is |"
+    )
+    print("|---|---|---|---|---|")
+    for gated, plain in GATED.items():
+        for kind in ("0%", "70%", ""):
+            needed = ("target alone", plain, gated, "oracle")
+            rows = np.array(
+                [
+                    [mean[task, FROZEN[n].name] for n in needed]
+                    for task in all_tasks
+                    if f"{kind} corrupted" in task or (not kind)
+                    if all((task, FROZEN[n].name) in mean for n in needed)
+                ]
+            )
+            if len(rows) < 2:
+                continue
+            alone, without, with_gate, oracle = rows.T
+            gap = with_gate - np.maximum(alone, without)
+            helped = oracle > alone
+            print(
+                f"| {gated} | {kind or 'all'} ({len(rows)}) | {interval(gap)} "
+                f"| {(gap >= -0.01).sum()} of {len(gap)} "
+                f"| {(with_gate > alone)[helped].sum()} of {helped.sum()} |"
+            )
+
+
+#: on moons that are turned by 35 degrees, with all defaults
+MOONS = {
+    "source only": Net(SourceOnlyNet),
+    "no matching": Net(TransferNetClassifier),
+    "DANN": Net(DANN),
+    "CDAN+E": Net(TransferNetClassifier, alignment=ConditionalAlignment()),
+    "DAN": Net(DAN),
+    "Deep CORAL": Net(DeepCORAL),
+}
+
+
+def moons(fits):
+    """Print the accuracies on moons without target labels."""
+    print("| net | mean | each |\n|---|---|---|")
+    for name, net in MOONS.items():
+        values = [
+            fits.one(net, "turned by 35", rotated_moons, 0.0, 0, seed)
+            for seed in range(fits.seeds)
+        ]
+        shown = " ".join(f"{v:.3f}" for v in values)
+        print(f"| {name} | {np.mean(values):.3f} | {shown} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["tune", "proof", "report"])
+    parser.add_argument("what", choices=["tune", "proof", "moons", "report"])
     parser.add_argument("--data", type=Path, help="folder of .npz files")
     parser.add_argument("--out", type=Path, required=True, help="CSV of all fits")
     parser.add_argument("--seeds", type=int, default=1)
@@ -296,7 +482,7 @@ def main():
         report(args.out)
         return
     fits = Fits(args.out, args.what, args.data, args.seeds)
-    (tune if args.what == "tune" else proof)(fits)
+    {"tune": tune, "proof": proof, "moons": moons}[args.what](fits)
 
 
 if __name__ == "__main__":
