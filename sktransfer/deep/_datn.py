@@ -1,53 +1,27 @@
 """Deep asymmetric transfer between two feature spaces (DATN)."""
 
-from functools import partial
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from torch import nn
 
-from sktransfer._column_blocks import PairedBlocksMixin
 from sktransfer._compat import Interval, StrOptions
-from sktransfer._domains import canonical_order
-from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._datn_nets import (
-    ACTIVATIONS,
     PATIENCE,
-    Pathway,
-    Progress,
-    Side,
+    StalledStopping,
     as_index,
-    check_hidden,
     cross_losses,
-    draw_batches,
-    intra_losses,
-    one_pass,
     solve_map,
 )
-from sktransfer.deep._device import find_device
+from sktransfer.deep._paired_net import PairedNet
 from sktransfer.exceptions import DomainError, warn
 
 __all__ = ["DATN"]
 
 
-def _scale(block, scaler):
-    return block if scaler is None else scaler.transform(block)
-
-
-class DATN(
-    PairedBlocksMixin,
-    TransferPredictorMixin,
-    ClassifierMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransferTransformer,
-):
+class DATN(PairedNet):
     r"""Deep asymmetric transfer network: learn in one feature space, use in another.
 
     Each domain has an extractor of its own, initialized as an autoencoder with a
@@ -100,6 +74,11 @@ class DATN(
     batch_size : int in [1, inf), default=256
         Rows of a group (pairs, rows of a domain, labeled rows) in a step. A group that
         is not larger takes part whole, without chance.
+    callbacks : list or None, default=None
+        Callbacks of skorch that follow the descent (without source rows the
+        initialization), such as a schedule of the step. A pass is an epoch.
+    verbose : int in [0, inf), default=0
+        1 prints a line for each pass of each training.
     device : str, default="auto"
         Where to train: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:1", ...
     random_state : int, RandomState instance or None, default=None
@@ -224,28 +203,13 @@ class DATN(
     20
     """
 
-    __metadata_request__fit_transform = {"sample_domain": True, "sample_pair": True}
-
     _parameter_constraints: dict = {
-        **PairedBlocksMixin._column_blocks_constraints,
+        **PairedNet._parameter_constraints,
         "variant": [StrOptions({"full", "supervised", "unsupervised"})],
-        "n_components": [Interval(Integral, 1, None, closed="left"), None],
-        "source_hidden": ["array-like", None],
-        "target_hidden": ["array-like", None],
-        "activation": [StrOptions(set(ACTIVATIONS))],
-        "standardize": ["boolean"],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "beta": [Interval(Real, 0, None, closed="left")],
         "map_penalty": [Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "pretrain_iter": [Interval(Integral, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left"), None],
-        "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "fine_tuning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [str],
-        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -269,204 +233,68 @@ class DATN(
         learning_rate=1e-3,
         fine_tuning_rate=1e-4,
         batch_size=256,
+        callbacks=None,
+        verbose=0,
         device="auto",
         random_state=None,
     ):
-        self.source_columns = source_columns
-        self.target_columns = target_columns
+        super().__init__(
+            source_columns, target_columns,
+            n_components=n_components, source_hidden=source_hidden,
+            target_hidden=target_hidden, activation=activation,
+            standardize=standardize, weight_decay=weight_decay,
+            pretrain_iter=pretrain_iter, max_iter=max_iter,
+            learning_rate=learning_rate, fine_tuning_rate=fine_tuning_rate,
+            batch_size=batch_size, callbacks=callbacks, verbose=verbose,
+            device=device, random_state=random_state,
+        )  # fmt: skip
         self.variant = variant
-        self.n_components = n_components
-        self.source_hidden = source_hidden
-        self.target_hidden = target_hidden
-        self.activation = activation
-        self.standardize = standardize
         self.alpha = alpha
         self.beta = beta
         self.map_penalty = map_penalty
-        self.weight_decay = weight_decay
-        self.pretrain_iter = pretrain_iter
-        self.max_iter = max_iter
         self.tol = tol
-        self.learning_rate = learning_rate
-        self.fine_tuning_rate = fine_tuning_rate
-        self.batch_size = batch_size
-        self.device = device
-        self.random_state = random_state
 
-    def fit_transform(self, X, y=None, sample_domain=None, sample_pair=None):
-        """Fit and represent the same rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows of source and target, in any order.
-        y : array-like of shape (n_samples,)
-            Labels, as in ``fit``.
-        sample_domain : array-like of shape (n_samples,), default=None
-            Domain ids, as in ``fit``.
-        sample_pair : array-like of shape (n_samples,), default=None
-            Names of the objects, as in ``fit``.
-
-        Returns
-        -------
-        X_new : ndarray of shape (n_samples, n_components)
-            Representations in the space of the source, in input order.
-        """
-        fitted = self.fit(X, y, sample_domain=sample_domain, sample_pair=sample_pair)
-        return fitted.transform(X, sample_domain=sample_domain)
-
-    def _fit_domains(self, data):
-        device = find_device(self.device)
-        self._set_columns()
-        has_source, has_target, named = self._check_blocks(data)
-        self.transferred_ = data.n_source > 0
-        codes = self._encode_labels(data)
-        used = np.union1d(self.source_columns_, self.target_columns_)
-        order = canonical_order(data.X[:, used], data.is_source, has_source, codes)
-        data, codes = data.take(order), codes[order]
-        named = named if named is None else np.argsort(order)[named]
-        pairs = self._find_pairs(has_source[order], has_target[order], named)
-        rng = check_random_state(self.random_state)
-        source, target = self._make_pathways(rng, data.X.dtype, device)
-        target_side, self._target_scaler = self._make_side(
-            data, codes, data.is_target, has_target[order], self.target_columns_, device
-        )
-        self.history_ = {}
-        self._initialize(target, target_side, "target", rng)
-        self.G_ = np.eye(self._n_features_out, dtype=data.X.dtype)
-        if self.transferred_:
-            source_side, self._source_scaler = self._make_side(
-                data, codes, data.is_source, has_source[order], self.source_columns_,
-                device,
-            )  # fmt: skip
-            self._initialize(source, source_side, "source", rng)
-            if named is not None:
-                # a paired target row shows its partner to the source's extractor
-                source_side.X[named[1]] = source_side.X[named[0]]
-            self._descend((source, target), (source_side, target_side), pairs, rng)
-        self.source_module_ = source.cpu() if self.transferred_ else None
-        self.target_module_ = target.cpu()
+    _learned = "its map"
+    _way_out = ", or use variant='unsupervised'"
 
     @property
     def _classifies_with_source(self):
         return self.transferred_ and self.variant != "unsupervised"
 
-    def _check_blocks(self, data):
-        """Return the masks of the rows that have each block, and the named pairs."""
-        has_source, has_target = self._find_blocks(data)
-        both = has_source & has_target
-        named = self._named_pairs(self._pair_names, data, both)
-        needs_pairs = data.n_source > 0 and self.variant != "unsupervised"
-        if needs_pairs and named is None and not both.any():
-            raise DomainError(
-                "No row of X has both blocks, but DATN learns its map from such pairs. "
-                "Give some rows both, name pairs of rows by sample_pair, or use "
-                "variant='unsupervised'."
-            )
-        return has_source, has_target, named
+    def _fit_domains(self, data):
+        super()._fit_domains(data)
+        if not self.transferred_:
+            self.G_ = np.eye(self._n_features_out, dtype=data.X.dtype)
 
-    def _encode_labels(self, data):
-        """Set ``classes_`` and return the class of each row, -1 where unlabeled."""
-        of_sources = data.is_source & data.labeled
-        if self._classifies_with_source and not of_sources.any():
-            raise DomainError(
-                "y holds no label of a source row, but DATN transfers the classifier "
-                "of the source. Give some, or use variant='unsupervised'."
-            )
-        labels = data.labels(data.labeled)
-        check_classification_targets(labels)
-        self.classes_, known = np.unique(labels, return_inverse=True)
-        codes = np.full(len(data.labeled), -1)
-        codes[data.labeled] = known
-        return codes
-
-    def _find_pairs(self, has_source, has_target, named):
-        """Return the rows that teach the map; of two paired rows that of the target."""
-        pair = has_source & has_target
-        if named is not None:
-            pair = pair & (not self._one_space)
-            pair[named[1]] = True
-        pairs = np.flatnonzero(pair & self._classifies_with_source)
-        self.n_pairs_ = len(pairs)
-        return pairs
-
-    def _make_pathways(self, rng, dtype, device):
-        """Draw the nets of the source and of the target."""
-        widths = {
-            "source": self.source_columns_.size,
-            "target": self.target_columns_.size,
-        }
-        top = self.n_components or int(np.clip(max(widths.values()), 16, 64))
-        self._n_features_out = top
-        seed = int(rng.randint(np.iinfo(np.int32).max))
-        pathways = {}
-        # drawn on the CPU, so that a seed means the same on every device; the target
-        # first, so that it begins alike with and without a source
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            for name in ("target", "source"):
-                hidden = check_hidden(
-                    getattr(self, f"{name}_hidden"), name, widths[name]
-                )
-                pathways[name] = Pathway(
-                    [widths[name], *hidden, top],
-                    len(self.classes_),
-                    activation=self.activation,
-                ).to(device, torch.float32 if dtype == np.float32 else torch.float64)
-        return pathways["source"], pathways["target"]
-
-    def _make_side(self, data, codes, own, has, columns, device):
-        """Collect the rows of a domain; in one feature space only its own."""
-        members = np.flatnonzero(own if self._one_space else has)
-        block = data.X[:, columns]
-        scaler = StandardScaler().fit(block[members]) if self.standardize else None
-        scaled = np.nan_to_num(_scale(block, scaler))
-        side = Side(
-            X=torch.as_tensor(scaled, device=device),
-            members=members,
-            labeled=np.flatnonzero(own & data.labeled),
-            codes=torch.as_tensor(codes, device=device),
-        )
-        return side, scaler
-
-    # skorch's loop takes one step on one loss per batch; here a closed form over all
-    # pairs alternates with steps on batches of several groups of rows.
-    def _initialize(self, pathway, side, name, rng):
-        """Train the autoencoder and the softmax of one domain."""
-        adam = torch.optim.Adam(pathway.parameters(), lr=self.learning_rate)
-        weights = {"regularization": self.weight_decay}
-        groups = [side.members, side.labeled]
-        history = []
-        for _ in range(self.pretrain_iter):
-            batches = draw_batches(groups, self.batch_size, rng)
-            losses = partial(intra_losses, pathway, side)
-            history.append(one_pass(adam, losses, weights, batches))
-        self._record(history, f"{name}_")
-        self.n_iter_ = self.pretrain_iter
-
-    def _descend(self, pathways, sides, pairs, rng):
+    def _descend(self, pathways, sides, pairs, rng, device):
         """Alternate the closed form of the map and a pass of gradient steps."""
         source, target = pathways
         classifier = (source if self._classifies_with_source else target).softmax
-        trained = nn.ModuleList([source.encoder, target.encoder, classifier])
-        adam = torch.optim.Adam(trained.parameters(), lr=self.fine_tuning_rate)
-        weights = self._weights()
-        groups = [pairs, sides[0].members, sides[1].members, sides[1].labeled]
-        history, progress = [], Progress(self.tol)
-        while len(history) < self.max_iter and not progress.stalled:
-            G = self._best_map(pathways, sides, pairs)
-            losses = partial(cross_losses, source, target, G, classifier, sides)
-            batches = draw_batches(groups, self.batch_size, rng)
-            history.append(one_pass(adam, losses, weights, batches))
-            progress.update(history[-1]["objective"])
-        self._record(history, "")
-        self.n_iter_ = len(history)
-        self.G_ = G.cpu().numpy()
-        if self.tol is not None and not progress.stalled:
+        state = {}
+
+        def solve():
+            state["G"] = self._best_map(pathways, sides, pairs)
+
+        def losses_of(batch):
+            return cross_losses(source, target, state["G"], classifier, sides, batch)
+
+        stopping = [] if self.tol is None else [StalledStopping(self.tol)]
+        self._run(
+            [source.encoder, target.encoder, classifier],
+            losses_of,
+            self._weights(),
+            [pairs, sides[0].members, sides[1].members, sides[1].labeled],
+            rng,
+            device,
+            begin=solve,
+            stopping=stopping,
+        )
+        self.G_ = state["G"].cpu().numpy()
+        if stopping and not stopping[0].stalled:
             warn(
                 f"DATN has not converged in max_iter={self.max_iter} iterations: in "
                 f"the last {PATIENCE} the objective fell by "
-                f"{progress.residual:.1e} of itself, tol={self.tol:g}.",
+                f"{stopping[0].residual:.1e} of itself, tol={self.tol:g}.",
                 ConvergenceWarning,
             )
 
@@ -484,35 +312,15 @@ class DATN(
     @torch.no_grad()
     def _best_map(self, pathways, sides, pairs):
         """Solve for the map, or return the identity where no pair teaches one."""
-        rows = as_index(pairs, sides[0].X)
+        like = sides[0].X
         if not len(pairs):
-            return torch.as_tensor(self.G_, device=sides[0].X.device)
+            return torch.eye(self._n_features_out, dtype=like.dtype, device=like.device)
+        rows = as_index(pairs, like)
         Z_source, Z_target = (
             pathway.encoder(side.X[rows])
             for pathway, side in zip(pathways, sides, strict=True)
         )
         return solve_map(Z_source, Z_target, self.map_penalty)
-
-    def _record(self, history, prefix):
-        names = history[0] if history else ()
-        for name in names:
-            self.history_[prefix + name] = np.array([h[name] for h in history])
-
-    def predict(self, X):
-        """Predict the classes of target rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target rows; only the target's block is read.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            The most probable class of each row.
-        """
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
 
     def predict_proba(self, X):
         """Predict class probabilities of target rows.
@@ -548,22 +356,3 @@ class DATN(
         if target.any():
             Z[target] = self._represent(X, target, "target") @ self.G_
         return Z
-
-    def _represent(self, X, rows, domain):
-        """Encode rows with the extractor of a domain."""
-        block = _scale(
-            self._block_of(X, rows, domain), getattr(self, f"_{domain}_scaler")
-        )
-        encoder = getattr(self, f"{domain}_module_").encoder
-        dtype = encoder[0].weight.dtype
-        with torch.no_grad():
-            return encoder(torch.as_tensor(block, dtype=dtype)).numpy()
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = not self._one_space
-        tags.transfer_tags.multi_source = False
-        tags.transfer_tags.uses_unlabeled = True
-        tags.transfer_tags.unlabeled_sources = True
-        tags.transfer_tags.regression = False
-        return tags

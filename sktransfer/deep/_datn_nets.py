@@ -6,13 +6,18 @@ from itertools import chain
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from skorch.callbacks import Callback
 from torch import nn
 from torch.nn import functional as F
 
+from sktransfer.deep._trainer import TransferTrainer
+from sktransfer.deep._transfer_module import StepModule
+
 __all__ = [
-    "ACTIVATIONS", "PATIENCE", "Pathway", "Progress", "Side", "as_index",
-    "check_hidden", "cross_losses", "draw_batches", "encode", "intra_losses",
-    "mean_discrepancy", "one_pass", "pair_loss", "solve_map", "squared_weights",
+    "ACTIVATIONS", "PATIENCE", "GroupModule", "GroupRows", "Pathway", "Side",
+    "StalledStopping", "as_index", "check_hidden", "cross_entropy", "cross_losses",
+    "draw_batches", "encode", "intra_losses", "mean_discrepancy", "pair_loss",
+    "solve_map", "squared_weights", "train_groups",
 ]  # fmt: skip
 
 ACTIVATIONS = {
@@ -235,12 +240,28 @@ def intra_losses(pathway, side, batch):
     error = pathway.decoder(Z) - side.X[as_index(members, side.X)]
     return {
         "reconstruction": error.square().mean(),
-        "classification": _cross_entropy(pathway.softmax(Z_labeled), side, labeled),
+        "classification": cross_entropy(pathway.softmax(Z_labeled), side, labeled),
         "regularization": squared_weights(pathway.encoder),
     }
 
 
-def _cross_entropy(logits, side, labeled):
+def cross_entropy(logits, side, labeled):
+    """Return the mean cross-entropy of labeled rows, 0 without any.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n_labeled, n_classes)
+        Outputs.
+    side : Side
+        Domain of the rows.
+    labeled : ndarray of shape (n_labeled,)
+        The rows.
+
+    Returns
+    -------
+    loss : Tensor of shape ()
+        With a gradient, also without rows.
+    """
     if not len(labeled):
         return logits.sum()  # a mean over nothing; 0 with a gradient
     return F.cross_entropy(logits, side.codes[as_index(labeled, logits)])
@@ -276,76 +297,148 @@ def cross_losses(source, target, G, classifier, sides, batch):
     logits = classifier(Zt_labeled @ G)
     return {
         "pair": pair_loss(Zs_pair, Zt_pair, G) if len(pairs) else Zs_pair.sum(),
-        "classification": _cross_entropy(logits, sides[1], labeled),
+        "classification": cross_entropy(logits, sides[1], labeled),
         "mmd": mean_discrepancy(Zs, Zt),
         "map": G.square().sum(),
         "regularization": squared_weights(source.encoder, target.encoder),
     }
 
 
-def one_pass(optimizer, losses_of, weights, batches):
-    """Take a gradient step per batch and return the mean losses.
+class GroupRows(torch.utils.data.Dataset):
+    """Groups of rows; iterating over them gives the batches of one pass.
 
     Parameters
     ----------
-    optimizer : Optimizer
-        Holds the parameters to train.
+    groups : list of ndarray
+        Indices of rows, as ``draw_batches`` takes them.
+    batch_size : int
+        Rows of a group in a step.
+    rng : RandomState
+        Random numbers.
+    """
+
+    validation = None
+
+    def __init__(self, groups, batch_size, rng):
+        self.groups, self.batch_size, self.rng = groups, batch_size, rng
+
+    def __len__(self):
+        return max(len(group) for group in self.groups)
+
+    @property
+    def n_batches(self):
+        """Number of batches of a pass."""
+        return max(1, -(-len(self) // self.batch_size))
+
+    def __iter__(self):
+        return draw_batches(self.groups, self.batch_size, self.rng)
+
+
+class GroupModule(StepModule):
+    """Losses of groups of rows, for the loop that all nets share.
+
+    Parameters
+    ----------
+    trained : list of Module
+        What is trained.
     losses_of : callable
         ``losses_of(batch)`` returns a dict of losses.
     weights : dict of str to float
         Weights of the losses in the objective; 1 where absent.
-    batches : iterable
-        Batches.
-
-    Returns
-    -------
-    losses : dict of str to float
-        Means over the steps of each loss and of their weighted sum, "objective".
+    begin : callable, default=None
+        Called before each pass.
     """
-    history = []
-    for batch in batches:
-        losses = losses_of(batch)
-        losses["objective"] = sum(
-            weights.get(name, 1.0) * loss for name, loss in losses.items()
-        )
-        optimizer.zero_grad()
-        losses["objective"].backward()
-        optimizer.step()
-        history.append(torch.stack([loss.detach() for loss in losses.values()]))
-    means = torch.stack(history).mean(dim=0).tolist()
-    return dict(zip(losses, means, strict=True))
+
+    def __init__(self, trained, losses_of, weights, begin=None):
+        super().__init__()
+        self.trained = nn.ModuleList(trained)
+        self.losses_of, self.weights, self.begin = losses_of, weights, begin
+
+    def begin_epoch(self, rows, progress):
+        """Do what comes before a pass."""
+        if self.begin is not None:
+            self.begin()
+
+    def forward(self, batch, criterion, keep_outputs=False):
+        """Return the losses of a batch by name; ``loss`` is their weighted sum."""
+        losses = self.losses_of(batch)
+        total = sum(self.weights.get(name, 1.0) * v for name, v in losses.items())
+        return {"loss": total, **{f"{name}_loss": v for name, v in losses.items()}}
 
 
-class Progress:
-    """Tell when an objective has stopped to fall.
+class StalledStopping(Callback):
+    """End a training whose objective has stopped to fall.
 
     Parameters
     ----------
-    tol : float or None
-        Relative fall that counts as progress; None: never stalled.
+    tol : float
+        Relative fall over ``PATIENCE`` passes that counts as progress.
     """
 
     def __init__(self, tol):
         self.tol = tol
-        self.values = []
+        self.values, self.stalled = [], False
 
-    def update(self, objective):
-        """Add the objective of an iteration."""
-        self.values.append(objective)
+    def on_epoch_end(self, net, **kwargs):
+        """Look at the objective of a pass."""
+        self.values.append(net.history[-1, "train_loss"])
+        self.stalled = self.residual <= self.tol
+        if self.stalled:
+            raise KeyboardInterrupt  # how skorch's own early stopping ends a training
 
     @property
     def residual(self):
-        """Relative fall of the best objective over the last iterations."""
+        """Relative fall of the best objective over the last passes."""
         before, last = self.values[:-PATIENCE], self.values[-PATIENCE:]
         if not before:
             return np.inf
         best = min(before)
         return max(0.0, best - min(last)) / max(abs(best), np.finfo(float).tiny)
 
-    @property
-    def stalled(self):
-        """Whether the objective has stopped to fall."""
-        return self.tol is not None and self.residual <= self.tol
+
+def train_groups(module, rows, n_passes, *, lr, device, callbacks=(), verbose=0):
+    """Train a module by Adam, in the loop that all nets share.
+
+    Parameters
+    ----------
+    module : GroupModule
+        Its losses.
+    rows : GroupRows
+        What to train on.
+    n_passes : int
+        Passes over the rows.
+    lr : float
+        Step of Adam.
+    device : torch.device
+        Where the module is.
+    callbacks : list, default=()
+        Callbacks of skorch.
+    verbose : int, default=0
+        1 prints a line for each pass.
+
+    Returns
+    -------
+    history : dict of str to ndarray
+        Mean of each loss in each pass, and their weighted sum, "objective".
+    """
+    if not n_passes:
+        return {}
+    n_steps = n_passes * rows.n_batches
+    trainer = TransferTrainer(
+        module, nn.Identity(), n_steps=n_steps, lr=lr, optimizer=torch.optim.Adam,
+        max_epochs=n_passes, train_split=None, device=str(device),
+        callbacks=list(callbacks), verbose=int(verbose),
+    ).initialize()  # fmt: skip
+    trainer.train(rows, n_steps)
+    passes = [epoch for epoch in trainer.history if "train_loss" in epoch]
+    names = {"train_loss": "objective"}
+    for name in passes[0] if passes else ():
+        if name.startswith("train_") and name.endswith("_loss"):
+            names.setdefault(name, name.removeprefix("train_").removesuffix("_loss"))
+    return {
+        shown: np.array([epoch[name] for epoch in passes])
+        for name, shown in names.items()
+    }
 
 
 def check_hidden(hidden, name, width):

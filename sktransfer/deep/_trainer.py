@@ -37,10 +37,10 @@ class HeldOutStopping(EarlyStopping):
 
 
 class TransferTrainer(NeuralNet):
-    """Train a :class:`TransferModule` on :class:`DomainRows`.
+    """Train a :class:`StepModule` on rows that cut their own batches.
 
-    The rows cut their own batches on the device, and losses are read from the
-    device once an epoch. Everything else, such as callbacks, optimizers and devices, is
+    :class:`DomainRows` do so on the device, and losses are read from the device once an
+    epoch. Everything else, such as callbacks, optimizers and devices, is
     skorch's.
     """
 
@@ -124,7 +124,7 @@ class TransferTrainer(NeuralNet):
         batches = iterator
         if training:
             self._forget_batches()
-            module.alignment.begin_epoch(module, iterator, self.progress)
+            module.begin_epoch(iterator, self.progress)
             left = self.stop_at_ - self.steps_done_
             batches = islice(iterator, left) if left < iterator.n_batches else iterator
         losses, steps = {}, []
@@ -157,7 +157,8 @@ class TransferTrainer(NeuralNet):
             self.history.record(f"{prefix}_{name}", value)
         self._record_best(f"{prefix}_loss")
         if training:
-            self.history.record("mu", module.ramped_mu)
+            for name, value in module.epoch_values().items():
+                self.history.record(name, value)
 
     def _forget_batches(self):
         """Keep the last batch's record of a past epoch only."""

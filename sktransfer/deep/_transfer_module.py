@@ -5,10 +5,27 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["TransferModule"]
+__all__ = ["StepModule", "TransferModule"]
 
 
-class TransferModule(nn.Module):
+class StepModule(nn.Module):
+    """What :class:`TransferTrainer` trains: ``forward`` gives the losses of a batch.
+
+    They are a dict of tensors, "loss" the one to minimize.
+    """
+
+    def begin_epoch(self, rows, progress):
+        """Prepare an epoch; ``progress`` in [0, 1] is the share that is done."""
+
+    def ramp(self, progress):
+        """Prepare a step."""
+
+    def epoch_values(self):
+        """Return numbers to record beside the losses of an epoch, by name."""
+        return {}
+
+
+class TransferModule(StepModule):
     r"""Extractor, head, alignment and discriminator; ``forward`` gives the losses.
 
     Parameters
@@ -48,6 +65,14 @@ class TransferModule(nn.Module):
         self.largest_mu, self.lambda_ = mu, source_weight
         self.ramped_mu = 0.0
         self.register_buffer("mu", torch.zeros(()), persistent=False)
+
+    def begin_epoch(self, rows, progress):
+        """Let the alignment prepare an epoch."""
+        self.alignment.begin_epoch(self, rows, progress)
+
+    def epoch_values(self):
+        """Return the weight of the alignment."""
+        return {"mu": self.ramped_mu}
 
     def ramp(self, progress):
         r"""Set :math:`\mu_p = \mu\,(2 / (1 + e^{-10 p}) - 1)` for progress p."""

@@ -12,22 +12,25 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 
 from sktransfer._column_blocks import has_block, resolve_columns
 from sktransfer.deep import DATN
 from sktransfer.deep._datn_nets import (
+    GroupModule,
+    GroupRows,
     Pathway,
-    Progress,
     Side,
+    StalledStopping,
     cross_losses,
     draw_batches,
     encode,
     intra_losses,
     mean_discrepancy,
-    one_pass,
     pair_loss,
     solve_map,
     squared_weights,
+    train_groups,
 )
 from sktransfer.deep._device import find_device
 from sktransfer.exceptions import CapabilityError, DomainError
@@ -250,26 +253,39 @@ def test_gradients_agree_with_finite_differences(rng):
 
 
 def test_a_pass_reports_the_weighted_objective():
-    weight = torch.nn.Parameter(torch.tensor([3.0]))
-    losses = one_pass(
-        torch.optim.SGD([weight], lr=0.1),
-        lambda batch: {"a": (weight**2).sum(), "b": weight.sum()},
-        {"b": 0.5},
-        [0],
-    )
-    assert losses == {"a": 9.0, "b": 3.0, "objective": 10.5}
-    assert_allclose(weight.item(), 3 - 0.1 * 6.5, rtol=1e-6)
+    weight = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.constant_(weight.weight, 3.0)
+
+    def losses_of(batch):
+        w = weight.weight
+        return {"a": (w**2).sum(), "b": w.sum()}
+
+    seen = []
+    module = GroupModule([weight], losses_of, {"b": 0.5}, lambda: seen.append(0))
+    rows = GroupRows([np.arange(4)], 4, np.random.RandomState(0))
+    history = train_groups(module, rows, 2, lr=0.1, device="cpu")
+    assert {k: v[0] for k, v in history.items()} == {
+        "a": 9.0, "b": 3.0, "objective": 10.5
+    }  # fmt: skip
+    assert len(seen) == len(history["objective"]) == 2
+    assert_allclose(weight.weight.item(), 3 - 2 * 0.1, rtol=1e-3)  # Adam's steps
+    assert train_groups(module, rows, 0, lr=0.1, device="cpu") == {}
 
 
-def test_progress_stalls_after_its_patience():
-    progress = Progress(0.01)
-    for value in [2.0, 1.0, *[0.995] * 9]:
-        progress.update(value)
-        assert not progress.stalled
-    progress.update(0.995)
-    assert progress.stalled
-    assert_allclose(progress.residual, 0.005)
-    assert not Progress(None).stalled
+def test_a_stalled_objective_ends_the_training_after_its_patience():
+    weight = torch.nn.Linear(1, 1)
+    values = iter([2.0, 1.0, *[0.995] * 20])
+
+    def losses_of(batch):
+        return {"a": 0 * weight.weight.sum() + next(values)}
+
+    stopping = StalledStopping(0.01)
+    rows = GroupRows([np.arange(4)], 4, np.random.RandomState(0))
+    module = GroupModule([weight], losses_of, {})
+    history = train_groups(module, rows, 20, lr=0.1, device="cpu", callbacks=[stopping])
+    assert stopping.stalled
+    assert_allclose(stopping.residual, 0.005, rtol=1e-4)
+    assert len(history["objective"]) == 12
 
 
 # --- unlabeled rows of the source
@@ -841,3 +857,24 @@ def test_pairs_of_two_rows_are_checked(routing):
         net, X, y, sample_domain=domain, params={"sample_pair": names}, cv=2
     )
     assert np.isfinite(result.ntg)
+
+
+def test_callbacks_of_skorch_follow_the_descent(data, capsys):
+    seen = []
+
+    class Counting(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(net.optimizer_.param_groups[0]["lr"])
+
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.5)
+    short = {"pretrain_iter": 2, "max_iter": 3, "fine_tuning_rate": 0.1}
+    net = fit(data, callbacks=[Counting(), ("rate", schedule)], verbose=1, **short)
+    assert_allclose(seen, [0.1, 0.05, 0.025])
+    assert net.n_iter_ == 3
+    assert "train_loss" in capsys.readouterr().out
+    seen.clear()
+    target_only(data, callbacks=[Counting()], **short)
+    assert len(seen) == 2  # the initialization is all there is
+    for callback in (EpochScoring("accuracy"), EarlyStopping("valid_loss")):
+        with pytest.raises(ValueError, match=f"{type(callback).__name__}, which looks"):
+            fit(data, callbacks=[callback])
