@@ -62,9 +62,11 @@ from sktransfer.hypothesis import (
 from sktransfer.instance import (
     KLIEP,
     KMM,
+    LDM,
     RULSIF,
     ULSIF,
     ActiveSourceSelection,
+    BalancedWeighting,
     DomainClassifierWeighting,
     GaussianWeighting,
     LabelShiftClassifier,
@@ -171,6 +173,9 @@ ESTIMATORS = [
     ),
     NearestNeighborWeighting(LogisticRegression()),
     GaussianWeighting(Ridge()),
+    LDM(Ridge()),
+    BalancedWeighting(LogisticRegression(), per_source=True),
+    BalancedWeighting(Ridge()),
     TrAdaBoost(_STUMP, n_estimators=4),
     TrAdaBoost(LogisticRegression(), n_estimators=3, voting="all"),
     TrAdaBoostR2(_TREE, n_estimators=4),
@@ -457,6 +462,7 @@ EXPECTED_FAILURES = {
     (TableEncoder, None): _BY_NAME,
     (ActiveSourceSelection, "classifier"): _NO_ITERATION,
     (ActiveSourceSelection, "regressor"): _NO_ITERATION,
+    (LDM, "regressor"): _NO_ITERATION,
     (CDLS, "classifier"): _NO_ITERATION | _MAPPED,
     (DualTransfer, "classifier"): {
         "check_pipeline_routing": "the scaler of the check makes negative rows"

@@ -43,6 +43,8 @@ class Plan:
         Iterations of the outer loop over class penalties; 1 without them.
     converged : bool
         Whether that loop settled.
+    source_potential : ndarray of shape (n_source,) or None
+        Of an entropic plan the source's dual potential, in the unit of the cost.
     """
 
     coupling: Array
@@ -50,6 +52,7 @@ class Plan:
     potential: Array | None = None
     n_iter: int = 1
     converged: bool = True
+    source_potential: Array | None = None
 
 
 def squared_distances(left: Any, right: Any) -> Array:
@@ -88,6 +91,7 @@ def entropic_plan(
     *,
     max_iter: int = 5000,
     tol: float = 1e-8,
+    start: Plan | None = None,
 ) -> Plan:
     """Solve entropic transport by Sinkhorn iterations.
 
@@ -108,21 +112,30 @@ def entropic_plan(
         Largest number of iterations.
     tol : float, default=1e-8
         Largest violation of the marginals.
+    start : Plan, default=None
+        Plan of a similar cost, from whose potentials the iterations start.
 
     Returns
     -------
     Plan
-        The coupling, its residual and the target's potential.
+        The coupling, its residual and both potentials.
     """
     import ot
 
     m, n = C.shape
     a = np.full(m, 1 / m) if a is None else a
     b = np.full(n, 1 / n) if b is None else b
-    lowered = C - C.min(axis=1, keepdims=True)
+    base = C.min(axis=1, keepdims=True)
+    lowered = C - base
     shift = lowered.min(axis=0)
     lowered = lowered - shift
     options: dict[str, Any] = {"numItermax": max_iter, "stopThr": tol, "warn": False}
+    if start is not None and start.potential is not None:
+        assert start.source_potential is not None
+        options["warmstart"] = (
+            (start.source_potential - base[:, 0]) / epsilon,
+            (start.potential - shift) / epsilon,
+        )
     methods = ["sinkhorn_log"]
     if lowered.max() / epsilon < 500:
         methods.insert(0, "sinkhorn")
@@ -131,11 +144,19 @@ def entropic_plan(
             coupling, log = ot.sinkhorn(
                 a, b, lowered, epsilon, method=method, log=True, **options
             )
-            scaling = log["log_v"] if "log_v" in log else np.log(log["v"])
+            left, right = (
+                log[f"log_{side}"] if f"log_{side}" in log else np.log(log[side])
+                for side in "uv"
+            )
         residual = marginal_violation(coupling, a, b)
-        if np.isfinite(residual) and np.isfinite(scaling).all():
+        if np.isfinite(residual) and np.isfinite(right).all():
             break
-    return Plan(coupling, residual, potential=epsilon * scaling + shift)
+    return Plan(
+        coupling,
+        residual,
+        potential=epsilon * right + shift,
+        source_potential=epsilon * left + base[:, 0],
+    )
 
 
 def marginal_violation(coupling: Array, a: Array, b: Array) -> float:
@@ -160,6 +181,7 @@ def class_plan(
     tol: float = 1e-8,
     max_outer: int = 100,
     rounding: float = _ROUNDING,
+    fall: float = 1e-5,
 ) -> Plan:
     r"""Solve entropic transport in which a target row draws on few source classes.
 
@@ -194,22 +216,26 @@ def class_plan(
         Largest number of outer iterations.
     rounding : float, default=1e-3
         r, which keeps the slope of the concave penalty finite.
+    fall : float, default=1e-5
+        The majorization of the concave penalty ends where the objective falls by no
+        more than this share of itself.
 
     Returns
     -------
     Plan
-        The coupling; the last outer change relative to the masses decides on
-        ``converged``.
+        The coupling; the last fall of the objective decides on ``converged``.
     """
     members = np.unique(codes, return_inverse=True)[1]
     one_hot = np.zeros((len(codes), int(members.max()) + 1))
     one_hot[np.arange(len(codes)), members] = 1.0
 
-    def solve(cost: Array) -> Plan:
-        return entropic_plan(cost, epsilon, a, b, max_iter=max_iter, tol=tol)
+    def solve(cost: Array, start: Plan | None = None) -> Plan:
+        return entropic_plan(
+            cost, epsilon, a, b, max_iter=max_iter, tol=tol, start=start
+        )
 
     if penalty == "lp_l1":
-        return _majorized(C, one_hot, strength, b, solve, max_outer, rounding)
+        return _majorized(C, one_hot, strength, a, b, solve, max_outer, rounding, fall)
     found = _group_lasso(C, epsilon, one_hot, strength, solve, max_outer)
     return replace(found, residual=marginal_violation(found.coupling, a, b))
 
@@ -218,20 +244,28 @@ def _majorized(
     C: Array,
     one_hot: Array,
     strength: float,
+    a: Array,
     b: Array,
-    solve: Callable[[Array], Plan],
+    solve: Callable[..., Plan],
     max_outer: int,
     rounding: float,
+    fall: float,
 ) -> Plan:
-    plan, change, step = solve(C), np.inf, 1
-    while change > 1e-5 and step < max_outer:
+    plan, slope, step = solve(C), np.zeros(()), 1
+    value, falls = np.inf, True
+    while falls and step <= max_outer:
+        mass = one_hot.T @ plan.coupling
+        root = np.sqrt(mass / b + rounding)
+        # cost and entropy of an entropic plan are what its potentials earn
+        assert plan.potential is not None and plan.source_potential is not None
+        earned = float(a @ plan.source_potential + b @ plan.potential)
+        last, value = value, earned + strength * float(np.sum(b * root - slope * mass))
+        falls = not last - value <= fall * abs(value)
+        if falls and step < max_outer:
+            slope = 0.5 / root
+            plan = solve(C + strength * (one_hot @ slope), plan)
         step += 1
-        share = one_hot.T @ plan.coupling / b
-        slope = 0.5 / np.sqrt(share + rounding)
-        new = solve(C + strength * (one_hot @ slope))
-        change = float(np.abs(new.coupling - plan.coupling).sum())
-        plan = new
-    return Plan(plan.coupling, plan.residual, n_iter=step, converged=change <= 1e-5)
+    return Plan(plan.coupling, plan.residual, n_iter=step - 1, converged=not falls)
 
 
 def _group_lasso(
@@ -239,7 +273,7 @@ def _group_lasso(
     epsilon: float,
     one_hot: Array,
     strength: float,
-    solve: Callable[[Array], Plan],
+    solve: Callable[..., Plan],
     max_outer: int,
 ) -> Plan:
     def norms(coupling: Array) -> Array:
@@ -252,12 +286,14 @@ def _group_lasso(
         penalty = float(norms(coupling).sum())
         return transported + epsilon * entropy + strength * penalty
 
-    coupling = solve(C).coupling
+    plan = solve(C)
+    coupling = plan.coupling
     value, done, step = objective(coupling), False, 0
     while not done and step < max_outer:
         step += 1
         size = np.maximum(one_hot @ norms(coupling), np.finfo(float).tiny)
-        direction = solve(C + strength * coupling / size).coupling - coupling
+        plan = solve(C + strength * coupling / size, plan)
+        direction = plan.coupling - coupling
         length, best = _line_search(objective, coupling, direction, value)
         done = value - best <= 1e-7 * max(abs(value), np.finfo(float).tiny)
         if length > 0:

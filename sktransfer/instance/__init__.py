@@ -2,6 +2,7 @@
 
 from sktransfer._solvers.density_ratio import DensityRatioInfo
 from sktransfer.instance._active_source_selection import ActiveSourceSelection
+from sktransfer.instance._balanced import BalancedWeighting
 from sktransfer.instance._domain_classifier import (
     DomainClassifierWeighting,
     domain_classifier_weights,
@@ -16,6 +17,7 @@ from sktransfer.instance._label_shift import (
     LabelShiftInfo,
     label_shift_weights,
 )
+from sktransfer.instance._ldm import LDM, DiscrepancyInfo, ldm_weights
 from sktransfer.instance._multi_source_boosting import (
     MultiSourceTrAdaBoost,
     MultiSourceTrAdaBoostR2,
@@ -39,11 +41,14 @@ from sktransfer.instance._ulsif import (
 
 __all__ = [
     "ActiveSourceSelection",
+    "BalancedWeighting",
     "DensityRatioInfo",
+    "DiscrepancyInfo",
     "DomainClassifierWeighting",
     "GaussianWeighting",
     "KLIEP",
     "KMM",
+    "LDM",
     "LabelShiftClassifier",
     "LabelShiftInfo",
     "MultiSourceTrAdaBoost",
@@ -66,6 +71,7 @@ __all__ = [
     "kmm_weights",
     "kmm_weights_of_chunks",
     "label_shift_weights",
+    "ldm_weights",
     "nearest_neighbor_weights",
     "rulsif_weights",
     "ulsif_weights",

@@ -120,7 +120,8 @@ def test_lp_l1_agrees_with_pot(problem):
     C /= C.mean()
     a, b = _uniform(*C.shape)
     # POT rounds masses, not shares, and weighs their roots without the target's mass
-    plan = class_plan(C, 0.1, codes, 0.2, "lp_l1", a, b, tol=1e-10, rounding=24e-3)
+    options = {"tol": 1e-10, "rounding": 24e-3, "fall": 1e-12}
+    plan = class_plan(C, 0.1, codes, 0.2, "lp_l1", a, b, **options)
     reference = ot.da.sinkhorn_lpl1_mm(
         a, codes, b, C, 0.1, eta=0.2 / np.sqrt(24), numItermax=100, numInnerItermax=5000
     )
