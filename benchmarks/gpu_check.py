@@ -95,7 +95,7 @@ def check_step(name, net, X, y, domain):
     rows, module = catch.rows, catch.module
     batch = next(iter(rows))
     exact = batch._replace(
-        **{k: v.cpu() for k, v in batch._asdict().items() if v is not None}
+        **{k: v.cpu() for k, v in batch._asdict().items() if torch.is_tensor(v)}
     )
     exact = exact._replace(x=exact.x.double())
     found = [

@@ -27,12 +27,20 @@ from sktransfer.deep._disparity_alignments import (
     ClassifierDiscrepancyAlignment,
     MarginDisparityAlignment,
 )
+from sktransfer.deep._domain_layers import DomainLayer, TransNorm1d
 from sktransfer.deep._gta import GTA, GenerativeAlignment
 from sktransfer.deep._losses import coral_loss, mk_mmd_loss
 from sktransfer.deep._modules import MLP
 from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
 from sktransfer.deep._otce_fine_tuning import OTCEFineTuning
 from sktransfer.deep._pada import PADA, PartialAlignment
+from sktransfer.deep._penalties import (
+    AdversarialTraining,
+    BatchSpectralPenalization,
+    BatchSpectralShrinkage,
+    Penalty,
+    StartPointPenalty,
+)
 from sktransfer.deep._prediction_alignments import (
     ClassConfusionAlignment,
     ConsistencyAlignment,
@@ -47,8 +55,11 @@ from sktransfer.deep._uowq_net import UOWQNet
 __all__ = [
     "ADDA",
     "AdversarialAlignment",
+    "AdversarialTraining",
     "Alignment",
     "BatchNormAlignment",
+    "BatchSpectralPenalization",
+    "BatchSpectralShrinkage",
     "CORALAlignment",
     "ClassConfusionAlignment",
     "ClassifierDiscrepancyAlignment",
@@ -63,6 +74,7 @@ __all__ = [
     "DeepCORAL",
     "DeepCORALRegressor",
     "DiscriminativeAlignment",
+    "DomainLayer",
     "Encoded",
     "GTA",
     "GenerativeAlignment",
@@ -74,11 +86,14 @@ __all__ = [
     "OTCEFineTuning",
     "PADA",
     "PartialAlignment",
+    "Penalty",
     "Sizes",
     "SourceOnlyNet",
     "SourceOnlyNetRegressor",
+    "StartPointPenalty",
     "TargetOnlyNet",
     "TargetOnlyNetRegressor",
+    "TransNorm1d",
     "TransferNetClassifier",
     "TransferNetRegressor",
     "UOWQNet",

@@ -8,6 +8,7 @@ import torch
 
 from sktransfer._compat import Interval
 from sktransfer.deep._alignment import Alignment, Encoded
+from sktransfer.deep._domain_layers import extract
 from sktransfer.deep._modules import fool, freeze
 from sktransfer.deep._net import TransferNet, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
@@ -69,8 +70,10 @@ class DiscriminativeAlignment(Alignment):
         if not self.adapting:
             return super().encode(net, batch)
         with torch.set_grad_enabled(torch.is_grad_enabled() and net.gate):
-            source = net.extractor(batch.x[: batch.n_source])
-        features = torch.cat([source, self.extractor(batch.x[batch.n_source :])])
+            x, n = batch.x[: batch.n_source], batch.n_source
+            domains = 0 if batch.target_alone else n
+            source = extract(net.extractor, x, domains, batch.domain)
+        features = torch.cat([source, self.extractor(batch.x[n:])])
         outputs = net.head(features)
         return Encoded(*batch.split(features), *batch.split(outputs))
 

@@ -11,6 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import nn
 
+from sktransfer.deep._domain_layers import extract
+
 __all__ = ["Alignment", "Encoded", "Sizes"]
 
 
@@ -28,12 +30,15 @@ class Sizes:
         Outputs of the head: the number of classes, or 1.
     n_classes : int
         Number of classes; 0 in regression.
+    n_sources : int, default=1
+        Number of sources; 1 where the labeled target rows play a source.
     """
 
     row_shape: tuple
     n_features: int
     n_outputs: int
     n_classes: int
+    n_sources: int = 1
 
 
 class Encoded(NamedTuple):
@@ -69,6 +74,9 @@ class Alignment(nn.Module):
     net with a gate has one in any case. Before the share ``settled`` of the training
     the objective itself still changes, so early stopping does not count.
 
+    A batch tells sources apart: ``batch.domain`` is the position of the source of each
+    source row among the sorted ids, and ``sizes.n_sources`` is their number.
+
     Examples
     --------
     An alignment of means, used by a net:
@@ -86,6 +94,8 @@ class Alignment(nn.Module):
     """
 
     needs_discriminator: ClassVar[bool] = False
+    #: whether it has parts for each source, so that no further one can come later
+    per_source: ClassVar[bool] = False
     #: share of the training after which early stopping counts: the ramp of mu is over
     settled: float = 0.5
 
@@ -97,9 +107,20 @@ class Alignment(nn.Module):
 
     def encode(self, net: Any, batch: Any) -> Encoded:
         """Map a batch to features and outputs; both domains share the extractor."""
-        features = net.extractor(batch.x)
+        n_source = 0 if batch.target_alone else batch.n_source
+        features = extract(net.extractor, batch.x, n_source, batch.domain)
         outputs = net.head(features)
         return Encoded(*batch.split(features), *batch.split(outputs))
+
+    def outputs(self, net: Any, features: torch.Tensor) -> torch.Tensor:
+        """Return the outputs for features of target rows."""
+        return net.head(features)
+
+    def source_outputs(
+        self, net: Any, features: torch.Tensor, domain: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the outputs for features of rows of sources at these positions."""
+        return net.head(features)
 
     def target_extractor(self, net: Any) -> nn.Module:
         """Return the extractor of target rows."""

@@ -110,12 +110,14 @@ def make_module(net, rows, n_classes):
     x = rows.x[:2].to("cpu")
     extractor, n_features = net._make_extractor(x)
     n_outputs = n_classes or 1
-    sizes = Sizes(tuple(x.shape[1:]), n_features, n_outputs, n_classes)
+    n_sources = max(rows.n_sources, 1)
+    sizes = Sizes(tuple(x.shape[1:]), n_features, n_outputs, n_classes, n_sources)
     head = make_part(net, "head", nn.Linear, n_features, n_outputs)
     alignment = net._make_alignment()
     module = TransferModule(
         extractor, head, alignment, None,
         gate=net.gate, mu=net.mu, source_weight=net.source_weight,
+        penalties=net._make_penalties(),
     )  # fmt: skip
     module.sizes = sizes
     alignment.build(sizes, module)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import validate_data
 from torch import nn
 
 from sktransfer._compat import Interval, StrOptions
-from sktransfer._domains import canonical_order
+from sktransfer._domains import canonical_order, is_source
 from sktransfer._learners import check_weights
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._alignment import Alignment
@@ -28,8 +28,10 @@ from sktransfer.deep._budget import epoch_size_of, find_budget
 from sktransfer.deep._builder import make_extractor, make_module
 from sktransfer.deep._criterion import make_criterion
 from sktransfer.deep._device import find_device, seeded
+from sktransfer.deep._domain_layers import extract, tells_domains
 from sktransfer.deep._encoder import RowEncoder
 from sktransfer.deep._parameters import ModuleParametersMixin, inherit_parameters
+from sktransfer.deep._penalties import Penalty
 from sktransfer.deep._rows import DomainRows
 from sktransfer.deep._trainer import (
     HeldOutStopping,
@@ -70,6 +72,7 @@ class TransferNet(
         "discriminator_units": [tuple, list],
         "mu": [Interval(Real, 0, None, closed="left")],
         "source_weight": [Interval(Real, 0, None, closed="left")],
+        "penalties": [None, list, tuple],
         "criterion": [None, nn.Module, callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left"), None],
         "max_steps": [Interval(Integral, 1, None, closed="left"), None],
@@ -104,6 +107,7 @@ class TransferNet(
         discriminator_units=(64,),
         mu=1.0,
         source_weight=1.0,
+        penalties=None,
         criterion=None,
         max_epochs=None,
         max_steps=None,
@@ -135,6 +139,7 @@ class TransferNet(
         self.discriminator_units = discriminator_units
         self.mu = mu
         self.source_weight = source_weight
+        self.penalties = penalties
         self.criterion = criterion
         self.max_epochs = max_epochs
         self.max_steps = max_steps
@@ -159,6 +164,16 @@ class TransferNet(
     def _make_alignment(self):
         """Return an unbuilt alignment that this fit may change."""
         return Alignment() if self.alignment is None else copy.deepcopy(self.alignment)
+
+    def _make_penalties(self):
+        """Return copies of the penalties that change anything."""
+        penalties = self.penalties or ()
+        for penalty in penalties:
+            if not isinstance(penalty, Penalty):
+                raise TypeError(
+                    f"penalties must hold instances of Penalty, got {penalty!r}."
+                )
+        return [copy.deepcopy(penalty) for penalty in penalties if penalty.active]
 
     def _uses_target_rows(self):
         """Tell whether target rows matter beyond their labels."""
@@ -310,6 +325,7 @@ class TransferNet(
     def _train(self, data, sample_weight, *, warm, one_epoch=False, classes=None):
         """Train, on from the last fit where ``warm``."""
         device = find_device(self.device)
+        self._make_penalties()  # what is no penalty is refused before work starts
         everything = data
         data, weight, kept = self._leave_out_weightless(data, sample_weight)
         budget = self._budget(data)
@@ -318,6 +334,7 @@ class TransferNet(
         seed = self._random_state.randint(np.iinfo(np.int32).max)
         if not warm:
             self._held_out_seed = seed  # later calls hold out the same rows
+        self._note_sources(data.sources, warm)
         held_out = np.zeros(len(data.labeled), dtype=bool)
         if not one_epoch:
             held_out = self._choose_held_out(data)
@@ -346,6 +363,27 @@ class TransferNet(
             rows, order, data
         )
         self.sample_weight_ = weights[everything.is_source]
+
+    def _note_sources(self, sources, warm):
+        """Give each source a position; a later call may bring further ones."""
+        known = self._source_ids if warm else sources[:0]
+        new = sources[~np.isin(sources, known)]
+        if warm and len(new):
+            module = self.module_
+            if module.alignment.per_source or tells_domains(module.extractor):
+                raise DomainError(
+                    f"sample_domain names the sources {new.tolist()}, but the net has "
+                    f"parts for each of {known.tolist()}, those of its first call."
+                )
+        self._source_ids = np.r_[known, new]
+
+    def _source_positions(self, ids):
+        """Return the position of the source of each row; target rows have 0."""
+        order = np.argsort(self._source_ids)
+        if not len(order):
+            return np.zeros(len(ids), dtype=int)
+        found = np.searchsorted(self._source_ids, ids, sorter=order)
+        return order[np.minimum(found, len(order) - 1)]
 
     def _leave_out_weightless(self, data, sample_weight):
         """Return the rows of positive weight, their weights, and their mask."""
@@ -422,7 +460,8 @@ class TransferNet(
             if with_labels:
                 parts.append(torch.as_tensor(y[found]))
                 weights.append(self._as_weight(weight, order[-1]))
-        ids = np.searchsorted(data.sources, data.sample_domain[order[0]])
+        ids = self._source_positions(data.sample_domain[order[0]])
+        from_sources = data.is_source[order[0]].any()
         batch = DomainRows(
             *parts,
             torch.as_tensor(ids),
@@ -430,6 +469,8 @@ class TransferNet(
             n_batches=budget.epoch_steps,
             w_source=weights[0],
             w_labeled=weights[1],
+            y_target=self._known_labels(data, order[2]),
+            n_sources=len(self._source_ids) if from_sources else 0,
             device=device,
         )
         if held_out.any():
@@ -439,6 +480,16 @@ class TransferNet(
             moved = (None if part is None else part.to(device) for part in tensors)
             batch.validation = cut_held_out(*moved)
         return batch, order[0]
+
+    def _known_labels(self, data, rows):
+        """Return encoded labels of target rows, -1 or NaN where there is none."""
+        known = data.is_labeled_target & np.isin(np.arange(len(data.labeled)), rows)
+        if not known.any():
+            return None
+        codes = self._encode(data.labels(known))
+        y = np.full(len(known), -1 if self._n_classes else np.nan, dtype=codes.dtype)
+        y[known] = codes
+        return torch.as_tensor(y[rows])
 
     def _label_weights(self, data, weight, labeled, held_out):
         """Return weights of the rows in the losses of the labels, or None."""
@@ -455,6 +506,9 @@ class TransferNet(
         dtype = getattr(torch, self._encoder.dtype_name)
         module = make_module(self, rows, self._n_classes).to(dtype)
         self._n_features_out = module.sizes.n_features
+        self._prepare_module(module, rows, device, budget)
+        for penalty in module.penalties:
+            penalty.begin(module)
         callbacks = [*(self.callbacks or [])]
         if self.early_stopping is not False:
             plain = type(module.alignment) is Alignment and not self.gate
@@ -473,6 +527,9 @@ class TransferNet(
             **self._training_params(),
         )
         return trainer.initialize()
+
+    def _prepare_module(self, module, rows, device, budget):
+        """Change a new module before its training begins."""
 
     def _make_criterion(self):
         """Return the loss of each row."""
@@ -544,14 +601,31 @@ class TransferNet(
             ]
         return (torch.cat(part).numpy() for part in zip(*chunks, strict=True))
 
-    def _transform(self, X, source):
+    def _transform_domains(self, X, sample_domain):
         features, _ = self._infer(X)
+        source = is_source(sample_domain)
         if source.any():
             extractor = self.module_.extractor
+            ids = self._positions(extractor, sample_domain[source])
+            parts = zip(self._chunks(X[source]), self._cut(ids), strict=True)
             with torch.no_grad():
-                chunks = [extractor(x).cpu() for x in self._chunks(X[source])]
+                chunks = [extract(extractor, x, len(x), k).cpu() for x, k in parts]
             features[source] = torch.cat(chunks).numpy()
         return features.astype(X.dtype, copy=False)
+
+    def _positions(self, extractor, ids):
+        """Return the positions of the sources of rows, for layers that ask."""
+        known = self._source_ids
+        if tells_domains(extractor) and not np.isin(ids, known).all():
+            raise DomainError(
+                f"sample_domain names the sources {np.unique(ids).tolist()}, but the "
+                f"module has layers that tell those of the fit apart: {known.tolist()}."
+            )
+        return torch.as_tensor(self._source_positions(ids))
+
+    def _cut(self, values):
+        """Cut a tensor as rows are cut, on the device."""
+        return (part.to(self.net_.device) for part in values.split(_ROWS_AT_ONCE))
 
     def _validate_X(self, X, tags, *, reset, skip_check=False):
         X = validate_data(

@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 
 from sktransfer._compat import Interval
 from sktransfer.deep._device import has_double
+from sktransfer.deep._domain_layers import extract
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
 from sktransfer.deep._pretraining import labeled_rows, train_alone
@@ -247,17 +248,16 @@ class OTCEFineTuning(TransferNetClassifier):
             return rows, order
         tuning = labeled_rows(
             rows.x_labeled, rows.y_labeled, self.batch_size,
-            n_batches=budget.epoch_steps, weight=rows.w_labeled, device=device,
+            n_batches=budget.epoch_steps, weight=rows.w_labeled, target_alone=True,
+            device=device,
         )  # fmt: skip
         tuning.validation, tuning.all_rows = rows.validation, rows
         return tuning, order
 
-    def _make_trainer(self, rows, device, budget):
-        trainer = super()._make_trainer(rows, device, budget)
+    def _prepare_module(self, module, rows, device, budget):
         self.task_difference_path_ = np.zeros(0)
         if hasattr(rows, "all_rows"):
-            self._pretrain(trainer.base_module, rows.all_rows, budget)
-        return trainer
+            self._pretrain(module.to(device), rows.all_rows, budget)
 
     def _pretrain(self, module, rows, budget):
         """Train on the sources, then let the plan guide the extractor."""
@@ -272,7 +272,10 @@ class OTCEFineTuning(TransferNetClassifier):
         )  # fmt: skip
         if n_steps:
             seed = torch.initial_seed()
-            train_alone(self, module.extractor, module.head, batches, n_steps, seed)
+            penalties = [p for p in self._make_penalties() if p.in_pretraining]
+            train_alone(
+                self, module.extractor, module.head, batches, n_steps, seed, penalties
+            )
         if self.otce_epochs:
             self._lower_task_difference(module.extractor, rows, one_pass)
         if not self.keep_head:
@@ -293,7 +296,8 @@ class OTCEFineTuning(TransferNetClassifier):
         for _ in range(self.otce_epochs):
             values = []
             for batch in islice(rows, one_pass):
-                source, labeled, _ = batch.split(extractor(batch.x))
+                features = extract(extractor, batch.x, batch.n_source, batch.domain)
+                source, labeled, _ = batch.split(features)
                 plan, residual = entropic_plan(source, labeled, self.reg)
                 value = task_difference(
                     plan, batch.y_source, batch.y_labeled, self._n_classes

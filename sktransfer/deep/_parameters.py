@@ -49,6 +49,9 @@ PARAMETERS = {
         :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.""",
     "source_weight": r"""source_weight : float in [0, inf), default=1.0
         Weight :math:`\lambda` of the loss of the source rows.""",
+    "penalties": """penalties : list of Penalty, default=None
+        What is added to the losses in every step, such as
+        :class:`BatchSpectralShrinkage`; they are copied. None: nothing.""",
     "criterion": """criterion : Module, class or callable, default=None
         Loss of a row: a criterion of torch, or a class or function that makes one from
         the arguments ``criterion__NAME``. It gets the outputs (a vector in regression)

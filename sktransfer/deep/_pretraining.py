@@ -11,7 +11,9 @@ from sktransfer.deep._transfer_module import TransferModule
 __all__ = ["labeled_rows", "train_alone"]
 
 
-def labeled_rows(x, y, batch_size, *, device, n_batches=None, weight=None):
+def labeled_rows(
+    x, y, batch_size, *, device, n_batches=None, weight=None, target_alone=False
+):
     """Return labeled rows of one domain, to be trained on alone.
 
     Parameters
@@ -28,20 +30,22 @@ def labeled_rows(x, y, batch_size, *, device, n_batches=None, weight=None):
         Batches of an epoch. None: as many as it takes to see every row.
     weight : tensor of shape (n,), default=None
         Weights of the rows.
+    target_alone : bool, default=False
+        Whether the domain is the target.
 
     Returns
     -------
     rows : DomainRows
         Rows that play the source.
     """
-    none = torch.zeros(0, dtype=torch.long)
+    one = torch.zeros(len(x), dtype=torch.long)
     return DomainRows(
-        x, y, x[:0], y[:0], x[:0], none, batch_size,
-        n_batches=n_batches, w_source=weight, device=device,
+        x, y, x[:0], y[:0], x[:0], one, batch_size, n_batches=n_batches,
+        w_source=weight, n_sources=int(not target_alone), device=device,
     )  # fmt: skip
 
 
-def train_alone(net, extractor, head, rows, n_steps, seed):
+def train_alone(net, extractor, head, rows, n_steps, seed, penalties=()):
     """Train an extractor and a head, in place, on labeled rows alone.
 
     Parameters
@@ -56,10 +60,13 @@ def train_alone(net, extractor, head, rows, n_steps, seed):
         Number of steps.
     seed : int
         Seed of the batches; the state of torch's generators is left as it was.
+    penalties : sequence of Penalty, default=()
+        What is added to the loss of the labels.
     """
     module = TransferModule(
-        extractor, head, Alignment(), None, gate=False, mu=0.0, source_weight=1.0
-    )
+        extractor, head, Alignment(), None,
+        gate=False, mu=0.0, source_weight=1.0, penalties=penalties,
+    )  # fmt: skip
     with seeded(seed, rows.device):
         trainer = TransferTrainer(
             module,

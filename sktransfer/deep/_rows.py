@@ -18,6 +18,11 @@ class Batch(NamedTuple):
     ``n_labeled`` labeled target rows, then target rows whose labels are not looked
     at. ``y_source`` and ``y_labeled`` are class codes or real labels, ``w_source``
     and ``w_labeled`` the user's weights of the rows, or None.
+
+    ``domain`` is the position of each source row's domain among the sources.
+    ``target_alone`` tells that there is no source: labeled target rows play one.
+    ``y_target`` holds the labels of the last part where they are known, else -1 (NaN in
+    regression); None where no label of it is known.
     """
 
     x: torch.Tensor
@@ -26,6 +31,9 @@ class Batch(NamedTuple):
     source: torch.Tensor
     w_source: Any = None
     w_labeled: Any = None
+    domain: Any = None
+    y_target: Any = None
+    target_alone: bool = False
 
     @property
     def n_source(self):
@@ -70,6 +78,10 @@ class DomainRows(torch.utils.data.Dataset):
         Batches of an epoch. None: as many as it takes to see every row.
     w_source, w_labeled : tensor of shape (n,), default=None
         Weights of the labeled rows.
+    y_target : tensor of shape (n,), default=None
+        Labels of the last part where they are known, else -1 or NaN.
+    n_sources : int in [0, inf), default=1
+        Number of sources; 0: labeled target rows play the source.
     device : torch.device, default=None
         Where batches are used. None: where the rows are.
     """
@@ -87,6 +99,8 @@ class DomainRows(torch.utils.data.Dataset):
         n_batches=None,
         w_source=None,
         w_labeled=None,
+        y_target=None,
+        n_sources=1,
         device=None,
     ):
         x = torch.cat([x_source, x_labeled, x_target])
@@ -98,10 +112,11 @@ class DomainRows(torch.utils.data.Dataset):
             self.x = x.pin_memory()
         else:
             self.x = x if large else x.to(self.device)
-        parts = y_source, y_labeled, domain, w_source, w_labeled
-        self.y_source, self.y_labeled, self.domain, self.w_source, self.w_labeled = (
-            None if part is None else part.to(self.device) for part in parts
-        )
+        parts = y_source, y_labeled, domain, w_source, w_labeled, y_target
+        moved = [None if part is None else part.to(self.device) for part in parts]
+        self.y_source, self.y_labeled, self.domain = moved[:3]
+        self.w_source, self.w_labeled, self.y_target = moved[3:]
+        self.n_sources = n_sources
         self._n_batches = n_batches
         self.validation = None
 
@@ -143,7 +158,9 @@ class DomainRows(torch.utils.data.Dataset):
         # positions are used where the rows are, labels and weights on the device
         rows = rows.to(self.x.device)
         source, labeled = source.to(self.device), labeled.to(self.device)
-        for of_batch, i, j in zip(rows, source, labeled, strict=True):
+        if self.y_target is not None:
+            target = target.to(self.device)
+        for of_batch, i, j, k in zip(rows, source, labeled, target, strict=True):
             yield Batch(
                 self._moved(self.x[of_batch]),
                 self.y_source[i],
@@ -151,6 +168,9 @@ class DomainRows(torch.utils.data.Dataset):
                 i,
                 None if self.w_source is None else self.w_source[i],
                 None if self.w_labeled is None else self.w_labeled[j],
+                self.domain[i],
+                None if self.y_target is None else self.y_target[k],
+                not self.n_sources,
             )
 
     def _positions(self, size):

@@ -5,6 +5,8 @@ import math
 import torch
 from torch import nn
 
+from sktransfer.deep._domain_layers import extract
+
 __all__ = ["StepModule", "TransferModule"]
 
 
@@ -43,6 +45,8 @@ class TransferModule(StepModule):
         Weigh source rows by :math:`D / (1 - D)`.
     mu, source_weight : float
         Largest weight of the alignment; weight :math:`\lambda` of the source rows.
+    penalties : sequence of Penalty, default=()
+        What is added to the loss in full.
     """
 
     def __init__(
@@ -56,11 +60,13 @@ class TransferModule(StepModule):
         mu,
         source_weight,
         gate_discriminator=None,
+        penalties=(),
     ):
         super().__init__()
         self.extractor, self.head = extractor, head
         self.alignment, self.discriminator = alignment, discriminator
         self.gate_discriminator = gate_discriminator
+        self.penalties = nn.ModuleList(penalties)
         self.gate = gate
         self.largest_mu, self.lambda_ = mu, source_weight
         self.ramped_mu = 0.0
@@ -85,6 +91,8 @@ class TransferModule(StepModule):
 
         With ``keep_outputs`` the outputs of the labeled rows are there as ``y_pred``.
         """
+        for penalty in self.penalties:
+            batch = penalty.perturb(self, batch, criterion)
         encoded = self.alignment.encode(self, batch)
         aligned, own, weight = {}, {}, None
         if batch.n_source:
@@ -110,8 +118,12 @@ class TransferModule(StepModule):
         if not self.alignment.learns_from_source(self):
             learned.pop("source", None)
         learned |= {k: self.mu * v for k, v in aligned.items()} | own
-        total = torch.stack(tuple(learned.values())).sum()
         parts |= aligned | own
+        for penalty in self.penalties:
+            for name, loss in penalty.losses(self, batch, encoded).items():
+                free = _free_name(name, parts)
+                learned[free] = parts[free] = loss
+        total = torch.stack(tuple(learned.values())).sum()
         losses = {"loss": total, **{f"{name}_loss": v for name, v in parts.items()}}
         if keep_outputs:
             outputs = torch.cat([encoded.out_source, encoded.out_labeled])
@@ -150,19 +162,34 @@ class TransferModule(StepModule):
         gate = self.gate_discriminator or self.discriminator
         paired, weights = rows.sizes[1] > 0 and gate.labels, []
         with torch.no_grad():
-            for x, y in zip(
+            for x, y, domain in zip(
                 rows.chunks(rows.x_source, rows_at_once),
                 rows.y_source.split(rows_at_once),
+                rows.domain.split(rows_at_once),
                 strict=True,
             ):
                 seen = self.alignment.gate_features(self, x)
-                seen = self.extractor(x) if seen is None else seen
+                if seen is None:
+                    seen = extract(self.extractor, x, len(x), domain)
                 code = gate.code(y if paired else None, seen)
                 logits = gate(seen, code if gate.labels else None)
                 weights.append(gate.ratio(logits))
         return torch.cat(weights)
 
+    def outputs_of_source(self, x, domain):
+        """Return the outputs of source rows, given the positions of their sources."""
+        features = extract(self.extractor, x, len(x), domain)
+        return self.alignment.source_outputs(self, features, domain)
+
     def predict(self, x):
         """Return features and outputs of target rows."""
         features = self.alignment.target_extractor(self)(x)
-        return features, self.head(features)
+        return features, self.alignment.outputs(self, features)
+
+
+def _free_name(name, taken):
+    """Return a name that is not taken, with a number where it must be."""
+    free, i = name, 2
+    while free in taken:
+        free, i = f"{name}_{i}", i + 1
+    return free

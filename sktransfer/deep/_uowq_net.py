@@ -402,17 +402,19 @@ class UOWQNet(TransferNetClassifier):
         enough = -(-budget.epoch_steps // len(own))
         seed = torch.initial_seed()
 
-        def fit(x, y, w):
+        def fit(x, y, w, target_alone=True):
             part = copy.deepcopy(nn.Sequential(module.extractor, module.head))
             if len(x):
                 n_batches = max(enough, -(-len(x) // self.batch_size))
                 batches = labeled_rows(
                     x, y, self.batch_size,
-                    n_batches=n_batches, weight=w, device=rows.device,
+                    n_batches=n_batches, weight=w, target_alone=target_alone,
+                    device=rows.device,
                 )  # fmt: skip
                 part = part.to(rows.device)
                 n_steps = min(budget.n_epochs * n_batches, budget.n_steps)
-                train_alone(self, *part, batches, n_steps, seed)
+                penalties = [p for p in self._make_penalties() if p.in_pretraining]
+                train_alone(self, *part, batches, n_steps, seed, penalties)
             return state_of(part.eval())
 
         def of(mask, w):
@@ -420,7 +422,7 @@ class UOWQNet(TransferNetClassifier):
 
         sources = [
             fit(rows.x_source[mask.to(rows.x.device)], rows.y_source[mask],
-                of(mask, rows.w_source))
+                of(mask, rows.w_source), target_alone=False)
             for mask in own
         ]  # fmt: skip
         folds, start = [], None
