@@ -51,6 +51,7 @@ from sktransfer.deep._transport_alignments import (
     WassersteinAlignment,
 )
 from sktransfer.deep._uowq_net import UOWQNet
+from sktransfer.deep._wsdtn import WSDTN
 
 __all__ = [
     "ADDA",
@@ -97,6 +98,7 @@ __all__ = [
     "TransferNetClassifier",
     "TransferNetRegressor",
     "UOWQNet",
+    "WSDTN",
     "WassersteinAlignment",
     "add_adapters",
     "coral_loss",

@@ -16,7 +16,7 @@ from sktransfer.deep._datn_nets import (
     solve_map,
 )
 from sktransfer.deep._paired_net import PairedNet
-from sktransfer.exceptions import DomainError, warn
+from sktransfer.exceptions import warn
 
 __all__ = ["DATN"]
 
@@ -344,15 +344,6 @@ class DATN(PairedNet):
 
     def _transform(self, X, source):
         """Represent target rows in the source's space, source rows as they are."""
-        Z = np.empty((len(X), self._n_features_out), dtype=X.dtype)
-        target = ~source
-        if source.any() and not self.transferred_:
-            raise DomainError(
-                "sample_domain names source rows, but DATN was fitted without any, so "
-                "it has no representation of them."
-            )
-        if source.any():
-            Z[source] = self._represent(X, source, "source")
-        if target.any():
-            Z[target] = self._represent(X, target, "target") @ self.G_
+        Z = self._represent_each(X, source)
+        Z[~source] = Z[~source] @ self.G_
         return Z

@@ -314,6 +314,19 @@ class PairedNet(
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
+    def _represent_each(self, X, source):
+        """Encode the rows of each domain with its own extractor."""
+        if source.any() and not self.transferred_:
+            raise DomainError(
+                f"sample_domain names source rows, but {type(self).__name__} was "
+                "fitted without any, so it has no representation of them."
+            )
+        Z = np.empty((len(X), self._n_features_out), dtype=X.dtype)
+        for name, rows in ("source", source), ("target", ~source):
+            if rows.any():
+                Z[rows] = self._represent(X, rows, name)
+        return Z
+
     def _represent(self, X, rows, domain):
         """Encode rows with the extractor of a domain."""
         block = _scale(

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 
 from sktransfer._column_blocks import has_block, resolve_columns
-from sktransfer.deep import DATN
+from sktransfer.deep import DATN, WSDTN
 from sktransfer.deep._datn_nets import (
     GroupModule,
     GroupRows,
@@ -878,3 +878,65 @@ def test_callbacks_of_skorch_follow_the_descent(data, capsys):
     for callback in (EpochScoring("accuracy"), EarlyStopping("valid_loss")):
         with pytest.raises(ValueError, match=f"{type(callback).__name__}, which looks"):
             fit(data, callbacks=[callback])
+
+
+# --- weakly shared nets
+
+
+def _shared(data, **params):
+    X, y, domain, _, _ = data
+    small = {"n_components": 8, "pretrain_iter": 20, "max_iter": 30, "random_state": 0}
+    net = WSDTN(SOURCE, TARGET, **{**small, "learning_rate": 0.02, **params})
+    return net.fit(X, y, sample_domain=domain)
+
+
+def test_weakly_shared_nets_vote_by_similarity(data):
+    X, y, domain, X_test, y_test = data
+    net = _shared(data, fine_tuning_rate=0.01)
+    assert net.n_pairs_ == 60
+    assert net.score(X_test, y_test) > 0.8
+    # f_c(x) = mean of s_ic z_i' z(x) over the source
+    Z = net.transform(X, sample_domain=domain)[domain > 0]
+    signs = 2 * (y[domain > 0][:, None] == net.classes_) - 1
+    scores = net.transform(X_test) @ (Z.T @ signs / len(Z))
+    proba = np.exp(scores - scores.max(axis=1, keepdims=True))
+    assert_allclose(
+        net.predict_proba(X_test), proba / proba.sum(axis=1, keepdims=True), rtol=1e-5
+    )
+    h = net.history_
+    expected = (
+        h["classification"] + h["pair"] + 0.1 * h["sharing"]
+        + 1e-3 * h["regularization"]
+    )  # fmt: skip
+    assert_allclose(h["objective"], expected, rtol=1e-5)
+    assert h["pair"][-1] < 0.5 * h["pair"][0]
+
+
+def test_sharing_draws_the_upper_layers_together(data):
+    last = [
+        _shared(data, sharing=sharing, fine_tuning_rate=0.01).history_["sharing"][-1]
+        for sharing in (0.0, 10.0)
+    ]
+    assert last[1] < 0.4 * last[0]
+    net = _shared(data, shared_hidden=(6, 5), target_hidden=(7,), max_iter=1)
+    shapes = [
+        [layer.weight.shape for layer in side.encoder[::2]]
+        for side in (net.source_module_, net.target_module_)
+    ]
+    # source: block, 6, 5, 8; target: block, 7, 6, 5, 8
+    assert shapes[0][1:] == shapes[1][2:]
+    with pytest.raises(ValueError, match="shared_hidden is empty"):
+        _shared(data, shared_hidden=())
+
+
+def test_weakly_shared_nets_without_a_source_or_pairs(data):
+    X, y, domain, X_test, _ = data
+    target = domain < 0
+    net = _shared((X[target], y[target], domain[target], None, None))
+    logits = net.transform(X_test) @ net.class_vectors_
+    assert_array_equal(net.classes_[logits.argmax(axis=1)], net.predict(X_test))
+    assert_allclose(net.class_vectors_.T, net.target_module_.softmax.weight.detach())
+    apart = X.copy()
+    apart[60:, SOURCE] = np.nan
+    with pytest.raises(DomainError, match="but WSDTN learns the similarity"):
+        _shared((apart, *data[1:]))
