@@ -1,9 +1,9 @@
 """Which defaults of the adversarial nets are best, and what do they bring elsewhere?
 
 Choices are made on the sets of ``TUNE`` and on generated moons alone, one after the
-other, each with those before it in force: first the gate without matching (its form,
-its discriminator, rates of the parts, steps), then what it does to be matched, then
-DANN (momentum and steps, discriminator, rates of the parts, weight of the adversary).
+other, each with those before it in force: the gate with and without matching, its form,
+its discriminator, rates of the parts; then DANN (momentum, discriminator, rates of the
+parts, weight of the adversary), all with 300 steps for every net; then the steps.
 The candidate with the best mean accuracy over tasks wins; a later one in the list must
 be better by more than .005 to replace an earlier one. What is chosen is then run on
 the sets of ``PROOF``, which chose nothing, and on bundled digits::
@@ -63,9 +63,9 @@ PROOF = {
     "spam": ("proof/spam_sms_mail", "sms", "mail", True),
     "movies": ("proof/imdb_genre3", "action", "war", True),
 }
-MOMENTUM = {"optimizer__betas": (0.9, 0.999)}
 NO_MOMENTUM = {"optimizer__betas": (0.0, 0.99)}
-STEPS = (300, 1000)
+#: steps of all nets in the search
+SEARCH = 300
 #: the extractor of every net but those on moons
 SMALL = {"module__hidden_units": (64, 32)}
 #: what a candidate must gain to replace an earlier one
@@ -273,7 +273,7 @@ def choose(fits, title, first, others, **options):
     for net in others:
         values = fits.of(net, **options)
         gain = values - base
-        error = gain.std(ddof=1) / np.sqrt(len(gain))
+        error = stats.sem(gain)
         print(
             f"| {values.mean():.4f} | {gain.mean():+.4f} ± {error:.4f} "
             f"| {(gain > 0).sum()} of {len(gain)} | {net.name} |",
@@ -286,22 +286,23 @@ def choose(fits, title, first, others, **options):
 
 
 def tune(fits):
-    """Choose the defaults, one after the other."""
-    labeled = {"labeled_only": True}
-    alone, plain = Net(TargetOnlyNet), Net(TransferNetClassifier)
-    few = {"max_steps": 300}
-    choose(fits, "For comparison: target alone", alone, [alone.but(**few)])
-    choose(fits, "For comparison: no matching, no gate", plain, [plain.but(**few)])
-    gate = Net(TransferNetClassifier, gate=True)
+    """Choose the defaults, one after the other; the search takes ``SEARCH`` steps."""
+    labeled, few = {"labeled_only": True}, {"max_steps": SEARCH}
+    choose(fits, "For comparison: target alone", Net(TargetOnlyNet, **few), [])
+    plain = Net(TransferNetClassifier, **few)
+    choose(fits, "For comparison: no matching, no gate", plain, [], **labeled)
+    gate = Net(TransferNetClassifier, gate=True, **few)
+    both = Net(DANN, gate=True, match="both", **few)
+    choose(fits, "Gate: matching", gate, [both], **labeled)
     gate = choose(
         fits,
         "Gate without matching: form",
         gate,
         [
             gate.but(gate_smoothing=0.0, max_weight=np.inf),
+            gate.but(max_weight=1.0),
             gate.but(gate_smoothing=0.0),
             gate.but(gate_smoothing=2.0),
-            gate.but(max_weight=1.0),
             gate.but(gate_smoothing=2.0, max_weight=1.0),
         ],
         **labeled,
@@ -316,59 +317,43 @@ def tune(fits):
             gate.but(discriminator_units=(256,)),
             gate.but(discriminator_units=()),
             gate.but(label_input=False),
-        ],
-        **labeled,
-    )
-    gate = choose(
-        fits,
-        "Gate without matching: steps, weight of the source, momentum",
-        gate,
-        [
-            gate.but(**few),
             gate.but(source_weight=0.3),
-            gate.but(**NO_MOMENTUM),
-            gate.but(**rates(extractor=0.1)),
+            gate.but(**rates(extractor=0.3)),
         ],
         **labeled,
     )
-    matched = {k: v for k, v in gate.params.items() if k != "gate"}
+    chosen = {k: v for k, v in gate.params.items() if k != "gate"}
     choose(
         fits,
         "Matching beside the gate",
         gate,
-        [
-            Net(DANN, gate=True, match="both", **matched),
-            Net(DAN, gate=True, **matched),
-            Net(DeepCORAL, gate=True, **matched),
-            Net(DANN, gate=True, match="marginal", **matched),
-            Net(DANN, gate=True, match="joint", **matched),
-        ],
+        [Net(cls, gate=True, **chosen) for cls in (DAN, DeepCORAL)]
+        + [Net(DANN, gate=True, match=m, **chosen) for m in ("marginal", "joint")],
         **labeled,
     )
-    dann = Net(DANN)
     dann = choose(
-        fits,
-        "DANN: momentum and steps",
-        dann,
-        [
-            dann.but(**few),
-            dann.but(**NO_MOMENTUM),
-            dann.but(**few, **NO_MOMENTUM),
-        ],
+        fits, "DANN: momentum", Net(DANN, **few), [Net(DANN, **few, **NO_MOMENTUM)]
     )
-    choose(
+    dann = choose(
         fits,
         "DANN: discriminator, rates and weight of the adversary",
         dann,
         [
-            dann.but(**rates(discriminator=5.0)),
-            dann.but(**rates(extractor=0.1)),
+            dann.but(**rates(**{"*discriminator": 5.0})),
             dann.but(**rates(extractor=0.3)),
             dann.but(discriminator_units=(64, 64)),
             dann.but(discriminator_units=(256,)),
             dann.but(mu=0.3),
-            dann.but(mu=0.1),
         ],
+    )
+    many = {"max_steps": 1000}
+    choose(fits, "Steps: gate", gate, [gate.but(**many)], **labeled)
+    choose(fits, "Steps: DANN", dann, [dann.but(**many)])
+    choose(
+        fits,
+        "Steps: DANN, momentum",
+        Net(DANN, **many),
+        [Net(DANN, **many, **NO_MOMENTUM)],
     )
 
 
