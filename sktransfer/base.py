@@ -1499,14 +1499,7 @@ class MultiTargetMetaEstimator(ByDomainMixin, TransferMetaEstimator):
         raise missing_hook(self, "_fit_tasks(data, tasks, fit_params)")
 
     def _fit_estimator(self, data, fit_params):
-        self.task_ids_ = np.concatenate([data.targets, data.sources])
-        for task in self.task_ids_:
-            if not data.labeled[data.rows_of(task)].any():
-                raise UnlabeledTargetError(
-                    f"No row of domain {task} is labeled in y, but every domain is a "
-                    f"task of {type(self).__name__}: label some of its rows or leave "
-                    "it out."
-                )
+        self.task_ids_ = tasks_of(data, type(self).__name__)
         self.estimators_ = self._fit_tasks(data, self.task_ids_, fit_params)
         return self.estimators_[0]
 
@@ -1542,6 +1535,18 @@ class MultiTargetMetaEstimator(ByDomainMixin, TransferMetaEstimator):
         return tags
 
 
+def tasks_of(data, owner):
+    """Return the ids of the tasks, the targets -1, -2, ... first; all have labels."""
+    tasks = np.concatenate([data.targets, data.sources])
+    for task in tasks:
+        if not data.labeled[data.rows_of(task)].any():
+            raise UnlabeledTargetError(
+                f"No row of domain {task} is labeled in y, but every domain is a "
+                f"task of {owner}: label some of its rows or leave it out."
+            )
+    return tasks
+
+
 def _times(values, exposure):
     """Multiply predictions by exposures, row by row."""
     return values * exposure.reshape(-1, *[1] * (np.ndim(values) - 1))
@@ -1549,7 +1554,7 @@ def _times(values, exposure):
 
 def _metric(wrapper):
     """Return the metric that scikit-learn scores an estimator of this type by."""
-    return accuracy_score if is_classifier(wrapper.estimator) else r2_score
+    return accuracy_score if is_classifier(wrapper) else r2_score
 
 
 def as_rows(X):

@@ -387,6 +387,8 @@ if find_spec("torch"):
         DANRegressor,
         DeepCORAL,
         DeepCORALRegressor,
+        MultiTaskNetClassifier,
+        MultiTaskNetRegressor,
         OTCEFineTuning,
         SourceOnlyNet,
         SourceOnlyNetRegressor,
@@ -426,6 +428,8 @@ if find_spec("torch"):
             noise_correction=True,
             random_state=0,
         ),
+        MultiTaskNetClassifier(weighting="dwa", **_CLASSES),
+        MultiTaskNetRegressor(weighting="cagrad", **_REALS),
         OTCEFineTuning(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
         DATN(
             n_components=6,

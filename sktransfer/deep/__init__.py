@@ -31,6 +31,10 @@ from sktransfer.deep._domain_layers import DomainLayer, TransNorm1d
 from sktransfer.deep._gta import GTA, GenerativeAlignment
 from sktransfer.deep._losses import coral_loss, mk_mmd_loss
 from sktransfer.deep._modules import MLP
+from sktransfer.deep._multi_task_net import (
+    MultiTaskNetClassifier,
+    MultiTaskNetRegressor,
+)
 from sktransfer.deep._net import TransferNetClassifier, TransferNetRegressor
 from sktransfer.deep._otce_fine_tuning import OTCEFineTuning
 from sktransfer.deep._pada import PADA, PartialAlignment
@@ -46,11 +50,28 @@ from sktransfer.deep._prediction_alignments import (
     ConsistencyAlignment,
     ContrastiveAlignment,
 )
+from sktransfer.deep._task_weighting import (
+    MGDA,
+    CAGrad,
+    DynamicAverage,
+    EqualTasks,
+    GradientVaccine,
+    GradNorm,
+    LossBalance,
+    MoCo,
+    MoDo,
+    PCGrad,
+    RandomTasks,
+    TaskState,
+    TaskWeighting,
+    UncertaintyWeighting,
+)
 from sktransfer.deep._transport_alignments import (
     JointTransportAlignment,
     WassersteinAlignment,
 )
 from sktransfer.deep._uowq_net import UOWQNet
+from sktransfer.deep._uowq_tasks import UOWQTasks
 from sktransfer.deep._wsdtn import WSDTN
 
 __all__ = [
@@ -61,6 +82,7 @@ __all__ = [
     "BatchNormAlignment",
     "BatchSpectralPenalization",
     "BatchSpectralShrinkage",
+    "CAGrad",
     "CORALAlignment",
     "ClassConfusionAlignment",
     "ClassifierDiscrepancyAlignment",
@@ -76,28 +98,44 @@ __all__ = [
     "DeepCORALRegressor",
     "DiscriminativeAlignment",
     "DomainLayer",
+    "DynamicAverage",
     "Encoded",
+    "EqualTasks",
     "GTA",
     "GenerativeAlignment",
+    "GradNorm",
+    "GradientVaccine",
     "JointTransportAlignment",
+    "LossBalance",
     "LowRankLinear",
+    "MGDA",
     "MLP",
     "MMDAlignment",
     "MarginDisparityAlignment",
+    "MoCo",
+    "MoDo",
+    "MultiTaskNetClassifier",
+    "MultiTaskNetRegressor",
     "OTCEFineTuning",
     "PADA",
+    "PCGrad",
     "PartialAlignment",
     "Penalty",
+    "RandomTasks",
     "Sizes",
     "SourceOnlyNet",
     "SourceOnlyNetRegressor",
     "StartPointPenalty",
     "TargetOnlyNet",
     "TargetOnlyNetRegressor",
+    "TaskState",
+    "TaskWeighting",
     "TransNorm1d",
     "TransferNetClassifier",
     "TransferNetRegressor",
     "UOWQNet",
+    "UOWQTasks",
+    "UncertaintyWeighting",
     "WSDTN",
     "WassersteinAlignment",
     "add_adapters",

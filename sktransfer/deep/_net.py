@@ -94,6 +94,8 @@ class TransferNet(
         "random_state": ["random_state"],
     }
 
+    _trainer_class = TransferTrainer
+
     def __init__(
         self,
         module=None,
@@ -430,17 +432,20 @@ class TransferNet(
                 f"{self.validation_fraction} leaves nothing to validate or to learn "
                 f"from {n} labeled rows; set early_stopping=False."
             )
+        nobody[self._draw_held_out(data, pool, n_valid)] = True
+        return nobody
+
+    def _draw_held_out(self, data, pool, n_valid):
+        """Return the positions of the rows of a pool that are held out."""
         rows = np.flatnonzero(pool)
         rows = rows[canonical_order(data.X[rows], data.labels(pool))]
         strata = self._strata(data.y[rows], n_valid)
-        held = train_test_split(
+        return train_test_split(
             rows,
             test_size=n_valid,
             stratify=strata,
             random_state=self._held_out_seed,
         )[1]
-        nobody[held] = True
-        return nobody
 
     def _validation_pool(self, data):
         """Mask of the rows from which rows for early stopping are held out."""
@@ -504,7 +509,7 @@ class TransferNet(
 
     def _make_trainer(self, rows, device, budget):
         dtype = getattr(torch, self._encoder.dtype_name)
-        module = make_module(self, rows, self._n_classes).to(dtype)
+        module = self._make_module(rows).to(dtype)
         self._n_features_out = module.sizes.n_features
         self._prepare_module(module, rows, device, budget)
         for penalty in module.penalties:
@@ -515,7 +520,7 @@ class TransferNet(
             start = 0.0 if plain else module.alignment.settled
             patience = self.n_iter_no_change
             callbacks.append(HeldOutStopping(start, patience=patience))
-        trainer = TransferTrainer(
+        trainer = self._trainer_class(
             module,
             self._make_criterion(),
             max_epochs=budget.n_epochs,
@@ -530,6 +535,10 @@ class TransferNet(
 
     def _prepare_module(self, module, rows, device, budget):
         """Change a new module before its training begins."""
+
+    def _make_module(self, rows):
+        """Return the module that is trained; its ``sizes`` hold the widths."""
+        return make_module(self, rows, self._n_classes)
 
     def _make_criterion(self):
         """Return the loss of each row."""
@@ -723,13 +732,16 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
                     f"classes {self.classes_.tolist()}."
                 )
         of_class = np.ones(len(data.labeled))
-        # sources and target each by their own frequencies
-        for part in (data.is_source & labeled, data.is_target & labeled, held_out):
+        for part in self._class_parts(data, labeled, held_out):
             if part.any():
                 of_class[part] = compute_sample_weight(
                     self.class_weight, data.labels(part)
                 )
         return of_class if weight is None else weight * of_class
+
+    def _class_parts(self, data, labeled, held_out):
+        """Return masks of the rows that count by class frequencies of their own."""
+        return data.is_source & labeled, data.is_target & labeled, held_out
 
     @property
     def _n_classes(self):
