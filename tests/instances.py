@@ -285,7 +285,7 @@ ESTIMATORS = [
         aggregation="q",
         cv=3,
     ),
-    TransferPortfolioRegressor(Ridge(), aggregation="convex", cv=3),
+    TransferPortfolioRegressor(Ridge(), aggregation="convex", cv=2),
     TransferPortfolioRegressor(
         members=[
             ("alone", Ridge()),

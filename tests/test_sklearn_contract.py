@@ -14,6 +14,7 @@ def _checks():
         warnings.simplefilter("ignore", SkipTestWarning)
         for estimator in [*ESTIMATORS, *PLAIN_ESTIMATORS]:
             expected = expected_failures(estimator)
+            label = "".join(repr(estimator).split())
             for checked, check in estimator_checks_generator(estimator):
                 name = getattr(check, "func", check).__name__
                 if name == "check_array_api_input":
@@ -23,7 +24,6 @@ def _checks():
                     if name in expected
                     else []
                 )
-                label = "".join(repr(estimator).split())
                 yield pytest.param(
                     checked, check, marks=marks, id=f"{label[:60]}-{name}"
                 )

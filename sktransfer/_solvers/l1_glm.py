@@ -8,6 +8,7 @@ programs scikit-learn's coordinate descent solves.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,11 @@ class QuadraticPart:
         """Return value, gradient and Hessian."""
         pulled = self.G @ theta
         return float(theta @ (0.5 * pulled - self.r)), pulled - self.r, self.G
+
+    @cached_property
+    def factor(self) -> tuple[Array, Array]:
+        """Nonzero eigenvalues of G and their vectors, found once for all fits."""
+        return _factor(self.G)
 
 
 @dataclass(frozen=True)
@@ -151,20 +157,21 @@ def fit_l1_glm(
         Largest relative violation of the optimality conditions.
     """
     total = sum(part.n for part in parts)
+    quadratic = all(isinstance(part, QuadraticPart) for part in parts)
+    if quadratic and len(parts) > 1:
+        parts = [_added([p for p in parts if isinstance(p, QuadraticPart)])]
 
     def expand(delta: Array) -> tuple[float, Array, Array]:
-        found = [part.expand(center + delta) for part in parts]
-        return (
-            sum(f[0] for f in found) / total,
-            np.sum([f[1] for f in found], axis=0) / total,
-            np.sum([f[2] for f in found], axis=0) / total,
-        )
+        value, gradient, hessian = parts[0].expand(center + delta)
+        for part in parts[1:]:
+            more = part.expand(center + delta)
+            value += more[0]
+            gradient, hessian = gradient + more[1], hessian + more[2]
+        return value / total, gradient / total, hessian / total
 
-    quadratic = all(isinstance(part, QuadraticPart) for part in parts)
     if quadratic:
         max_iter = 3  # one step is the solution; the others polish it
     state = expand(np.zeros_like(center))
-    factor = _factor(state[2])
     scale = float(np.abs(state[1]).max()) or 1.0
     delta, thetas, worst = np.zeros_like(center), [], 0.0
     for alpha in map(float, alphas):
@@ -175,8 +182,7 @@ def fit_l1_glm(
             residual = l1_residual(state[1], delta, alpha)
             if residual <= 0.1 * tol * scale:
                 break
-            if not quadratic:
-                factor = _factor(state[2])
+            factor = _factor_of_mean(parts, state[2], total)
             goal = _l1_quadratic(factor, state[2] @ delta - state[1], alpha)
             step = goal - delta
             decrease = state[1] @ step + alpha * (
@@ -217,6 +223,24 @@ def l1_residual(gradient: Array, delta: Array, alpha: float) -> float:
     active = np.abs(gradient + alpha * np.sign(delta))
     inactive = np.maximum(np.abs(gradient) - alpha, 0.0)
     return float(np.max(np.where(delta != 0, active, inactive), initial=0.0))
+
+
+def _added(parts: Sequence[QuadraticPart]) -> QuadraticPart:
+    """Return one part with the loss of all of them."""
+    G = np.sum([part.G for part in parts], axis=0)
+    return QuadraticPart(
+        G, np.sum([part.r for part in parts], axis=0), sum(part.n for part in parts)
+    )
+
+
+def _factor_of_mean(
+    parts: Sequence[Part], hessian: Array, total: float
+) -> tuple[Array, Array]:
+    """Return the factor of the Hessian of the mean loss."""
+    if isinstance(parts[0], QuadraticPart) and len(parts) == 1:
+        values, Q = parts[0].factor
+        return values / total, Q
+    return _factor(hessian)
 
 
 def _factor(G: Array) -> tuple[Array, Array]:

@@ -220,8 +220,9 @@ class TransGLM(SummaryEstimator):
         self.set_weights_ = self._weigh(residuals)
         self.held_out_loss_ = mean_loss
         used = sets(problem.rank(rows))
+        targets = problem.targets(rows)
         fits = [
-            problem.fit(rows, A, [grids[0][i]], [grids[1][j]])[:, 0, 0]
+            problem.fit(targets, A, [grids[0][i]], [grids[1][j]])[:, 0, 0]
             for A, (i, j) in zip(used, best, strict=True)
         ]
         theta = np.tensordot(self.set_weights_, np.array(fits), axes=1)
@@ -479,15 +480,18 @@ class _Problem:
     def penalty(self, constants, n, c):
         return np.asarray(constants) * self.scale[c] * self.unit / np.sqrt(n)
 
-    def fit(self, rows, A, firsts, seconds):
+    def targets(self, rows):
+        """Return the loss of target rows for every linear predictor."""
+        return [self.part(rows, c) for c in range(self.y.shape[1])]
+
+    def fit(self, targets, A, firsts, seconds):
         """Return coefficients of shape (n_logits, n_firsts, n_seconds, d)."""
         return np.array([
-            self._fit_logit(rows, A, firsts, seconds, c)
-            for c in range(self.y.shape[1])
+            self._fit_logit(target, A, firsts, seconds, c)
+            for c, target in enumerate(targets)
         ])  # fmt: skip
 
-    def _fit_logit(self, rows, A, firsts, seconds, c):
-        target = self.part(rows, c)
+    def _fit_logit(self, target, A, firsts, seconds, c):
         parts = [target, *(self.sources[c][k] for k in A)]
         total = sum(part.n for part in parts)
         zero = np.zeros(self.X.shape[1])
@@ -551,9 +555,9 @@ def _held_out(problem, rows, fold, sets, seconds):
     train = np.intersect1d(train, rows)
     if not len(train):
         return None
-    found = []
+    found, targets = [], problem.targets(train)
     for A in sets(problem.rank(train)):
-        theta = problem.fit(train, A, problem.grids[0], seconds)
+        theta = problem.fit(targets, A, problem.grids[0], seconds)
         eta = np.empty((*theta.shape[1:3], len(test), theta.shape[0]))
         for i in range(theta.shape[1]):
             for j in range(theta.shape[2]):

@@ -17,9 +17,10 @@ import joblib
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
-from sklearn import config_context
+from sklearn import config_context, get_config
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import check_scoring as default_scorer
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.pipeline import make_pipeline
@@ -45,6 +46,9 @@ RTOL, ATOL = 1e-4, 1e-5
 # outputs of different fits differ by more than that
 DIFFERENT = 1e-7
 _HAS_PANDAS = find_spec("pandas") is not None
+# fits on the unchanged rows; a few, as tests of one estimator mostly come together
+_UNCHANGED_FITS: dict = {}
+_N_UNCHANGED_FITS = 4
 
 
 @dataclass
@@ -227,6 +231,7 @@ def parametrize_with_transfer_checks(
     params = []
     for estimator in estimators:
         expected = expected_failed_checks(estimator) if expected_failed_checks else {}
+        label = "".join(repr(estimator).split())
         for check in _checks_of(estimator):
             name = check.__name__
             marks = (
@@ -234,7 +239,6 @@ def parametrize_with_transfer_checks(
                 if name in expected
                 else []
             )
-            label = "".join(repr(estimator).split())
             params.append(
                 pytest.param(
                     estimator,
@@ -327,6 +331,28 @@ def _fit(estimator, problem, **changes):
     )
 
 
+def _unchanged_fit(estimator, problem):
+    """Return the fit that a check compares with, kept for the checks that follow.
+
+    Most checks compare a changed fit with this one. A check predicts with it, and
+    leaves it as it is.
+    """
+    arrays = problem.X, problem.y, problem.sample_domain
+    if not all(isinstance(a, np.ndarray) and a.dtype.kind in "if" for a in arrays):
+        return _fit(estimator, problem)
+    try:
+        configuration = pickle.dumps((estimator, get_config()))
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return _fit(estimator, problem)  # such as a class of a function's body
+    key = configuration, *((a.dtype, a.shape, a.tobytes()) for a in arrays)
+    if key not in _UNCHANGED_FITS:
+        fitted = _fit(estimator, problem)
+        while len(_UNCHANGED_FITS) >= _N_UNCHANGED_FITS:
+            _UNCHANGED_FITS.pop(next(iter(_UNCHANGED_FITS)))
+        _UNCHANGED_FITS[key] = fitted
+    return _UNCHANGED_FITS[key]
+
+
 #: name in the outputs of what a transformer makes of the source rows
 MAPPED_SOURCE = "transform of source rows"
 
@@ -413,7 +439,7 @@ def check_row_order(estimator, make_data):
     problem = make_data(estimator)
     order = np.random.RandomState(1).permutation(len(problem.y))
     shuffled = problem.take(order)
-    first, second = _fit(estimator, problem), _fit(estimator, shuffled)
+    first, second = _unchanged_fit(estimator, problem), _fit(estimator, shuffled)
     _assert_same(
         _outputs(first, problem),
         _outputs(second, problem),
@@ -471,7 +497,7 @@ def _assert_renaming_is_harmless(estimator, make_data, names):
         ids[problem.sample_domain == old] = new
     renamed = replace(problem, sample_domain=ids)
     _assert_same(
-        _outputs(_fit(estimator, problem), problem),
+        _outputs(_unchanged_fit(estimator, problem), problem),
         _outputs(_fit(estimator, renamed), renamed),
         "the value of a domain id changes the fit",
     )
@@ -492,7 +518,7 @@ def check_input_unmodified(estimator, make_data):
 def check_containers(estimator, make_data):
     """Lists, frames and series give the same fit as arrays."""
     problem = make_data(estimator)
-    expected = _outputs(_fit(estimator, problem), problem)
+    expected = _outputs(_unchanged_fit(estimator, problem), problem)
     names = ("X", "y", "sample_domain", "X_test")
     lists = replace(problem, **{k: getattr(problem, k).tolist() for k in names})
     outputs = _outputs(_fit(estimator, lists), lists)
@@ -546,14 +572,14 @@ def check_sparse(estimator, make_data):
             "sparse X without the tag",
         )
         return
-    expected = _outputs(_fit(estimator, problem), problem)
+    expected = _outputs(_unchanged_fit(estimator, problem), problem)
     rows = replace(problem, X=X, X_test=sparse.csr_array(problem.X_test))
     fitted = _fit(estimator, rows)
     outputs = _outputs(fitted, rows)
     _assert_same(outputs, expected, "sparse X differs from dense X", rtol=1e-3)
     for what, model, other in (
         ("dense X after a fit on sparse X", fitted, problem),
-        ("sparse X after a fit on dense X", _fit(estimator, problem), rows),
+        ("sparse X after a fit on dense X", _unchanged_fit(estimator, problem), rows),
     ):
         try:
             outputs = _outputs(model, other)
@@ -567,7 +593,7 @@ def check_sparse(estimator, make_data):
 def check_scale_free(estimator, make_data):
     """Where the tag declares it, units do not change the predictions."""
     problem = make_data(estimator)
-    expected = _outputs(_fit(estimator, problem), problem)
+    expected = _outputs(_unchanged_fit(estimator, problem), problem)
     n_features = problem.X.shape[1]
     for columns in ([0], [n_features - 1], list(range(n_features))):
         moved = np.isin(np.arange(n_features), columns)
@@ -606,7 +632,7 @@ def check_markers_agree(estimator, make_data):
     """Every marker of a missing label means the same."""
     problem = make_data(estimator)
     unlabeled = problem.unlabeled
-    expected = _outputs(_fit(estimator, problem), problem)
+    expected = _outputs(_unchanged_fit(estimator, problem), problem)
     objects = problem.y.astype(object)
     variants = []
     markers = [None, np.nan]
@@ -624,7 +650,7 @@ def check_markers_agree(estimator, make_data):
             outputs, expected, f"the marker {y[unlabeled][0]!r} changes the fit"
         )
     if is_classifier(estimator):
-        fitted = _fit(estimator, problem)
+        fitted = _unchanged_fit(estimator, problem)
         assert fitted.classes_.dtype.kind == "i", "classes_ are not integers"
         integers = np.where(unlabeled, -1, problem.y).astype(int)
         with warnings.catch_warnings(record=True) as caught:
@@ -703,10 +729,11 @@ def _fit_changes(estimator, make_data, change, *, n_problems=8):
     for seed in range(n_problems):
         problem = make_data(estimator, random_state=seed)
         changed = change(problem)
+        fits = [_unchanged_fit(estimator, problem)] if seed == 0 else []
         with warnings.catch_warnings():
-            # a changed problem may be one where the sources hurt
+            # another problem may be one where the sources hurt
             warnings.simplefilter("ignore", NegativeTransferWarning)
-            fits = [_fit(estimator, p) for p in (problem, changed)]
+            fits += [_fit(estimator, p) for p in (problem, changed)[len(fits) :]]
         if _differ(*(_outputs(fitted, problem) for fitted in fits)):
             return True
         if hasattr(estimator, "fit_transform"):
@@ -802,7 +829,7 @@ def check_refit(estimator, make_data):
         refitted.fit(p.X, p.y, sample_domain=p.sample_domain)
     _assert_same(
         _outputs(refitted, problem),
-        _outputs(_fit(estimator, problem), problem),
+        _outputs(_unchanged_fit(estimator, problem), problem),
         "a second fit remembers the first",
         rtol=1e-9,
         atol=1e-10,
@@ -878,7 +905,7 @@ def check_undeclared_targets(estimator, make_data):
 def check_unseen_domain(estimator, make_data):
     """Ids that ``fit`` has not seen get an answer or an error, as the tag declares."""
     problem = make_data(estimator)
-    fitted = _fit(estimator, problem)
+    fitted = _unchanged_fit(estimator, problem)
     known = np.unique(problem.sample_domain)
     for method in ("predict", "predict_proba", "transform"):
         if not (hasattr(fitted, method) and _takes_domains(fitted, method)):
@@ -938,7 +965,7 @@ def check_string_labels(estimator, make_data):
     assert fitted.classes_.dtype.kind in "UO", "classes_ of text labels"
     assert_array_equal(fitted.classes_, names, err_msg="classes_ of text labels")
     outputs = _outputs(fitted, problem)
-    expected = _outputs(_fit(estimator, problem), problem)
+    expected = _outputs(_unchanged_fit(estimator, problem), problem)
     assert_array_equal(outputs.pop("predict"), names[expected.pop("predict")])
     if expected:
         _assert_same(outputs, expected, "text labels change the fit")
@@ -962,7 +989,7 @@ def check_face_value_labels(estimator, make_data):
 def check_score_refuses_markers(estimator, make_data):
     """Scoring unlabeled rows is an error that names the target splitters."""
     problem = make_data(estimator)
-    fitted = _fit(estimator, problem)
+    fitted = _unchanged_fit(estimator, problem)
     target = problem.take(problem.sample_domain < 0)
     _assert_raises(
         UnlabeledTargetError,
@@ -978,7 +1005,7 @@ def check_scorers_refuse_markers(estimator, make_data):
     """Scorers of scikit-learn refuse target rows whose labels are missing."""
     problem = make_data(estimator)
     y = mark_unlabeled(problem.y, problem.unlabeled)
-    fitted = _fit(estimator, problem, y=y)
+    fitted = _unchanged_fit(estimator, replace(problem, y=y))
     target = problem.take(problem.sample_domain < 0)
     labeled = target.take(~target.unlabeled)
     if is_regressor(estimator):
@@ -1010,24 +1037,29 @@ def check_cross_validate_refuses_markers(estimator, make_data):
         [np.isnan(problem.y[test]).any() for _, test in KFold(3).split(problem.X)]
     )
     named = "r2" if is_regressor(estimator) else "accuracy"
-    for scoring in {named, None} if hasattr(estimator, "score") else {named}:
-        with config_context(enable_metadata_routing=True), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-learn warns of every score of NaN
-            try:
-                scores = cross_validate(
-                    clone(estimator),
-                    problem.X,
-                    problem.y,
-                    cv=KFold(3),
-                    scoring=scoring,
-                    return_train_score=True,
-                    params={"sample_domain": problem.sample_domain},
-                )
-            except ValueError:
-                continue
-        assert np.isnan(scores["train_score"]).all(), "train rows without label scored"
-        assert np.isnan(scores["test_score"][marked]).all(), (
-            f"cv=3 with scoring={scoring!r} scores test rows whose labels are missing"
+    scoring = {named: get_scorer(named)}
+    if hasattr(estimator, "score"):
+        scoring["None"] = default_scorer(estimator)
+    with config_context(enable_metadata_routing=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of every score of NaN
+        try:
+            scores = cross_validate(
+                clone(estimator),
+                problem.X,
+                problem.y,
+                cv=KFold(3),
+                scoring=scoring,
+                return_train_score=True,
+                params={"sample_domain": problem.sample_domain},
+            )
+        except ValueError:
+            return
+    for name in scoring:
+        assert np.isnan(scores[f"train_{name}"]).all(), (
+            "train rows without label scored"
+        )
+        assert np.isnan(scores[f"test_{name}"][marked]).all(), (
+            f"cv=3 with scoring={name} scores test rows whose labels are missing"
         )
 
 

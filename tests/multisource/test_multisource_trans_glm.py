@@ -353,19 +353,6 @@ def _glmtrans_data(rng, family, n_informative, h=5, d=500, s=5, K=5):
 
 
 @pytest.mark.slow
-def test_useless_sources_of_classes_keep_a_part_of_the_weight():
-    """The stated limit: held-out errors of classes hardly tell the sets apart."""
-    rng = np.random.RandomState(1)
-    X, y, domain, beta = _glmtrans_data(rng, "binomial", 0, d=250)
-    model = TransGLM(family="binomial").fit(X, y, sample_domain=domain)
-    assert np.ptp(model.held_out_loss_) < 0.02
-    assert model.set_weights_.min() > 0.1 and model.set_weights_.max() < 0.25
-    alone = TransGLM(family="binomial").fit(X[domain == -1], y[domain == -1])
-    error, own = (np.sum((m.coef_.ravel() - beta) ** 2) for m in (model, alone))
-    assert error < 1.1 * own
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("family", "d"), [("gaussian", 500), ("binomial", 120)])
 @pytest.mark.parametrize("n_informative", [0, 5])
 def test_published_setting_of_glmtrans(family, d, n_informative):
@@ -376,3 +363,9 @@ def test_published_setting_of_glmtrans(family, d, n_informative):
     alone = TransGLM(family=family).fit(X[mine], y[mine])
     error, own = (np.sum((m.coef_.ravel() - beta) ** 2) for m in (transfer, alone))
     assert error < (0.9 if n_informative else 1.1) * own
+    if (family, n_informative) == ("binomial", 0):
+        # the stated limit: held-out errors of classes hardly tell the sets apart, and
+        # useless sources keep a part of the weight
+        assert np.ptp(transfer.held_out_loss_) < 0.02
+        assert transfer.set_weights_.min() > 0.1
+        assert transfer.set_weights_.max() < 0.25
