@@ -46,35 +46,64 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import is_classifier
 from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler, normalize
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktransfer._solvers.aggregation import BlendInfo, blend_weight
 from sktransfer.base import get_transfer_tags
-from sktransfer.baselines import Pooled, SourceOnly
+from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.feature import (
     CORAL,
+    JCPOT,
     JDA,
     JDOT,
     TCA,
+    TJM,
+    TSL,
+    DomainInvariantPLS,
     FeatureAugmentation,
+    FeatureMMDSelection,
     GeodesicFlowKernel,
     LinearTransportMap,
+    MMDLinearMap,
     OptimalTransportMap,
     OTLabelPropagation,
     SubspaceAlignment,
 )
 from sktransfer.hypothesis import (
+    LinearInterpolation,
+    OffsetTransfer,
     PositiveTransferLogistic,
     PositiveTransferRidge,
+    SecureLogistic,
     SecureRLS,
+    SourcePredictions,
+    TransferForest,
 )
-from sktransfer.instance import KMM
+from sktransfer.instance import (
+    KLIEP,
+    KMM,
+    LDM,
+    RULSIF,
+    ULSIF,
+    BalancedWeighting,
+    DomainClassifierWeighting,
+    GaussianWeighting,
+    LabelShiftClassifier,
+    MultiSourceTrAdaBoost,
+    NearestNeighborWeighting,
+    TaskTrAdaBoost,
+    TrAdaBoost,
+    TrAdaBoostR2,
+)
 from sktransfer.multisource import UOWQ, MMDWeightedEnsemble
+from sktransfer.pseudo_label import SelectivePseudoLabeling, SelfTraining
 from sktransfer.safe import SAFEW, ReliableTransfer, TransferGuard
 
 SETS = {
@@ -193,8 +222,49 @@ def methods(metric):
     for name, step in maps.items():
         common[name] = make_pipeline(step, Pooled(base))
     if metric == "r2":
-        return common | {"SecureRLS": SecureRLS(), "prior": PositiveTransferRidge()}
-    return common | {"prior": PositiveTransferLogistic()}
+        common |= {"SecureRLS": SecureRLS(), "prior": PositiveTransferRidge()}
+    else:
+        common |= {"prior": PositiveTransferLogistic()}
+    return common | further_methods(metric, base)
+
+
+def further_methods(metric, base):
+    """Return the methods that were run once, on fewer seeds."""
+    reals = metric == "r2"
+    weights = [
+        ULSIF, RULSIF, DomainClassifierWeighting, NearestNeighborWeighting,
+        GaussianWeighting, LDM, BalancedWeighting, LinearInterpolation, OffsetTransfer,
+    ]  # fmt: skip
+    maps = {
+        "TJM": TJM(10),
+        "TSL": TSL(5, criterion="pca" if reals else "flda", n_init=1, max_samples=300),
+        "MMDLinearMap": MMDLinearMap(max_iter=50),
+        "FeatureMMDSelection": FeatureMMDSelection(),
+    }
+    found = {cls.__name__: cls(base) for cls in weights}
+    found["KLIEP"] = KLIEP(base, gamma="median")
+    found |= {name: make_pipeline(step, Pooled(base)) for name, step in maps.items()}
+    stack = make_pipeline(SourcePredictions(base), TargetOnly(base))
+    found["SourcePredictions"] = stack
+    if reals:
+        tree = DecisionTreeRegressor(max_depth=3)
+        return found | {
+            "TransferForest": TransferForest(ExtraTreesRegressor(10, max_depth=5)),
+            "TrAdaBoostR2": TrAdaBoostR2(tree, n_estimators=10),
+            "DomainInvariantPLS": DomainInvariantPLS(5),
+        }
+    stump = DecisionTreeClassifier(max_depth=1)
+    return found | {
+        "TransferForest": TransferForest(ExtraTreesClassifier(10, max_depth=5)),
+        "TrAdaBoost": TrAdaBoost(stump, n_estimators=10),
+        "MultiSourceTrAdaBoost": MultiSourceTrAdaBoost(stump, n_estimators=10),
+        "TaskTrAdaBoost": TaskTrAdaBoost(stump, n_estimators=10),
+        "SelfTraining": SelfTraining(base),
+        "SelectivePseudoLabeling": SelectivePseudoLabeling(),
+        "LabelShiftClassifier": LabelShiftClassifier(base),
+        "SecureLogistic": SecureLogistic(),
+        "JCPOT": JCPOT(base),
+    }
 
 
 def load(folder, name):

@@ -1,4 +1,4 @@
-"""Predictions of linear models from ``coef_`` and ``intercept_``."""
+"""Predictions of linear models, and of classifiers that have probabilities."""
 
 import numpy as np
 from scipy.special import log_softmax, softmax
@@ -6,7 +6,32 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 
 from sktransfer.base import TransferPredictorMixin
 
-__all__ = ["LinearClassifierMixin", "LinearRegressorMixin"]
+__all__ = ["LinearClassifierMixin", "LinearRegressorMixin", "ProbaClassifierMixin"]
+
+
+class ProbaClassifierMixin(TransferPredictorMixin, ClassifierMixin):
+    """Predict the class of the largest of ``predict_proba``."""
+
+    def predict(self, X):
+        """Predict classes of target samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Target samples.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,)
+            The most probable classes.
+        """
+        proba = self.predict_proba(X)
+        return self.classes_[proba.argmax(axis=1)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transfer_tags.regression = False
+        return tags
 
 
 class LinearRegressorMixin(TransferPredictorMixin, RegressorMixin):

@@ -1289,14 +1289,17 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
     def _measure_effective_size(self, data, user_weight):
         """Set ``effective_sample_size_``, and warn where the weights have collapsed.
 
-        A sample with the user's weight 2 counts as two samples.
+        A sample with the user's weight 2 counts as two samples. Weights with a mean
+        below 1, as of those that sum to 1, are no counts: their unit is left out of
+        the warning.
         """
         weights, counts = self.sample_weight_, np.ones(data.n_source)
         if user_weight is not None:
             counts = np.asarray(user_weight, dtype=np.float64)[data.is_source]
         size = effective_sample_size(weights, counts)
         self.effective_sample_size_ = size
-        if size >= min(5.0, data.n_source / 20):
+        unit = min(1.0, float(counts.sum()) / max(data.n_source, 1))
+        if size >= unit * min(5.0, data.n_source / 20):
             return
         name = type(self).__name__
         if size == 0 and not data.n_labeled:

@@ -66,6 +66,31 @@ def joint_vectors(source_mask: Array, codes: Array | None, balance: float) -> Ar
     return V / np.sqrt(size) if size > 0 else V
 
 
+def range_root(features: Any) -> Array:
+    r"""Compute R with :math:`RR' = \Phi'\Phi`, of full column rank.
+
+    Directions p = R b have the least dual coefficients a, with :math:`p = \Phi'a`, of
+    norm :math:`\lVert b \rVert`.
+
+    Parameters
+    ----------
+    features : {ndarray, sparse matrix} of shape (n_samples, r)
+        Features of all rows.
+
+    Returns
+    -------
+    ndarray of shape (r, rank)
+        R.
+    """
+    second = features.T @ features
+    second = second.toarray() if sparse.issparse(second) else np.asarray(second)
+    values, vectors = np.linalg.eigh(second.astype(np.float64))
+    kept = values > max(float(values[-1]), 0.0) * np.finfo(np.float64).eps * len(values)
+    if not kept.any():
+        return vectors[:, -1:] * 0.0
+    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+
+
 def joint_components(
     features: Any, V: Array, n_components: int, mu: float
 ) -> tuple[Array, Array, float]:

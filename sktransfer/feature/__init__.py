@@ -21,6 +21,7 @@ from sktransfer.feature._subspace_alignment import SubspaceAlignment
 from sktransfer.feature._tca import TCA
 from sktransfer.feature._tjm import TJM
 from sktransfer.feature._transport_map import LinearTransportMap, OptimalTransportMap
+from sktransfer.feature._tsl import TSL
 from sktransfer.feature._tti import TTI
 
 __all__ = [
@@ -46,5 +47,6 @@ __all__ = [
     "SubspaceAlignment",
     "TCA",
     "TJM",
+    "TSL",
     "TTI",
 ]

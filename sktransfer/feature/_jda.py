@@ -7,10 +7,14 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, is_classifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from sktransfer._compat import Interval
+from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._learners import HasLearnerMethods, fit_learner, predict_learner
-from sktransfer._solvers.joint_components import joint_components, joint_vectors
+from sktransfer._solvers.joint_components import (
+    joint_components,
+    joint_vectors,
+    range_root,
+)
 from sktransfer._solvers.low_rank import fit_landmarks
 from sktransfer.base import KernelParametersMixin, TransferTransformer
 
@@ -34,6 +38,9 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         Weight of the means of the classes; one minus it is that of the means of the
         domains. 0.5 is joint distribution adaptation, other values are its balanced
         form; with 0 labels do not count.
+    regularizer : {"directions", "coefficients"}, default="directions"
+        Whose norm is penalized: that of the directions in the features of the kernel,
+        or that of their coefficients on the samples.
     estimator : estimator, default=None
         Classifier that gives the pseudo-labels; None: the nearest neighbor.
     max_iter : int in [1, inf), default=10
@@ -93,11 +100,14 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         M = (1 - b) v v' + b \sum_c v_c v_c',
 
     :math:`v` with :math:`1/n_s` on source and :math:`-1/n_t` on target samples, and
-    :math:`v_c` the same among samples of class c [1]_, [2]_. The regularizer is the
-    norm of the directions in the kernel's feature space; for a linear kernel that is
-    the paper's, for others the paper takes the norm of their dual coefficients. The
-    first round has no pseudo-labels and M compares the means of the domains and the
-    classes of labeled samples alone.
+    :math:`v_c` the same among samples of class c [1]_, [2]_. With
+    ``regularizer="coefficients"`` :math:`\mu I` is
+    :math:`\mu (\Phi'\Phi)^{-1}`, the norm of the least coefficients a with
+    :math:`p = \Phi'a`. The paper has the first form for features as they are and the
+    second for kernels; its published table of images goes with the second, a linear
+    kernel, and the means of the domains as heavy as those of all classes together
+    (``balance=1 / (1 + n_classes)``). The first round has no pseudo-labels and M
+    compares the means of the domains and the classes of labeled samples alone.
 
     References
     ----------
@@ -124,6 +134,7 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "mu": [Interval(Real, 0, None, closed="neither")],
         "balance": [Interval(Real, 0, 1, closed="both")],
+        "regularizer": [StrOptions({"directions", "coefficients"})],
         "estimator": [HasLearnerMethods(["fit", "predict"]), None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_landmarks": [Interval(Integral, 1, None, closed="left")],
@@ -136,6 +147,7 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         *,
         mu=1.0,
         balance=0.5,
+        regularizer="directions",
         estimator=None,
         max_iter=10,
         kernel="linear",
@@ -149,6 +161,7 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
         self.n_components = n_components
         self.mu = mu
         self.balance = balance
+        self.regularizer = regularizer
         self.estimator = estimator
         self.max_iter = max_iter
         self.kernel = kernel
@@ -174,7 +187,10 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
             self.landmarks_ = fit_landmarks(
                 data.X, self.n_landmarks, random_state=self.random_state, **options
             )
-        phi = self._features(data.X)
+        phi, root = self._features(data.X), None
+        if self.regularizer == "coefficients":
+            root = range_root(phi)
+            phi = np.asarray(phi @ root)
         labels = self._labels(data)
         self.n_iter_, self.pseudo_labels_ = 0, None
         codes = None if labels is None else labels.codes(None)
@@ -191,6 +207,8 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
             codes = labels.codes(self.pseudo_labels_)
         if labels is not None:
             self.pseudo_labels_ = labels.all_target(self.pseudo_labels_)
+        if root is not None:
+            self.components_ = root @ self.components_
         self.components_ = self.components_.astype(data.X.dtype, copy=False)
 
     def _solve(self, data, phi, codes):

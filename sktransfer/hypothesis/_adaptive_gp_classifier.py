@@ -5,14 +5,15 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import linalg, stats
 from scipy.special import expit
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._linear import ProbaClassifierMixin
 from sktransfer._solvers.laplace_gp import laplace_evidence, posterior_mode
-from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.base import TransferEstimator
 from sktransfer.hypothesis._adaptive_gp import (
     _B_BOUNDS,
     _STARTS,
@@ -24,7 +25,7 @@ from sktransfer.hypothesis._adaptive_gp import (
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 
 
-class AdaptiveGPClassifier(TransferPredictorMixin, ClassifierMixin, TransferEstimator):
+class AdaptiveGPClassifier(ProbaClassifierMixin, TransferEstimator):
     r"""Gaussian process classifier with a learned correlation between the domains.
 
     One number per source, its transfer strength, scales the influence of a source
@@ -238,26 +239,9 @@ class AdaptiveGPClassifier(TransferPredictorMixin, ClassifierMixin, TransferEsti
             return np.column_stack([1 - p[:, 0], p[:, 0]])
         return p / p.sum(axis=1, keepdims=True)
 
-    def predict(self, X):
-        """Predict classes of target samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target samples.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            The most probable classes.
-        """
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
-        tags.transfer_tags.regression = False
         return tags
 
 

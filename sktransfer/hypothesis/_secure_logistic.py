@@ -23,6 +23,7 @@ from sktransfer._source_models import (
 )
 from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import warn
+from sktransfer.hypothesis._alphas import candidate_alphas
 from sktransfer.hypothesis._offset_learners import LEAST_PROBABILITY
 from sktransfer.hypothesis._offset_transfer import without_weightless
 
@@ -252,15 +253,13 @@ class SecureLogistic(SourceModelsMixin, LinearClassifierMixin, TransferEstimator
         return self
 
     def _candidates(self):
-        if self.alpha != "auto":
-            return np.array([self.alpha], dtype=np.float64)
-        alphas = _ALPHAS if self.alphas is None else self.alphas
-        alphas = np.unique(np.asarray(alphas, dtype=np.float64).ravel())[::-1]
-        if not len(alphas) or not (alphas > 0).all():
-            raise ValueError(
-                f"alphas must hold positive numbers or infinity, got {self.alphas!r}."
-            )
-        return alphas
+        return candidate_alphas(
+            self.alpha,
+            self.alphas,
+            free="auto",
+            default=_ALPHAS if self.alpha == "auto" else [self.alpha],
+            finite=False,
+        )
 
     def _check_source_models(self):
         models = given_entries(self.source_models)

@@ -19,6 +19,7 @@ from sktransfer._source_models import (
     warn_unless_converged,
 )
 from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.hypothesis._alphas import candidate_alphas
 
 
 class SecureRLS(
@@ -44,7 +45,7 @@ class SecureRLS(
         is that of ``sklearn.linear_model.Ridge(alpha=n_labeled * alpha)``.
     alphas : array-like of float in (0, inf), default=None
         Candidates for ``alpha``; that of the smallest leave-one-out error is used,
-        of equal ones the largest. None: use ``alpha``.
+        of equal ones the largest. None: use ``alpha``, which cannot be set beside them.
     truncation : {"auto"}, float in (0, inf) or None, default="auto"
         Bound :math:`C` of the correction. None: no bound. ``"auto"``: the bound of
         the smallest leave-one-out error among 1/4, 1/2, 1 and 2 times the largest
@@ -212,14 +213,9 @@ class SecureRLS(
         self._store(solution, y.ndim == 1)
 
     def _check_alphas(self):
-        if self.alphas is None:
-            return np.array([self.alpha], dtype=np.float64)
-        alphas = np.sort(np.asarray(self.alphas, dtype=np.float64).ravel())[::-1]
-        if not len(alphas) or not (alphas > 0).all() or not np.isfinite(alphas).all():
-            raise ValueError(
-                f"alphas must hold positive finite numbers, got {self.alphas!r}."
-            )
-        return alphas
+        return candidate_alphas(
+            self.alpha, self.alphas, free=1.0, default=[self.alpha], finite=True
+        )
 
     def _check_source_models(self):
         models = given_entries(self.source_models)

@@ -5,22 +5,22 @@ from numbers import Real
 
 import numpy as np
 from scipy import linalg
-from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import take_rows
 from sktransfer._learners import check_weights
+from sktransfer._linear import ProbaClassifierMixin
 from sktransfer._solvers.simplex_qp import SOLVERS, solve_simplex_qp
 from sktransfer._source_models import warn_unless_converged
-from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.multisource._h_ensemble import clipped_proba
 
 __all__ = ["ChiSquareWeights"]
 
 
-class ChiSquareWeights(TransferPredictorMixin, ClassifierMixin, TransferEstimator):
+class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
     r"""Classify in closed form by class means, those of the domains mixed.
 
     The target's own class means have a large variance, those of a source a bias. The
@@ -320,26 +320,9 @@ class ChiSquareWeights(TransferPredictorMixin, ClassifierMixin, TransferEstimato
         )
         return clipped_proba(self.class_prior_, ratio)
 
-    def predict(self, X):
-        """Predict classes of target samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Target samples.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            The most probable classes.
-        """
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.sparse = True
         tags.transfer_tags.target_labels = "required"
-        tags.transfer_tags.regression = False
         return tags

@@ -5,22 +5,20 @@ from numbers import Integral, Real
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
-from sklearn.base import ClassifierMixin
 from sklearn.cluster import KMeans
 from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval
+from sktransfer._linear import ProbaClassifierMixin
 from sktransfer._solvers.cut_edge import cut_edge_noise
 from sktransfer._solvers.lpp import supervised_projection
-from sktransfer.base import TransferEstimator, TransferPredictorMixin
+from sktransfer.base import TransferEstimator
 from sktransfer.pseudo_label._template import most_certain
 
 __all__ = ["SelectivePseudoLabeling"]
 
 
-class SelectivePseudoLabeling(
-    TransferPredictorMixin, ClassifierMixin, TransferEstimator
-):
+class SelectivePseudoLabeling(ProbaClassifierMixin, TransferEstimator):
     r"""Classify the target by class means and clusters in a supervised projection.
 
     In each round a projection is learned from the labeled samples and the most certain
@@ -201,27 +199,10 @@ class SelectivePseudoLabeling(
         X = self._validate_rows(X)
         return self._proba(np.asarray(X, dtype=np.float64) - self.center_)
 
-    def predict(self, X):
-        """Predict classes of target samples.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Target samples.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,)
-            Classes.
-        """
-        proba = self.predict_proba(X)
-        return self.classes_[proba.argmax(axis=1)]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.transfer_tags.uses_unlabeled = True
-        tags.transfer_tags.regression = False
         return tags
 
 

@@ -73,6 +73,21 @@ def test_components_solve_the_stated_problem(rows):
     assert residual < 1e-10
 
 
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_penalty_of_coefficients_is_the_problem_of_the_kernel_matrix(rows, kernel):
+    X, label, domain = rows
+    options = {"mu": 0.1, "kernel": kernel, "gamma": 0.2}
+    jda = JDA(3, regularizer="coefficients", max_iter=1, **options)
+    Z = jda.fit(X, _hidden(label, domain), sample_domain=domain).transform(X)
+    K = X @ X.T if kernel == "linear" else rbf_kernel(X, gamma=0.2)
+    M = _mmd_matrix(domain > 0, domain < 0)
+    centered = K - K.mean(axis=0)
+    metric = K @ (M / np.linalg.norm(M)) @ K + 0.1 * np.eye(90)
+    values, A = eigh(centered.T @ centered, metric)
+    assert_allclose(jda.eigenvalues_, values[:-4:-1], rtol=1e-6)
+    assert_allclose(abs(Z), abs(K @ A[:, :-4:-1]), rtol=1e-4, atol=1e-6)
+
+
 def test_jda_is_a_fixed_point_of_its_pseudo_labels(rows):
     X, label, domain = rows
     jda = JDA(3, mu=0.1).fit(X, _hidden(label, domain), sample_domain=domain)

@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeRegressor
 from sktransfer._solvers.simplex_qp import SimplexQPInfo
 from sktransfer.base import without_sources
 from sktransfer.datasets import make_concept_shift
-from sktransfer.hypothesis import SecureRLS
+from sktransfer.hypothesis import SecureLogistic, SecureRLS
 
 
 class Constant:
@@ -491,3 +491,11 @@ def test_a_source_of_one_row_is_its_label():
     domain = np.repeat([1, -1], [1, 20])
     model = SecureRLS().fit(X, y, sample_domain=domain)
     assert model.source_models_[0].predict(X) == pytest.approx(y[0])
+
+
+@pytest.mark.parametrize("model", [SecureRLS(), SecureLogistic()])
+def test_one_strength_and_candidates_exclude_each_other(model):
+    X, y = np.arange(8.0)[:, None], np.tile([0.0, 1.0], 4)
+    model.set_params(alpha=0.5, alphas=[0.1, 1.0])
+    with pytest.raises(ValueError, match="give one of them"):
+        model.fit(X, y)

@@ -106,3 +106,13 @@ def test_balance_is_a_source_weight_of_pooled():
     pooled = Pooled(Ridge(), source_weight=0.8 * 10 / (0.2 * 60))
     pooled = pooled.fit(X, y, sample_domain=domain)
     assert balanced.predict(T) == pytest.approx(pooled.predict(T))
+
+
+def test_tiny_weights_of_the_user_are_no_collapse(routing):
+    S, T = pair()
+    X, y = np.vstack([S, T]), np.r_[S[:, 0], np.full(60, np.nan)]
+    ridge = Ridge().set_fit_request(sample_weight=True)
+    model = LDM(ridge, tol=0.1)  # a warning would be an error
+    weights = np.full(120, 1e-6)
+    model.fit(X, y, sample_domain=np.repeat([1, -1], 60), sample_weight=weights)
+    assert model.effective_sample_size_ < 1e-4
