@@ -390,6 +390,8 @@ if find_spec("torch"):
         DANRegressor,
         DeepCORAL,
         DeepCORALRegressor,
+        FineTuning,
+        FineTuningRegressor,
         MultiTaskNetClassifier,
         MultiTaskNetRegressor,
         OTCEFineTuning,
@@ -434,6 +436,8 @@ if find_spec("torch"):
         MultiTaskNetClassifier(weighting="dwa", **_CLASSES),
         MultiTaskNetRegressor(weighting="cagrad", **_REALS),
         OTCEFineTuning(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
+        FineTuning(path="auto", trainable=1, **_CLASSES),
+        FineTuningRegressor(lr_ratio=0.5, **_REALS),
         DATN(
             n_components=6,
             source_hidden=(),

@@ -28,6 +28,7 @@ from sktransfer.deep._disparity_alignments import (
     MarginDisparityAlignment,
 )
 from sktransfer.deep._domain_layers import DomainLayer, TransNorm1d
+from sktransfer.deep._fine_tuning import FineTuning, FineTuningRegressor
 from sktransfer.deep._gta import GTA, GenerativeAlignment
 from sktransfer.deep._losses import coral_loss, mk_mmd_loss
 from sktransfer.deep._modules import MLP
@@ -101,6 +102,8 @@ __all__ = [
     "DynamicAverage",
     "Encoded",
     "EqualTasks",
+    "FineTuning",
+    "FineTuningRegressor",
     "GTA",
     "GenerativeAlignment",
     "GradNorm",

@@ -529,7 +529,7 @@ class TransferNet(
             verbose=int(self.verbose),
             device=str(device),
             compile=self.compile,
-            **self._training_params(),
+            **self._trainer_params(),
         )
         return trainer.initialize()
 
@@ -549,6 +549,10 @@ class TransferNet(
             one_output=not self._n_classes,
         )
         return criterion.to(getattr(torch, self._encoder.dtype_name))
+
+    def _trainer_params(self):
+        """Return parameters of the trainer of the net itself."""
+        return self._training_params()
 
     def _training_params(self):
         """Return the trainer's parameters that every training of this net shares."""

@@ -1,6 +1,5 @@
 """Fine-tuning after the source features were fitted to the target's labels."""
 
-import copy
 from itertools import islice
 from numbers import Integral, Real
 from typing import ClassVar
@@ -13,9 +12,9 @@ from torch.nn.functional import one_hot
 from sktransfer._compat import Interval
 from sktransfer.deep._device import has_double
 from sktransfer.deep._domain_layers import extract
-from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
+from sktransfer.deep._fine_tuning import FineTuning
+from sktransfer.deep._net import TRANSFER_PARAMETERS
 from sktransfer.deep._parameters import inherit_parameters
-from sktransfer.deep._pretraining import labeled_rows, train_alone
 from sktransfer.exceptions import warn
 
 __all__ = ["OTCEFineTuning"]
@@ -141,7 +140,7 @@ def task_difference(plan, y_source, y_target, n_classes):
 
 
 @inherit_parameters(but=TRANSFER_PARAMETERS)
-class OTCEFineTuning(TransferNetClassifier):
+class OTCEFineTuning(FineTuning):
     r"""Fine-tune a source net whose features were first fitted to the target's labels.
 
     A net is trained on the source rows. Step 1 changes its extractor so that optimal
@@ -152,9 +151,6 @@ class OTCEFineTuning(TransferNetClassifier):
     Parameters
     ----------
     %(module)s
-    source_epochs : int in [0, inf), default=None
-        Passes over the source rows. 0: ``module`` is an extractor that is trained
-        already. None: as many steps as step 2 takes.
     otce_epochs : int in [0, inf), default=1
         Epochs of step 1, passes over the source rows. 0: plain fine-tuning. With few
         labeled target rows many epochs fit their noise.
@@ -183,6 +179,7 @@ class OTCEFineTuning(TransferNetClassifier):
     See Also
     --------
     sktransfer.metrics.otce : The score of a source whose negative step 1 minimizes.
+    FineTuning : The same without step 1.
     TargetOnlyNet : The net without sources.
 
     Notes
@@ -218,68 +215,33 @@ class OTCEFineTuning(TransferNetClassifier):
     """
 
     _parameter_constraints: ClassVar[dict] = {
-        **TransferNetClassifier._parameter_constraints,
-        "source_epochs": [Interval(Integral, 0, None, closed="left"), None],
+        **FineTuning._parameter_constraints,
         "otce_epochs": [Interval(Integral, 0, None, closed="left")],
         "reg": [Interval(Real, 0, None, closed="neither")],
-        "keep_head": ["boolean"],
     }
 
     def __init__(
         self,
         module=None,
         *,
-        source_epochs=None,
         otce_epochs=1,
         reg=0.05,
         keep_head=False,
         **params,
     ):
-        super().__init__(module, **params)
-        self.source_epochs = source_epochs
+        super().__init__(module, keep_head=keep_head, **params)
         self.otce_epochs = otce_epochs
         self.reg = reg
-        self.keep_head = keep_head
-
-    def _encode_rows(self, data, weight, held_out, device, budget):
-        """Return the labeled target rows, which remember the rows of all domains."""
-        rows, order = super()._encode_rows(data, weight, held_out, device, budget)
-        if not data.n_source:
-            return rows, order
-        tuning = labeled_rows(
-            rows.x_labeled, rows.y_labeled, self.batch_size,
-            n_batches=budget.epoch_steps, weight=rows.w_labeled, target_alone=True,
-            device=device,
-        )  # fmt: skip
-        tuning.validation, tuning.all_rows = rows.validation, rows
-        return tuning, order
 
     def _prepare_module(self, module, rows, device, budget):
         self.task_difference_path_ = np.zeros(0)
-        if hasattr(rows, "all_rows"):
-            self._pretrain(module.to(device), rows.all_rows, budget)
+        super()._prepare_module(module, rows, device, budget)
 
-    def _pretrain(self, module, rows, budget):
-        """Train on the sources, then let the plan guide the extractor."""
-        head = copy.deepcopy(module.head.state_dict())
-        one_pass = -(-rows.sizes[0] // self.batch_size)
-        n_steps = budget.n_steps
-        if self.source_epochs is not None:
-            n_steps = self.source_epochs * one_pass
-        batches = labeled_rows(
-            rows.x_source, rows.y_source, self.batch_size,
-            weight=rows.w_source, device=rows.device,
-        )  # fmt: skip
-        if n_steps:
-            seed = torch.initial_seed()
-            penalties = [p for p in self._make_penalties() if p.in_pretraining]
-            train_alone(
-                self, module.extractor, module.head, batches, n_steps, seed, penalties
-            )
+    def _between(self, module, rows):
+        """Let the plan guide the extractor."""
         if self.otce_epochs:
+            one_pass = -(-rows.sizes[0] // self.batch_size)
             self._lower_task_difference(module.extractor, rows, one_pass)
-        if not self.keep_head:
-            module.head.load_state_dict(head)
 
     def _lower_task_difference(self, extractor, rows, one_pass):
         """Step 1: epochs are passes over the source rows."""
@@ -316,8 +278,3 @@ class OTCEFineTuning(TransferNetClassifier):
                 f"them, more than {_WARN:g}; raise reg={self.reg:g}.",
                 ConvergenceWarning,
             )
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transfer_tags.target_labels = "required"
-        return tags

@@ -15,7 +15,9 @@ class PartialAlignment(AdversarialAlignment):
     Source rows of class c weigh
     :math:`\gamma_c = \bar p_c / \max_{c'} \bar p_{c'}` in the loss of the labels and of
     the discriminator, where :math:`\bar p` is the mean predicted probability of the
-    target rows, taken anew before every epoch but the first.
+    target rows, taken anew before every epoch but the first. Without sources, where
+    labeled target rows play one, all classes weigh 1: that target has them all, and
+    predictions that feed on themselves would give up one class after the other.
 
     Parameters
     ----------
@@ -35,7 +37,7 @@ class PartialAlignment(AdversarialAlignment):
 
     def begin_epoch(self, net, rows, progress):
         """Weigh the classes by the predictions for the target rows."""
-        if not progress or not rows.sizes[2]:
+        if not progress or not rows.sizes[2] or not rows.n_sources:
             return
         net.eval()
         with torch.no_grad():
@@ -56,7 +58,8 @@ class PADA(TransferNetClassifier):
     As :class:`DANN`, with source rows of class c weighted by
     :math:`\gamma_c = \bar p_c / \max_{c'} \bar p_{c'}` in both losses;
     :math:`\bar p` is the mean predicted probability over the target rows [1]_. The
-    gate multiplies these weights [2]_.
+    gate multiplies these weights [2]_. Without sources all weights are 1, as in
+    :class:`DANN`.
 
     Parameters
     ----------

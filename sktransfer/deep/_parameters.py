@@ -49,6 +49,27 @@ PARAMETERS = {
         :math:`\mu\,(2 / (1 + e^{-10 p}) - 1)` over the share p of the training.""",
     "source_weight": r"""source_weight : float in [0, inf), default=1.0
         Weight :math:`\lambda` of the loss of the source rows.""",
+    "source_epochs": """source_epochs : int in [0, inf), default=None
+        Passes over the source rows. 0: ``module`` is an extractor that is trained
+        already. None: as many steps as the fine-tuning takes, in equal parts for the
+        sources of a ``path``.""",
+    "keep_head": """keep_head : bool, default=True
+        Fine-tune the head of the source net; False: a new head.""",
+    "trainable": """trainable : {"all", "head", "adapter"} or int, default="all"
+        What is fine-tuned: everything, the head alone, the head and low-rank adapters
+        of every linear layer of the frozen extractor, or, for an int m, the last m
+        blocks and the head: the others are frozen.""",
+    "adapter_rank": """adapter_rank : int in [1, inf), default=8
+        Rank of the adapters.""",
+    "adapter_alpha": """adapter_alpha : float in (0, inf), default=8.0
+        Scale of the adapters, see :class:`LowRankLinear`.""",
+    "lr_ratio": """lr_ratio : float in [0, inf), default=1.0
+        Learning rate of the extractor over that of the head, in the fine-tuning. 0
+        freezes the extractor: a linear probe.""",
+    "path": """path : "auto" or array-like of int, default=None
+        Ids of the sources in their order, the nearest to the target last; sources that
+        it lacks are left out, with weight 0. "auto": descending maximum mean
+        discrepancy to the target. None: all sources at once.""",
     "penalties": """penalties : list of Penalty, default=None
         What is added to the losses in every step, such as
         :class:`BatchSpectralShrinkage`; they are copied. None: nothing.""",
@@ -138,6 +159,11 @@ ATTRIBUTES = {
     "sample_weight_": """sample_weight_ : ndarray of shape (n_source,)
         Weights of the gate after training, in the order of the source rows in the
         input; ones without a gate. A row whose ``sample_weight`` is 0 has 0.""",
+    "path_": """path_ : list of int
+        Ids of the sources in their order.""",
+    "distances_": """distances_ : dict of int to float
+        Squared discrepancy of each source to the target; empty unless ``path="auto"``
+        has two sources or more.""",
     "history_": """history_ : dict of str to ndarray of shape (n_iter_,)
         Mean of every loss in each epoch, and the last ``mu``.""",
     "net_": """net_ : NeuralNet
@@ -282,8 +308,10 @@ def _filled(cls):
     doc = doc.replace("%(sections)s", _SECTIONS)
     names = [*cls.__init__.__signature__.parameters, "module_params"]
     parameters = [n for n in names if n in PARAMETERS and n != "module"]
-    classify = issubclass(cls, ClassifierMixin)
-    attributes = [n for n in ATTRIBUTES if classify or n != "classes_"]
+    left_out = set() if issubclass(cls, ClassifierMixin) else {"classes_"}
+    if "path" not in cls.__init__.__signature__.parameters:
+        left_out |= {"path_", "distances_"}
+    attributes = [n for n in ATTRIBUTES if n not in left_out]
     for mark, inherited in {
         "%(module)s": _undescribed(["module"], PARAMETERS, doc),
         "%(parameters)s": _undescribed(parameters, PARAMETERS, doc),

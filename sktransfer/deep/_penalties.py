@@ -161,8 +161,8 @@ class BatchSpectralShrinkage(Penalty):
 
     Examples
     --------
-    >>> from sktransfer.deep import BatchSpectralShrinkage, TargetOnlyNet
-    >>> net = TargetOnlyNet(penalties=[BatchSpectralShrinkage()])
+    >>> from sktransfer.deep import BatchSpectralShrinkage, FineTuning
+    >>> net = FineTuning(penalties=[BatchSpectralShrinkage()])
     """
 
     def __init__(self, weight=1e-3, k=1):
@@ -222,9 +222,8 @@ class StartPointPenalty(Penalty):
     .. math:: \frac{\alpha}{2} \|\theta - \theta_0\|^2
 
     over the trained parameters of the extractor [1]_. :math:`\theta_0` are those of the
-    source's net in :class:`OTCEFineTuning`, and in any other
-    net those that ``module`` comes with; so it is meant for nets that are trained
-    already.
+    source's net in :class:`FineTuning`, and in any other net those that ``module``
+    comes with; so it is meant for nets that are trained already.
 
     Parameters
     ----------
@@ -240,8 +239,8 @@ class StartPointPenalty(Penalty):
 
     Examples
     --------
-    >>> from sktransfer.deep import StartPointPenalty, TargetOnlyNet
-    >>> net = TargetOnlyNet(penalties=[StartPointPenalty(0.01)])
+    >>> from sktransfer.deep import FineTuning, StartPointPenalty
+    >>> net = FineTuning(penalties=[StartPointPenalty(0.01)])
     """
 
     in_pretraining = False
@@ -293,8 +292,8 @@ class AdversarialTraining(Penalty):
     Notes
     -----
     The attack starts at the row itself and sees the net as it predicts, so that no
-    statistics move. Target rows stay as they are: in :class:`OTCEFineTuning` the net of
-    the sources is robust, and the target's labels are learned as always.
+    statistics move. Target rows stay as they are: in :class:`FineTuning` the net of the
+    sources is robust, and the target's labels are learned as always.
 
     References
     ----------
@@ -305,8 +304,8 @@ class AdversarialTraining(Penalty):
 
     Examples
     --------
-    >>> from sktransfer.deep import AdversarialTraining, SourceOnlyNet
-    >>> net = SourceOnlyNet(penalties=[AdversarialTraining(eps=0.1)])
+    >>> from sktransfer.deep import AdversarialTraining, FineTuning
+    >>> net = FineTuning(penalties=[AdversarialTraining(eps=0.1)])
     """
 
     def __init__(self, eps=0.5, n_steps=3, step_size=None):

@@ -67,6 +67,8 @@ def train_alone(net, extractor, head, rows, n_steps, seed, penalties=()):
         extractor, head, Alignment(), None,
         gate=False, mu=0.0, source_weight=1.0, penalties=penalties,
     )  # fmt: skip
+    for penalty in penalties:
+        penalty.begin(module)
     with seeded(seed, rows.device):
         trainer = TransferTrainer(
             module,

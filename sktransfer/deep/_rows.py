@@ -119,6 +119,8 @@ class DomainRows(torch.utils.data.Dataset):
         self.n_sources = n_sources
         self._n_batches = n_batches
         self.validation = None
+        #: further target rows, which no batch holds
+        self.x_unlabeled = x[:0]
 
     def __len__(self):
         return max(self.sizes)

@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._domains import canonical_order
 from sktransfer._solvers.uowq import solve_uowq
 from sktransfer.deep._adapters import (
     add_adapters,
@@ -26,6 +27,8 @@ __all__ = ["UOWQNet"]
 
 _N_FOLDS = 3
 _ROWS_AT_ONCE = 1024
+#: unlabeled target rows of which differences are measured, at most
+_MOST_MEASURED = 2000
 
 
 class _SourceWeights(Alignment):
@@ -102,26 +105,35 @@ class _SourceWeights(Alignment):
         state = state_of(predictor) if state is None else state
         n = rows.sizes[1]
         x, y = rows.x_labeled, rows.y_labeled
+        if self.fisher != "empirical" and len(rows.x_unlabeled):
+            x = torch.cat([x, rows.x_unlabeled.to(x.device)])
+            y = torch.cat([y, y.new_zeros(len(x) - n)])  # not looked at
         fits = [*self.sources, *self.folds]
         found = row_differences(predictor, state, fits, x, y, self.fisher)
         predictor.train(training)
         found = found.cpu().double().numpy()
         P = found[:, :, : len(self.sources)].reshape(-1, len(self.sources))
-        d = self._count(predictor, found[:, :, len(self.sources) :])
+        d = self._count(predictor, found[:, :, len(self.sources) :], n)
         result = solve_uowq(
-            P / np.sqrt(n), n, self.sizes, d, noise_correction=self.noise_correction
+            P / np.sqrt(len(found)),
+            n,
+            self.sizes,
+            d,
+            noise_correction=self.noise_correction,
         )
         self.results.append((result, d))
         return result.weights
 
-    def _count(self, predictor, held_out):
-        """Return the number of parameters that the target rows determine."""
+    def _count(self, predictor, held_out, n):
+        """Return the number of parameters that the n labeled target rows determine."""
         if self.n_parameters == "all":
             count = sum(p.numel() for p in trainable_parameters(predictor).values())
         elif self.n_parameters == "estimate":
-            fold = np.arange(len(held_out)) % held_out.shape[2]
-            own = np.take_along_axis(held_out, fold[:, None, None], axis=2)
-            count = np.sum(own**2)
+            # labeled rows by the one net that has not seen them, others by all nets
+            squares = np.sum(held_out**2, axis=1)
+            fold = np.arange(n) % squares.shape[1]
+            own = squares[np.arange(n), fold].sum()
+            count = n * (own + squares[n:].mean(axis=1).sum()) / len(squares)
         else:
             count = self.n_parameters
         return max(float(count), 1e-8)
@@ -205,14 +217,15 @@ class UOWQNet(TransferNetClassifier):
 
     Every source gets one weight: how much a row of it is worth beside a
     labeled target row, and which is updated once in each epoch [1]_. Sources are kept
-    apart; unlabeled target rows are ignored.
+    apart. On unlabeled target rows the nets are compared, but not trained.
 
     Parameters
     ----------
     %(module)s
     weighting : {"static", "dynamic"}, default="dynamic"
         "static" computes the weights once, at a net fitted to the labeled target rows
-        alone; "dynamic" updates them before every epoch, at the current net.
+        alone; "dynamic" updates them before every epoch, at the current net. Give it
+        unlabeled target rows, see Notes: on labeled ones alone they hardly move.
     warmup : float in [0, 1], default=0.5
         Share of the epochs before the updates of "dynamic", with the weights of
         "static": at a net that does not yet fit the target, useless sources look
@@ -222,8 +235,8 @@ class UOWQNet(TransferNetClassifier):
         along the path between two nets, or, as published, at the current net, where
         "empirical" takes the given labels and "expected" labels drawn from the net.
     n_parameters : {"estimate", "all"} or float in (0, inf), default="estimate"
-        Number d of parameters in the theory. "estimate": the number that the target
-        rows determine, see Notes; "all": all trainable ones, as published.
+        Number d of parameters in the theory. "estimate": the number that the labeled
+        target rows determine, see Notes; "all": all trainable ones, as published.
     noise_correction : bool, default=False
         Take the noise of the fits out of the differences, which raises all weights.
     trainable : {"all", "head", "adapter"}, default="all"
@@ -279,12 +292,16 @@ class UOWQNet(TransferNetClassifier):
     its Fisher information there, empirical or expected, vanishes and every source
     looks like the target. The Fisher information is the metric of the
     probabilities, and the roots :math:`2 \sqrt p` map it to a sphere isometrically.
-    So "path" measures :math:`\theta_k^\top J \theta_l` as the mean over target rows of
+    So "path" measures :math:`\theta_k^\top J \theta_l` as the mean over all target rows
+    (of more than 2000 unlabeled ones over 2000) of
 
     .. math:: 4 \sum_c \bigl(\sqrt{p_k(c|x)} - \sqrt{p_0(c|x)}\bigr)
               \bigl(\sqrt{p_l(c|x)} - \sqrt{p_0(c|x)}\bigr),
 
-    which agrees to second order and holds at any distance.
+    which agrees to second order and holds at any distance. "expected" takes all target
+    rows, too, "empirical" the labeled ones. Once the net interpolates its labeled rows
+    its probabilities there no longer change, and neither do weights that are measured
+    there; on unlabeled rows they move on.
 
     A net of its own for each source is kept for further fits; pickles leave these nets
     out, unless ``warm_start=True``.
@@ -293,7 +310,7 @@ class UOWQNet(TransferNetClassifier):
     with d parameters. For a net d is far less than their number, with which every
     weight would be near 1. The estimate turns the equation around: three nets, each
     fitted to two thirds of the labeled target rows, differ from the current net on the
-    rows they have not seen by :math:`d / N_0` in the same measure.
+    target rows that they have not seen by :math:`d / N_0` in the same measure.
 
     References
     ----------
@@ -363,6 +380,16 @@ class UOWQNet(TransferNetClassifier):
             noise_correction=self.noise_correction,
             pickle_fits=self.warm_start,
         )
+
+    def _encode_rows(self, data, weight, held_out, device, budget):
+        """Return the rows of the training, with others to measure differences on."""
+        rows, order = super()._encode_rows(data, weight, held_out, device, budget)
+        X = data.X[data.is_target & ~data.labeled]
+        found = canonical_order(X)
+        if len(found) > _MOST_MEASURED:  # evenly over the sorted rows
+            found = found[np.linspace(0, len(found) - 1, _MOST_MEASURED).astype(int)]
+        rows.x_unlabeled = self._encoder.tensor(X[found])
+        return rows, order
 
     def _make_extractor(self, x):
         extractor, n_features = super()._make_extractor(x)
@@ -453,4 +480,5 @@ class UOWQNet(TransferNetClassifier):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
+        tags.transfer_tags.uses_unlabeled = self.fisher != "empirical"
         return tags

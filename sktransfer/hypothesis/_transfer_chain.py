@@ -2,12 +2,11 @@
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 
 from sktransfer._compat import StrOptions
-from sktransfer._domains import canonical_order, take_rows
+from sktransfer._domains import take_rows
 from sktransfer._learners import HasLearnerMethods
 from sktransfer._source_models import given_entries, is_fitted
 from sktransfer.base import (
@@ -18,12 +17,9 @@ from sktransfer.base import (
     slice_params,
     without_sources,
 )
-from sktransfer.metrics import mmd
+from sktransfer.metrics._path import find_path
 
 __all__ = ["TransferChain"]
-
-#: rows of a domain beyond which its similarity is that of a random part
-_MOST_ROWS = 500
 
 
 class TransferChain(TransferMetaEstimator):
@@ -129,7 +125,6 @@ class TransferChain(TransferMetaEstimator):
     def _fit_estimator(self, data, fit_params):
         _check_link(self.estimator)
         params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
-        self.distances_ = {}
         self.path_ = self._find_path(data)
         self.links_ = []
         stops = [*self.path_, int(data.targets[0])]
@@ -166,31 +161,10 @@ class TransferChain(TransferMetaEstimator):
         self.links_.append(link)
 
     def _find_path(self, data):
-        sources = data.sources.tolist()
-        if not isinstance(self.path, str):
-            path = np.asarray(self.path)
-            if path.ndim != 1 or (len(path) and path.dtype.kind not in "iu"):
-                raise ValueError(f"path must hold ids of sources, got {self.path!r}.")
-            path = path.astype(int).tolist()
-            if not sources:
-                return []  # theta(0,T)
-            unknown = sorted(set(path) - set(sources))
-            if unknown or len(set(path)) < len(path) or not path:
-                raise ValueError(
-                    f"path={self.path!r} must name sources of sample_domain, each "
-                    f"once; these are {sources}."
-                )
-            return path
-        if len(sources) < 2:
-            return sources
+        X = self._numeric_rows(data.X) if self._is_auto() else data.X
         rng = check_random_state(self.random_state)
-        X = self._numeric_rows(data.X)
-        scaled = StandardScaler(with_mean=False).fit(X).transform(X)
-        target = _sample(take_rows(scaled, data.is_target), rng)
-        for source in sources:
-            rows = _sample(take_rows(scaled, data.rows_of(source)), rng)
-            self.distances_[source] = float(mmd(rows, target))
-        return sorted(sources, key=lambda source: -self.distances_[source])
+        path, self.distances_ = find_path(self.path, data, X, rng)
+        return path
 
     @available_if(lambda self: hasattr(self.estimator, "without_sources"))
     def without_sources(self):
@@ -228,9 +202,3 @@ def _check_link(estimator):
             f"estimator={estimator!r} takes no source_models, of which a chain is "
             "made. Use SecureRLS() or SecureLogistic() of sktransfer.hypothesis."
         )
-
-
-def _sample(X, rng):
-    """Return at most 500 rows, in an order that does not depend on that of X."""
-    part = take_rows(X, canonical_order(X, rng=rng)[:_MOST_ROWS])
-    return part.toarray() if hasattr(part, "toarray") else part

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from sklearn.datasets import make_moons
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -233,6 +234,23 @@ def test_smoothing_keeps_a_clean_source_with_few_labels():
     ]
     assert mean[0] > 1.3 * mean[1]
     assert mean[0] > 0.7
+
+
+def test_pada_on_the_target_alone_is_dann_and_does_not_collapse():
+    rng = np.random.RandomState(0)
+    y = np.arange(96) % 6
+    X = rng.normal(size=(96, 4)) + 3 * np.eye(6, 4)[y] + 3 * (y > 3)[:, None]
+    marked = np.where(np.arange(96) < 18, y, np.nan)
+    domain = np.full(96, -1)
+    nets = [
+        cls(max_steps=200, lr=0.02, batch_size=32, random_state=0).fit(
+            X, marked, sample_domain=domain
+        )
+        for cls in (PADA, DANN)
+    ]
+    assert_array_equal(*(net.predict_proba(X) for net in nets))
+    assert_array_equal(nets[0].class_weight_, np.ones(6))
+    assert len(np.unique(nets[0].predict(X))) == 6
 
 
 def test_target_alone_the_labeled_rows_play_the_source(toy):

@@ -75,6 +75,29 @@ def test_schedules_and_attributes():
     assert [len(n.kl_path_) for n in (static, dynamic, published)] == [1, 4, 5]
 
 
+def test_dynamic_weights_move_on_rows_that_the_net_has_not_learned():
+    X, y, domain = _problem()
+    y = y.astype(float)
+    few = np.flatnonzero(domain == -1)
+    y[few[12:]] = np.nan
+    nets = [
+        _net(weighting=w, max_epochs=30).fit(X, y, sample_domain=domain)
+        for w in ("static", "dynamic")
+    ]
+    path = nets[1].weights_path_
+    assert np.ptp(path[15:], axis=0).max() > 0.02
+    assert abs(nets[1].source_weights_ - nets[0].source_weights_).max() > 0.02
+    # unlabeled rows are looked at, and nothing else: not by the published Fisher
+    seen = np.isfinite(y)
+    published = [
+        _net(fisher="empirical", max_epochs=3)
+        .fit(X[m], y[m], sample_domain=domain[m])
+        .predict_proba(X)
+        for m in (seen, np.ones(len(y), bool))
+    ]
+    assert_array_equal(*published)
+
+
 def test_weights_of_rows_are_in_input_order():
     X, y, domain = _problem()
     net = _net(max_epochs=3).fit(X, y, sample_domain=domain)
@@ -197,7 +220,9 @@ def test_parameters_are_counted_on_held_out_rows():
         predictor, alignment.start, alignment.folds, x, torch.zeros(31).long(), "path"
     ).numpy()
     by_hand = sum(np.sum(found[k::3, :, k] ** 2) for k in range(3))
-    assert_allclose(alignment._count(predictor, found), by_hand, rtol=1e-12)
+    assert_allclose(alignment._count(predictor, found, 31), by_hand, rtol=1e-12)
+    more = np.concatenate([found, np.full((31, 3, 3), 0.1)])  # rows that none has seen
+    assert_allclose(alignment._count(predictor, more, 31), (by_hand + 31 * 0.03) / 2)
     # what a net has learned from it knows better
     other = sum(np.sum(found[(k + 1) % 3 :: 3, :, k] ** 2) for k in range(3))
     assert other < by_hand
