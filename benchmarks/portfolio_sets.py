@@ -10,7 +10,9 @@ and other outcomes. Where a person or mother has several rows, one at random is 
 """
 
 import numpy as np
-from safety import load as load_file
+from scipy import sparse
+from sklearn.decomposition import PCA, TruncatedSVD
+from sklearn.preprocessing import StandardScaler, normalize
 
 PARTS = {
     "tune": [
@@ -112,6 +114,8 @@ FEW_LABELS = {
     "office_caltech10_surf800",
 }
 N_CHARACTERS = 5  # of each alphabet of omniglot
+N_COMPONENTS = 30  # of more than 60 features
+MOST_SOURCES = 8
 
 
 def load(folder, part, name):
@@ -182,3 +186,60 @@ def _multilevel(name):
         y = y.astype(str) == sorted(set(y.astype(str)))[-1]
     y = y.to_numpy().astype(float if metric == "r2" else int)
     return X, y, pd.factorize(table[domain].astype(str), sort=True)[0], metric
+
+
+def load_file(folder, name):
+    """Return X, y, domain and the metric of a set that is one file."""
+    with np.load(folder / f"{name}.npz") as z:
+        if name.startswith("sarcos"):
+            return _seven_torques(z["X"], z["Y"])
+        if "X" in z.files:
+            X = z["X"].astype(np.float64)
+        else:
+            parts = z["X_data"], z["X_indices"], z["X_indptr"]
+            X = sparse.csr_matrix(parts, shape=z["X_shape"])
+        y, domain = z["y"], z["domain"].astype(int)
+        regression = "regression" in str(z["task"])
+    if "surf" in name:
+        X = normalize(X, "l1")
+    if sparse.issparse(X) or "office10" in name or "amazon" in name:
+        X = normalize(X)
+    metric = "r2" if regression else "auc" if "landmine" in name else "accuracy"
+    return X, y.astype(float if regression else int), domain, metric
+
+
+def _seven_torques(X, Y):
+    """Make each torque a domain with rows of its own: sources of little use."""
+    domain = np.random.RandomState(0).permutation(len(X)) % Y.shape[1]
+    Y = (Y - Y.mean(axis=0)) / Y.std(axis=0)
+    return X.astype(np.float64), Y[np.arange(len(X)), domain], domain, "r2"
+
+
+def reduce(X):
+    """Return standardized features, 30 principal components of more than 60."""
+    if sparse.issparse(X):
+        X = TruncatedSVD(N_COMPONENTS, random_state=0).fit_transform(X)
+    X = StandardScaler().fit_transform(X)
+    if X.shape[1] > 60:
+        X = PCA(N_COMPONENTS, random_state=0).fit_transform(X)
+        X /= X.std(axis=0).mean()
+    return X
+
+
+def merged(domain, target):
+    """Return source ids: the domains, or fixed groups of them where there are many."""
+    ids = np.setdiff1d(domain, [target])
+    group = np.arange(len(ids))
+    if len(ids) > MOST_SOURCES:
+        group = np.random.RandomState(0).permutation(len(ids)) % MOST_SOURCES
+    place = np.minimum(np.searchsorted(ids, domain), len(ids) - 1)
+    return group[place] + 1
+
+
+def with_two_classes(ids, y):
+    """Let sources that hold one class join the largest of the others."""
+    rich = [i for i in np.unique(ids) if len(np.unique(y[ids == i])) > 1]
+    if not rich:
+        return np.ones_like(ids)
+    largest = max(rich, key=lambda i: np.sum(ids == i))
+    return np.where(np.isin(ids, rich), ids, largest)

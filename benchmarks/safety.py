@@ -43,15 +43,14 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
+from portfolio_sets import load_file as load
+from portfolio_sets import merged, reduce, with_two_classes
 from sklearn.base import is_classifier
-from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -131,8 +130,7 @@ SETS = {
         "wine_quality",
     ],
 }
-N_SOURCE, N_TEST, N_UNLABELED, N_COMPONENTS = 400, 1000, 100, 30
-MOST_SOURCES = 8
+N_SOURCE, N_TEST, N_UNLABELED = 400, 1000, 100
 LEAST_RUNS = 3  # for the mean of a task
 # seeds of a method on a set, or on all sets (""), where a run takes seconds
 SLOW = {
@@ -267,67 +265,11 @@ def further_methods(metric, base):
     }
 
 
-def load(folder, name):
-    """Return X, y, domain and the metric of a set."""
-    with np.load(folder / f"{name}.npz") as z:
-        if name.startswith("sarcos"):
-            return _seven_torques(z["X"], z["Y"])
-        if "X" in z.files:
-            X = z["X"].astype(np.float64)
-        else:
-            parts = z["X_data"], z["X_indices"], z["X_indptr"]
-            X = sparse.csr_matrix(parts, shape=z["X_shape"])
-        y, domain = z["y"], z["domain"].astype(int)
-        regression = "regression" in str(z["task"])
-    if "surf" in name:
-        X = normalize(X, "l1")
-    if sparse.issparse(X) or "office10" in name or "amazon" in name:
-        X = normalize(X)
-    metric = "r2" if regression else "auc" if "landmine" in name else "accuracy"
-    return X, y.astype(float if regression else int), domain, metric
-
-
-def _seven_torques(X, Y):
-    """Make each torque a domain with rows of its own: sources of little use."""
-    domain = np.random.RandomState(0).permutation(len(X)) % Y.shape[1]
-    Y = (Y - Y.mean(axis=0)) / Y.std(axis=0)
-    return X.astype(np.float64), Y[np.arange(len(X)), domain], domain, "r2"
-
-
-def reduce(X):
-    if sparse.issparse(X):
-        X = TruncatedSVD(N_COMPONENTS, random_state=0).fit_transform(X)
-    X = StandardScaler().fit_transform(X)
-    if X.shape[1] > 60:
-        X = PCA(N_COMPONENTS, random_state=0).fit_transform(X)
-        X /= X.std(axis=0).mean()
-    return X
-
-
 def targets_of(domain):
     ids = np.unique(domain)
     if len(ids) <= 8:
         return ids
     return np.sort(np.random.RandomState(0).choice(ids, 4, replace=False))
-
-
-def merged(domain, target):
-    """Return source ids: the domains, or fixed groups of them where there are many."""
-    ids = np.setdiff1d(domain, [target])
-    group = np.arange(len(ids))
-    if len(ids) > MOST_SOURCES:
-        group = np.random.RandomState(0).permutation(len(ids)) % MOST_SOURCES
-    place = np.minimum(np.searchsorted(ids, domain), len(ids) - 1)
-    return group[place] + 1
-
-
-def with_two_classes(ids, y):
-    """Let sources that hold one class join the largest of the others."""
-    rich = [i for i in np.unique(ids) if len(np.unique(y[ids == i])) > 1]
-    if not rich:
-        return np.ones_like(ids)
-    largest = max(rich, key=lambda i: np.sum(ids == i))
-    return np.where(np.isin(ids, rich), ids, largest)
 
 
 def draw(X, y, domain, target, metric, size, seed):

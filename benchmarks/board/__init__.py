@@ -1,0 +1,1 @@
+"""The leaderboard: tasks, methods, lines of results, and the pages made from them."""

@@ -1,0 +1,145 @@
+"""The command line: ``python -m benchmarks run|table|add``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.board.quick import QUICK_LINES, compare_quick, quick_methods, quick_work
+from benchmarks.board.registry import read_methods
+from benchmarks.board.runner import read_lines, run
+from benchmarks.board.sets import SETS, needs_files
+from benchmarks.board.tasks import LABELS, all_work, set_names
+
+TEMPLATE = '''"""Say in one sentence what the method does."""
+
+from benchmarks.board.registry import method
+from sktransfer.baselines import Pooled
+
+
+@method("{name}", family="linear")
+def make(problem):
+    """Return an unfitted estimator; ``problem`` has the sizes and the learners."""
+    return Pooled(problem.linear(), source_weight=0.5)
+'''
+
+
+def main(arguments=None):
+    """Read the command line and do it."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    _add_run(commands)
+    _add_table(commands)
+    _add_add(commands)
+    options = parser.parse_args(arguments)
+    sys.exit(options.do(options))
+
+
+def _add_run(commands):
+    parser = commands.add_parser("run", help="run what has no line yet")
+    parser.add_argument("--quick", action="store_true",
+                        help="few methods, sets that need no files; compare with the "
+                             "lines in the repository")  # fmt: skip
+    parser.add_argument("--data", type=Path, help="folder of the files of the sets")
+    parser.add_argument("--out", type=Path, help="file of lines that is continued")
+    parser.add_argument("--parts", nargs="*", default=list(SETS), choices=SETS)
+    parser.add_argument("--sets", nargs="*", help="names of sets; all by default")
+    parser.add_argument("--labels", nargs="*", type=int, default=list(LABELS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--targets", nargs="*", type=int, default=[0, 1],
+                        help="positions among the targets of a set")  # fmt: skip
+    parser.add_argument("--methods", nargs="*", help="names, or the start of names")
+    parser.add_argument("--files", nargs="*", default=[], type=Path,
+                        help="further files with methods")  # fmt: skip
+    parser.add_argument("--cap", type=int, default=20, help="CPU seconds of a fit")
+    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.set_defaults(do=_run)
+
+
+def _add_table(commands):
+    parser = commands.add_parser("table", help="make tables and pictures from lines")
+    parser.add_argument("lines", nargs="+", type=Path)
+    parser.add_argument("--page", type=Path, help="write the page to this file")
+    parser.add_argument("--pictures", type=Path, help="write pictures to this folder")
+    parser.set_defaults(do=_table)
+
+
+def _add_add(commands):
+    parser = commands.add_parser(
+        "add", help="run the methods of a file beside the quick leaderboard"
+    )
+    parser.add_argument("file", type=Path, help="written from a template if missing")
+    parser.add_argument("--out", type=Path, help="file of lines that is continued")
+    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.set_defaults(do=_add)
+
+
+def _run(options):
+    if options.quick:
+        out = options.out or Path("benchmarks/results/quick.jsonl")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = quick_work(quick_methods())
+        run(work, out, total=len(work), n_jobs=options.n_jobs, cap=options.cap)
+        differences = compare_quick(read_lines(out), read_lines(QUICK_LINES))
+        print("\n".join(differences) or "All scores are those of the repository.")
+        return bool(differences)
+    methods = read_methods(*options.files)
+    if options.methods is not None:
+        methods = _chosen(methods, options.methods)
+    names = set_names(options.parts)
+    names = [n for n in names if options.sets is None or n in options.sets]
+    if options.data is None:
+        names = [n for n in names if not needs_files(n)]
+    parts = options.labels, options.seeds, options.targets
+    total = len(names) * np.prod([len(part) for part in parts])
+    total *= len({m.tier for m in methods.values()})
+    work = all_work(names, list(methods.values()), options.labels, options.seeds,
+                    options.data, options.targets)  # fmt: skip
+    out = options.out or Path("benchmarks/results/lines.jsonl")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    run(work, out, total=total, folder=options.data, n_jobs=options.n_jobs,
+        cap=options.cap)  # fmt: skip
+    return 0
+
+
+def _chosen(methods, starts):
+    chosen = {name: m for name, m in methods.items() if name.startswith(tuple(starts))}
+    if not chosen:
+        raise SystemExit(f"No method starts with {' or '.join(starts)}.")
+    return chosen
+
+
+def _table(options):
+    from benchmarks.board.pages import leaderboard, write_page, write_pictures
+
+    lines = [line for path in options.lines for line in read_lines(path)]
+    methods = read_methods()
+    if options.page:
+        write_page(options.page, lines, methods)
+    if options.pictures:
+        write_pictures(options.pictures, lines, methods)
+    if not (options.page or options.pictures):
+        print(leaderboard(lines, methods))
+    return 0
+
+
+def _add(options):
+    from benchmarks.board.pages import leaderboard
+
+    if not options.file.exists():
+        options.file.write_text(TEMPLATE.format(name=options.file.stem))
+        print(f"{options.file} is a template: fill it in, then run this again.")
+        return 0
+    before = set(read_methods())
+    methods = read_methods(options.file)
+    new = {name: m for name, m in methods.items() if name not in before}
+    if not new:
+        raise SystemExit(f"{options.file} has no function with @method above it.")
+    out = options.out or Path(f"benchmarks/results/{options.file.stem}.jsonl")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lines = run(quick_work(new), out, n_jobs=options.n_jobs)
+    stored = read_lines(QUICK_LINES)
+    lines = [line for line in lines if line["method"] in new]
+    print(leaderboard(stored + lines, methods))
+    return 0
