@@ -31,7 +31,7 @@ from benchmarks.board.tasks import Splits, load_task
 from sktransfer.base import TransferMixin, consumes_sample_domain
 
 KEY = "method", "set", "target", "labels", "seed"
-FEATURES = "(features)"  # the line of a task that describes it
+FEATURES = "(features)"  # the line that describes a draw, with 0 labels
 _PACKAGES = "numpy", "scipy", "scikit-learn"
 
 
@@ -211,7 +211,9 @@ def run(work, path, *, total=None, folder=None, n_jobs=1, cap=60, splits=None):
 
 
 def _named(method, base):
-    return {"method": FEATURES if method is None else method.name, **base}
+    if method is None:  # its features do not depend on the labels of a task
+        return {"method": FEATURES, **base, "labels": 0}
+    return {"method": method.name, **base}
 
 
 class _Queue:

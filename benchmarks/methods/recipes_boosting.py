@@ -4,8 +4,8 @@ Six uses of each: the target alone; all rows; all rows, where the target's have 
 total weight of the sources'; all rows and a column per domain; training continued on
 the target for the second half of the trees; a whole model of the target on top of the
 score of a whole model of the sources. The settings are the same everywhere: 100 trees
-in a model, learning rate 0.1, at least 5 rows in a leaf (those of the packages need 20, and so cannot split 30
-rows), 4 levels. Nothing is searched.
+in a model, learning rate 0.1, at least 5 rows in a leaf (with LightGBM's default of 20
+no split of 30 rows is possible), 4 levels. Nothing is searched.
 """
 
 from importlib.util import find_spec
