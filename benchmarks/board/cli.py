@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.board.quick import QUICK_LINES, compare_quick, quick_methods, quick_work
-from benchmarks.board.registry import read_methods
+from benchmarks.board.registry import TIERS, read_methods
 from benchmarks.board.runner import read_lines, run
 from benchmarks.board.sets import SETS, needs_files
 from benchmarks.board.tasks import LABELS, all_work, set_names
@@ -49,6 +49,7 @@ def _add_run(commands):
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--targets", nargs="*", type=int, default=[0, 1],
                         help="positions among the targets of a set")  # fmt: skip
+    parser.add_argument("--tiers", nargs="*", default=list(TIERS), choices=TIERS)
     parser.add_argument("--methods", nargs="*", help="names, or the start of names")
     parser.add_argument("--files", nargs="*", default=[], type=Path,
                         help="further files with methods")  # fmt: skip
@@ -87,6 +88,7 @@ def _run(options):
     methods = read_methods(*options.files)
     if options.methods is not None:
         methods = _chosen(methods, options.methods)
+    methods = {n: m for n, m in methods.items() if m.tier in options.tiers}
     names = set_names(options.parts)
     names = [n for n in names if options.sets is None or n in options.sets]
     if options.data is None:
