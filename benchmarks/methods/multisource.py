@@ -67,7 +67,7 @@ def chi_square(problem):
     return ChiSquareWeights()
 
 
-@method("EmpiricalBayes, linear", tier="core")
+@method("EmpiricalBayes, linear")
 def empirical_bayes(problem):
     """Learn the prior of the coefficients from the sources."""
     return EmpiricalBayesRidge() if problem.regression else EmpiricalBayesLogistic()

@@ -15,7 +15,7 @@ def scores(problem):
     )
 
 
-@method("linear on scores of trees", kind="recipe", tier="core")
+@method("linear on scores of trees", kind="recipe")
 def scores_of_trees(problem):
     """Fit the target's features and the score of each source's forest."""
     return make_pipeline(
