@@ -72,6 +72,7 @@ def _add_add(commands):
     )
     parser.add_argument("file", type=Path, help="written from a template if missing")
     parser.add_argument("--out", type=Path, help="file of lines that is continued")
+    parser.add_argument("--cap", type=int, default=20, help="CPU seconds of a fit")
     parser.add_argument("--n-jobs", type=int, default=2)
     parser.set_defaults(do=_add)
 
@@ -140,7 +141,9 @@ def _add(options):
         raise SystemExit(f"{options.file} has no function with @method above it.")
     out = options.out or Path(f"benchmarks/results/{options.file.stem}.jsonl")
     out.parent.mkdir(parents=True, exist_ok=True)
-    lines = run(quick_work(new), out, n_jobs=options.n_jobs)
+    lines = run(
+        quick_work(new), out, n_jobs=options.n_jobs, cap=options.cap, describe=False
+    )
     stored = read_lines(QUICK_LINES)
     lines = [line for line in lines if line["method"] in new]
     print(leaderboard(stored + lines, methods))

@@ -153,7 +153,9 @@ def read_lines(path):
     return [json.loads(text) for text in texts[:-1]]
 
 
-def run(work, path, *, total=None, folder=None, n_jobs=1, cap=60, splits=None):
+def run(
+    work, path, *, total=None, folder=None, n_jobs=1, cap=60, splits=None, describe=True
+):
     """Run every method on every task that has no line yet.
 
     Parameters
@@ -172,6 +174,8 @@ def run(work, path, *, total=None, folder=None, n_jobs=1, cap=60, splits=None):
         CPU seconds after which a fit is stopped; its line has the status "timeout".
     splits : Splits or None, default=None
         Stored draws.
+    describe : bool, default=True
+        Measure the features of the draws, too.
 
     Returns
     -------
@@ -186,7 +190,7 @@ def run(work, path, *, total=None, folder=None, n_jobs=1, cap=60, splits=None):
     for i, (task, methods) in enumerate(work):
         base = {"set": task.set, "part": task.part, "target": task.target,
                 "labels": task.labels, "seed": task.seed}  # fmt: skip
-        missing = [None, *methods]
+        missing = [None, *methods] if describe else methods
         missing = [m for m in missing if key_of(_named(m, base)) not in started]
         if not missing:
             continue

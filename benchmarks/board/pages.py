@@ -1,0 +1,434 @@
+"""Pages and pictures, from lines alone."""
+
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+
+from benchmarks.board.runner import FEATURES
+from benchmarks.board.summary import (
+    EXPLAINED_BY,
+    FAIR,
+    ORACLE,
+    REAL,
+    all_runs,
+    common_ranks,
+    critical_difference,
+    figures,
+    kind_of_shift,
+    number_of_sources,
+    when_it_pays,
+)
+
+LABELS = 10, 30, 100, 300
+KINDS = {"classes": "Classes (gains in accuracy)", "reals": "Real labels (gains in R2)"}
+#: methods of the tables by regime and of the pictures
+SHOWN = [
+    "Pooled, linear",
+    "Pooled, linear, equal totals",
+    "Pooled, linear, domain column",
+    "FeatureAugmentation, linear",
+    "LinearInterpolation, linear",
+    "OffsetTransfer, linear",
+    "linear on scores of linear",
+    "linear on scores alone",
+    "PositiveTransfer, linear",
+    "Secure, linear",
+    "UOWQ, linear",
+    "KMM, linear",
+    "CORAL, linear",
+    "portfolio of linear",
+    "guard of Pooled, linear",
+    "Pooled, trees",
+    "OffsetTransfer, trees",
+    "lightgbm, pooled",
+    "lightgbm, up-weighted",
+    "lightgbm, domain column",
+    "lightgbm, continued",
+    "lightgbm, offset",
+]
+CURVES = [
+    "Pooled, linear",
+    "Pooled, linear, equal totals",
+    "LinearInterpolation, linear",
+    "portfolio of linear",
+    "guard of Pooled, linear",
+    "lightgbm, pooled",
+    "lightgbm, continued",
+]
+
+
+def leaderboard(lines, methods):
+    """Return the leaderboard of each kind of labels as text.
+
+    Parameters
+    ----------
+    lines : list of dict
+        Lines of results.
+    methods : dict of str to Method
+        The methods.
+
+    Returns
+    -------
+    text : str
+        Markdown.
+    """
+    runs = all_runs(lines, methods)
+    return "\n\n".join(
+        f"## {title}\n\n{_main_table(runs, methods, kind)}"
+        for kind, title in KINDS.items()
+    )
+
+
+def _main_table(runs, methods, kind, parts=None):
+    rows = []
+    for name, own in runs.items():
+        own = [r for r in own if r.kind == kind and (not parts or r.part in parts)]
+        found = figures(own)
+        if found is not None:
+            rows.append(
+                (found.place if name not in (ORACLE, FAIR) else -1, name, found)
+            )
+    head = ["method", "kind", "tasks", "place", "gain", "hurt %", "loss when hurt",
+            "worst tenth", "kept %", "of fair %", "error", "CPU s",
+            "ran %"]  # fmt: skip
+    body = []
+    for _, name, f in sorted(rows, key=lambda row: (row[0], row[1])):
+        what = methods[name].kind if name in methods else "oracle"
+        body.append([
+            name, what, f"{f.tasks}", "" if name == FAIR else f"{f.place:.2f}",
+            _signed(f.gain), _percent(f.hurt), f"{f.loss:.3f}", f"{f.tail:+.3f}",
+            _percent(f.kept), _percent(f.kept_fair),
+            "" if np.isnan(f.error) else f"{f.error:.2f}",
+            *(["", ""] if name in (ORACLE, FAIR) else
+              [f"{f.cpu:.2f}", f"{100 * f.ok:.0f}"]),
+        ])  # fmt: skip
+    return _markdown(head, body)
+
+
+def _side_by_side(runs, methods, kind):
+    """Return gain, hurt and kept on tune and on proof."""
+    head = ["method"]
+    for part in REAL:
+        head += [f"{part}: tasks", "place", "gain", "hurt %", "kept %"]
+    rows = []
+    for name, own in runs.items():
+        cells, order = [], []
+        for part in REAL:
+            f = figures([r for r in own if r.kind == kind and r.part == part])
+            if f is None:
+                cells += [""] * 5
+                continue
+            order.append(f.place)
+            cells += [f"{f.tasks}", "" if name == FAIR else f"{f.place:.2f}",
+                      _signed(f.gain), _percent(f.hurt), _percent(f.kept)]  # fmt: skip
+        if order:
+            first = -1 if name in (ORACLE, FAIR) else np.mean(order)
+            rows.append((first, [name, *cells]))
+    return _markdown(head, [cells for _, cells in sorted(rows)])
+
+
+def _by_regime(runs, kind, regime, values, parts=REAL):
+    """Return gain and share hurt of the shown methods in each regime."""
+    head = ["method", *(f"{value}" for value in values)]
+    body, counts = [], Counter()
+    for name in SHOWN:
+        own = [r for r in runs.get(name, []) if r.kind == kind and r.part in parts]
+        cells = []
+        for value in values:
+            f = figures([r for r in own if regime(r) == value])
+            cells.append("" if f is None else
+                         f"{f.gain[0]:+.3f} ({f.gain[1]:+.3f} to {f.gain[2]:+.3f}), "
+                         f"{100 * f.hurt[0]:.0f} %")  # fmt: skip
+            counts[value] = max(counts[value], 0 if f is None else f.tasks)
+        if any(cells):
+            body.append([name, *cells])
+    head = ["method", *(f"{v} ({counts[v]} tasks)" for v in values)]
+    return _markdown(head, body)
+
+
+def _pays(runs, kind):
+    head = ["method", *EXPLAINED_BY]
+    body = []
+    for name in SHOWN:
+        own = [r for r in runs.get(name, []) if r.kind == kind and r.part in REAL]
+        found = when_it_pays(own)
+        if found:
+            body.append([name, *(_coefficient(found[key]) for key in EXPLAINED_BY)])
+    return _markdown(head, body)
+
+
+def _coefficient(value):
+    middle, low, high = value
+    text = f"{middle:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def _signed(value):
+    return f"{value[0]:+.3f} ({value[1]:+.3f} to {value[2]:+.3f})"
+
+
+def _percent(value):
+    if np.isnan(value[0]):
+        return ""
+    return f"{100 * value[0]:.0f} ({100 * value[1]:.0f} to {100 * value[2]:.0f})"
+
+
+def _markdown(head, body):
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(row) + " |" for row in body]
+    return "\n".join(lines)
+
+
+def state_of(lines):
+    """Return what the lines are: sizes, seeds, versions and CPU hours, as Markdown.
+
+    Parameters
+    ----------
+    lines : list of dict
+        Lines of results.
+
+    Returns
+    -------
+    text : str
+        A list.
+    """
+    results = [line for line in lines if line["method"] != FEATURES]
+    seeds = sorted({line["seed"] for line in results})
+    versions = Counter(
+        ", ".join(f"{k} {v}" for k, v in line["versions"].items()) for line in results
+    )
+    status = Counter(line["status"] for line in results)
+    sets = Counter(part for _, part in {(x["set"], x["part"]) for x in results})
+    labels = Counter(
+        n
+        for *_, n in {(x["set"], x["target"], x["seed"], x["labels"]) for x in results}
+    )
+    hours = sum(line["cpu"] for line in lines) / 3600
+    return "\n".join([
+        f"- {len(results)} results of {len({x['method'] for x in results})} methods, "
+        f"{hours:.2f} CPU hours; seeds {', '.join(map(str, seeds))}.",
+        "- Sets: " + ", ".join(f"{n} {part}" for part, n in sorted(sets.items())) + ".",
+        "- Tasks: " + ", ".join(f"{labels[n]} with {n} labels"
+                                for n in sorted(labels)) + ".",
+        "- Results: " + ", ".join(f"{n} {name}" for name, n in status.items()) + ".",
+        *(f"- {n} results with {text}." for text, n in versions.most_common(3)),
+    ])  # fmt: skip
+
+
+def write_page(path, lines, methods):
+    """Write the page of the leaderboard.
+
+    Parameters
+    ----------
+    path : Path
+        A template beside it with the ending ``.in.md`` is filled in, where
+        ``{{name}}`` stands for a table.
+    lines : list of dict
+        Lines of results.
+    methods : dict of str to Method
+        The methods.
+    """
+    runs = all_runs(lines, methods)
+    tables = {"state": state_of(lines)}
+    for kind in KINDS:
+        tables |= {
+            f"main {kind}": _main_table(runs, methods, kind, REAL),
+            f"bundled {kind}": _main_table(runs, methods, kind, ["bundled"]),
+            f"parts {kind}": _side_by_side(runs, methods, kind),
+            f"labels {kind}": _by_regime(runs, kind, lambda r: r.labels, LABELS),
+            f"sources {kind}": _by_regime(
+                runs, kind, number_of_sources,
+                ["1 source", "2-4 sources", "5-8 sources"],
+            ),
+            f"shift {kind}": _by_regime(
+                runs, kind, kind_of_shift,
+                [f"{a}, sources {b}" for a in ("same inputs", "inputs moved")
+                 for b in ("near", "far")],
+            ),
+            f"pays {kind}": _pays(runs, kind),
+        }  # fmt: skip
+    text = path.with_suffix(".in.md").read_text()
+    for name, table in tables.items():
+        text = text.replace("{{" + name + "}}", table)
+    path.write_text(text)
+
+
+def write_pictures(folder, lines, methods):
+    """Draw the pictures of the leaderboard.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``leaderboard_ranks.svg``, ``leaderboard_labels.svg`` and
+        ``leaderboard_shift.svg``.
+    lines : list of dict
+        Lines of results.
+    methods : dict of str to Method
+        The methods.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "leaderboard"
+    runs = all_runs(lines, methods)
+    folder.mkdir(parents=True, exist_ok=True)
+    _save(_draw_ranks(runs), folder / "leaderboard_ranks.svg")
+    _save(_draw_labels(runs), folder / "leaderboard_labels.svg")
+    _save(_draw_shift(runs), folder / "leaderboard_shift.svg")
+
+
+def _save(figure, path):
+    figure.savefig(path, metadata={"Date": None}, bbox_inches="tight")
+
+
+def _draw_ranks(runs):
+    """Draw mean ranks; methods under one bar are not told apart by Nemenyi's test."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 9))
+    axes = figure.subplots(2, 1)
+    for ax, (kind, title) in zip(axes, KINDS.items(), strict=True):
+        own = {name: [r for r in rows if r.kind == kind and r.part in REAL]
+               for name, rows in runs.items()}  # fmt: skip
+        names = [n for n in ["alone, linear", "alone, trees", *SHOWN] if own.get(n)]
+        ranks = common_ranks(own, names)
+        if len(ranks) < 2:
+            ax.set_axis_off()
+            continue
+        width = critical_difference(len(names), len(ranks))
+        _draw_difference(ax, names, ranks.mean(axis=0), width)
+        what = title.split(" (")[0]
+        ax.set_title(
+            f"{what}: mean rank over {len(ranks)} sets (critical difference "
+            f"{width:.1f})", fontsize=10,
+        )  # fmt: skip
+    figure.subplots_adjust(hspace=0.25)
+    return figure
+
+
+def _draw_difference(ax, names, ranks, width):
+    order = np.argsort(ranks)
+    n = len(names)
+    half = -(-n // 2)
+    low, high = np.floor(ranks.min()), np.ceil(ranks.max())
+    span = high - low
+    ax.set_xlim(low - 0.9 * span, high + 0.9 * span)
+    groups = _groups(ranks[order], width)
+    top = 0.35 * (len(groups) + 1)
+    ax.set_ylim(top + half + 0.5, -1.2)
+    ax.plot([low, high], [0, 0], color="black", linewidth=1)
+    for tick in np.arange(low, high + 1, max(1, round(span / 8))):
+        ax.plot([tick, tick], [0, -0.2], color="black", linewidth=1)
+        ax.text(tick, -0.3, f"{tick:.0f}", ha="center", va="bottom", fontsize=8)
+    for i, (first, last) in enumerate(groups):
+        y = 0.3 + 0.35 * i
+        ends = ranks[order[first]] - 0.04 * span, ranks[order[last]] + 0.04 * span
+        ax.plot(ends, [y, y], color="tab:red", linewidth=3, solid_capstyle="butt")
+    for position, i in enumerate(order):
+        left = position < half
+        y = top + (position if left else n - 1 - position) + 0.3
+        x = low - 0.06 * span if left else high + 0.06 * span
+        ax.plot([ranks[i], ranks[i], x], [0, y, y], color="0.6", linewidth=0.6)
+        text = f"{names[i]}  {ranks[i]:.1f}" if left else f"{ranks[i]:.1f}  {names[i]}"
+        ax.text(x, y, f" {text} ", ha="right" if left else "left", va="center",
+                fontsize=8)  # fmt: skip
+    ax.set_axis_off()
+
+
+def _groups(ranks, width):
+    """Return first and last of each largest run of ranks within the width."""
+    found = []
+    for first in range(len(ranks)):
+        last = np.searchsorted(ranks, ranks[first] + width, side="right") - 1
+        if last > first and (not found or last > found[-1][1]):
+            found.append((first, int(last)))
+    return found
+
+
+_STYLE = {
+    "Pooled, linear": ("tab:blue", "-", "o"),
+    "Pooled, linear, equal totals": ("tab:cyan", "-", "s"),
+    "LinearInterpolation, linear": ("tab:purple", "-", "^"),
+    "portfolio of linear": ("tab:green", "-", "D"),
+    "guard of Pooled, linear": ("black", "-", "v"),
+    "lightgbm, pooled": ("tab:orange", "--", "o"),
+    "lightgbm, continued": ("tab:red", "--", "s"),
+}
+
+
+def _curve_axes(runs, groups, draw):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6.5))
+    axes = figure.subplots(2, 2, sharex="col" if groups else False)
+    for column, (kind, title) in enumerate(KINDS.items()):
+        for name in CURVES:
+            own = [r for r in runs.get(name, []) if r.kind == kind and r.part in REAL]
+            points = draw(own)
+            if not points:
+                continue
+            color, line, marker = _STYLE[name]
+            x = np.array([p[0] for p in points], float)
+            gain = np.array([p[1].gain for p in points])
+            hurt = np.array([p[1].hurt for p in points])
+            style = {"color": color, "linestyle": line, "marker": marker,
+                     "markersize": 4, "linewidth": 1.4}  # fmt: skip
+            axes[0, column].plot(x, gain[:, 0], label=name, **style)
+            axes[0, column].fill_between(x, gain[:, 1], gain[:, 2], color=color,
+                                         alpha=0.07, linewidth=0)  # fmt: skip
+            axes[1, column].plot(x, 100 * hurt[:, 0], **style)
+        axes[0, column].axhline(0, color="0.5", linewidth=0.8)
+        axes[0, column].set_title(title, fontsize=10)
+    axes[0, 0].set_ylabel("mean gain over the target alone")
+    axes[1, 0].set_ylabel("tasks hurt, %")
+    return figure, axes
+
+
+def _draw_labels(runs):
+    """Draw gain and share hurt against the number of labels."""
+
+    def points(own):
+        found = [(n, figures([r for r in own if r.labels == n])) for n in LABELS]
+        return [p for p in found if p[1] is not None]
+
+    figure, axes = _curve_axes(runs, True, points)
+    for ax in axes.flat:
+        ax.set_xscale("log")
+        ax.set_xticks(LABELS, [str(n) for n in LABELS])
+        ax.minorticks_off()
+    for ax in axes[1]:
+        ax.set_xlabel("labels of the target")
+    _legend(figure, axes)
+    return figure
+
+
+def _draw_shift(runs):
+    """Draw gain and share hurt against what the sources fall short by."""
+
+    def points(own):
+        own = [r for r in own if r.features.get("gap") is not None]
+        if len(own) < 10:
+            return []
+        gaps = np.array([r.features["gap"] for r in own])
+        edges = np.quantile(gaps, [0, 0.2, 0.4, 0.6, 0.8, 1.0])
+        found = []
+        for low, high in pairwise(edges):
+            inside = [r for r in own if low <= r.features["gap"] <= high]
+            if inside:
+                middle = np.median([r.features["gap"] for r in inside])
+                found.append((np.clip(middle, -0.5, 1.5), figures(inside)))
+        return found
+
+    figure, axes = _curve_axes(runs, False, points)
+    for ax in axes[1]:
+        ax.set_xlabel("what a forest of the sources falls short by")
+    _legend(figure, axes)
+    return figure
+
+
+def _legend(figure, axes):
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=4, fontsize=8,
+                  frameon=False)  # fmt: skip
+    figure.subplots_adjust(bottom=0.17, hspace=0.12, wspace=0.18)

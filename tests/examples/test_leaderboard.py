@@ -1,0 +1,269 @@
+"""The leaderboard: one program, a method is a file, a result is a line."""
+
+import importlib
+import inspect
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+pytestmark = [
+    pytest.mark.skipif(
+        not BENCHMARKS.exists(), reason="no benchmarks beside the tests"
+    ),
+    # the processes of a test run have threads of their own
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+METHOD = '''"""Two methods of a user: one that works, and one that does not stop."""
+
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from benchmarks.board.registry import method
+from sktransfer.baselines import Pooled
+
+
+@method("nearest of all", family="own")
+def nearest(problem):
+    """Take the nearest rows of all domains."""
+    learner = KNeighborsRegressor if problem.regression else KNeighborsClassifier
+    return Pooled(learner(5))
+
+
+class Endless(KNeighborsRegressor):
+    def fit(self, X, y):
+        while True:
+            pass
+
+
+@method("endless", family="own")
+def endless(problem):
+    """Never stop."""
+    return Endless()
+'''
+
+
+@pytest.fixture(scope="module")
+def board():
+    """Return a function that imports a module of the program."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS.parent))
+        yield lambda name: importlib.import_module(f"benchmarks.board.{name}")
+
+
+@pytest.fixture
+def small(board, monkeypatch):
+    """Leave two sets, a task each."""
+    quick = board("quick")
+    names = ["g_labels", "sk_diabetes"]
+    monkeypatch.setattr(quick, "BUNDLED", dict.fromkeys(names))
+    monkeypatch.setattr(quick, "QUICK_LABELS", [10])
+    return quick
+
+
+def test_a_part_of_the_quick_leaderboard_is_reproduced(board, small, tmp_path):
+    """All of it, in a minute or two: ``python -m benchmarks run --quick``."""
+    chosen = ["alone, linear", "UOWQ, linear", "linear on scores of linear"]
+    found = board("registry").read_methods()
+    work = small.quick_work({name: found[name] for name in chosen})
+    path = tmp_path / "lines.jsonl"
+    lines = board("runner").run(work, path, n_jobs=2)
+    stored = [
+        line
+        for line in board("runner").read_lines(small.QUICK_LINES)
+        if line["method"] in chosen
+        and line["labels"] == 10
+        and line["set"] in small.BUNDLED
+    ]
+    assert len(stored) == 6
+    assert small.compare_quick(lines, stored) == []
+    assert {"cpu", "mb", "versions", "halves", "error", "deviance"} <= set(lines[-1])
+    stored[0]["score"] += 0.01
+    assert "score" in small.compare_quick(lines, stored)[0]
+    stored[0]["draw"] = "another"
+    assert "draw" in small.compare_quick(lines, stored)[0]
+    # a stop in the middle of a line: the rest is run again, and nothing else
+    text = path.read_text()
+    path.write_text(text[:-20])
+    again = board("runner").run(work, path)
+    assert [board("runner").key_of(line) for line in again] == [
+        board("runner").key_of(line) for line in lines
+    ]
+    assert path.read_text().startswith(text[: text[:-20].rindex("\n") + 1])
+
+
+def test_a_method_is_added_in_one_file(board, small, tmp_path, capsys):
+    main = board("cli").main
+    file = tmp_path / "mine.py"
+    out = tmp_path / "mine.jsonl"
+    with pytest.raises(SystemExit, match="0"):
+        main(["add", str(file)])
+    assert '@method("mine"' in file.read_text()
+    compile(file.read_text(), "mine.py", "exec")
+    file.write_text(METHOD)
+    registry = board("registry")
+    before = dict(registry._found)
+    try:
+        with pytest.raises(SystemExit, match="0"):
+            main(["add", str(file), "--out", str(out), "--cap", "1"])
+    finally:
+        registry._found.clear()
+        registry._found.update(before)
+    shown = capsys.readouterr().out
+    assert "| nearest of all | transfer |" in shown
+    lines = [json.loads(text) for text in out.read_text().splitlines()]
+    status = {(line["method"], line["set"]): line["status"] for line in lines}
+    assert status["nearest of all", "sk_diabetes"] == "ok"
+    assert status["endless", "sk_diabetes"] == "timeout"
+
+
+def test_draws_are_nested_grouped_and_kept(board, tmp_path):
+    tasks, sets = board("tasks"), board("sets")
+    rows = sets.read_set("g_concept_mixed")
+    target = rows.targets[0]
+    twins = sets.Rows(
+        rows.X, rows.y, rows.domain, rows.metric, np.arange(len(rows.y)) // 2, (target,)
+    )
+    drawn = tasks.draw_rows(twins, target, seed=3)
+    units = {name: set(twins.unit[np.array(index)]) for name, index in drawn.items()}
+    assert not units["test"] & (units["labeled"] | units["source"])
+    assert (rows.domain[drawn["source"]] != target).all()
+    first = rows.y[drawn["labeled"][:4]]
+    assert sorted(first) == [0, 0, 1, 1]
+    # what is stored is what counts, and it must belong to the rows
+    splits = tasks.Splits(tmp_path / "splits.jsonl.gz")
+    task = tasks.Task("g_concept_mixed", target, 30, 7)
+    small, digest = splits.get(task, rows)
+    splits.save()
+    again = tasks.Splits(tmp_path / "splits.jsonl.gz")
+    assert again.get(task, rows) == (small, digest)
+    moved = sets.Rows(rows.X, 1 - rows.y, *list(vars(rows).values())[2:])
+    with pytest.raises(ValueError, match="the stored draw has hash"):
+        again.get(task, moved)
+    few = tasks.load_task(task, again, None)
+    more = tasks.load_task(tasks.Task("g_concept_mixed", target, 100, 7), again, None)
+    np.testing.assert_array_equal(few.X_labeled, more.X_labeled[:30])
+    np.testing.assert_array_equal(few.X_test, more.X_test)
+
+
+#: public estimators that are no method of the leaderboard -> why
+NOT_THERE = {
+    "CDLS": "two feature spaces",
+    "DATN": "two feature spaces",
+    "HHTL": "two feature spaces",
+    "TTI": "two feature spaces",
+    "DirectStandardization": "pairs of rows",
+    "PiecewiseDirectStandardization": "pairs of rows",
+    "Resampled": "gives a learner without weights weights; adds nothing to the others",
+    "TableEncoder": "prepares raw tables; these are numbers",
+    "TransferConformal": "sets and intervals, see sets_and_shifts.md",
+    "TransferTree": "the one tree of TransferForest",
+    "OTCERegressor": "no method",
+}
+
+
+def _classes(value, problem_kinds=()):
+    """Yield the classes in an estimator."""
+    if isinstance(value, BaseEstimator):
+        yield type(value).__name__
+        for part in value.get_params(deep=False).values():
+            yield from _classes(part)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _classes(part)
+
+
+def test_everything_in_the_library_is_there_or_has_a_reason(board):
+    import skorch  # noqa: F401 - without it the nets are left out
+
+    problem_of = board("problem").Problem
+    problems = [
+        problem_of(True, np.zeros(0), 30, 2, 100, 8),
+        problem_of(False, np.arange(2), 30, 2, 100, 8),
+    ]
+    there = set()
+    for method in board("registry").read_methods().values():
+        for problem in problems:
+            if method.suits(problem.regression):
+                there |= set(_classes(method.make(problem)))
+    public = set()
+    for room in ("baselines", "instance", "feature", "hypothesis", "multisource",
+                 "preprocessing", "pseudo_label", "safe", "deep"):  # fmt: skip
+        module = importlib.import_module(f"sktransfer.{room}")
+        for name in getattr(module, "__all__", dir(module)):
+            value = getattr(module, name)
+            if (
+                inspect.isclass(value)
+                and issubclass(value, BaseEstimator)
+                and value.__module__.startswith("sktransfer")
+                and hasattr(value, "fit")
+                and not inspect.isabstract(value)
+                and not name.startswith("_")
+                and not issubclass(value, Pipeline)
+            ):
+                public.add(name)
+    missing = public - there - set(NOT_THERE)
+    assert not missing, (
+        f"{sorted(missing)}: add them to a file in benchmarks/methods, or give the "
+        "reason here"
+    )
+    assert set(NOT_THERE) & there == set()
+
+
+def test_figures_by_hand(board):
+    summary = board("summary")
+    lines = [
+        {"method": method, "set": name, "part": "tune", "target": 0, "labels": 10,
+         "seed": 0, "metric": "accuracy", "n_sources": 1, "cpu": 1.0,
+         "status": "failed" if score is None else "ok", "score": score,
+         "halves": [score, score], "error": score and 1 - score}
+        for name, scores in {
+            "a": {"alone, linear": 0.5, "Pooled, linear": 0.7, "KMM, linear": 0.6},
+            "b": {"alone, linear": 0.8, "Pooled, linear": 0.7, "KMM, linear": None},
+        }.items()
+        for method, score in scores.items()
+    ]  # fmt: skip
+    runs = summary.all_runs(lines, board("registry").read_methods())
+    pooled = summary.figures(runs["Pooled, linear"])
+    assert pooled.tasks == 2
+    assert pooled.gain[0] == pytest.approx(0.05)
+    assert pooled.gain[1] == pytest.approx(-0.1)
+    assert pooled.gain[2] == pytest.approx(0.2)
+    assert pooled.hurt[0] == 0.5
+    assert pooled.loss == pytest.approx(0.1)
+    assert pooled.tail == pytest.approx(-0.1)
+    assert pooled.kept[0] == pytest.approx(0.5)
+    assert pooled.place == pytest.approx((1 / 6 + 3 / 4) / 2)
+    assert pooled.error == pytest.approx(np.sqrt(0.6 * 1.5))
+    kmm = summary.figures(runs["KMM, linear"])  # the target alone where it failed
+    assert (kmm.gain[0], kmm.ok) == (pytest.approx(0.05), 0.5)
+    assert summary.figures(runs[summary.ORACLE]).gain[0] == pytest.approx(0.1)
+    ranks = summary.common_ranks(runs, ["alone, linear", "Pooled, linear"])
+    np.testing.assert_array_equal(ranks, [[2, 1], [1, 2]])
+    # Demsar (2006): 14 sets and 4 methods, q = 2.569
+    assert summary.critical_difference(4, 14) == pytest.approx(1.25, abs=0.01)
+
+
+def test_stored_lines_make_every_table_and_picture(board, tmp_path):
+    import matplotlib  # noqa: F401
+
+    pages = board("pages")
+    lines = board("runner").read_lines(BENCHMARKS / "board" / "quick.jsonl")
+    methods = board("registry").read_methods()
+    for line in lines:  # as if they were real sets
+        line["part"] = "tune" if line["set"].startswith("g_") else "proof"
+    names = [name for kind in pages.KINDS for name in
+             (f"main {kind}", f"parts {kind}", f"labels {kind}", f"shift {kind}",
+              f"sources {kind}", f"pays {kind}")]  # fmt: skip
+    text = "\n".join("{{" + name + "}}" for name in ["state", *names])
+    (tmp_path / "page.in.md").write_text(text)
+    pages.write_page(tmp_path / "page.md", lines, methods)
+    page = (tmp_path / "page.md").read_text()
+    assert "{{" not in page
+    assert "CPU hours; seeds 0." in page
+    pages.write_pictures(tmp_path, lines, methods)
+    assert len(list(tmp_path.glob("*.svg"))) == 3
