@@ -13,6 +13,7 @@ from sktransfer.feature import (
     SSTCA,
     TCA,
     TJM,
+    TSL,
     DomainInvariantPLS,
     DualTransfer,
     FeatureAugmentation,
@@ -37,6 +38,9 @@ MAPS = {
     "TCA": lambda p: TCA(n_components(p)),
     "SSTCA": lambda p: SSTCA(n_components(p)),
     "TJM": lambda p: TJM(n_components(p)),
+    "TSL": lambda p: TSL(
+        n_components(p), criterion="pca" if p.regression else "flda", max_samples=300
+    ),
     "JDA": lambda p: JDA(n_components(p), balance=0.0 if p.regression else 0.5),
     "CORAL": lambda p: CORAL(),
     "SubspaceAlignment": lambda p: SubspaceAlignment(n_components(p)),

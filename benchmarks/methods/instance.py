@@ -7,9 +7,11 @@ from benchmarks.board.registry import method
 from sktransfer.instance import (
     KLIEP,
     KMM,
+    LDM,
     RULSIF,
     ULSIF,
     ActiveSourceSelection,
+    BalancedWeighting,
     DomainClassifierWeighting,
     GaussianWeighting,
     LabelShiftClassifier,
@@ -25,7 +27,7 @@ from sktransfer.instance import (
 
 WEIGHTINGS = [
     KMM, KLIEP, ULSIF, RULSIF, DomainClassifierWeighting, NearestNeighborWeighting,
-    GaussianWeighting, ActiveSourceSelection,
+    GaussianWeighting, BalancedWeighting, LDM, ActiveSourceSelection,
 ]  # fmt: skip
 CORE = [KMM, NearestNeighborWeighting, DomainClassifierWeighting]
 WITH_TREES = [KMM, DomainClassifierWeighting, NearestNeighborWeighting]
