@@ -306,10 +306,11 @@ def _checked(
             f"{where} tests no labeled target row. A test part may hold source and "
             "unlabeled rows, which are left out, but not only those."
         )
-    both = np.intersect1d(train, test)
-    if len(both):
+    both = data.mask_of(train) & data.mask_of(test)
+    if both.any():
         raise ValueError(
-            f"{where} trains on {len(both)} rows that it tests (first: row {both[0]})."
+            f"{where} trains on {both.sum()} rows that it tests (first: row "
+            f"{both.argmax()})."
         )
     if units is not None:
         leaks = np.isin(units[train], units[test])
@@ -331,7 +332,7 @@ def _checked(
 
 
 def _all_but(data: DomainData, test: Indices) -> Indices:
-    return np.setdiff1d(np.arange(len(data.sample_domain)), test)
+    return np.flatnonzero(~data.mask_of(test))
 
 
 def deal_rows(

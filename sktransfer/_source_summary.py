@@ -54,6 +54,10 @@ class SourceSummary:
     rss : float in [0, inf), default=None
         Residual sum of squares of a Gaussian regression with ``noise``, by which
         ``merge`` is exact. None: ``noise`` times the residual degrees of freedom.
+    center : array-like of shape (n_features,), default=None
+        Point about which ``fisher`` is given: in it the linear predictor at this point
+        stands in place of the intercept. Far from 0, in units of the spread of the
+        features, it keeps the digits. None: the origin.
 
     See Also
     --------
@@ -81,6 +85,7 @@ class SourceSummary:
     noise: float | None = None
     family: str | None = None
     rss: float | None = None
+    center: np.ndarray | None = None
 
     def __post_init__(self):
         coef = _finite(self.coef, "coef")
@@ -129,9 +134,21 @@ class SourceSummary:
                     f"feature_names has {len(names)} names for {coef.shape[-1]} "
                     "coefficients."
                 )
+        center = self.center
+        if center is not None:
+            center = _finite(center, "center")
+            if center.shape != coef.shape[-1:]:
+                raise ValueError(
+                    f"center must have shape {coef.shape[-1:]}, got {center.shape}."
+                )
+            if intercept is None or self.fisher is None:
+                raise ValueError(
+                    "center describes fisher of a model with an intercept: give both, "
+                    "or no center."
+                )
         checked = {
             "coef": coef, "intercept": intercept, "classes": classes,
-            "feature_names": names, "family": family,
+            "feature_names": names, "family": family, "center": center,
         }  # fmt: skip
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -215,6 +232,56 @@ class SourceSummary:
     @property
     def information(self):
         """Fisher information, shape (n_parameters, n_parameters)."""
+        return self.information_at(None)
+
+    def information_at(self, center):
+        """Return the Fisher information about a point of the feature space.
+
+        Parameters
+        ----------
+        center : ndarray of shape (n_features,) or None
+            The linear predictor at this point stands in place of the intercept. None:
+            the origin, that is the intercept itself.
+
+        Returns
+        -------
+        information : ndarray of shape (n_parameters, n_parameters)
+            Fisher information of the parameters.
+        """
+        matrix = self._own_information()
+        if self.intercept is None or (center is None and self.center is None):
+            return matrix
+        move = np.zeros(self.n_features)
+        move = move if self.center is None else move + self.center
+        move = move if center is None else move - center
+        shift = np.eye(self.n_features + 1)
+        shift[-1, :-1] = move
+        shift = np.kron(np.eye(self.n_logits), shift)
+        moved = shift.T @ matrix @ shift
+        return (moved + moved.T) / 2
+
+    def vector_at(self, center):
+        """Return all parameters, with linear predictors at a point for intercepts.
+
+        Parameters
+        ----------
+        center : ndarray of shape (n_features,) or None
+            The point. None: the origin.
+
+        Returns
+        -------
+        vector : ndarray of shape (n_parameters,)
+            Parameters, logit after logit.
+        """
+        vector = self.vector
+        if self.intercept is None or center is None:
+            return vector
+        theta = vector.reshape(self.n_logits, -1).copy()
+        theta[:, -1] += theta[:, :-1] @ center
+        return theta.ravel()
+
+    def _own_information(self):
+        """Information about ``center``."""
         if self.fisher is not None:
             return self.fisher
         scale = np.sqrt(np.diagonal(self.covariance))
@@ -224,7 +291,7 @@ class SourceSummary:
     @property
     def residual_dof(self):
         """Rows less the rank of the information; 0 if there are not more rows."""
-        return max(self.n - information_rank(self.information), 0.0)
+        return max(self.n - information_rank(self._own_information()), 0.0)
 
     def to_estimator(self):
         """Return the fitted linear model that a summary describes.
@@ -276,28 +343,35 @@ class SourceSummary:
             _check_alike(self, part, f"others[{i}]")
         gaussian = self.family == "gaussian" and all(p.noise for p in parts)
         scales = [part.noise if gaussian else 1.0 for part in parts]
-        grams = [s * part.information for s, part in zip(scales, parts, strict=True)]
+        center = next((p.center for p in parts if p.center is not None), None)
+        grams = [
+            s * part.information_at(center)
+            for s, part in zip(scales, parts, strict=True)
+        ]
         total = sum(grams)
         # solved from the first part's parameters: equal parts stay as they are
+        vectors = [part.vector_at(center) for part in parts]
         pull = sum(
-            gram @ (part.vector - self.vector)
-            for gram, part in zip(grams, parts, strict=True)
+            gram @ (vector - vectors[0])
+            for gram, vector in zip(grams, vectors, strict=True)
         )
-        vector = self.vector + newton_direction(total, pull)
+        vector = vectors[0] + newton_direction(total, pull)
         vector = centered_logits(vector, self.family, self.n_logits)
         n = float(sum(part.n for part in parts))
         noise = rss = None
         if gaussian:
             rss = float(sum(part._sum_of_squares for part in parts))
-            for gram, part in zip(grams, parts, strict=True):
-                move = part.vector - vector
+            for gram, own in zip(grams, vectors, strict=True):
+                move = own - vector
                 rss += max(float(move @ gram @ move), 0.0)
             noise = _noise_of(total, vector, rss, n, self.intercept is not None)
             total = total / noise
         coef, intercept = _split(vector, self.n_logits, self.intercept is not None)
+        if center is not None:
+            intercept = intercept - coef @ center
         return replace(
             self, coef=coef, intercept=intercept, covariance=None, fisher=total, n=n,
-            noise=noise, rss=rss,
+            noise=noise, rss=rss, center=center,
         )  # fmt: skip
 
     @property

@@ -314,7 +314,16 @@ def consumes_sample_domain(estimator):
     >>> consumes_sample_domain(Ridge())
     False
     """
+    if _asks_by_class(estimator):
+        return True
     return bool(routing_of(estimator).consumes("fit", ["sample_domain"]))
+
+
+def _asks_by_class(estimator):
+    """Tell whether nobody has changed what an estimator of ours requests in ``fit``."""
+    return isinstance(estimator, TransferMixin) and not hasattr(
+        estimator, "_metadata_request"
+    )
 
 
 def fit_on_domains(estimator, data, **fit_params):
@@ -931,6 +940,11 @@ class TransferMetaEstimator(
             # a learner without metadata requests cannot request its weights
             check_takes_sample_weight(self.estimator)
             own["sample_weight"] = params.pop("sample_weight")
+        if method == "fit" and not params:  # what the routing below would say
+            if _asks_by_class(self.estimator):
+                return {"sample_domain": data.sample_domain, **own}
+            if not consumes_sample_domain(self.estimator):
+                return own
         with config_context(enable_metadata_routing=True):
             try:
                 routed = process_routing(
@@ -1046,8 +1060,8 @@ class TransferMetaEstimator(
         tags.target_tags = inner.target_tags
         tags.input_tags = inner.input_tags
         tags.non_deterministic = inner.non_deterministic
-        tags.transfer_tags.classification = is_classifier(self.estimator)
-        tags.transfer_tags.regression = is_regressor(self.estimator)
+        tags.transfer_tags.classification = inner.estimator_type == "classifier"
+        tags.transfer_tags.regression = inner.estimator_type == "regressor"
         return tags
 
 

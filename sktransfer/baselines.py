@@ -1,5 +1,6 @@
 """Which labeled rows a plain estimator sees: source, target, or both."""
 
+from copy import copy
 from inspect import signature
 from numbers import Integral, Real
 
@@ -11,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 
 from sktransfer._compat import Interval, StrOptions, _num_samples
 from sktransfer._domains import canonical_order, take_rows
+from sktransfer._fold_fits import fits_without, held_out_models, is_known
 from sktransfer._learners import (
     LearnerMethodsMixin,
     fit_learner,
@@ -59,6 +61,85 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
 
     def _fit_estimator(self, data, fit_params):
         return self._fit_rows(data, self._rows(data), fit_params)
+
+    def leaves_out(self):
+        """Tell whether a fit on all rows helps those on folds.
+
+        Returns
+        -------
+        leaves_out : bool
+            True for ridge and logistic regression on rows as they are: see
+            :meth:`fits_of_folds` and :meth:`fit_of_fold`. A subclass may fit in its
+            own way.
+        """
+        ours = type(self).__module__ == __name__
+        return ours and self._takes_rows_as_they_are() and is_known(self.estimator)
+
+    def _takes_rows_as_they_are(self):
+        """Tell whether no row is sampled and no column added (a hook)."""
+        return True
+
+    def fits_of_folds(self, data, folds, params):
+        """Return what this fitted estimator would be on the training parts of folds.
+
+        Parameters
+        ----------
+        data : DomainData
+            The rows that it was fitted on.
+        folds : list of (train, test)
+            Indices of rows.
+        params : dict
+            Metadata of its ``fit``, one entry per row: at most positive weights.
+
+        Returns
+        -------
+        models : list of estimator or None
+            One per fold, to be asked about rows; None where fits of their own are
+            needed.
+        """
+        rows, weight = self._rows(data), self._weights(data)
+        weight = multiply_weights(weight, params.get("sample_weight"))
+        position = np.cumsum(rows) - 1
+        left_out = []
+        for train, _ in folds:
+            kept = data.mask_of(train)
+            for kind in (data.is_source, data.is_labeled_target):
+                if (rows & kind).any() and not (rows & kind & kept).any():
+                    return None
+            left_out.append(position[rows & ~kept])
+        models = fits_without(
+            self.estimator_, take_rows(data.X, rows), data.labels(rows),
+            None if weight is None else weight[rows], left_out,
+        )  # fmt: skip
+        if models is None:
+            return None
+        return held_out_models([self._ending_in(model) for model in models], models)
+
+    def fit_of_fold(self, data, params):
+        """Return what this fitted estimator would be on some of its rows.
+
+        The rows were checked with all others.
+
+        Parameters
+        ----------
+        data : DomainData
+            Some of the rows that it was fitted on.
+        params : dict
+            Metadata of its ``fit``, one entry per row: at most weights.
+
+        Returns
+        -------
+        model : estimator
+            It can be asked about rows.
+        """
+        learner = self._fit_rows(data, self._rows(data), params)
+        model = self._ending_in(learner)
+        return held_out_models([model], [learner])[0] if is_known(learner) else model
+
+    def _ending_in(self, learner):
+        model = copy(self)
+        model.estimator_ = learner
+        return model
 
     def _fit_rows(self, data, rows, fit_params):
         weights = self._weights(data)
@@ -201,6 +282,9 @@ class SourceOnly(_Baseline):
                 random_state=self.random_state,
             )
         return self._fit_rows(data, rows, fit_params)
+
+    def _takes_rows_as_they_are(self):
+        return self.max_rows is None
 
     def _check_batches(self):
         if self.max_rows is not None:
@@ -354,6 +438,9 @@ class Pooled(_Baseline):
         self.add_domain = add_domain
         self.max_rows = max_rows
         self.random_state = random_state
+
+    def _takes_rows_as_they_are(self):
+        return self.pooled_learner() is not None
 
     def pooled_learner(self):
         """Return what is fitted on the labeled rows of all domains, as they are.

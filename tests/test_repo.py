@@ -33,6 +33,7 @@ ROOT = {
     "_compat",
     "_deviance",
     "_domains",
+    "_fold_fits",
     "_folds",
     "_learners",
     "_linear",
@@ -57,6 +58,7 @@ ALLOWED = {
     "_solvers": {"_compat", "exceptions"},
     "_domains": {"_compat", "exceptions"},
     "_folds": {"_compat", "_domains", "_learners", "exceptions"},
+    "_fold_fits": {"_solvers"},
     "_linear": {"base"},
     "_progress": set(),
     "_source_models": {

@@ -105,14 +105,14 @@ def _penalized(summary, penalty):
     intercepts free.
     """
     scale = summary.noise if summary.family == "gaussian" else 1.0
-    information = summary.information * scale
+    information = summary.information_at(summary.center) * scale
+    own = summary.vector_at(summary.center)  # the intercepts, free, may be any
     d, n_logits = summary.n_features, summary.n_logits
     ridge = np.full(len(information) // n_logits, float(penalty))
     ridge[d:] = 0.0
     total = information + np.diag(np.tile(ridge, n_logits))
     # solved from its own parameters: without a penalty they stay as they are
-    pull = -np.tile(ridge, n_logits) * summary.vector
-    theta = summary.vector + newton_direction(total, pull)
+    theta = own + newton_direction(total, -np.tile(ridge, n_logits) * own)
     return theta.reshape(n_logits, -1)[:, :d]
 
 

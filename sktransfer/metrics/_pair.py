@@ -94,6 +94,30 @@ class Prepared(NamedTuple):
     estimator: Any
 
 
+class Fitted(NamedTuple):
+    """An estimator that is fitted already.
+
+    Attributes
+    ----------
+    estimator : estimator
+        What a fit would return.
+    """
+
+    estimator: Any
+
+
+class Refit(NamedTuple):
+    """An estimator that is fitted to all rows, of which each fold has some.
+
+    Attributes
+    ----------
+    estimator : estimator
+        It has a method ``fit_of_fold``.
+    """
+
+    estimator: Any
+
+
 class PreparedPipeline:
     """A pipeline whose transformers are fitted, once for several fits of its end.
 
@@ -103,8 +127,8 @@ class PreparedPipeline:
         The fitted transformers.
     name : str
         Name of the last step.
-    last : estimator or Prepared
-        The last step, unfitted.
+    last : estimator, Prepared, Fitted or Refit
+        The last step.
     data : DomainData
         The rows of this fit behind the transformers.
     """
@@ -114,7 +138,7 @@ class PreparedPipeline:
 
     def train_as_long_as_on(self, data):
         """Give the last step, if it counts passes, the budget of these samples."""
-        if not isinstance(self.last, Prepared):
+        if not isinstance(self.last, Prepared | Fitted | Refit):
             self.last = with_budget_of(self.last, data)
 
     def fit(self, params):
@@ -128,7 +152,7 @@ def fit_transfer(estimator, data, params):
 
     Parameters
     ----------
-    estimator : estimator, Prepared or PreparedPipeline
+    estimator : estimator, or one of the above
         It takes `sample_domain`. A prepared one is fitted itself, not a clone.
     data : DomainData
         Rows of sources and target.
@@ -141,6 +165,10 @@ def fit_transfer(estimator, data, params):
     estimator : estimator
         The fitted clone.
     """
+    if isinstance(estimator, Fitted):
+        return estimator.estimator
+    if isinstance(estimator, Refit):
+        return estimator.estimator.fit_of_fold(data, _weights_alone(params))
     if isinstance(estimator, PreparedPipeline):
         return estimator.fit(params)
     fresh = estimator.estimator if isinstance(estimator, Prepared) else clone(estimator)
@@ -171,6 +199,11 @@ def fit_target_only(baseline, data, params):
     estimator : estimator
         The fitted clone.
     """
+    if isinstance(baseline, Fitted):
+        return baseline.estimator
+    if isinstance(baseline, Refit):
+        rows = data.is_target
+        return fit_transfer(baseline, data.take(rows), slice_params(params, rows))
     if isinstance(baseline, PreparedPipeline):
         return baseline.fit(slice_params(params, data.is_target))
     baseline = with_budget_of(baseline, data)
@@ -189,11 +222,13 @@ def prepare_folds(estimator, data, folds, params):
 
     An estimator with a method ``prepare_folds(data, folds, params)`` computes there
     what its fits on all rows and on the training parts have in common, and returns a
-    list of unfitted clones that hold it: for all rows, then for each fold. Of a
-    pipeline transformers that see no label of the target are fitted once on all rows
-    if there are ``LEAST_SHARED`` target rows or more: the few rows that a fold leaves
-    out, without their labels, are then among those that they are fitted on. Every
-    other estimator is fitted from scratch.
+    list of unfitted clones that hold it: for all rows, then for each fold. One whose
+    ``leaves_out()`` is true, such as a ridge regression in ``Pooled``, is fitted on all
+    rows here and asked for the others by ``fits_of_folds(data, folds, params)``, or by
+    ``fit_of_fold`` where each has its own fit. Of a pipeline transformers that see no
+    label of the target are fitted once on all rows if there are ``LEAST_SHARED`` target
+    rows or more: the few rows that a fold leaves out, without their labels, are then
+    among those that they are fitted on. Every other estimator is fitted from scratch.
 
     Parameters
     ----------
@@ -208,7 +243,7 @@ def prepare_folds(estimator, data, folds, params):
 
     Returns
     -------
-    prepared : list of estimator or Prepared
+    prepared : list of estimator, Prepared, Fitted or Refit
         ``len(folds) + 1`` of them for :func:`fit_transfer`.
     """
     prepared = None
@@ -217,6 +252,8 @@ def prepare_folds(estimator, data, folds, params):
     elif folds and hasattr(estimator, "prepare_folds"):
         prepared = estimator.prepare_folds(data, folds, params)
         prepared = None if prepared is None else list(map(Prepared, prepared))
+    elif folds and hasattr(estimator, "leaves_out") and estimator.leaves_out():
+        prepared = _prepare_linear(estimator, data, folds, params)
     return [estimator] * (len(folds) + 1) if prepared is None else prepared
 
 
@@ -240,16 +277,38 @@ def prepare_target_only(baseline, data, folds, params):
         ``len(folds) + 1`` of them for :func:`fit_target_only`.
     """
     prepared = None
-    if folds and type(baseline) is Pipeline and consumes_sample_domain(baseline):
-        target = np.flatnonzero(data.is_target)
-        parts = [(np.flatnonzero(np.isin(target, train)), None) for train, _ in folds]
-        params = slice_params(params, data.is_target)
-        prepared = _prepare_pipeline(baseline, data.take(target), parts, params)
-    if prepared is not None:
+    pipeline = folds and type(baseline) is Pipeline and consumes_sample_domain(baseline)
+    linear = folds and hasattr(baseline, "leaves_out") and baseline.leaves_out()
+    if pipeline or linear:
+        rows = data.is_target
+        parts = [
+            (np.flatnonzero(data.mask_of(train)[rows]), None) for train, _ in folds
+        ]
+        prepare = _prepare_pipeline if pipeline else _prepare_linear
+        prepared = prepare(baseline, data.take(rows), parts, slice_params(params, rows))
+    if pipeline and prepared is not None:
         everyone = [data, *(data.take(train) for train, _ in folds)]
         for fitter, rows in zip(prepared, everyone, strict=True):
             fitter.train_as_long_as_on(rows)
     return [baseline] * (len(folds) + 1) if prepared is None else prepared
+
+
+def _prepare_linear(estimator, data, folds, params):
+    """Return an estimator fitted on all rows, and what the folds make of it."""
+    weight = params.get("sample_weight")
+    if weight is not None and not (np.asarray(weight, dtype=np.float64) > 0).all():
+        return None  # its fit on all rows has other rows than the folds
+    if set(params) - {"groups", "sample_weight"}:
+        return None
+    model = fit_transfer(estimator, data, params)
+    others = model.fits_of_folds(data, folds, _weights_alone(params))
+    if others is None:
+        return [Fitted(model), *[Refit(model)] * len(folds)]
+    return list(map(Fitted, [model, *others]))
+
+
+def _weights_alone(params):
+    return {k: v for k, v in params.items() if k == "sample_weight" and v is not None}
 
 
 def _prepare_pipeline(pipeline, data, folds, params):
@@ -352,7 +411,9 @@ def cross_fit(
 
 
 def _fit_and_measure(fitter, baseline, estimator, data, train, test, measure, params):
-    rows, handed = data.take(train), slice_params(params, data.mask_of(train))
+    rows = handed = None
+    if not (isinstance(fitter, Fitted) and isinstance(baseline, Fitted)):
+        rows, handed = data.take(train), slice_params(params, data.mask_of(train))
     pair = (
         fit_target_only(baseline, rows, handed),
         fit_transfer(fitter, rows, handed),

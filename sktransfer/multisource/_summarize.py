@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import numpy as np
-from scipy import linalg
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
@@ -28,9 +27,8 @@ class SourceSummarizer:
 
     Every chunk is summarized at the same coefficients and merged into ``summary_``,
     which therefore does not depend on where the chunks begin: it is
-    ``summarize_source(model_, X, y)`` of all rows, to rounding. Center features that
-    lie far from 0: means of a million standard deviations leave about two digits of a
-    coefficient.
+    ``summarize_source(model_, X, y)`` of all rows, to rounding. Sums are kept about the
+    mean of the first chunk, so that features may lie far from 0.
 
     Parameters
     ----------
@@ -354,21 +352,17 @@ def _summarize_rows(estimator, X, y, sample_weight):
             )  # fmt: skip
         noise = float(noise) or 1.0
         fisher = fisher / noise
-    shift = np.eye(theta.shape[1])
     if has_intercept:
-        shift[-1, :-1] = center
         theta = theta.copy()
         theta[:, -1] -= theta[:, :-1] @ center
-    blocks = linalg.block_diag(*[shift] * len(theta))
     coef, intercept = theta, None
     if has_intercept:
         coef, intercept = theta[:, :-1], theta[:, -1]
     if classes is None:
         coef = coef.ravel()
     return SourceSummary(
-        coef, intercept, fisher=blocks.T @ fisher @ blocks, n=n, classes=classes,
-        feature_names=names, noise=noise, family=family,
-        rss=rss,
+        coef, intercept, fisher=fisher, n=n, classes=classes, feature_names=names,
+        noise=noise, family=family, rss=rss, center=center if has_intercept else None,
     )  # fmt: skip
 
 

@@ -207,14 +207,18 @@ class Coordinates:
 
     def standardized(self, summary):
         """Return vector and information of a summary in these coordinates."""
-        d, L = len(self.scale), summary.n_logits
+        L = summary.n_logits
         theta = summary.vector.reshape(L, -1)
         std = theta * np.append(self.scale, [1.0] * self.fit_intercept)
-        M = self.to_raw
+        units = 1 / self.scale
         if self.fit_intercept:
-            std[:, -1] += theta[:, :d] @ self.center - self.shift
-        M = np.kron(np.eye(L), M)
-        return std.ravel(), M.T @ summary.information @ M
+            std[:, -1] = (
+                summary.vector_at(self.center).reshape(L, -1)[:, -1] - self.shift
+            )
+            units = np.append(units, 1.0)
+        units = np.tile(units, L)
+        information = summary.information_at(self.center)
+        return std.ravel(), information * units * units[:, None]
 
 
 def _labeled(data):
@@ -229,8 +233,9 @@ def _moments(data, weight, rows):
 
 def _summary_moments(summary):
     """Size, mean and variance of the features as the information weighs the rows."""
-    L = summary.n_logits
-    blocks = summary.information.reshape(L, -1, L, summary.information.shape[0] // L)
+    L, center = summary.n_logits, summary.center
+    information = summary.information_at(center)
+    blocks = information.reshape(L, -1, L, len(information) // L)
     block = np.einsum("aiaj->ij", blocks)
     d = summary.n_features
     if summary.intercept is None:
@@ -239,7 +244,7 @@ def _summary_moments(summary):
     mean = block[:d, d] / block[d, d]
     return (
         summary.n,
-        mean,
+        mean if center is None else center + mean,
         np.maximum(np.diagonal(block)[:d] / block[d, d] - mean**2, 0),
     )
 

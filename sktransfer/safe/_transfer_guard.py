@@ -311,7 +311,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
             raise TypeError(
                 f"estimator={self.estimator!r} is neither a classifier nor a regressor."
             )
-        check_pair(self.estimator, self.target_estimator)
+        baseline = check_pair(self.estimator, self.target_estimator)
         # every inner fit gets the domains of its own rows
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
         existing, params, _ = self._existing(data, fit_params)
@@ -320,7 +320,9 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         check_groups(fit_params.get("groups"), data)
         settled = Settled(existing)
         self._settled = settled(self.estimator)
-        baseline = check_pair(self._settled, settled(self.target_estimator))
+        fallback = settled(self.target_estimator)
+        if self._settled is not self.estimator or fallback is not self.target_estimator:
+            baseline = check_pair(self._settled, fallback)
         progress = Progress(self, 2)
         nothing = self._nothing_to_transfer(existing)
         folds = [] if nothing else self._hold_out(data, fit_params)

@@ -73,6 +73,43 @@ def test_least_squares_of_chunks_is_that_of_all_rows(rng, size, weighted, interc
     assert_same(found, whole)
 
 
+@pytest.mark.parametrize("learner", [LinearRegression(), LogisticRegression()])
+def test_features_a_million_spreads_from_0_keep_their_digits(rng, learner):
+    X = rng.normal(size=(300, 3)).round(8)
+    y = X[:, 0] + rng.normal(size=300)
+    y = y if isinstance(learner, LinearRegression) else y > 0
+    far = X + 1e6  # exact to about 1e-10
+    near = clone(learner).fit(X, y)
+    model = clone(learner).fit(X, y)
+    model.intercept_ = near.intercept_ - near.coef_ @ np.full(3, 1e6)
+    expected = summarize_source(near, chunks(X, y, size=50))
+    found = summarize_source(model, chunks(far, y, size=50))
+    np.testing.assert_allclose(found.coef, expected.coef, rtol=1e-7, atol=1e-9)
+    information = expected.information_at(np.zeros(3))
+    np.testing.assert_allclose(
+        found.information_at(np.full(3, 1e6)), information, rtol=1e-7, atol=1e-5
+    )
+    np.testing.assert_allclose(expected.information, information, rtol=1e-12)
+    # in units of their spread the offset is nothing to what takes the summary
+    target = slice(0, 20)
+    if learner.__class__ is LinearRegression:
+        one, two = (
+            PositiveTransferRidge(source_summaries=[s]).fit(Z[target], y[target])
+            for Z, s in ((X, expected), (far, found))
+        )
+        np.testing.assert_allclose(one.predict(X), two.predict(far), rtol=1e-5)
+
+
+def test_a_center_needs_fisher_and_an_intercept():
+    for bad in (
+        {"covariance": np.eye(2), "intercept": 0.0, "center": [1.0]},
+        {"fisher": np.eye(1), "center": [1.0]},
+        {"fisher": np.eye(2), "intercept": 0.0, "center": [1.0, 2.0]},
+    ):
+        with pytest.raises(ValueError, match="center"):
+            SourceSummary([1.0], n=3, **bad)
+
+
 def test_chunks_of_equal_labels_and_few_rows_are_exact(rng):
     X = rng.normal(size=(30, 2))
     y = np.r_[np.zeros(20), rng.normal(size=10)]

@@ -1,0 +1,277 @@
+"""Learners whose fits without some rows follow from the fit on all rows."""
+
+from copy import copy
+
+import numpy as np
+from scipy import sparse, special
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from sktransfer._solvers.without_rows import (
+    MOST_NUMBERS,
+    logistic_without,
+    ridge_without,
+)
+
+#: most parameters of a logistic regression whose Newton steps are worth their matrices
+_MOST_PARAMETERS = 300
+#: how much closer than asked the held-out fits of a logistic regression are solved
+_CLOSER = 1e-2
+#: most folds whose answers to a table are computed together
+_MOST_TOGETHER = 50
+
+
+def is_known(learner):
+    """Tell whether a learner answers by its coefficients alone.
+
+    Parameters
+    ----------
+    learner : estimator
+        Fitted or not.
+
+    Returns
+    -------
+    known : bool
+        True for :class:`~sklearn.linear_model.Ridge` by Cholesky's factorization, and
+        for :class:`~sklearn.linear_model.LogisticRegression` with a plain L2 penalty.
+    """
+    if type(learner) is Ridge:
+        exact = learner.solver in ("auto", "cholesky") and not learner.positive
+        return bool(exact and np.ndim(learner.alpha) == 0 and learner.alpha > 0)
+    if type(learner) is LogisticRegression:
+        plain = (
+            learner.solver in ("lbfgs", "newton-cg", "newton-cholesky")
+            and learner.penalty in ("deprecated", "l2")
+            and learner.class_weight is None
+        )
+        return bool(plain and not learner.l1_ratio and np.isfinite(learner.C))
+    return False
+
+
+def fits_without(learner, X, y, weight, left_out):
+    r"""Return what a learner would be without some of the rows that it is fitted on.
+
+    Ridge regression is solved exactly. A logistic regression with ``warm_start=True``
+    is solved by Newton steps from the fitted one to a gradient of a hundredth of its
+    ``tol`` (over the sum of the weights). A fit from 0 ends where the gradient is
+    ``tol``, which leaves other solutions open, so without ``warm_start`` there is none.
+
+    Parameters
+    ----------
+    learner : estimator
+        Fitted on all rows.
+    X : ndarray or dataframe of shape (n_samples, n_features)
+        The rows.
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Their labels.
+    weight : ndarray of shape (n_samples,) or None
+        Their positive weights.
+    left_out : list of ndarray of int
+        Rows that each fit lacks.
+
+    Returns
+    -------
+    models : list of estimator or None
+        Fitted copies, one per entry of ``left_out``; None where fits of their own are
+        needed: other learners and rows, rows of a class that a fit would lack, matrices
+        that are too large.
+    """
+    X = as_floats(X)
+    if not is_known(learner) or X is None or not left_out:
+        return None
+    if not getattr(learner, "warm_start", True):
+        return None
+    n, d = X.shape
+    if any(len(rows) == n for rows in left_out):
+        return None
+    weight = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
+    if type(learner) is Ridge:
+        solve, n_parameters = _ridge, d + 1 + (1 if y.ndim == 1 else y.shape[1])
+    else:
+        solve, n_parameters = _logistic, learner.coef_.size + len(learner.coef_)
+        if n_parameters > _MOST_PARAMETERS:
+            return None
+    if (len(left_out) + 1) * n_parameters**2 > MOST_NUMBERS:
+        return None
+    found = solve(learner, X, y, weight, left_out)
+    if found is None:
+        return None
+    models = []
+    for coef, intercept in zip(*found, strict=True):
+        model = copy(learner)
+        if hasattr(learner, "n_iter_"):
+            model.n_iter_ = copy(learner.n_iter_)
+        model.coef_ = coef.reshape(learner.coef_.shape).astype(learner.coef_.dtype)
+        if learner.fit_intercept:
+            dtype = np.asarray(learner.intercept_).dtype
+            intercept = intercept.reshape(np.shape(learner.intercept_)).astype(dtype)
+            model.intercept_ = intercept if intercept.ndim else intercept[()]
+        models.append(model)
+    return models
+
+
+def as_floats(X):
+    """Return numbers of a table as an array; None for what holds others, or sparse."""
+    if sparse.issparse(X):
+        return None
+    if hasattr(X, "dtypes") and not isinstance(X, np.ndarray):
+        if not all(getattr(d, "kind", "") in "fiub" for d in X.dtypes):
+            return None
+    elif not isinstance(X, np.ndarray):
+        return None
+    X = np.asarray(X)
+    if X.dtype.kind not in "fiub" or X.ndim != 2:
+        return None
+    return X.astype(np.float64, copy=False)
+
+
+def _ridge(learner, X, y, weight, left_out):
+    labels = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    return ridge_without(
+        X, labels, weight, left_out,
+        alpha=float(learner.alpha), fit_intercept=learner.fit_intercept,
+    )  # fmt: skip
+
+
+def _logistic(learner, X, y, weight, left_out):
+    goal = (y[:, None] == learner.classes_).astype(np.float64)
+    counts = goal.sum(axis=0)
+    if any((counts - goal[rows].sum(axis=0) < 1).any() for rows in left_out):
+        return None
+    goal = goal[:, 1:] if len(counts) == 2 else goal
+    if goal.shape[1] != len(learner.coef_):
+        return None
+    start = np.column_stack(
+        [learner.coef_, learner.intercept_ * np.ones(goal.shape[1])]
+    )
+    tol = _CLOSER * learner.tol
+    theta, residual = logistic_without(
+        X, goal, weight, left_out, penalty=1.0 / learner.C,
+        start=start.astype(np.float64), fit_intercept=learner.fit_intercept, tol=tol,
+    )  # fmt: skip
+    if (residual > tol).any():
+        return None
+    return theta[:, :, :-1], theta[:, :, -1]
+
+
+class LinearFolds:
+    """Linear predictors of the models of all folds, which are asked about one table.
+
+    Parameters
+    ----------
+    models : list of estimator
+        Ridge or logistic regressions.
+    """
+
+    def __init__(self, models):
+        self.n_outputs = len(np.atleast_2d(models[0].coef_))
+        self.coef = np.concatenate([np.atleast_2d(m.coef_) for m in models])
+        self.intercept = np.concatenate(
+            [np.broadcast_to(m.intercept_, self.n_outputs) for m in models]
+        )
+        self._asked = self._all = None
+
+    def __getstate__(self):
+        return {**vars(self), "_asked": None, "_all": None}
+
+    def values(self, k, X):
+        """Return those of fold k, (n_samples, n_outputs); None: its model must look.
+
+        Where a second fold is asked about the same table, all are.
+        """
+        own = slice(k * self.n_outputs, (k + 1) * self.n_outputs)
+        if self._asked is not X or self._all is None:
+            rows = as_floats(X)
+            if rows is None or rows.shape[1] != self.coef.shape[1]:
+                return None
+            if self._asked is not X or len(self.coef) > _MOST_TOGETHER * self.n_outputs:
+                self._asked, self._all = X, None
+                values = rows @ self.coef[own].T + self.intercept[own]
+                return values if np.isfinite(values).all() else None
+            self._all = rows @ self.coef.T + self.intercept
+        values = self._all[:, own]
+        return values if np.isfinite(values).all() else None
+
+
+def held_out_models(models, learners):
+    """Return models of folds that answer rows of numbers without checking them.
+
+    Parameters
+    ----------
+    models : list of estimator
+        Fitted.
+    learners : list of estimator
+        The ridge or logistic regression that each of them ends in.
+
+    Returns
+    -------
+    models : list of HeldOutModel
+        One for each.
+    """
+    kind = HeldOutClassifier if hasattr(learners[0], "classes_") else HeldOutModel
+    folds = LinearFolds(learners)
+    return [
+        kind(model, learner, folds, k)
+        for k, (model, learner) in enumerate(zip(models, learners, strict=True))
+    ]
+
+
+class HeldOutModel:
+    """A model of one fold, which answers rows of numbers without checking them.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted model; it is asked whatever else is asked for.
+    linear : estimator
+        The ridge or logistic regression that it ends in.
+    folds : LinearFolds
+        Answers of all folds.
+    k : int
+        Which of them is its own.
+    """
+
+    def __init__(self, model, linear, folds, k):
+        self.model, self.linear, self.folds, self.k = model, linear, folds, k
+
+    def __getattr__(self, name):
+        if name == "model":  # not there while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.model, name)
+
+    def __sklearn_tags__(self):
+        return self.model.__sklearn_tags__()
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+    def predict(self, X, **params):
+        """Predict values or classes."""
+        values = None if params else self.folds.values(self.k, X)
+        if values is None:
+            return self.model.predict(X, **params)
+        if not hasattr(self.linear, "classes_"):
+            return values if self.linear.coef_.ndim == 2 else values[:, 0]
+        if values.shape[1] == 1:
+            return self.linear.classes_[(values[:, 0] > 0).astype(np.intp)]
+        return self.linear.classes_[values.argmax(axis=1)]
+
+
+class HeldOutClassifier(HeldOutModel):
+    """The same with probabilities."""
+
+    def decision_function(self, X):
+        """Return the log-odds, or the logits."""
+        values = self.folds.values(self.k, X)
+        if values is None:
+            return self.model.decision_function(X)
+        return values if values.shape[1] > 1 else values[:, 0]
+
+    def predict_proba(self, X):
+        """Return probabilities of the classes."""
+        values = self.folds.values(self.k, X)
+        if values is None:
+            return self.model.predict_proba(X)
+        if values.shape[1] > 1:
+            return special.softmax(values, axis=1)
+        share = special.expit(values)
+        return np.hstack([1 - share, share])
