@@ -233,7 +233,10 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
     method ``prepare_folds(data, folds, params)`` computes what these fits have in
     common once: see :class:`~sktransfer.instance.KMM`, whose guard with ten folds takes
     2.8 fits of CPU with 4000 source and 4000 target rows, of which 40 are labeled, and
-    4.3 if all are. In a pipeline transformers that see no label of the target (scalers,
+    4.3 if all are. Of ``Ridge`` in :class:`~sktransfer.baselines.Pooled` the models of
+    all folds follow from sums over the samples, exactly; of
+    ``LogisticRegression(warm_start=True)`` by Newton steps from the fit on all samples,
+    to within its ``tol``. In a pipeline transformers that see no label of the target (scalers,
     TCA, CORAL, ...) are fitted once for all folds if there are 1000 target rows or
     more; then they see the features, though not the labels, of the held-out rows.
 
