@@ -42,6 +42,7 @@ __all__ = [
     "given_entries",
     "given_models",
     "is_fitted",
+    "known_columns",
     "listed_models",
     "mixture",
     "models_or_rows",
@@ -366,6 +367,30 @@ def check_has_proba(estimator, name):
             f"estimator={type(estimator).__name__}(...) has no predict_proba, which "
             f"{name} combines. Use a learner that has, or CalibratedClassifierCV."
         )
+
+
+def known_columns(data, classes):
+    """Return positions of the target rows with a label in ``classes``, and its column.
+
+    Parameters
+    ----------
+    data : DomainData
+        Rows of every domain.
+    classes : ndarray of shape (n_classes,)
+        Classes of the models, sorted.
+
+    Returns
+    -------
+    positions, columns : ndarray of shape (n_known,)
+        Positions among the target rows; columns of their labels.
+    """
+    labeled = data.labeled[data.is_target]
+    if not labeled.any():
+        return np.flatnonzero(labeled), np.zeros(0, dtype=int)
+    y = data.y_labeled
+    seen = np.isin(y, classes)
+    positions = np.flatnonzero(labeled)[seen]
+    return positions, np.searchsorted(classes, y[seen])
 
 
 def fit_simplex_weights(columns, goal, solver="auto"):

@@ -385,6 +385,7 @@ if find_spec("torch"):
         DATN,
         GTA,
         PADA,
+        SHOT,
         WSDTN,
         DANNRegressor,
         DANRegressor,
@@ -395,6 +396,7 @@ if find_spec("torch"):
         MultiTaskNetClassifier,
         MultiTaskNetRegressor,
         OTCEFineTuning,
+        SourceFreeNets,
         SourceOnlyNet,
         SourceOnlyNetRegressor,
         TargetOnlyNet,
@@ -435,6 +437,10 @@ if find_spec("torch"):
         ),
         MultiTaskNetClassifier(weighting="dwa", **_CLASSES),
         MultiTaskNetRegressor(weighting="cagrad", **_REALS),
+        SHOT(TransferNetClassifier(**_CLASSES), max_steps=4, random_state=0),
+        SourceFreeNets(
+            TransferNetClassifier(**_CLASSES), max_steps=4, lr=0.01, random_state=0
+        ),
         OTCEFineTuning(max_epochs=3, lr=0.02, batch_size=32, random_state=0),
         FineTuning(path="auto", trainable=1, **_CLASSES),
         FineTuningRegressor(lr_ratio=0.5, **_REALS),

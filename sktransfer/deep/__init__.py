@@ -51,6 +51,7 @@ from sktransfer.deep._prediction_alignments import (
     ConsistencyAlignment,
     ContrastiveAlignment,
 )
+from sktransfer.deep._source_free_nets import SHOT, SourceFreeNets
 from sktransfer.deep._task_weighting import (
     MGDA,
     CAGrad,
@@ -125,7 +126,9 @@ __all__ = [
     "PartialAlignment",
     "Penalty",
     "RandomTasks",
+    "SHOT",
     "Sizes",
+    "SourceFreeNets",
     "SourceOnlyNet",
     "SourceOnlyNetRegressor",
     "StartPointPenalty",

@@ -13,6 +13,7 @@ from sktransfer._response import CommonColumns, all_classes
 from sktransfer._solvers.centroid_labels import centroid_labels
 from sktransfer._source_models import (
     SourceModelCombiner,
+    known_columns,
     mixture,
 )
 from sktransfer.base import ByDomainMixin
@@ -150,7 +151,7 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
 
     def _combine_models(self, models, data, fit_params):
         self._models = models
-        known, columns = self._known_labels(data, all_classes(models))
+        known, columns = known_columns(data, all_classes(models))
         weights, info = self._weigh(models, data.X_target, known, columns)
         self.source_weights_ = weights
         self.loss_, self.n_iter_ = info["loss"], info["n_iter"]
@@ -195,16 +196,6 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
                 ConvergenceWarning,
             )
         return weights, info
-
-    def _known_labels(self, data, classes):
-        """Positions among the target rows that have a label, and their columns."""
-        labeled = data.labeled[data.is_target]
-        if not labeled.any():
-            return np.flatnonzero(labeled), np.zeros(0, dtype=int)
-        y = data.y_labeled
-        seen = np.isin(y, classes)
-        positions = np.flatnonzero(labeled)[seen]
-        return positions, np.searchsorted(classes, y[seen])
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
