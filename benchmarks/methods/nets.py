@@ -1,46 +1,46 @@
-"""Nets of one hidden layer with 300 steps each; they need the extra "deep"."""
+"""Every net of the extra "deep", with one hidden layer and 300 steps each."""
 
 from importlib.util import find_spec
+
+from sklearn.base import BaseEstimator
 
 from benchmarks.board.registry import method
 
 BUDGET = {"max_steps": 300, "random_state": 0}
+#: two feature spaces, with pairs of rows or without
+TWO_SPACES = {"DATN", "WSDTN"}
+NAMES = {"TransferNet": "pooled net", "TargetOnlyNet": "alone, net"}
 
 
-def _net(name):
-    """Return a class of the nets, imported when it is used."""
-    import sktransfer.deep
+def _pairs():
+    """Return name -> class for classes and for reals; None where there is none."""
+    from sktransfer import deep
 
-    return getattr(sktransfer.deep, name)
+    found = {}
+    for name in deep.__all__:
+        cls = getattr(deep, name)
+        if isinstance(cls, type) and issubclass(cls, BaseEstimator):
+            stem = name.removesuffix("Regressor").removesuffix("Classifier")
+            pair = found.setdefault(stem, [None, None])
+            pair[name.endswith("Regressor")] = cls
+    return {stem: pair for stem, pair in found.items() if stem not in TWO_SPACES}
 
-
-#: name -> class for classes, class for reals (None: it has none), parameters
-NETS = {
-    "SourceOnlyNet": ("SourceOnlyNet", "SourceOnlyNetRegressor", {}),
-    "pooled net": ("TransferNetClassifier", "TransferNetRegressor", {}),
-    "DANN": ("DANN", "DANNRegressor", {}),
-    "DANN, gate": ("DANN", "DANNRegressor", {"gate": True}),
-    "DAN": ("DAN", "DANRegressor", {}),
-    "DeepCORAL": ("DeepCORAL", "DeepCORALRegressor", {}),
-    "ADDA": ("ADDA", None, {}),
-    "PADA": ("PADA", None, {}),
-    "GTA": ("GTA", None, {}),
-    "UOWQNet": ("UOWQNet", None, {}),
-    "OTCEFineTuning": ("OTCEFineTuning", None, {}),
-}
 
 if find_spec("skorch"):
+    for stem, pair in _pairs().items():
+        which = "both" if all(pair) else "classification" if pair[0] else "regression"
+        kind = "alone" if stem == "TargetOnlyNet" else "transfer"
 
-    @method("alone, net", family="nets", kind="alone", tier="slow")
-    def alone(problem):
-        """Train on the labeled target rows."""
-        kind = "Regressor" if problem.regression else ""
-        return _net(f"TargetOnlyNet{kind}")(**BUDGET)
+        @method(
+            NAMES.get(stem, stem), family="nets", kind=kind, tasks=which, tier="slow"
+        )
+        def net(problem, pair=pair):
+            """Train on the rows that the net uses."""
+            return pair[problem.regression](**BUDGET)
 
-    for name, (of_classes, of_reals, options) in NETS.items():
-        tasks = "both" if of_reals else "classification"
+        if stem == "DANN":
 
-        @method(name, family="nets", tasks=tasks, tier="slow")
-        def net(problem, names=(of_classes, of_reals), options=options):
-            """Train on all rows."""
-            return _net(names[problem.regression])(**BUDGET, **options)
+            @method("DANN, gate", family="nets", tier="slow")
+            def gated(problem, pair=pair):
+                """Weigh the source rows by the discriminator."""
+                return pair[problem.regression](gate=True, **BUDGET)

@@ -154,6 +154,7 @@ def test_draws_are_nested_grouped_and_kept(board, tmp_path):
 NOT_THERE = {
     "CDLS": "two feature spaces",
     "DATN": "two feature spaces",
+    "WSDTN": "two feature spaces",
     "HHTL": "two feature spaces",
     "TTI": "two feature spaces",
     "DirectStandardization": "pairs of rows",
