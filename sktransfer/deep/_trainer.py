@@ -142,7 +142,7 @@ class TransferTrainer(NeuralNet):
             self.notify(
                 "on_batch_end", batch=shown, training=training, y_pred=outputs, **losses
             )
-            steps.append(torch.stack(tuple(losses.values())).detach())
+            steps.append(torch.stack([value.detach() for value in losses.values()]))
         steps = torch.stack(steps)
         if not training:  # parts of held-out rows differ in size
             sizes = [float(len(y)) for _, y, _ in iterator]

@@ -83,7 +83,8 @@ class TransferModule(StepModule):
     def ramp(self, progress):
         r"""Set :math:`\mu_p = \mu\,(2 / (1 + e^{-10 p}) - 1)` for progress p."""
         ramp = 2 / (1 + math.exp(-10 * min(progress, 1))) - 1
-        self.ramped_mu = self.largest_mu * ramp
+        # not by setattr, which looks for modules, in every step
+        self.__dict__["ramped_mu"] = self.largest_mu * ramp
         self.mu.fill_(self.ramped_mu)
 
     def forward(self, batch, criterion, keep_outputs=False):
@@ -123,7 +124,7 @@ class TransferModule(StepModule):
             for name, loss in penalty.losses(self, batch, encoded).items():
                 free = _free_name(name, parts)
                 learned[free] = parts[free] = loss
-        total = torch.stack(tuple(learned.values())).sum()
+        total = sum(learned.values())
         losses = {"loss": total, **{f"{name}_loss": v for name, v in parts.items()}}
         if keep_outputs:
             outputs = torch.cat([encoded.out_source, encoded.out_labeled])
@@ -137,11 +138,12 @@ class TransferModule(StepModule):
             source = criterion(encoded.out_source, batch.y_source)
             source = source if weight is None else weight * source
             source = source if batch.w_source is None else batch.w_source * source
-            losses["source"] = self.lambda_ * source.mean()
+            losses["source"] = _times(self.lambda_, source.mean())
         if batch.n_labeled:
             labeled = criterion(encoded.out_labeled, batch.y_labeled)
             labeled = labeled if batch.w_labeled is None else batch.w_labeled * labeled
-            losses["labeled"] = self.alignment.labeled_weight(self) * labeled.mean()
+            factor = self.alignment.labeled_weight(self)
+            losses["labeled"] = _times(factor, labeled.mean())
         return losses
 
     def judge(self, discriminator, batch, encoded):
@@ -193,3 +195,8 @@ def _free_name(name, taken):
     while free in taken:
         free, i = f"{name}_{i}", i + 1
     return free
+
+
+def _times(factor, loss):
+    """Multiply a loss; a factor of 1 takes no step of the graph."""
+    return loss if isinstance(factor, float) and factor == 1 else factor * loss
