@@ -1,6 +1,7 @@
 """Samples that come in parts: an array, a memory map, or an iterable of arrays."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -18,9 +19,9 @@ class SameColumns:
         Columns of the first frame with names; as in scikit-learn only text names them.
     """
 
-    names = None
+    names: list[Any] | None = None
 
-    def check(self, chunk, name):
+    def check(self, chunk: Any, name: str) -> None:
         """Raise a ValueError if a frame has other columns, or another order of them."""
         names = list(chunk.columns) if hasattr(chunk, "columns") else [None]
         if not all(isinstance(column, str) for column in names):
@@ -33,7 +34,7 @@ class SameColumns:
             )
 
 
-def read_chunks(sample, name, columns=None):
+def read_chunks(sample: Any, name: str, columns: Any = None) -> Iterator[Any]:
     """Yield checked parts of a sample, of a million values and 32768 rows at most.
 
     Parameters
@@ -111,7 +112,7 @@ class RepeatedChunks:
         different numbers of features, or other numbers of samples in another pass.
     """
 
-    def __init__(self, sample, name):
+    def __init__(self, sample: Any, name: str) -> None:
         if isinstance(sample, Iterator):
             raise ValueError(
                 f"{name} is an iterator, which can be read once, but the weights need "
@@ -126,7 +127,7 @@ class RepeatedChunks:
             raise ValueError(f"{name} holds no sample.")
         self.size = size
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         sample = self.sample() if callable(self.sample) else self.sample
         size = 0
         for X in read_chunks(sample, self.name, self.columns):
@@ -146,7 +147,7 @@ class RepeatedChunks:
             )
 
 
-def check_same_features(source, target):
+def check_same_features(source: Any, target: Any) -> None:
     """Refuse chunks of two domains with different features."""
     if source.n_features != target.n_features:
         raise ValueError(

@@ -1,7 +1,7 @@
 """Two feature spaces in one table: blocks of columns, NaN where a row lacks one."""
 
 from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -26,16 +26,20 @@ class ColumnBlocksMixin:
     in which each row is its own pair.
     """
 
-    _column_blocks_constraints: ClassVar[dict] = {
+    source_columns: Any
+    target_columns: Any
+    n_features_in_: int
+
+    _column_blocks_constraints: ClassVar[dict[str, Any]] = {
         "source_columns": [Integral, str, slice, "array-like", None],
         "target_columns": [Integral, str, slice, "array-like", None],
     }
 
     @property
-    def _one_space(self):
+    def _one_space(self) -> Any:
         return self.source_columns is None and self.target_columns is None
 
-    def _set_columns(self):
+    def _set_columns(self) -> None:
         """Set ``source_columns_`` and ``target_columns_``, the resolved positions."""
         self.source_columns_ = self.target_columns_ = np.arange(self.n_features_in_)
         if self._one_space:
@@ -53,7 +57,7 @@ class ColumnBlocksMixin:
                 "for one feature space."
             )
 
-    def _find_blocks(self, data):
+    def _find_blocks(self, data: Any) -> Any:
         """Return the masks of the rows that have each block.
 
         Rows of a domain that lack its block are refused.
@@ -64,7 +68,7 @@ class ColumnBlocksMixin:
         check_present(data.is_target, has_target, "target")
         return has_source, has_target
 
-    def _named_pairs(self, sample_pair, data, both):
+    def _named_pairs(self, sample_pair: Any, data: Any, both: Any) -> Any:
         """Return the rows of the source and of the target that ``sample_pair`` pairs.
 
         Parameters
@@ -93,7 +97,7 @@ class ColumnBlocksMixin:
             )
         return named
 
-    def _all_pairs(self, sample_pair, data, both):
+    def _all_pairs(self, sample_pair: Any, data: Any, both: Any) -> Any:
         """Return the two rows of each pair, of one row with both blocks twice that row.
 
         In one feature space the named pairs are the only ones, if there are names.
@@ -104,7 +108,7 @@ class ColumnBlocksMixin:
             return own
         return named if self._one_space else np.hstack([own, named])
 
-    def _block_of(self, X, rows, domain):
+    def _block_of(self, X: Any, rows: Any, domain: Any) -> Any:
         """Return the block of a domain for some rows, all of which must have it."""
         columns = getattr(self, f"{domain}_columns_")
         check_present(rows, has_block(X, columns, domain), domain)
@@ -116,7 +120,9 @@ class PairedBlocksMixin(ColumnBlocksMixin):
 
     __metadata_request__fit = {"sample_domain": True, "sample_pair": True}
 
-    def fit(self, X, y, sample_domain=None, sample_pair=None):
+    def fit(
+        self, X: Any, y: Any, sample_domain: Any = None, sample_pair: Any = None
+    ) -> Self:
         """Fit to source and target rows.
 
         Parameters
@@ -145,12 +151,12 @@ class PairedBlocksMixin(ColumnBlocksMixin):
             name, no name occurs in both, or a row with both blocks has a partner.
         """
         self._pair_names = sample_pair
-        super().fit(X, y, sample_domain=sample_domain)
+        super().fit(X, y, sample_domain=sample_domain)  # type: ignore[misc]
         del self._pair_names
         return self
 
 
-def resolve_columns(key, name, n_features, feature_names):
+def resolve_columns(key: Any, name: str, n_features: int, feature_names: Any) -> Any:
     """Return the positions of a block of columns.
 
     Parameters
@@ -184,7 +190,7 @@ def resolve_columns(key, name, n_features, feature_names):
     return columns
 
 
-def _positions(key, n_features, feature_names):
+def _positions(key: Any, n_features: Any, feature_names: Any) -> Any:
     everything = np.empty((0, n_features))
     by_slice = isinstance(key, slice)
     parts = [key.start, key.stop] if by_slice else np.atleast_1d(np.asarray(key))
@@ -204,7 +210,7 @@ def _positions(key, n_features, feature_names):
     return np.arange(n_features)[start : None if stop is None else stop + 1]
 
 
-def has_block(X, columns, domain):
+def has_block(X: Any, columns: Any, domain: str) -> Any:
     """Return the mask of the rows that have a block; refuse half a block.
 
     Parameters
@@ -232,7 +238,7 @@ def has_block(X, columns, domain):
     return ~missing.any(axis=1)
 
 
-def check_present(rows, has, domain):
+def check_present(rows: Any, has: Any, domain: str) -> None:
     """Refuse rows of a domain that lack its block.
 
     Parameters

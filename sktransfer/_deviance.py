@@ -92,7 +92,7 @@ def check_exposure(
     return values
 
 
-def as_rates(y: Array, exposure: Array, power: float) -> tuple[Array, Array]:
+def as_rates(y: Any, exposure: Array, power: Any) -> tuple[Array, Array]:
     """Return rates and the weights that the exposures amount to.
 
     Parameters
@@ -117,7 +117,7 @@ def as_rates(y: Array, exposure: Array, power: float) -> tuple[Array, Array]:
 
 
 def without_exposure(
-    y: Array, params: dict[str, Any], estimator: Any
+    y: Any, params: dict[str, Any], estimator: Any
 ) -> tuple[Array, dict[str, Any]]:
     """Return rates, and metadata in which exposures have become weights."""
     exposure = params.get("exposure")
@@ -144,7 +144,7 @@ def to_score(
     return y, rest["sample_weight"]
 
 
-def unit_deviance(y: Array, mean: Array, power: float) -> Array:
+def unit_deviance(y: Array, mean: Array, power: Any) -> Array:
     """Return the Tweedie deviance of each entry; powers 0, 1 and from there on.
 
     Parameters

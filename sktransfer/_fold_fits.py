@@ -1,8 +1,10 @@
 """Learners whose fits without some rows follow from the fit on all rows."""
 
 from copy import copy
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse, special
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -20,7 +22,7 @@ _CLOSER = 1e-2
 _MOST_TOGETHER = 50
 
 
-def is_known(learner):
+def is_known(learner: Any) -> Any:
     """Tell whether a learner answers by its coefficients alone.
 
     Parameters
@@ -47,7 +49,7 @@ def is_known(learner):
     return False
 
 
-def fits_without(learner, X, y, weight, left_out):
+def fits_without(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:
     r"""Return what a learner would be without some of the rows that it is fitted on.
 
     Ridge regression is solved exactly. A logistic regression with ``warm_start=True``
@@ -109,7 +111,7 @@ def fits_without(learner, X, y, weight, left_out):
     return models
 
 
-def as_floats(X):
+def as_floats(X: Any) -> Any:
     """Return numbers of a table as an array; None for what holds others, or sparse."""
     if sparse.issparse(X):
         return None
@@ -124,7 +126,7 @@ def as_floats(X):
     return X.astype(np.float64, copy=False)
 
 
-def _ridge(learner, X, y, weight, left_out):
+def _ridge(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:
     labels = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
     return ridge_without(
         X, labels, weight, left_out,
@@ -132,7 +134,7 @@ def _ridge(learner, X, y, weight, left_out):
     )  # fmt: skip
 
 
-def _logistic(learner, X, y, weight, left_out):
+def _logistic(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:
     goal = (y[:, None] == learner.classes_).astype(np.float64)
     counts = goal.sum(axis=0)
     if any((counts - goal[rows].sum(axis=0) < 1).any() for rows in left_out):
@@ -162,7 +164,7 @@ class LinearFolds:
         Ridge or logistic regressions.
     """
 
-    def __init__(self, models):
+    def __init__(self, models: Any) -> None:
         self.n_outputs = len(np.atleast_2d(models[0].coef_))
         self.coef = np.concatenate([np.atleast_2d(m.coef_) for m in models])
         self.intercept = np.concatenate(
@@ -170,10 +172,10 @@ class LinearFolds:
         )
         self._asked = self._all = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> Any:
         return {**vars(self), "_asked": None, "_all": None}
 
-    def values(self, k, X):
+    def values(self, k: Any, X: Any) -> Any:
         """Return those of fold k, (n_samples, n_outputs); None: its model must look.
 
         Where a second fold is asked about the same table, all are.
@@ -192,7 +194,7 @@ class LinearFolds:
         return values if np.isfinite(values).all() else None
 
 
-def held_out_models(models, learners):
+def held_out_models(models: Any, learners: Any) -> Any:
     """Return models of folds that answer rows of numbers without checking them.
 
     Parameters
@@ -230,21 +232,21 @@ class HeldOutModel:
         Which of them is its own.
     """
 
-    def __init__(self, model, linear, folds, k):
+    def __init__(self, model: Any, linear: Any, folds: Any, k: int) -> None:
         self.model, self.linear, self.folds, self.k = model, linear, folds, k
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: Any) -> Any:
         if name == "model":  # not there while it is unpickled
             raise AttributeError(name)
         return getattr(self.model, name)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         return self.model.__sklearn_tags__()
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def predict(self, X, **params):
+    def predict(self, X: Any, **params: Any) -> NDArray[Any]:
         """Predict values or classes."""
         values = None if params else self.folds.values(self.k, X)
         if values is None:
@@ -259,14 +261,14 @@ class HeldOutModel:
 class HeldOutClassifier(HeldOutModel):
     """The same with probabilities."""
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the log-odds, or the logits."""
         values = self.folds.values(self.k, X)
         if values is None:
             return self.model.decision_function(X)
         return values if values.shape[1] > 1 else values[:, 0]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return probabilities of the classes."""
         values = self.folds.values(self.k, X)
         if values is None:

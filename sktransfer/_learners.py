@@ -5,9 +5,10 @@ boosting library, or of the user. All wrappers fit it with :func:`fit_learner` a
 predict with :func:`predict_learner`, so that what one of them takes all of them take.
 """
 
+from collections.abc import Callable, Iterator
 from inspect import Parameter, signature
 from numbers import Number
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,16 +73,16 @@ _INNER = ("estimator", "target_estimator", "learner", "source_estimator")
 
 
 def fit_learner(
-    learner,
-    X,
-    y,
+    learner: Any,
+    X: Any,
+    y: Any,
     *,
-    method_weight=None,
-    sample_weight=None,
-    routing=None,
-    samples="the samples that it is fitted on",
-    **params,
-):
+    method_weight: Any = None,
+    sample_weight: Any = None,
+    routing: bool | None = None,
+    samples: str = "the samples that it is fitted on",
+    **params: Any,
+) -> Any:
     """Fit a clone of a learner.
 
     Everything whose ``fit(X, y, sample_weight=w)`` works in scikit-learn works here.
@@ -125,14 +126,14 @@ def fit_learner(
     if has_no_event(learner, y):
         return _constant_zero(X, y)
     if weight is not None:
-        name, routed, params = _weight_route(learner, params)
-        params = {**params, name: weight}
+        argument, routed, params = _weight_route(learner, params)
+        params = {**params, str(argument): weight}
         routing = routed if routing is None else routing
     elif routing is None:
         # without metadata nothing is to be routed, and some learners support no routing
         routing = bool(params)
 
-    def fit(model, labels):
+    def fit(model: Any, labels: NDArray[Any]) -> Any:
         with config_context(enable_metadata_routing=routing):
             return model.fit(X, labels, **params)
 
@@ -159,7 +160,7 @@ def fit_learner(
         raise
 
 
-def has_no_event(learner, y):
+def has_no_event(learner: Any, y: Any) -> bool:
     """Tell whether a learner with a log link is to learn from counts that are all 0."""
     if not is_regressor(learner) or not len(y) or np.any(y):
         return False
@@ -167,12 +168,12 @@ def has_no_event(learner, y):
     return power is not None and 1 <= power < 2
 
 
-def _constant_zero(X, y):
+def _constant_zero(X: Any, y: Any) -> Any:
     constant = np.zeros(np.shape(y)[1:])
     return DummyRegressor(strategy="constant", constant=constant).fit(X, y)
 
 
-def _advise_on_text(learner, error):
+def _advise_on_text(learner: Any, error: Any) -> None:
     """Say what makes numbers of a table, if that is why a learner failed."""
     message = str(error)
     if not any(sign in message for sign in _SIGNS_OF_TEXT):
@@ -186,7 +187,7 @@ def _advise_on_text(learner, error):
     ) from error
 
 
-def _check_several_classes(learner, y, samples, error):
+def _check_several_classes(learner: Any, y: Any, samples: str, error: Any) -> None:
     """Say which samples hold one class, if that is why a learner failed."""
     if not is_classifier(learner) or np.ndim(y) != 1 or len(np.unique(y)) != 1:
         return
@@ -197,7 +198,7 @@ def _check_several_classes(learner, y, samples, error):
     ) from error
 
 
-def name_samples(data, rows):
+def name_samples(data: Any, rows: Any) -> str:
     """Name the domains of some rows for a message.
 
     Parameters
@@ -223,7 +224,7 @@ def name_samples(data, rows):
     return " and ".join(parts)
 
 
-def fit_or_constant(learner, X, y, **params):
+def fit_or_constant(learner: Any, X: Any, y: Any, **params: Any) -> Any:
     """Fit a clone of a learner; a classifier on one class gives a constant model."""
     if is_classifier(learner) and np.ndim(y) == 1 and len(np.unique(y)) == 1:
         return DummyClassifier(strategy="most_frequent").fit(X, y)
@@ -233,7 +234,7 @@ def fit_or_constant(learner, X, y, **params):
 class FewRowsRidgeCV(RidgeCV):
     """RidgeCV that also takes a single row, on which nothing can be left out."""
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         if X.shape[0] > 1:
             return super().fit(X, y, sample_weight=sample_weight)
         model = Ridge(alpha=float(np.max(self.alphas))).fit(X, y)
@@ -243,7 +244,7 @@ class FewRowsRidgeCV(RidgeCV):
         return self
 
 
-def predict_learner(model, X, **params):
+def predict_learner(model: Any, X: Any, **params: Any) -> NDArray[Any]:
     """Predict with a fitted learner: shape (n_samples,) unless there are two outputs.
 
     Parameters
@@ -263,7 +264,7 @@ def predict_learner(model, X, **params):
     return flatten_column(model.predict(X, **params))
 
 
-def flatten_column(predicted):
+def flatten_column(predicted: NDArray[Any]) -> NDArray[Any]:
     """Turn predictions of shape (n_samples, 1) into (n_samples,)."""
     if isinstance(predicted, tuple):
         return (flatten_column(predicted[0]), *predicted[1:])
@@ -272,7 +273,9 @@ def flatten_column(predicted):
     return predicted
 
 
-def multiply_weights(method_weight, sample_weight):
+def multiply_weights(
+    method_weight: NDArray[Any] | None, sample_weight: Any
+) -> NDArray[Any] | None:
     """Return the product of the method's and the user's weights, or None."""
     if sample_weight is None:
         return method_weight
@@ -321,18 +324,18 @@ def check_weights(sample_weight: Any, n_samples: int) -> NDArray[Any]:
     return weights
 
 
-def takes_sample_weight(learner):
+def takes_sample_weight(learner: Any) -> bool:
     """Tell whether ``fit`` of a learner can take weights, as far as one can see."""
     return _requests_weight(learner) or _weight_argument(learner) is not None
 
 
-def check_takes_sample_weight(learner):
+def check_takes_sample_weight(learner: Any) -> None:
     """Raise a TypeError unless ``fit`` of a learner takes ``sample_weight``."""
     if not takes_sample_weight(learner):
         raise TypeError(_no_weights(learner))
 
 
-def check_weights_arrive(estimator, error):
+def check_weights_arrive(estimator: Any, error: Any) -> None:
     """Say which learner takes no weights, if that is why they were routed to none.
 
     Parameters
@@ -349,7 +352,7 @@ def check_weights_arrive(estimator, error):
         raise TypeError(_no_weights(inner)) from error
 
 
-def routing_of(learner):
+def routing_of(learner: Any) -> Any:
     """Return the metadata requests of a learner; one without routing has none."""
     with config_context(enable_metadata_routing=True):
         try:
@@ -358,7 +361,7 @@ def routing_of(learner):
             return MetadataRequest(owner=learner)
 
 
-def knows_requests(learner):
+def knows_requests(learner: Any) -> bool:
     """Tell whether a learner can request its metadata."""
     if not hasattr(learner, "get_metadata_routing"):
         return False
@@ -370,7 +373,7 @@ def knows_requests(learner):
     return True
 
 
-def check_method(learner, method):
+def check_method(learner: Any, method: str) -> bool:
     """Raise the learner's own AttributeError unless it has, or will have, a method."""
     if isinstance(learner, Pipeline):
         last = learner.steps[-1][1]
@@ -387,7 +390,7 @@ def check_method(learner, method):
     return True
 
 
-def has_method(learner, method):
+def has_method(learner: Any, method: str) -> bool:
     """Tell whether a learner has, or will have, a method."""
     try:
         return check_method(learner, method)
@@ -398,14 +401,14 @@ def has_method(learner, method):
 class HasLearnerMethods(HasMethods):
     """Constraint of a parameter: a learner that has methods, or will have them."""
 
-    def is_satisfied_by(self, val):
+    def is_satisfied_by(self, val: Any) -> bool:
         """Tell whether ``val`` is such a learner."""
         return not isinstance(val, type) and all(
             has_method(val, method) for method in self.methods
         )
 
 
-def _weight_route(learner, params):
+def _weight_route(learner: Any, params: Any) -> tuple[str | None, bool, dict[str, Any]]:
     """Return the name of the weights in ``fit``, if routing is on, and the metadata."""
     check_takes_sample_weight(learner)
     if _requests_weight(learner):
@@ -420,7 +423,7 @@ def _weight_route(learner, params):
     return name, False, _by_steps(learner, params)
 
 
-def _by_steps(pipeline, params):
+def _by_steps(pipeline: Any, params: dict[str, Any]) -> dict[str, Any]:
     """Name metadata by the steps that request them, as without routing.
 
     A last step without metadata requests, such as CatBoost, gets its weights no other
@@ -434,7 +437,7 @@ def _by_steps(pipeline, params):
     return named
 
 
-def _requests_weight(learner):
+def _requests_weight(learner: Any) -> bool:
     """Tell whether a part of a composite learner asks for weights by a request."""
     routing = routing_of(learner)
     if not isinstance(routing, MetadataRouter):
@@ -449,7 +452,7 @@ def _requests_weight(learner):
         return bool(routing.consumes("fit", ["sample_weight"]))
 
 
-def _weight_argument(learner):
+def _weight_argument(learner: Any) -> str | None:
     """Return the name of the weights in a ``fit`` without routing, or None."""
     if isinstance(learner, Pipeline):
         name, last = learner.steps[-1]
@@ -474,7 +477,7 @@ def _weight_argument(learner):
     return None if _is_scikit_learn(learner) else "sample_weight"
 
 
-def _no_weights(learner):
+def _no_weights(learner: Any) -> str:
     """Return the reason why a learner gets no weights, as a sentence."""
     name = type(learner).__name__
     if not isinstance(routing_of(learner), MetadataRouter):
@@ -500,7 +503,7 @@ def _no_weights(learner):
     )
 
 
-def deviance_power(estimator: Any) -> float | None:
+def deviance_power(estimator: Any) -> Any:
     """Return the power of the deviance that a learner with a log link fits, or None.
 
     Parameters
@@ -557,12 +560,12 @@ def _boosting_power(learner: Any, package: str) -> float | None:
     return next((p for part, p in known.items() if part in name), None)
 
 
-def last_step(learner):
+def last_step(learner: Any) -> Any:
     """Return the last step of a pipeline, else the learner."""
     return last_step(learner.steps[-1][1]) if isinstance(learner, Pipeline) else learner
 
 
-def package_of(learner):
+def package_of(learner: Any) -> str | None:
     """Return the boosting package that a learner or a base class of it is from."""
     for kind in type(learner).__mro__:
         package = kind.__module__.split(".")[0]
@@ -571,17 +574,17 @@ def package_of(learner):
     return None
 
 
-def _last_step(learner):
+def _last_step(learner: Any) -> Any:
     if isinstance(learner, Pipeline):
         return _last_step(learner.steps[-1][1])
     return getattr(learner, "estimator", learner)
 
 
-def _is_scikit_learn(part):
+def _is_scikit_learn(part: Any) -> bool:
     return type(part).__module__.partition(".")[0] == "sklearn"
 
 
-def _may_need_codes(learner, y):
+def _may_need_codes(learner: Any, y: Any) -> bool:
     """Tell whether classes other than 0, ..., K-1 may be why a fit failed."""
     if not is_classifier(learner) or np.ndim(y) != 1:
         return False
@@ -612,50 +615,50 @@ class CodedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         The original classes.
     """
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def _keep(self, model, classes):
+    def _keep(self, model: Any, classes: NDArray[Any]) -> Self:
         self.estimator_, self.classes_ = model, classes
         return self
 
-    def fit(self, X, y, **params):
+    def fit(self, X: Any, y: Any, **params: Any) -> Any:
         """Fit the learner to codes of the classes."""
         classes, codes = np.unique(y, return_inverse=True)
         return self._keep(clone(self.estimator).fit(X, codes, **params), classes)
 
-    def predict(self, X, **params):
+    def predict(self, X: Any, **params: Any) -> NDArray[Any]:
         """Predict classes; other answers that ``params`` ask for are handed on."""
         return self._decode(predict_learner(self.estimator_, X, **params), params)
 
     @available_if(lambda self: hasattr(self.estimator_, "staged_predict"))
-    def staged_predict(self, X, **params):
+    def staged_predict(self, X: Any, **params: Any) -> Iterator[Any]:
         """Predict classes after every stage."""
         for predicted in self.estimator_.staged_predict(X, **params):
             yield self._decode(flatten_column(predicted), params)
 
-    def _decode(self, codes, params):
+    def _decode(self, codes: Any, params: Any) -> Any:
         codes = np.asarray(codes)
         if params and (codes.ndim != 1 or codes.dtype.kind not in "iu"):
             return codes
         return self.classes_[codes.astype(np.intp)]
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in {"estimator", "estimator_", "classes_"}:
             raise AttributeError(name)
         return getattr(self.estimator_, name)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return "estimator_" in vars(self)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags = get_tags(self.estimator).input_tags
         return tags
 
 
-def _learner_has(method):
-    def check(self):
+def _learner_has(method: str) -> Callable[..., Any]:
+    def check(self: Any) -> Any:
         inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
         return check_method(inner, method)
 
@@ -668,12 +671,15 @@ class LearnerMethodsMixin:
     It is for wrappers whose predictions are those of one fitted learner.
     """
 
-    def _ask_learner(self, method, X, **params):
+    estimator_: Any
+    _for_estimator: Callable[[Any], Any]
+
+    def _ask_learner(self, method: Any, X: Any, **params: Any) -> Any:
         check_is_fitted(self)
         return getattr(self.estimator_, method)(self._for_estimator(X), **params)
 
     @available_if(_learner_has("staged_predict"))
-    def staged_predict(self, X, **params):
+    def staged_predict(self, X: Any, **params: Any) -> Iterator[Any]:
         """Predict target samples after every stage of the learner.
 
         Parameters
@@ -692,7 +698,7 @@ class LearnerMethodsMixin:
             yield flatten_column(predicted)
 
     @available_if(_learner_has("staged_predict_proba"))
-    def staged_predict_proba(self, X, **params):
+    def staged_predict_proba(self, X: Any, **params: Any) -> Iterator[Any]:
         """Predict class probabilities after every stage of the learner.
 
         Parameters
@@ -710,7 +716,7 @@ class LearnerMethodsMixin:
         yield from self._ask_learner("staged_predict_proba", X, **params)
 
     @available_if(_learner_has("staged_decision_function"))
-    def staged_decision_function(self, X, **params):
+    def staged_decision_function(self, X: Any, **params: Any) -> Iterator[Any]:
         """Compute decision values after every stage of the learner.
 
         Parameters
@@ -728,7 +734,7 @@ class LearnerMethodsMixin:
         yield from self._ask_learner("staged_decision_function", X, **params)
 
     @available_if(_learner_has("apply"))
-    def apply(self, X, **params):
+    def apply(self, X: Any, **params: Any) -> Any:
         """Return the leaves of the learner's trees that samples end up in.
 
         Parameters
@@ -746,7 +752,7 @@ class LearnerMethodsMixin:
         return self._ask_learner("apply", X, **params)
 
     @available_if(_learner_has("decision_path"))
-    def decision_path(self, X, **params):
+    def decision_path(self, X: Any, **params: Any) -> Any:
         """Return the paths of samples through the learner's trees.
 
         Parameters
@@ -764,7 +770,7 @@ class LearnerMethodsMixin:
         return self._ask_learner("decision_path", X, **params)
 
     @available_if(_learner_has("sample_y"))
-    def sample_y(self, X, **params):
+    def sample_y(self, X: Any, **params: Any) -> Any:
         """Draw labels of target samples from the learner.
 
         Parameters

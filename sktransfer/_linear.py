@@ -1,6 +1,9 @@
 """Predictions of linear models, and of classifiers that have probabilities."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin
 
@@ -12,7 +15,7 @@ __all__ = ["LinearClassifierMixin", "LinearRegressorMixin", "ProbaClassifierMixi
 class ProbaClassifierMixin(TransferPredictorMixin, ClassifierMixin):
     """Predict the class of the largest of ``predict_proba``."""
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict classes of target samples.
 
         Parameters
@@ -28,7 +31,7 @@ class ProbaClassifierMixin(TransferPredictorMixin, ClassifierMixin):
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.regression = False
         return tags
@@ -37,7 +40,7 @@ class ProbaClassifierMixin(TransferPredictorMixin, ClassifierMixin):
 class LinearRegressorMixin(TransferPredictorMixin, RegressorMixin):
     """Predict by ``coef_`` of shape (n_features,) and ``intercept_``."""
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict target samples.
 
         Parameters
@@ -52,7 +55,7 @@ class LinearRegressorMixin(TransferPredictorMixin, RegressorMixin):
         """
         return self._validate_rows(X) @ self.coef_ + self.intercept_
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.classification = False
         return tags
@@ -61,7 +64,7 @@ class LinearRegressorMixin(TransferPredictorMixin, RegressorMixin):
 class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
     """Predict by the logits of ``coef_``, one row if there are two classes."""
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> NDArray[Any]:
         """Compute the logits of target samples.
 
         Parameters
@@ -77,7 +80,7 @@ class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
         logits = self._logits(X)
         return logits[:, 0] if logits.shape[1] == 1 else logits
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict classes of target samples.
 
         Parameters
@@ -94,7 +97,7 @@ class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
         best = logits > 0 if logits.ndim == 1 else logits.argmax(axis=1)
         return self.classes_[best.astype(np.intp)]
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Predict logarithms of class probabilities of target samples.
 
         Parameters
@@ -109,7 +112,7 @@ class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
         """
         return log_softmax(self._logits_of_all(X), axis=1)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict class probabilities of target samples.
 
         Parameters
@@ -124,17 +127,17 @@ class LinearClassifierMixin(TransferPredictorMixin, ClassifierMixin):
         """
         return softmax(self._logits_of_all(X), axis=1)
 
-    def _logits(self, X):
+    def _logits(self, X: Any) -> NDArray[Any]:
         """Return the logits, one column for two classes."""
         return self._validate_rows(X) @ self.coef_.T + self.intercept_
 
-    def _logits_of_all(self, X):
+    def _logits_of_all(self, X: Any) -> NDArray[Any]:
         logits = self.decision_function(X)
         if logits.ndim == 2:
             return logits
         return np.column_stack([np.zeros_like(logits), logits])
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.regression = False
         return tags

@@ -6,8 +6,10 @@ values or votes, one column per class, whatever classes it has seen itself.
 
 from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import logit, softmax
 from sklearn import config_context
 
@@ -49,13 +51,15 @@ class CommonColumns:
         Power of the Tweedie deviance by which answers are compared; 0: squared error.
     """
 
-    classes: np.ndarray | None = None
+    classes: Any = None
     method: str = "predict"
     absent: float = 0.0
     n_outputs: int = 0
     power: float = 0.0
 
-    def answer(self, model, X, name=None, key=None):
+    def answer(
+        self, model: Any, X: Any, name: str | None = None, key: Any = None
+    ) -> NDArray[Any]:
         """Return the answers of a fitted model, shape (n_samples, n_columns).
 
         Parameters
@@ -71,11 +75,11 @@ class CommonColumns:
         """
         return self.read(self.ask(model, X, name), key)
 
-    def read(self, values, key=None):
+    def read(self, values: NDArray[Any], key: int | str | None = None) -> NDArray[Any]:
         """Return comparable answers; ``values`` are those of :meth:`ask`."""
         return values
 
-    def calibrated(self, values, y, sample_weight=None):
+    def calibrated(self, values: Any, y: Any, sample_weight: Any = None) -> Self:
         """Return columns that know how to read what held-out samples were answered.
 
         Only :class:`MarginColumns` have something to learn.
@@ -96,7 +100,7 @@ class CommonColumns:
         """
         return self
 
-    def completed(self, models, X):
+    def completed(self, models: Any, X: Any) -> Self:
         """Return columns that can read models of which no sample was held out.
 
         Parameters
@@ -113,7 +117,7 @@ class CommonColumns:
         """
         return self
 
-    def ask(self, model, X, name=None):
+    def ask(self, model: Any, X: Any, name: Any = None) -> NDArray[Any]:
         """Return what a fitted model itself answers, (n_samples, n_columns)."""
         if self.method == "predict":
             values = np.asarray(predict_learner(model, X))
@@ -128,7 +132,9 @@ class CommonColumns:
             values = np.column_stack([-values, values])
         return align_classes(values, model.classes_, self.classes, self.absent)
 
-    def _check_values(self, values, model, name):
+    def _check_values(
+        self, values: NDArray[Any], model: Any, name: str | None
+    ) -> NDArray[Any]:
         n_columns = 1 if values.ndim == 1 else values.shape[1]
         if values.dtype.kind not in "iuf" or n_columns != (self.n_outputs or 1):
             raise ValueError(
@@ -138,7 +144,7 @@ class CommonColumns:
             )
         return values.reshape(len(values), n_columns).astype(np.float64)
 
-    def answers(self, models, X, names=None):
+    def answers(self, models: list[Any], X: Any, names: Any = None) -> NDArray[Any]:
         """Return the answers of fitted models, (n_models, n_samples, n_columns).
 
         The key of a model is its place.
@@ -150,7 +156,7 @@ class CommonColumns:
         ]
         return np.stack(each)
 
-    def blend(self, models, weights, X, keys=None):
+    def blend(self, models: list[Any], weights: Any, X: Any, keys: Any = None) -> Any:
         """Return the weighted sum of answers; a model without weight is not asked.
 
         The key of a model is its place, unless ``keys`` are given.
@@ -162,18 +168,18 @@ class CommonColumns:
             if weight
         )
 
-    def code(self, y):
+    def code(self, y: Any) -> NDArray[Any]:
         """Return labels in these columns."""
         if self.classes is None:
             return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
         hit = np.asarray(y)[:, None] == self.classes
         return np.where(hit, 1.0, self.absent)
 
-    def residual(self, model, X, y):
+    def residual(self, model: Any, X: Any, y: Any) -> Any:
         """Return labels less answers, shape (n_samples, n_columns)."""
         return self.code(y) - self.answer(model, X)
 
-    def losses(self, y, residuals):
+    def losses(self, y: Any, residuals: Any) -> NDArray[Any]:
         """Return squared errors, or deviances, of samples: one for each residual row.
 
         Parameters
@@ -189,7 +195,7 @@ class CommonColumns:
         deviance = unit_deviance(coded, coded - residuals, self.power)
         return np.sum(deviance, axis=-1)
 
-    def spread(self, y, residuals):
+    def spread(self, y: Any, residuals: Any) -> NDArray[Any]:
         """Return the root of the variance function at the mean of several answers.
 
         Divided by it, residuals have squares that sum up to about the deviance.
@@ -207,17 +213,17 @@ class CommonColumns:
         answers = np.maximum(coded - residuals, least_mean(coded))
         return np.mean(answers, axis=0) ** (self.power / 2)
 
-    def decide(self, values):
+    def decide(self, values: NDArray[Any]) -> NDArray[Any]:
         """Turn answers into predictions of the form of the labels."""
         if self.classes is not None:
             return self.classes[values.argmax(axis=1)]
         return values if self.n_outputs else values[:, 0]
 
-    def split(self, values):
+    def split(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return class shares as classifiers give them: one array, or one an output."""
         return values
 
-    def decisions(self, values):
+    def decisions(self, values: NDArray[Any]) -> NDArray[Any]:
         """Turn answers into decision values; shares of the classes into log-odds."""
         if self.absent == 0:
             return log_odds(values)
@@ -244,26 +250,28 @@ class MarginColumns(CommonColumns):
         Name of a model -> its slope; others have 2.
     """
 
-    slopes: dict = field(default_factory=dict)
+    slopes: dict[Any, float] = field(default_factory=dict)
 
-    def ask(self, model, X, name=None):
+    def ask(self, model: Any, X: Any, name: Any = None) -> NDArray[Any]:
         """Return decision values, one column per class; -inf for unknown classes."""
         values = np.asarray(model.decision_function(X), dtype=np.float64)
         if values.ndim == 1:
             values = np.column_stack([-0.5 * values, 0.5 * values])
         return align_classes(values, model.classes_, self.classes, -np.inf)
 
-    def read(self, values, key=None):
+    def read(self, values: NDArray[Any], key: int | str | None = None) -> NDArray[Any]:
         """Return class shares."""
         return softmax(self.slopes.get(key, 2.0) * values, axis=1)
 
-    def calibrated(self, values, y, sample_weight=None):
+    def calibrated(
+        self, values: dict[Any, Any], y: Any, sample_weight: Any = None
+    ) -> "MarginColumns":
         """Return columns with the slopes that held-out samples ask for."""
         hits = self.code(y) > 0
         slopes = {k: fit_slope(v, hits, sample_weight) for k, v in values.items()}
         return replace(self, slopes=self.slopes | slopes)
 
-    def completed(self, models, X):
+    def completed(self, models: dict[Any, Any], X: Any) -> "MarginColumns":
         """Return columns with slopes for all models, from the size of their answers."""
         slopes = {
             key: starting_slope(self.ask(model, X))
@@ -283,9 +291,9 @@ class OutputColumns(CommonColumns):
         Sorted classes of each output. ``classes`` is a list of the same.
     """
 
-    outputs: tuple = ()
+    outputs: tuple[Any, ...] = ()
 
-    def ask(self, model, X, name=None):
+    def ask(self, model: Any, X: Any, name: Any = None) -> Any:
         """Return shares or votes of a fitted model, shape (n_samples, n_columns)."""
         if self.method == "predict":
             return self.code(np.asarray(model.predict(X)))
@@ -300,13 +308,13 @@ class OutputColumns(CommonColumns):
         ]
         return np.hstack(aligned)
 
-    def code(self, y):
+    def code(self, y: Any) -> Any:
         """Return labels in these columns."""
         y = np.asarray(y)
         hits = [y[:, [k]] == classes for k, classes in enumerate(self.outputs)]
         return np.hstack(hits).astype(np.float64)
 
-    def decide(self, values):
+    def decide(self, values: Any) -> Any:
         """Turn shares into the likeliest class of each output."""
         chosen = [
             classes[part.argmax(axis=1)]
@@ -314,12 +322,12 @@ class OutputColumns(CommonColumns):
         ]
         return np.column_stack(chosen)
 
-    def split(self, values):
+    def split(self, values: Any) -> Any:
         """Return the shares of each output, as classifiers of several outputs do."""
         ends = np.cumsum([len(classes) for classes in self.outputs])
         return np.split(values, ends[:-1], axis=1)
 
-    def decisions(self, values):
+    def decisions(self, values: Any) -> Any:
         """Refuse decision values, of which several outputs have no common form."""
         raise AttributeError("classifiers of several outputs have no decision values")
 
@@ -335,30 +343,30 @@ class InDomains:
         Domains of the samples.
     """
 
-    def __init__(self, model, sample_domain):
+    def __init__(self, model: Any, sample_domain: Any) -> None:
         self.model = model
         self.sample_domain = sample_domain
 
     @staticmethod
-    def matters(model, method):
+    def matters(model: Any, method: str) -> bool:
         """Tell whether a method of a model, or of a step in it, takes domains."""
         return bool(routing_of(model).consumes(method, ["sample_domain"]))
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("model", "sample_domain"):
             raise AttributeError(name)
         value = getattr(self.model, name)
         if name not in _METHODS or not self.matters(self.model, name):
             return value
 
-        def ask(X):
+        def ask(X: Any) -> NDArray[Any]:
             with config_context(enable_metadata_routing=True):
                 return value(X, sample_domain=self.sample_domain)
 
         return ask
 
 
-def in_domains(blend, names, method, sample_domain):
+def in_domains(blend: Any, names: Any, method: str, sample_domain: Any) -> Any:
     """Return a copy of a fitted blend of models that answers about given domains.
 
     Parameters
@@ -390,7 +398,7 @@ def in_domains(blend, names, method, sample_domain):
         each = models.values() if isinstance(models, dict) else models
         found = found or any(InDomains.matters(model, asked) for model in each)
         if isinstance(models, dict):
-            wrapped = {k: InDomains(m, sample_domain) for k, m in models.items()}
+            wrapped: Any = {k: InDomains(m, sample_domain) for k, m in models.items()}
         else:
             wrapped = [InDomains(model, sample_domain) for model in models]
         setattr(answer, name, wrapped)
@@ -403,7 +411,7 @@ def in_domains(blend, names, method, sample_domain):
     return answer
 
 
-def _output_columns(models, y):
+def _output_columns(models: Any, y: Any) -> Any:
     """Return the columns of classifiers with several outputs."""
     every = [
         np.asarray(classes)
@@ -420,13 +428,15 @@ def _output_columns(models, y):
     return OutputColumns(list(outputs), method, n_outputs=n_outputs, outputs=outputs)
 
 
-def log_odds(proba):
+def log_odds(proba: NDArray[Any]) -> NDArray[Any]:
     """Return finite log-odds of the second of two classes, else logarithms."""
     proba = np.clip(proba, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
     return logit(proba[:, 1]) if proba.shape[1] == 2 else np.log(proba)
 
 
-def common_columns(models, y, *, classify, power=None):
+def common_columns(
+    models: Any, y: Any, *, classify: bool, power: float | None = None
+) -> Any:
     """Return the columns of the richest answer that all models can give.
 
     Parameters
@@ -457,7 +467,7 @@ def common_columns(models, y, *, classify, power=None):
     return kind(all_classes(models, y), method)
 
 
-def answers_with(model, method):
+def answers_with(model: Any, method: str) -> bool:
     """Tell whether a fitted classifier has a method with one column per class."""
     if not hasattr(model, method):
         return False
@@ -469,13 +479,13 @@ def answers_with(model, method):
     return not any(pairs)
 
 
-def all_classes(models, y=None):
+def all_classes(models: Any, y: Any = None) -> NDArray[Any]:
     """Return the classes of all models and of labels, sorted."""
     parts = [model.classes_ for model in models]
     return union_of_classes(parts if y is None else [*parts, np.unique(y)])
 
 
-def union_of_classes(parts):
+def union_of_classes(parts: Any) -> NDArray[Any]:
     """Return the classes of several origins, sorted.
 
     Parameters
@@ -504,7 +514,9 @@ def union_of_classes(parts):
     return np.unique(np.concatenate(parts))
 
 
-def align_classes(values, known, classes, absent):
+def align_classes(
+    values: NDArray[Any], known: NDArray[Any], classes: NDArray[Any], absent: float
+) -> NDArray[Any]:
     """Put columns of ``known`` classes where ``classes`` has them; drop the others."""
     known = np.asarray(known)
     if values.ndim != 2 or values.shape[1] != len(known):
@@ -518,7 +530,7 @@ def align_classes(values, known, classes, absent):
     return aligned
 
 
-def class_of_each(y):
+def class_of_each(y: Any) -> Any:
     """Return the class of each sample; of several outputs their combination.
 
     Parameters

@@ -1,9 +1,10 @@
 """Source models: given fitted or fitted on source rows, and mixtures of them."""
 
 from numbers import Integral
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import (
     BaseEstimator,
@@ -58,11 +59,13 @@ class SourceModelsMixin:
     values before they get here: there fitted models need a ``FrozenEstimator`` each.
     """
 
-    _source_models_constraints: ClassVar[dict] = {
+    source_models: Any
+
+    _source_models_constraints: ClassVar[dict[str, Any]] = {
         "source_models": [HasMethods(["predict"]), SourceSummary, list, tuple, None]
     }
 
-    def without_sources(self):
+    def without_sources(self) -> Any:
         r"""Return the unfitted :math:`\theta(0,T)`: a copy without fitted models.
 
         Returns
@@ -77,8 +80,8 @@ class SourceModelsMixin:
         copy.source_models = learners[0] if learners and single else learners or None
         return copy
 
-    def __sklearn_clone__(self):
-        copy, given = super().__sklearn_clone__(), self.source_models
+    def __sklearn_clone__(self) -> Any:
+        copy, given = super().__sklearn_clone__(), self.source_models  # type: ignore[misc]
         if isinstance(given, list | tuple):
             copy.source_models = type(given)(
                 model if is_fitted(model) else clone(model, safe=False)
@@ -89,7 +92,7 @@ class SourceModelsMixin:
         return copy
 
 
-def listed_models(source_models):
+def listed_models(source_models: Any) -> list[Any]:
     """Return the models and learners of the parameter ``source_models`` as a list.
 
     A ``SourceSummary`` becomes the linear model that it describes.
@@ -104,7 +107,7 @@ def listed_models(source_models):
     ]
 
 
-def given_entries(source_models):
+def given_entries(source_models: Any) -> list[Any]:
     """Return the entries of ``source_models``; an empty list carries no information."""
     entries = listed_models(source_models)
     if source_models is not None and not entries:
@@ -112,7 +115,7 @@ def given_entries(source_models):
     return entries
 
 
-def is_fitted(model):
+def is_fitted(model: Any) -> bool:
     """Tell a fitted model (anything that can only predict is one) from a learner."""
     if not (hasattr(model, "fit") and hasattr(model, "__sklearn_tags__")):
         return True
@@ -125,12 +128,19 @@ def is_fitted(model):
     return True
 
 
-def _unfrozen(model):
+def _unfrozen(model: Any) -> Any:
     """Take a model out of its ``FrozenEstimator``."""
     return model.estimator if isinstance(model, FrozenEstimator) else model
 
 
-def check_source_models(models, *, owner, n_features, method="predict", learners=False):
+def check_source_models(
+    models: Any,
+    *,
+    owner: Any,
+    n_features: int | None,
+    method: str = "predict",
+    learners: bool = False,
+) -> None:
     """Refuse entries of ``source_models`` that cannot serve, before any work starts.
 
     Parameters
@@ -188,7 +198,7 @@ def check_source_models(models, *, owner, n_features, method="predict", learners
             _check_features(entry, model, owner, n_features)
 
 
-def _check_features(entry, model, owner, n_features):
+def _check_features(entry: str, model: Any, owner: Any, n_features: int | None) -> None:
     """Refuse a model of features that the owner's samples do not have."""
     known = getattr(model, "feature_names_in_", None)
     names = getattr(owner, "feature_names_in_", None)
@@ -209,7 +219,7 @@ def _check_features(entry, model, owner, n_features):
         )
 
 
-def _selects_columns(model):
+def _selects_columns(model: Any) -> bool:
     """Tell whether a model picks its columns from a frame by their names."""
     model = _unfrozen(model)
     if isinstance(model, Pipeline):
@@ -217,21 +227,25 @@ def _selects_columns(model):
     return isinstance(model, ColumnTransformer)
 
 
-def _kind(model):
+def _kind(model: Any) -> str | None:
     """Return "classifier", "regressor" or None; a model need not be scikit-learn's."""
     return (
         get_tags(model).estimator_type if hasattr(model, "__sklearn_tags__") else None
     )
 
 
-def fit_domain(learner, data, rows, fit_params):
+def fit_domain(
+    learner: Any, data: Any, rows: NDArray[np.bool_], fit_params: dict[str, Any]
+) -> Any:
     """Fit a clone to some labeled rows; one class only gives a constant model."""
     X, y = take_rows(data.X, rows), data.labels(rows)
     with config_context(skip_parameter_validation=False):
         return fit_or_constant(learner, X, y, **slice_params(fit_params, rows))
 
 
-def fit_source_models(learner, data, fit_params, n_jobs=None):
+def fit_source_models(
+    learner: Any, data: Any, fit_params: dict[str, Any], n_jobs: int | None = None
+) -> list[Any]:
     """Fit one clone of ``learner`` to the rows of every source."""
     return Parallel(n_jobs=n_jobs)(
         delayed(fit_domain)(learner, data, data.rows_of(source), fit_params)
@@ -239,7 +253,9 @@ def fit_source_models(learner, data, fit_params, n_jobs=None):
     )
 
 
-def fit_sources(source_models, data, fit_params=None):
+def fit_sources(
+    source_models: Any, data: Any, fit_params: dict[str, Any] | None = None
+) -> tuple[list[Any], Any]:
     """Return the fitted models of ``source_models``, with a name for each.
 
     Parameters
@@ -272,7 +288,9 @@ def fit_sources(source_models, data, fit_params=None):
     return models, names
 
 
-def models_or_rows(estimator, data, fit_params, *, method="predict"):
+def models_or_rows(
+    estimator: Any, data: Any, fit_params: dict[str, Any], *, method: str = "predict"
+) -> tuple[list[Any], NDArray[Any]]:
     """Return fitted models given to an estimator, or one per source, and their ids.
 
     Parameters
@@ -302,7 +320,7 @@ def models_or_rows(estimator, data, fit_params, *, method="predict"):
     return models, np.array([source_id(k) for k in range(len(models))])
 
 
-def given_models(estimator, data, *, method="predict"):
+def given_models(estimator: Any, data: Any, *, method: str = "predict") -> list[Any]:
     """Return the models of an estimator whose ``source_models`` replace source rows."""
     models = given_entries(estimator.source_models)
     if data.n_source:
@@ -323,22 +341,24 @@ class SourceModelCombiner(SourceModelsMixin, TransferMetaEstimator):
     target rows.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         **SourceModelsMixin._source_models_constraints,
         "n_jobs": [Integral, None],
     }
 
-    def __init__(self, estimator, *, source_models=None, n_jobs=None):
+    def __init__(
+        self, estimator: Any, *, source_models: Any = None, n_jobs: int | None = None
+    ) -> None:
         super().__init__(estimator)
         self.source_models = source_models
         self.n_jobs = n_jobs
 
-    def _combine_models(self, models, data, fit_params):
+    def _combine_models(self, models: Any, data: Any, fit_params: Any) -> Any:
         """Return the fitted combination of at least one model."""
         raise missing_hook(self, "_combine_models(models, data, fit_params)")
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         check_has_proba(self.estimator, type(self).__name__)
         models, self.source_ids_ = models_or_rows(
             self, data, fit_params, method="predict_proba"
@@ -348,14 +368,14 @@ class SourceModelCombiner(SourceModelsMixin, TransferMetaEstimator):
             return fit_domain(self.estimator, data, data.is_labeled_target, fit_params)
         return self._combine_models(models, data, fit_params)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.source_free = True
         tags.transfer_tags.regression = False
         return tags
 
 
-def check_has_proba(estimator, name):
+def check_has_proba(estimator: Any, name: str) -> None:
     """Refuse a learner that gives no class probabilities."""
     if is_regressor(estimator):
         raise TypeError(
@@ -369,7 +389,7 @@ def check_has_proba(estimator, name):
         )
 
 
-def known_columns(data, classes):
+def known_columns(data: Any, classes: Any) -> Any:
     """Return positions of the target rows with a label in ``classes``, and its column.
 
     Parameters
@@ -393,14 +413,16 @@ def known_columns(data, classes):
     return positions, np.searchsorted(classes, y[seen])
 
 
-def fit_simplex_weights(columns, goal, solver="auto"):
+def fit_simplex_weights(
+    columns: NDArray[Any], goal: NDArray[Any], solver: Any = "auto"
+) -> NDArray[Any]:
     """Return the weights of ``simplex_least_squares``; warn if it did not converge."""
     weights, info = simplex_least_squares(columns, goal, solver=solver)
     warn_unless_converged(info)
     return weights
 
 
-def warn_unless_converged(info):
+def warn_unless_converged(info: Any) -> None:
     """Warn with the residual of weights of source models that are not optimal."""
     if not info.converged:
         warn(
@@ -413,7 +435,7 @@ def warn_unless_converged(info):
 class ProbaClassifier(ClassifierMixin, BaseEstimator):
     """Predict the class of the largest probability."""
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict the classes of rows."""
         return self.classes_[np.argmax(self.predict_proba(X), axis=1)]
 
@@ -421,12 +443,12 @@ class ProbaClassifier(ClassifierMixin, BaseEstimator):
 class ClassifierMixture(ProbaClassifier):
     """Weighted mean of the class probabilities of fitted models."""
 
-    def __init__(self, models, weights):
+    def __init__(self, models: list[Any], weights: NDArray[Any]) -> None:
         self.models = models
         self.weights = weights
         self.classes_ = all_classes(models)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict the mixture of the probabilities."""
         columns = CommonColumns(self.classes_, "predict_proba")
         return columns.blend(self.models, self.weights, X)
@@ -435,11 +457,11 @@ class ClassifierMixture(ProbaClassifier):
 class RegressorMixture(RegressorMixin, BaseEstimator):
     """Weighted mean of the predictions of fitted models."""
 
-    def __init__(self, models, weights):
+    def __init__(self, models: list[Any], weights: NDArray[Any]) -> None:
         self.models = models
         self.weights = weights
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict the mixture of the predictions."""
         return sum(
             weight * predict_learner(model, X)
@@ -447,7 +469,7 @@ class RegressorMixture(RegressorMixin, BaseEstimator):
         )
 
 
-def mixture(estimator, models, weights):
+def mixture(estimator: Any, models: list[Any], weights: NDArray[Any]) -> Any:
     """Mix fitted models by the type of their learner."""
     kind = RegressorMixture if is_regressor(estimator) else ClassifierMixture
     return kind(models, weights)

@@ -1,8 +1,10 @@
 """What a source gives in place of its rows: coefficients and their information."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.linear_model import (
     LinearRegression,
@@ -76,18 +78,18 @@ class SourceSummary:
     """
 
     coef: np.ndarray
-    intercept: np.ndarray | None = None
-    covariance: np.ndarray | None = None
-    fisher: np.ndarray | None = None
-    n: float = np.nan
-    classes: np.ndarray | None = None
-    feature_names: tuple | None = None
-    noise: float | None = None
-    family: str | None = None
+    intercept: Any = None
+    covariance: Any = None
+    fisher: Any = None
+    n: Any = np.nan
+    classes: Any = None
+    feature_names: tuple[Any, ...] | None = None
+    noise: Any = None
+    family: Any = None
     rss: float | None = None
     center: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         coef = _finite(self.coef, "coef")
         if coef.ndim not in (1, 2) or not coef.size:
             raise ValueError(
@@ -110,7 +112,8 @@ class SourceSummary:
                     f"intercept must hold {n_logits} number(s), got {len(intercept)}."
                 )
             intercept = intercept if classes is not None else float(intercept[0])
-        if not (np.isscalar(self.n) and np.isfinite(self.n) and self.n > 0):
+        is_number: bool = np.isscalar(self.n)
+        if not (is_number and np.isfinite(self.n) and self.n > 0):
             raise ValueError(f"n must be a positive number of rows, got {self.n!r}.")
         if self.noise is not None and not (
             family == "gaussian" and np.isfinite(self.noise) and self.noise > 0
@@ -154,8 +157,8 @@ class SourceSummary:
             object.__setattr__(self, name, value)
         self._check_information()
 
-    def _checked_family(self):
-        classes = None if self.classes is None else np.asarray(self.classes)
+    def _checked_family(self) -> tuple[Any, str]:
+        classes: Any = None if self.classes is None else np.asarray(self.classes)
         if classes is not None and (
             classes.ndim != 1
             or len(classes) < 2
@@ -177,7 +180,7 @@ class SourceSummary:
             raise ValueError(f"family={family!r} does not fit classes={classes!r}.")
         return classes, family
 
-    def _check_information(self):
+    def _check_information(self) -> None:
         if (self.covariance is None) == (self.fisher is None):
             raise ValueError("Give exactly one of covariance and fisher.")
         name = "fisher" if self.covariance is None else "covariance"
@@ -207,22 +210,22 @@ class SourceSummary:
             )
         object.__setattr__(self, name, matrix)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         shape = f"family={self.family!r}, n_features={self.n_features}, n={self.n:g}"
         return f"SourceSummary({shape})"
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """Number of features."""
         return self.coef.shape[-1]
 
     @property
-    def n_logits(self):
+    def n_logits(self) -> int:
         """Number of linear predictors."""
         return self.coef.size // self.n_features
 
     @property
-    def vector(self):
+    def vector(self) -> NDArray[Any]:
         """All parameters, logit after logit, each with its intercept last."""
         coef = self.coef.reshape(-1, self.coef.shape[-1])
         if self.intercept is None:
@@ -230,11 +233,11 @@ class SourceSummary:
         return np.column_stack([coef, np.ravel(self.intercept)]).ravel()
 
     @property
-    def information(self):
+    def information(self) -> NDArray[Any]:
         """Fisher information, shape (n_parameters, n_parameters)."""
         return self.information_at(None)
 
-    def information_at(self, center):
+    def information_at(self, center: Any) -> Any:
         """Return the Fisher information about a point of the feature space.
 
         Parameters
@@ -260,7 +263,7 @@ class SourceSummary:
         moved = shift.T @ matrix @ shift
         return (moved + moved.T) / 2
 
-    def vector_at(self, center):
+    def vector_at(self, center: Any) -> Any:
         """Return all parameters, with linear predictors at a point for intercepts.
 
         Parameters
@@ -280,7 +283,7 @@ class SourceSummary:
         theta[:, -1] += theta[:, :-1] @ center
         return theta.ravel()
 
-    def _own_information(self):
+    def _own_information(self) -> Any:
         """Information about ``center``."""
         if self.fisher is not None:
             return self.fisher
@@ -289,11 +292,11 @@ class SourceSummary:
         return inverse / scale / scale[:, None]
 
     @property
-    def residual_dof(self):
+    def residual_dof(self) -> float:
         """Rows less the rank of the information; 0 if there are not more rows."""
         return max(self.n - information_rank(self._own_information()), 0.0)
 
-    def to_estimator(self):
+    def to_estimator(self) -> Any:
         """Return the fitted linear model that a summary describes.
 
         Returns
@@ -323,7 +326,7 @@ class SourceSummary:
             model.feature_names_in_ = np.asarray(self.feature_names, dtype=object)
         return model
 
-    def merge(self, *others):
+    def merge(self, *others: Any) -> "SourceSummary":
         """Merge summaries of parts of one source.
 
         Parameters
@@ -375,11 +378,11 @@ class SourceSummary:
         )  # fmt: skip
 
     @property
-    def _sum_of_squares(self):
+    def _sum_of_squares(self) -> float:
         return self.noise * self.residual_dof if self.rss is None else self.rss
 
 
-def centered_logits(vector, family, n_logits):
+def centered_logits(vector: NDArray[Any], family: str, n_logits: int) -> NDArray[Any]:
     """Return parameters that sum to 0 over the classes, which says the same."""
     if family != "multinomial":
         return vector
@@ -387,7 +390,13 @@ def centered_logits(vector, family, n_logits):
     return (theta - theta.mean(axis=0)).ravel()
 
 
-def noise_of_few_rows(gram, moment, energy, n, has_intercept):
+def noise_of_few_rows(
+    gram: NDArray[Any],
+    moment: NDArray[Any],
+    energy: float,
+    n: float,
+    has_intercept: bool,
+) -> float:
     """Noise variance by the evidence of a ridge, where no residual is left."""
     scale = np.sqrt(np.maximum(np.diagonal(gram) / n, 0))
     scale = np.where(scale > 0, scale, 1.0)
@@ -402,7 +411,9 @@ def noise_of_few_rows(gram, moment, energy, n, has_intercept):
     return ridge.noise
 
 
-def _noise_of(gram, vector, rss, n, has_intercept):
+def _noise_of(
+    gram: NDArray[Any], vector: NDArray[Any], rss: float, n: float, has_intercept: bool
+) -> float:
     """Noise variance of least squares, from its sums over all rows."""
     moment = gram @ vector
     energy = float(rss + vector @ moment)
@@ -420,7 +431,7 @@ def _noise_of(gram, vector, rss, n, has_intercept):
     return float(noise_of_few_rows(gram, moment, energy, n, has_intercept)) or 1.0
 
 
-def _finite(value, name):
+def _finite(value: Any, name: str) -> NDArray[Any]:
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -430,14 +441,16 @@ def _finite(value, name):
     return array
 
 
-def _split(vector, n_logits, has_intercept):
+def _split(
+    vector: NDArray[Any], n_logits: int, has_intercept: bool
+) -> tuple[NDArray[Any], Any]:
     theta = vector.reshape(n_logits, -1)
     if not has_intercept:
         return theta, None
     return theta[:, :-1], theta[:, -1]
 
 
-def _check_alike(first, other, name):
+def _check_alike(first: SourceSummary, other: SourceSummary, name: str) -> None:
     """Refuse a summary of other parameters than the first."""
     if not isinstance(other, SourceSummary):
         raise TypeError(f"{name} must be a SourceSummary, got {other!r}.")
@@ -455,7 +468,7 @@ def _check_alike(first, other, name):
     check_summary_names(other, first.feature_names, name)
 
 
-def check_summary_names(summary, names, name):
+def check_summary_names(summary: SourceSummary, names: Any, name: str) -> None:
     """Refuse a summary whose feature names, or their order, differ."""
     if names is None or summary.feature_names is None:
         return
@@ -470,8 +483,13 @@ def check_summary_names(summary, names, name):
 
 
 def check_source_summaries(
-    given, owner, *, families, fit_intercept, parameter="source_summaries"
-):
+    given: Any,
+    owner: Any,
+    *,
+    families: Any,
+    fit_intercept: bool,
+    parameter: str = "source_summaries",
+) -> list[tuple[str, SourceSummary]]:
     """Return ``(name, summary)`` of every entry, or one error that names it.
 
     Parameters

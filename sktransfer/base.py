@@ -5,14 +5,15 @@ estimator supports is said once, in its :class:`TransferTags`: validation, the
 contract checks and the documentation's capability table all read them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from inspect import signature
 from numbers import Real
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import (
@@ -186,7 +187,7 @@ class _TagsWithTransfer(Tags):
     transfer_tags: TransferTags = field(default_factory=TransferTags)
 
 
-def get_transfer_tags(estimator):
+def get_transfer_tags(estimator: Any) -> TransferTags:
     """Return the transfer tags of an estimator, of a pipeline those of its last step.
 
     Parameters
@@ -226,7 +227,7 @@ def get_transfer_tags(estimator):
     return tags.transfer_tags
 
 
-def _takes_unseen_domains(pipeline):
+def _takes_unseen_domains(pipeline: Any) -> bool:
     """Tell whether steps take domains in predict, and all of these ones not seen."""
     asked = []
     for position, (_, step) in enumerate(pipeline.steps):
@@ -239,14 +240,14 @@ def _takes_unseen_domains(pipeline):
     return bool(asked) and all(map(_is_for_unseen_domains, asked))
 
 
-def _is_for_unseen_domains(step):
+def _is_for_unseen_domains(step: Any) -> bool:
     try:
         return get_transfer_tags(step).unseen_domain
     except TypeError:
         return False
 
 
-def is_scale_free(estimator):
+def is_scale_free(estimator: Any) -> bool:
     """Tell whether the units of the features leave an estimator's predictions alone.
 
     Parameters
@@ -294,7 +295,7 @@ def is_scale_free(estimator):
     return bool(unpenalized and exact and estimator.fit_intercept)
 
 
-def consumes_sample_domain(estimator):
+def consumes_sample_domain(estimator: Any) -> bool:
     """Tell whether ``fit`` of an estimator, or of a step in it, takes domains.
 
     Parameters
@@ -319,14 +320,14 @@ def consumes_sample_domain(estimator):
     return bool(routing_of(estimator).consumes("fit", ["sample_domain"]))
 
 
-def _asks_by_class(estimator):
+def _asks_by_class(estimator: Any) -> Any:
     """Tell whether nobody has changed what an estimator of ours requests in ``fit``."""
     return isinstance(estimator, TransferMixin) and not hasattr(
         estimator, "_metadata_request"
     )
 
 
-def fit_on_domains(estimator, data, **fit_params):
+def fit_on_domains(estimator: Any, data: DomainData, **fit_params: Any) -> Any:
     """Fit an estimator that takes `sample_domain` on the rows of ``data``.
 
     The domains reach every step of a pipeline whatever scikit-learn's global
@@ -363,7 +364,7 @@ def fit_on_domains(estimator, data, **fit_params):
         )
 
 
-def without_sources(estimator):
+def without_sources(estimator: Any) -> Any:
     r"""Return the unfitted :math:`\theta(0,T)` of an estimator.
 
     It is the same algorithm without sources. Source rows are left out by the caller;
@@ -404,7 +405,7 @@ def without_sources(estimator):
     return copy.set_params(**nested) if nested else copy
 
 
-def with_budget_of(estimator, data):
+def with_budget_of(estimator: Any, data: DomainData) -> Any:
     r"""Return an estimator that trains as long on fewer samples as on these.
 
     What is compared with a fit on all samples, such as :math:`\theta(0,T)`, must not
@@ -441,7 +442,7 @@ def with_budget_of(estimator, data):
     return clone(estimator).set_params(**found) if found else estimator
 
 
-def missing_hook(estimator, hook):
+def missing_hook(estimator: Any, hook: Any) -> Any:
     """Return the error of a class that lacks a hook of its template."""
     contract = getattr(type(estimator), hook.split("(")[0]).__doc__ or ""  # -OO: None
     return NotImplementedError(
@@ -449,7 +450,7 @@ def missing_hook(estimator, hook):
     )
 
 
-def has_numeric_labels(estimator):
+def has_numeric_labels(estimator: Any) -> bool | None:
     """Tell regression (True) from classification (False); None: it serves both."""
     if is_regressor(estimator) or is_classifier(estimator):
         return is_regressor(estimator)
@@ -462,14 +463,21 @@ class TransferMixin:
 
     __metadata_request__fit = {"sample_domain": True}
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
         inherited = {f.name: getattr(tags, f.name) for f in fields(tags)}
         return _TagsWithTransfer(**inherited)
 
     def _validate_domains(
-        self, X, y, sample_domain, *, skip_check_X=False, reset=True, is_batch=False
-    ):
+        self,
+        X: Any,
+        y: Any,
+        sample_domain: Any,
+        *,
+        skip_check_X: bool = False,
+        reset: bool = True,
+        is_batch: bool = False,
+    ) -> DomainData:
         """Check the input of ``fit`` against the contract and the tags."""
         tags = get_tags(self)
         if y is None and tags.target_tags.required:
@@ -490,7 +498,7 @@ class TransferMixin:
         self._check_capable(data, is_batch=is_batch)
         return data
 
-    def _check_capable(self, data, *, is_batch=False):
+    def _check_capable(self, data: DomainData, *, is_batch: bool = False) -> None:
         """Refuse rows that ask for more than the tags declare; batches may lack."""
         tags = get_tags(self)
         transfer = tags.transfer_tags
@@ -503,7 +511,9 @@ class TransferMixin:
             needs_y=tags.target_tags.required and not is_batch,
         )
 
-    def _validate_X(self, X, tags, *, reset, skip_check=False):
+    def _validate_X(
+        self, X: Any, tags: _TagsWithTransfer, *, reset: bool, skip_check: bool = False
+    ) -> Any:
         if skip_check:
             # what rows may look like is the business of the wrapped estimator: here
             # they must be indexable
@@ -522,7 +532,7 @@ class TransferMixin:
                 ensure_all_finite="allow-nan" if tags.input_tags.allow_nan else True,
             )
 
-    def _numeric_rows(self, X, **options):
+    def _numeric_rows(self, X: Any, **options: Any) -> Any:
         """Return rows as numbers for a wrapper that does arithmetic on them."""
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
         with _naming_the_step(type(self).__name__):
@@ -532,7 +542,15 @@ class TransferMixin:
 class KernelParametersMixin:
     """The parameters of a kernel: ``kernel, gamma, degree, coef0, kernel_params``."""
 
-    _kernel_constraints: ClassVar[dict] = {
+    kernel: Any
+    gamma: Any
+    degree: float
+    coef0: float
+    kernel_params: Any
+    X_fit_: Any
+    components_: NDArray[Any]
+
+    _kernel_constraints: ClassVar[dict[str, Any]] = {
         "kernel": [StrOptions(set(KERNELS)), callable],
         "gamma": [
             StrOptions({"median", "scale"}),
@@ -544,12 +562,12 @@ class KernelParametersMixin:
         "kernel_params": [dict, None],
     }
 
-    def _kernel_options(self, X):
+    def _kernel_options(self, X: Any) -> dict[str, Any]:
         """Resolve the width on the rows of all domains and set ``gamma_``."""
         self.gamma_ = resolve_gamma(self.gamma, X, kernel=self.kernel)
         return self._fitted_kernel()
 
-    def _fitted_kernel(self):
+    def _fitted_kernel(self) -> dict[str, Any]:
         return {
             "kernel": self.kernel,
             "gamma": self.gamma_,
@@ -558,7 +576,7 @@ class KernelParametersMixin:
             "kernel_params": self.kernel_params,
         }
 
-    def _project(self, X):
+    def _project(self, X: Any) -> NDArray[Any]:
         """Return the kernel with the fitted rows times ``components_``."""
         Z = kernel_product(X, self.X_fit_, self.components_, **self._fitted_kernel())
         return Z.astype(X.dtype, copy=False)
@@ -567,7 +585,7 @@ class KernelParametersMixin:
 class TransferPredictorMixin:
     """Refuse to score unlabeled rows."""
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score predictions on labeled target rows.
 
         Parameters
@@ -590,16 +608,16 @@ class TransferPredictorMixin:
             If a row of ``y`` carries a marker.
         """
         check_scorable(y, getattr(self, "classes_", None))
-        return super().score(X, y, sample_weight=sample_weight)
+        return super().score(X, y, sample_weight=sample_weight)  # type: ignore[misc]
 
 
 class TransferEstimator(TransferMixin, BaseEstimator):
     """Template: ``fit`` validates, the hook ``_fit_domains(data)`` computes."""
 
-    _parameter_constraints: dict = {}
+    _parameter_constraints: dict[str, Any] = {}
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_domain=None):
+    def fit(self, X: Any, y: Any, sample_domain: Any = None) -> Self:
         """Fit on source and target rows.
 
         Parameters
@@ -627,11 +645,11 @@ class TransferEstimator(TransferMixin, BaseEstimator):
         self._fit_domains(self._validate_domains(X, y, sample_domain))
         return self
 
-    def _fit_domains(self, data):
+    def _fit_domains(self, data: DomainData) -> Any:
         """Set the fitted attributes from a checked ``DomainData``."""
         raise missing_hook(self, "_fit_domains(data)")
 
-    def _validate_rows(self, X):
+    def _validate_rows(self, X: Any) -> Any:
         """Check the rows of ``predict``."""
         check_is_fitted(self)
         return self._validate_X(X, get_tags(self), reset=False)
@@ -647,12 +665,12 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
 
     __metadata_request__transform = {"sample_domain": True}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def fit(self, X, y=None, sample_domain=None):
+    def fit(self, X: Any, y: Any = None, sample_domain: Any = None) -> Any:
         """Fit the map on source and target rows.
 
         Parameters
@@ -678,7 +696,7 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
         """
         return super().fit(X, y, sample_domain=sample_domain)
 
-    def transform(self, X, sample_domain=None):
+    def transform(self, X: Any, sample_domain: Any = None) -> Any:
         """Map rows.
 
         Parameters
@@ -698,14 +716,14 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
         domain = check_sample_domain(sample_domain, _num_samples(X))
         return self._transform_domains(X, domain)
 
-    def _transform_domains(self, X, sample_domain):
+    def _transform_domains(self, X: Any, sample_domain: Any) -> Any:
         return self._transform(X, is_source(sample_domain))
 
-    def _transform(self, X, source):
+    def _transform(self, X: Any, source: Any) -> Any:
         """Return mapped samples, in order; ``source`` is the mask of source samples."""
         raise missing_hook(self, "_transform(X, source)")
 
-    def fit_transform(self, X, y=None, sample_domain=None):
+    def fit_transform(self, X: Any, y: Any = None, sample_domain: Any = None) -> Any:
         """Fit the map and map the same rows.
 
         Parameters
@@ -726,8 +744,8 @@ class TransferTransformer(TransformerMixin, TransferEstimator):
         return fitted.transform(X, sample_domain=sample_domain)
 
 
-def _answers(method):
-    def check(self):
+def _answers(method: str) -> Callable[..., Any]:
+    def check(self: Any) -> bool:
         self._check_answers(method)
         return True
 
@@ -737,21 +755,23 @@ def _answers(method):
 class _AnswersMixin:
     """Predictions, probabilities and decision values from one hook, ``_answer``."""
 
-    def _answer(self, method, X, params):
+    _validate_X: Callable[..., Any]
+
+    def _answer(self, method: Any, X: Any, params: Any) -> Any:
         """Return what ``method`` answers to target samples ``X``, which are checked."""
         raise missing_hook(self, "_answer(method, X, params)")
 
-    def _check_answers(self, method):
+    def _check_answers(self, method: Any) -> Any:
         """Raise an AttributeError if there is no answer to ``method``."""
         raise missing_hook(self, "_check_answers(method)")
 
-    def _delegate(self, method, X, params):
+    def _delegate(self, method: str, X: Any, params: dict[Any, Any]) -> NDArray[Any]:
         check_is_fitted(self)
         X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
         return self._answer(method, X, params)
 
     @available_if(_answers("predict"))
-    def predict(self, X, **predict_params):
+    def predict(self, X: Any, **predict_params: Any) -> NDArray[Any]:
         """Predict target rows.
 
         Parameters
@@ -779,7 +799,7 @@ class _AnswersMixin:
         return values if exposure is None else _times(values, exposure)
 
     @available_if(_answers("predict_proba"))
-    def predict_proba(self, X, **params):
+    def predict_proba(self, X: Any, **params: Any) -> NDArray[Any]:
         """Predict class probabilities of target rows.
 
         Parameters
@@ -797,7 +817,7 @@ class _AnswersMixin:
         return self._delegate("predict_proba", X, params)
 
     @available_if(_answers("predict_log_proba"))
-    def predict_log_proba(self, X, **params):
+    def predict_log_proba(self, X: Any, **params: Any) -> NDArray[Any]:
         """Predict logarithms of class probabilities of target rows.
 
         Parameters
@@ -815,7 +835,7 @@ class _AnswersMixin:
         return self._delegate("predict_log_proba", X, params)
 
     @available_if(_answers("decision_function"))
-    def decision_function(self, X, **params):
+    def decision_function(self, X: Any, **params: Any) -> NDArray[Any]:
         """Compute decision values of target rows.
 
         Parameters
@@ -847,21 +867,21 @@ class TransferMetaEstimator(
         Classifier or regressor to wrap.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "estimator": [HasLearnerMethods(["fit", "predict"])]
     }
-    _routed_methods = ("fit", "predict")
+    _routed_methods: tuple[str, ...] = ("fit", "predict")
     #: whether the hook gets ``exposure`` in ``fit_params``, and not rates and weights
     _hands_exposure_on = False
     __metadata_request__fit = {"sample_domain": True, "exposure": True}
     __metadata_request__predict = {"exposure": True}
     __metadata_request__score = {"exposure": True}
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_domain=None, **fit_params):
+    def fit(self, X: Any, y: Any, sample_domain: Any = None, **fit_params: Any) -> Self:
         """Fit the wrapped estimator on source and target rows.
 
         Parameters
@@ -905,7 +925,7 @@ class TransferMetaEstimator(
             self._restore_rows(data, kept)
         return self
 
-    def _check_exposure(self, exposure, data):
+    def _check_exposure(self, exposure: Any, data: DomainData) -> NDArray[Any]:
         inner = routing_of(self.estimator).consumes("fit", ["exposure"])
         if inner and not self._hands_exposure_on:
             raise TypeError(
@@ -915,7 +935,9 @@ class TransferMetaEstimator(
             )
         return check_exposure(exposure, len(data.labeled), self, data.labeled)
 
-    def _expose(self, data, params, exposure):
+    def _expose(
+        self, data: DomainData, params: dict[Any, Any], exposure: Any
+    ) -> tuple[DomainData, dict[str, Any]]:
         """Hand exposures on, or turn labels into rates and exposures into weights."""
         if self._hands_exposure_on:
             return data, {**params, "exposure": exposure}
@@ -923,14 +945,16 @@ class TransferMetaEstimator(
         weight = multiply_weights(factor, params.get("sample_weight"))
         return replace(data, y=rates), {**params, "sample_weight": weight}
 
-    def _restore_rows(self, data, kept):
+    def _restore_rows(self, data: DomainData, kept: NDArray[np.bool_]) -> None:
         """Give fitted attributes, one entry per row, those of dropped rows (a hook)."""
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: DomainData, fit_params: Any) -> Any:
         """Return the fitted ``estimator_``; ``data`` is a checked ``DomainData``."""
         raise missing_hook(self, "_fit_estimator(data, fit_params)")
 
-    def _route(self, method, data, params):
+    def _route(
+        self, method: str, data: DomainData, params: dict[str, Any]
+    ) -> dict[str, Any]:
         """Return the metadata that the wrapped estimator requests."""
         own = {}
         for name in ("sample_weight", "groups"):  # None: as if it were not given
@@ -955,7 +979,9 @@ class TransferMetaEstimator(
                 raise
         return {**routed["estimator"][method], **own}
 
-    def _drop_weightless(self, data, params, *, is_batch=False):
+    def _drop_weightless(
+        self, data: DomainData, params: dict[str, Any], *, is_batch: bool = False
+    ) -> tuple[DomainData, Any, NDArray[np.bool_]]:
         """Drop rows of weight zero, before anything is counted or dealt to folds."""
         kept = np.ones(len(data.sample_domain), dtype=bool)
         if params.get("sample_weight") is None:
@@ -981,7 +1007,9 @@ class TransferMetaEstimator(
         return part, slice_params(params, kept), kept
 
     @available_if(_answers("score"))
-    def score(self, X, y, sample_weight=None, exposure=None):
+    def score(
+        self, X: Any, y: Any, sample_weight: Any = None, exposure: Any = None
+    ) -> float:
         """Score predictions on labeled target rows.
 
         Parameters
@@ -1021,22 +1049,22 @@ class TransferMetaEstimator(
             return self.estimator_.score(X, y, sample_weight=sample_weight)
 
     @property
-    def classes_(self):
+    def classes_(self) -> NDArray[Any]:
         """Classes of the wrapped classifier, shape (n_classes,)."""
         return self.estimator_.classes_
 
-    def _answer(self, method, X, params):
+    def _answer(self, method: str, X: Any, params: dict[Any, Any]) -> NDArray[Any]:
         return getattr(self.estimator_, method)(self._for_estimator(X), **params)
 
-    def _check_answers(self, method):
+    def _check_answers(self, method: str) -> Any:
         inner = self.estimator_ if hasattr(self, "estimator_") else self.estimator
         check_method(inner, method)
 
-    def _for_estimator(self, X):
+    def _for_estimator(self, X: Any) -> Any:
         """Return target rows with the columns that ``estimator_`` expects (a hook)."""
         return X
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """Get the metadata routing of this object.
 
         Returns
@@ -1051,7 +1079,7 @@ class TransferMetaEstimator(
         learner = routing_of(self.estimator)
         return router.add(estimator=learner, method_mapping=mapping)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.estimator_type = inner.estimator_type
@@ -1073,9 +1101,18 @@ class TakesGroupsMixin:
     :func:`~sktransfer._folds.target_folds`.
     """
 
+    cv: Any
+
     __metadata_request__fit = {"sample_domain": True, "groups": True}
 
-    def fit(self, X, y, sample_domain=None, groups=None, **fit_params):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_domain: Any = None,
+        groups: Any = None,
+        **fit_params: Any,
+    ) -> Any:
         """Fit the wrapped estimator on source and target rows.
 
         Parameters
@@ -1112,23 +1149,29 @@ class TakesGroupsMixin:
             self.cv = list(self.cv)  # a generator, which the next fit needs again
         if groups is not None:
             fit_params["groups"] = groups
-        return super().fit(X, y, sample_domain=sample_domain, **fit_params)
+        return super().fit(X, y, sample_domain=sample_domain, **fit_params)  # type: ignore[misc]
 
-    def _route(self, method, data, params):
-        routed = super()._route(method, data, params)
+    def _route(
+        self, method: str, data: DomainData, params: dict[str, Any]
+    ) -> dict[str, Any]:
+        routed = super()._route(method, data, params)  # type: ignore[misc]
         own = {name: params[name] for name in ("groups",) if name in params}
         return {**routed, **own}
 
-    def _drop_weightless(self, data, params, *, is_batch=False):
+    def _drop_weightless(
+        self, data: DomainData, params: dict[str, Any], *, is_batch: bool = False
+    ) -> tuple[DomainData, Any, NDArray[np.bool_]]:
         kept = np.ones(len(data.sample_domain), dtype=bool)
         if params.get("sample_weight") is not None:
             weights = check_weights(params["sample_weight"], len(kept))
             params = {**params, "sample_weight": weights}
         return data, params, kept
 
-    def _existing(self, data, params):
+    def _existing(
+        self, data: DomainData, params: dict[str, Any]
+    ) -> tuple[DomainData, Any, NDArray[np.bool_]]:
         """Return the rows of positive weight, their metadata, and their mask."""
-        return super()._drop_weightless(data, params)
+        return super()._drop_weightless(data, params)  # type: ignore[misc]
 
 
 class BlendMixin(_AnswersMixin):
@@ -1139,10 +1182,19 @@ class BlendMixin(_AnswersMixin):
     values follow from it.
     """
 
+    _columns: Any
+
     # rows to score are target rows unless a user asks for other domains
     __metadata_request__score = {"sample_domain": False}
 
-    def score(self, X, y, sample_weight=None, exposure=None, sample_domain=None):
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        exposure: Any = None,
+        sample_domain: Any = None,
+    ) -> float:
         """Score predictions on labeled target rows.
 
         Parameters
@@ -1180,15 +1232,15 @@ class BlendMixin(_AnswersMixin):
         metric = accuracy_score if is_classifier(self) else r2_score
         return metric(y, y_pred, sample_weight=sample_weight)
 
-    def _blend(self, X):
+    def _blend(self, X: Any) -> Any:
         """Return the blended answers to checked ``X``, in the columns ``_columns``."""
         raise missing_hook(self, "_blend(X)")
 
-    def _sole_model(self):
+    def _sole_model(self) -> Any:
         """Return the one fitted model that the blend consists of, or None."""
         return None
 
-    def _answer(self, method, X, params):
+    def _answer(self, method: str, X: Any, params: dict[Any, Any]) -> NDArray[Any]:
         if params:
             raise TypeError(
                 f"{type(self).__name__}.{method} blends several models and takes no "
@@ -1207,7 +1259,7 @@ class BlendMixin(_AnswersMixin):
                 values = np.log(values)
         return self._columns.split(values)
 
-    def _has_same_margins(self, model):
+    def _has_same_margins(self, model: Any) -> bool:
         """Whether decision values of one model are those of the blend."""
         return self._columns.method == "decision_function" and np.array_equal(
             model.classes_, self._columns.classes
@@ -1229,19 +1281,19 @@ class BlendingMetaEstimator(BlendMixin, TransferMetaEstimator):
 
     _routed_methods = ("fit",)
 
-    def _blended_models(self):
+    def _blended_models(self) -> list[Any]:
         """Return the models whose methods the blend offers, fitted or not yet."""
         # no truth value is asked: the length of an unfitted forest is an error
         return [self.estimator_ if hasattr(self, "estimator_") else self.estimator]
 
-    def _check_answers(self, method):
+    def _check_answers(self, method: str) -> None:
         if method == "score":
             return  # by the metric of the task, whatever the models score by
         for model in self._blended_models():
             check_method(model, method)
 
     @property
-    def classes_(self):
+    def classes_(self) -> NDArray[Any]:
         """Classes of all blended models, shape (n_classes,); a list, one an output."""
         if not is_classifier(self.estimator):
             raise AttributeError("a regressor has no classes_")
@@ -1265,24 +1317,26 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
         Weight of a labeled target sample.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "target_weight": [Interval(Real, 0, None, closed="left")],
     }
 
-    def __init__(self, estimator, *, target_weight=1.0):
+    def __init__(self, estimator: Any, *, target_weight: Any = 1.0) -> None:
         super().__init__(estimator)
         self.target_weight = target_weight
 
-    def _weigh_sources(self, data):
+    def _weigh_sources(self, data: DomainData) -> Any:
         """Return nonnegative weights of the source samples, shape (n_source,)."""
         raise missing_hook(self, "_weigh_sources(data)")
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: DomainData, fit_params: dict[str, Any]) -> Any:
         check_takes_sample_weight(self.estimator)
         return self._fit_weighted(data, self._weigh_sources(data), fit_params)
 
-    def _fit_weighted(self, data, sample_weight, fit_params):
+    def _fit_weighted(
+        self, data: DomainData, sample_weight: Any, fit_params: dict[str, Any]
+    ) -> Any:
         """Fit the learner on weighted source samples and labeled target samples."""
         self.sample_weight_ = sample_weight
         self._measure_effective_size(data, fit_params.get("sample_weight"))
@@ -1300,7 +1354,9 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
             **slice_params(fit_params, rows),
         )
 
-    def _measure_effective_size(self, data, user_weight):
+    def _measure_effective_size(
+        self, data: DomainData, user_weight: NDArray[Any] | None
+    ) -> None:
         """Set ``effective_sample_size_``, and warn where the weights have collapsed.
 
         A sample with the user's weight 2 counts as two samples. Weights with a mean
@@ -1329,7 +1385,7 @@ class ReweightingMetaEstimator(TransferMetaEstimator):
             CollapsedWeightsWarning,
         )
 
-    def _restore_rows(self, data, kept):
+    def _restore_rows(self, data: DomainData, kept: NDArray[np.bool_]) -> None:
         weights = np.zeros(data.n_source, dtype=self.sample_weight_.dtype)
         weights[kept[data.is_source]] = self.sample_weight_
         self.sample_weight_ = weights
@@ -1343,24 +1399,29 @@ class ByDomainMixin:
     ``_known_domains()`` and ``_model_of(domain, X)``.
     """
 
+    estimator_: Any
+    _validate_X: Callable[..., Any]
+
     __metadata_request__predict = {"sample_domain": True, "exposure": True}
     __metadata_request__predict_proba = {"sample_domain": True}
     __metadata_request__predict_log_proba = {"sample_domain": True}
     __metadata_request__decision_function = {"sample_domain": True}
     __metadata_request__score = {"sample_domain": True}
 
-    def _known_domains(self):
+    def _known_domains(self) -> Any:
         """Return the ids of the domains that ``fit`` has seen."""
         raise missing_hook(self, "_known_domains()")
 
-    def _model_of(self, domain, X):
+    def _model_of(self, domain: Any, X: Any) -> Any:
         """Return the fitted model for the samples ``X`` of one domain."""
         raise missing_hook(self, "_model_of(domain, X)")
 
-    def _check_decisions(self, sample_domain):
+    def _check_decisions(self, sample_domain: Any) -> None:
         """Refuse decision values that differ in their columns (a hook)."""
 
-    def predict(self, X, sample_domain=None, exposure=None):
+    def predict(
+        self, X: Any, sample_domain: Any = None, exposure: Any = None
+    ) -> NDArray[Any]:
         """Predict rows of several domains.
 
         Parameters
@@ -1384,7 +1445,7 @@ class ByDomainMixin:
         return values if exposure is None else _times(values, exposure)
 
     @available_if(_answers("predict_proba"))
-    def predict_proba(self, X, sample_domain=None):
+    def predict_proba(self, X: Any, sample_domain: Any = None) -> NDArray[Any]:
         """Predict class probabilities of rows of several domains.
 
         Parameters
@@ -1400,11 +1461,11 @@ class ByDomainMixin:
             Probabilities in the order of ``classes_``.
         """
         check_is_fitted(self)
-        columns = CommonColumns(self.classes_, "predict_proba")
+        columns = CommonColumns(self.classes_, "predict_proba")  # type: ignore[attr-defined]
         return self._by_domain(columns.answer, X, sample_domain)
 
     @available_if(_answers("predict_proba"))
-    def predict_log_proba(self, X, sample_domain=None):
+    def predict_log_proba(self, X: Any, sample_domain: Any = None) -> NDArray[Any]:
         """Predict logarithms of class probabilities of rows of several domains.
 
         Parameters
@@ -1423,7 +1484,7 @@ class ByDomainMixin:
             return np.log(self.predict_proba(X, sample_domain))
 
     @available_if(_answers("decision_function"))
-    def decision_function(self, X, sample_domain=None):
+    def decision_function(self, X: Any, sample_domain: Any = None) -> NDArray[Any]:
         """Compute decision values of rows of several domains.
 
         Parameters
@@ -1444,7 +1505,14 @@ class ByDomainMixin:
             lambda model, rows: model.decision_function(rows), X, sample_domain
         )
 
-    def score(self, X, y, sample_weight=None, sample_domain=None, exposure=None):
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        sample_domain: Any = None,
+        exposure: Any = None,
+    ) -> float:
         """Score predictions of labeled rows of several domains.
 
         Parameters
@@ -1471,7 +1539,9 @@ class ByDomainMixin:
         y_pred = self.predict(X, sample_domain)
         return _metric(self)(y, y_pred, sample_weight=sample_weight)
 
-    def _by_domain(self, function, X, sample_domain):
+    def _by_domain(
+        self, function: Callable[..., Any], X: Any, sample_domain: Any
+    ) -> NDArray[Any]:
         """Answer every sample by the model of its domain, in input order."""
         check_is_fitted(self)
         X = self._validate_X(X, get_tags(self), reset=False, skip_check=True)
@@ -1487,7 +1557,7 @@ class ByDomainMixin:
             parts.append(function(self._model_of(int(domain), part), part))
         return np.concatenate(parts)[np.argsort(np.concatenate(order))]
 
-    def _check_known(self, ids):
+    def _check_known(self, ids: NDArray[Any]) -> None:
         """Refuse ids that ``fit`` has not seen, unless the tags declare them."""
         known = self._known_domains()
         unknown = np.setdiff1d(ids, known)
@@ -1511,48 +1581,48 @@ class MultiTargetMetaEstimator(ByDomainMixin, TransferMetaEstimator):
         Classifier or regressor; each task gets a model of its kind.
     """
 
-    def _fit_tasks(self, data, tasks, fit_params):
+    def _fit_tasks(self, data: DomainData, tasks: Any, fit_params: Any) -> Any:
         """Return a list of fitted models, one for each domain id in ``tasks``."""
         raise missing_hook(self, "_fit_tasks(data, tasks, fit_params)")
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: DomainData, fit_params: dict[str, Any]) -> Any:
         self.task_ids_ = tasks_of(data, type(self).__name__)
         self.estimators_ = self._fit_tasks(data, self.task_ids_, fit_params)
         return self.estimators_[0]
 
     @property
-    def classes_(self):
+    def classes_(self) -> NDArray[Any]:
         """Classes of all tasks, shape (n_classes,)."""
         if not is_classifier(self.estimator):
             raise AttributeError("A regressor has no classes_.")
         return all_classes(self.estimators_)
 
-    def _known_domains(self):
+    def _known_domains(self) -> NDArray[Any]:
         return self.task_ids_
 
-    def _model_of(self, domain, X):
+    def _model_of(self, domain: int, X: Any) -> Any:
         place = np.flatnonzero(self.task_ids_ == domain)
         return self.estimators_[place[0]] if len(place) else self._unseen_model()
 
-    def _unseen_model(self):
+    def _unseen_model(self) -> Any:
         """Return a model for a domain that ``fit`` has not seen (a hook)."""
         raise missing_hook(self, "_unseen_model()")
 
-    def _check_decisions(self, sample_domain):
+    def _check_decisions(self, sample_domain: Any) -> None:
         if any(len(m.classes_) != len(self.classes_) for m in self.estimators_):
             raise ValueError(
                 "The tasks have different classes, so their decision values have "
                 "different columns; use predict_proba."
             )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.multi_target = True
         return tags
 
 
-def tasks_of(data, owner):
+def tasks_of(data: DomainData, owner: Any) -> Any:
     """Return the ids of the tasks, the targets -1, -2, ... first; all have labels."""
     tasks = np.concatenate([data.targets, data.sources])
     for task in tasks:
@@ -1564,17 +1634,17 @@ def tasks_of(data, owner):
     return tasks
 
 
-def _times(values, exposure):
+def _times(values: Any, exposure: Any) -> Any:
     """Multiply predictions by exposures, row by row."""
     return values * exposure.reshape(-1, *[1] * (np.ndim(values) - 1))
 
 
-def _metric(wrapper):
+def _metric(wrapper: Any) -> Callable[..., Any]:
     """Return the metric that scikit-learn scores an estimator of this type by."""
     return accuracy_score if is_classifier(wrapper) else r2_score
 
 
-def as_rows(X):
+def as_rows(X: Any) -> NDArray[Any]:
     """Make rows indexable; arrays of any shape, frames and lists stay what they are."""
     if sparse.issparse(X):
         return X.tocsr()
@@ -1582,7 +1652,7 @@ def as_rows(X):
 
 
 @contextmanager
-def _naming_the_step(name):
+def _naming_the_step(name: str) -> Iterator[Any]:
     """Add to an error about the values of X the step that makes them numbers."""
     try:
         yield
@@ -1614,7 +1684,7 @@ _STEPS = {
 }
 
 
-def slice_params(params, rows):
+def slice_params(params: dict[Any, Any], rows: NDArray[np.bool_]) -> dict[Any, Any]:
     """Slice metadata, one entry per row, to ``rows`` (a mask); scalars stay."""
     return {
         name: take_rows(value, rows)

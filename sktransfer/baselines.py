@@ -3,8 +3,10 @@
 from copy import copy
 from inspect import signature
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
@@ -25,13 +27,13 @@ from sktransfer.exceptions import UnlabeledTargetError
 __all__ = ["Pooled", "SourceOnly", "TargetOnly"]
 
 
-def _learns_in_parts(self):
+def _learns_in_parts(self: Any) -> Any:
     self.estimator.partial_fit  # noqa: B018  the learner's own AttributeError is best
     return True
 
 
 #: of the parameters that budget the rows of each source
-_SAMPLE_CONSTRAINTS: dict = {
+_SAMPLE_CONSTRAINTS: dict[str, Any] = {
     "max_rows": [Interval(Integral, 1, None, closed="left"), None],
     "random_state": ["random_state"],
 }
@@ -48,21 +50,21 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
 
     __metadata_request__partial_fit = {"sample_domain": True, "classes": True}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)
         return tags
 
-    def _weights(self, data):
+    def _weights(self, data: Any) -> Any:
         return None
 
-    def _check_batches(self):
+    def _check_batches(self) -> None:
         """Refuse parameters that need all rows at once (a hook)."""
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         return self._fit_rows(data, self._rows(data), fit_params)
 
-    def leaves_out(self):
+    def leaves_out(self) -> Any:
         """Tell whether a fit on all rows helps those on folds.
 
         Returns
@@ -75,11 +77,11 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         ours = type(self).__module__ == __name__
         return ours and self._takes_rows_as_they_are() and is_known(self.estimator)
 
-    def _takes_rows_as_they_are(self):
+    def _takes_rows_as_they_are(self) -> Any:
         """Tell whether no row is sampled and no column added (a hook)."""
         return True
 
-    def fits_of_folds(self, data, folds, params):
+    def fits_of_folds(self, data: Any, folds: Any, params: dict[str, Any]) -> Any:
         """Return what this fitted estimator would be on the training parts of folds.
 
         Parameters
@@ -115,7 +117,7 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
             return None
         return held_out_models([self._ending_in(model) for model in models], models)
 
-    def fit_of_fold(self, data, params):
+    def fit_of_fold(self, data: Any, params: dict[str, Any]) -> Any:
         """Return what this fitted estimator would be on some of its rows.
 
         The rows were checked with all others.
@@ -136,12 +138,14 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         model = self._ending_in(learner)
         return held_out_models([model], [learner])[0] if is_known(learner) else model
 
-    def _ending_in(self, learner):
+    def _ending_in(self, learner: Any) -> Any:
         model = copy(self)
         model.estimator_ = learner
         return model
 
-    def _fit_rows(self, data, rows, fit_params):
+    def _fit_rows(
+        self, data: Any, rows: NDArray[np.bool_], fit_params: dict[Any, Any]
+    ) -> Any:
         weights = self._weights(data)
         return fit_learner(
             self.estimator,
@@ -153,7 +157,14 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         )
 
     @available_if(_learns_in_parts)
-    def partial_fit(self, X, y, sample_domain=None, classes=None, **fit_params):
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_domain: Any = None,
+        classes: Any = None,
+        **fit_params: Any,
+    ) -> Self:
         """Go on fitting the estimator on a batch of source and target rows.
 
         Parameters
@@ -212,7 +223,7 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         self.estimator_ = model.partial_fit(X, y, **params)
         return self
 
-    def _check_takes_weights_in_parts(self):
+    def _check_takes_weights_in_parts(self) -> None:
         if "sample_weight" not in signature(self.estimator.partial_fit).parameters:
             raise TypeError(
                 f"estimator={type(self.estimator).__name__}(...) takes no "
@@ -262,17 +273,19 @@ class SourceOnly(_Baseline):
     array([1])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         **_SAMPLE_CONSTRAINTS,
     }
 
-    def __init__(self, estimator, *, max_rows=None, random_state=0):
+    def __init__(
+        self, estimator: Any, *, max_rows: Any = None, random_state: Any = 0
+    ) -> None:
         super().__init__(estimator)
         self.max_rows = max_rows
         self.random_state = random_state
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         rows = self._rows(data)
         if self.max_rows is not None and data.n_source:
             rows = sample_sources(
@@ -283,21 +296,21 @@ class SourceOnly(_Baseline):
             )
         return self._fit_rows(data, rows, fit_params)
 
-    def _takes_rows_as_they_are(self):
+    def _takes_rows_as_they_are(self) -> Any:
         return self.max_rows is None
 
-    def _check_batches(self):
+    def _check_batches(self) -> None:
         if self.max_rows is not None:
             raise ValueError(
                 "partial_fit sees a batch at a time, so it cannot draw max_rows of "
                 "each source: leave it at its default."
             )
 
-    def _rows(self, data, *, is_batch=False):
+    def _rows(self, data: Any, *, is_batch: bool = False) -> NDArray[np.bool_]:
         # a batch without source rows does not tell that there is no source
         return data.is_source if data.n_source or is_batch else data.is_labeled_target
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "unused"
         return tags
@@ -340,10 +353,10 @@ class TargetOnly(_Baseline):
     array([3.])
     """
 
-    def _rows(self, data, *, is_batch=False):
+    def _rows(self, data: Any, *, is_batch: bool = False) -> NDArray[np.bool_]:
         return data.is_labeled_target
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         return tags
@@ -417,7 +430,7 @@ class Pooled(_Baseline):
     array([4.4])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "source_weight": [Interval(Real, 0, None, closed="left")],
         "add_domain": ["boolean", StrOptions({"one-hot", "integer", "category"})],
@@ -426,23 +439,23 @@ class Pooled(_Baseline):
 
     def __init__(
         self,
-        estimator,
-        source_weight=1.0,
+        estimator: Any,
+        source_weight: Any = 1.0,
         *,
-        add_domain=False,
-        max_rows=None,
-        random_state=0,
-    ):
+        add_domain: Any = False,
+        max_rows: Any = None,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.source_weight = source_weight
         self.add_domain = add_domain
         self.max_rows = max_rows
         self.random_state = random_state
 
-    def _takes_rows_as_they_are(self):
+    def _takes_rows_as_they_are(self) -> Any:
         return self.pooled_learner() is not None
 
-    def pooled_learner(self):
+    def pooled_learner(self) -> tuple[Any, float] | None:
         """Return what is fitted on the labeled rows of all domains, as they are.
 
         Returns
@@ -455,40 +468,40 @@ class Pooled(_Baseline):
             return None
         return self.estimator, self.source_weight
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[Any, Any]) -> Any:
         rows = self._rows(data)
         if self.max_rows is not None and (self.source_weight or not data.n_labeled):
             rows = self._sample(data)
         self.rows_ = np.flatnonzero(rows)
-        self._domain_column = None
+        self._domain_column: Any = None
         if self.add_domain and (rows & data.is_source).any():
             self._domain_column = _DomainColumn(data.X, data.sources, self.add_domain)
             data = data.with_X(self._domain_column.add(data.X, data.sample_domain))
         return self._fit_rows(data, rows, fit_params)
 
-    def _rows(self, data, *, is_batch=False):
+    def _rows(self, data: Any, *, is_batch: bool = False) -> NDArray[np.bool_]:
         if self.source_weight == 0 and (data.n_labeled or is_batch):
             return data.is_labeled_target
         return data.labeled
 
-    def _weights(self, data):
+    def _weights(self, data: Any) -> Any:
         if self.source_weight in (0, 1):
             return None
         return np.where(data.is_source, self.source_weight, 1.0)
 
-    def _check_batches(self):
+    def _check_batches(self) -> None:
         if self.add_domain or self.max_rows is not None:
             raise ValueError(
                 "partial_fit sees a batch at a time, so it can neither add_domain nor "
                 "draw max_rows of each source: leave both at their defaults."
             )
 
-    _domain_column = None
+    _domain_column: Any = None
 
-    def _restore_rows(self, data, kept):
+    def _restore_rows(self, data: Any, kept: Any) -> None:
         self.rows_ = np.flatnonzero(kept)[self.rows_]
 
-    def _sample(self, data):
+    def _sample(self, data: Any) -> NDArray[np.bool_]:
         """Mask of the labeled target rows and of at most max_rows of each source."""
         return data.is_labeled_target | sample_sources(
             data,
@@ -497,11 +510,13 @@ class Pooled(_Baseline):
             random_state=self.random_state,
         )
 
-    def _for_estimator(self, X):
+    def _for_estimator(self, X: Any) -> NDArray[Any]:
         return X if self._domain_column is None else self._domain_column.add(X)
 
 
-def sample_sources(data, max_rows, *, stratify, random_state=0):
+def sample_sources(
+    data: Any, max_rows: int, *, stratify: bool, random_state: Any = 0
+) -> NDArray[np.bool_]:
     """Return a mask of the rows that represent the sources.
 
     Parameters
@@ -528,7 +543,9 @@ def sample_sources(data, max_rows, *, stratify, random_state=0):
     return rows
 
 
-def _sample_rows(X, y, n_rows, stratify, seed):
+def _sample_rows(
+    X: Any, y: Any, n_rows: int, stratify: bool, seed: int
+) -> NDArray[Any]:
     """Return positions of a random sample that does not depend on the row order."""
     if len(y) <= n_rows:
         return np.arange(len(y))
@@ -552,7 +569,7 @@ def _sample_rows(X, y, n_rows, stratify, seed):
 class _DomainColumn:
     """Describe rows by their domain, in arrays, sparse matrices and frames."""
 
-    def __init__(self, X, sources, coding):
+    def __init__(self, X: Any, sources: NDArray[Any], coding: Any) -> None:
         self.sources = sources
         self.coding = coding
         if coding is True:
@@ -563,7 +580,7 @@ class _DomainColumn:
                 "'one-hot' or 'integer'."
             )
 
-    def add(self, X, sample_domain=None):
+    def add(self, X: Any, sample_domain: Any = None) -> Any:
         """Return X with its domain; None: target rows."""
         codes = np.zeros(_num_samples(X), dtype=np.int64)  # 0 is the target
         if sample_domain is not None:
@@ -586,7 +603,7 @@ class _DomainColumn:
         dtype = X.dtype if X.dtype.kind in "fO" else np.float64
         return np.hstack([X, block.astype(dtype)])
 
-    def _columns(self, codes):
+    def _columns(self, codes: NDArray[Any]) -> dict[str, Any]:
         """Return the new columns by name."""
         if self.coding in ("integer", "category"):
             return {"domain": codes}
@@ -595,7 +612,7 @@ class _DomainColumn:
         columns["domain_target"] = codes == 0
         return {name: column.astype(np.float64) for name, column in columns.items()}
 
-    def _add_to_frame(self, X, columns):
+    def _add_to_frame(self, X: Any, columns: dict[str, Any]) -> Any:
         taken = [name for name in columns if name in X.columns]
         if taken:
             raise ValueError(
@@ -618,7 +635,7 @@ class _DomainColumn:
         return X.assign(**columns)
 
 
-def _has_other_columns(X):
+def _has_other_columns(X: Any) -> bool:
     """Tell a frame that holds more than numbers."""
     if not hasattr(X, "columns"):
         return False

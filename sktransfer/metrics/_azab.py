@@ -1,8 +1,10 @@
 """Weights of sources by divergence within the classes."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._compat import Interval, validate_params
 from sktransfer.metrics._checks import check_domain_pair, encode_labels
@@ -19,7 +21,14 @@ from sktransfer.metrics._gaussian import SHRINKAGE, fit_gaussian, kl_of_fits
     },
     prefer_skip_nested_validation=True,
 )
-def azab_weights(sources, X_target, y_target, *, epsilon=1e-4, shrinkage="ledoit_wolf"):
+def azab_weights(
+    sources: Any,
+    X_target: Any,
+    y_target: Any,
+    *,
+    epsilon: Any = 1e-4,
+    shrinkage: Any = "ledoit_wolf",
+) -> NDArray[Any]:
     r"""Weigh sources by their divergence from the target within each class.
 
     Parameters
@@ -84,7 +93,14 @@ def azab_weights(sources, X_target, y_target, *, epsilon=1e-4, shrinkage="ledoit
     return weights / weights.sum()
 
 
-def _class_divergence(X_source, y_source, X_target, y_target, shrinkage, name):
+def _class_divergence(
+    X_source: NDArray[Any],
+    y_source: Any,
+    X_target: NDArray[Any],
+    y_target: NDArray[Any],
+    shrinkage: Any,
+    name: str,
+) -> float:
     """Return the mean over the target's classes of KL(target || source)."""
     X_source, X_target = check_domain_pair(X_source, X_target)
     encode_labels(y_source, len(X_source), name=f"y of {name}")

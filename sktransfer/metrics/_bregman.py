@@ -1,8 +1,10 @@
 """Quadratic Bregman divergence between density estimates."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from scipy.special import logsumexp
 from sklearn.utils import gen_batches
@@ -23,7 +25,9 @@ from sktransfer.metrics._checks import check_domain_pair
     },
     prefer_skip_nested_validation=True,
 )
-def bregman(X_source, X_target, *, bandwidth="scott", normalize=True):
+def bregman(
+    X_source: Any, X_target: Any, *, bandwidth: Any = "scott", normalize: bool = True
+) -> float:
     r"""Compute the quadratic Bregman divergence between two density estimates.
 
     Parameters
@@ -98,7 +102,7 @@ def bregman(X_source, X_target, *, bandwidth="scott", normalize=True):
     return relative * float(np.exp(log_constant))
 
 
-def _scott(X_source, X_target):
+def _scott(X_source: NDArray[Any], X_target: NDArray[Any]) -> float:
     variance = np.vstack([X_source, X_target]).var(axis=0).mean()
     if variance == 0:
         raise ValueError("All rows are the same; give bandwidth as a number.")
@@ -106,7 +110,7 @@ def _scott(X_source, X_target):
     return float(np.sqrt(variance) * n_rows ** (-1 / (X_source.shape[1] + 4)))
 
 
-def _log_overlap(left, right, bandwidth):
+def _log_overlap(left: NDArray[Any], right: NDArray[Any], bandwidth: float) -> float:
     """Return the log of the mean kernel value over all pairs, in row chunks."""
     size = max(1, int(4e6 / len(right)))
     parts = [

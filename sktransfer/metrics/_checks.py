@@ -1,6 +1,9 @@
 """Validation shared by the functions of this package."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, column_or_1d
 
@@ -23,7 +26,7 @@ _NO_NUMBERS = (
 )
 
 
-def check_numbers(X, *, accept_sparse=False):
+def check_numbers(X: Any, *, accept_sparse: bool | str = False) -> Any:
     """Return the rows of all domains as finite float64 numbers."""
     try:
         return check_array(
@@ -40,7 +43,14 @@ def check_numbers(X, *, accept_sparse=False):
         ) from error
 
 
-def check_domain_pair(X_source, X_target, *, min_rows=1, center=False, array_api=False):
+def check_domain_pair(
+    X_source: NDArray[Any],
+    X_target: NDArray[Any],
+    *,
+    min_rows: int = 1,
+    center: bool = False,
+    array_api: bool = False,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return two float64 arrays with the same number of features.
 
     With ``center`` both move to an origin halfway between their means, for measures
@@ -70,7 +80,7 @@ def check_domain_pair(X_source, X_target, *, min_rows=1, center=False, array_api
     return X_source, X_target
 
 
-def infer_task(y, *, name="y", argument="task"):
+def infer_task(y: Any, *, name: str = "y", argument: str = "task") -> str:
     """Tell classes from values where the labels alone decide, else ask.
 
     Parameters
@@ -115,7 +125,7 @@ def infer_task(y, *, name="y", argument="task"):
     )
 
 
-def looks_like_values(y):
+def looks_like_values(y: Any) -> bool:
     """Tell whether whole numbers can hardly be classes, by scikit-learn's own rule.
 
     These are more than 20 rows of which more than half hold distinct numbers, as ages
@@ -127,17 +137,24 @@ def looks_like_values(y):
     return len(np.unique(labels)) > len(labels) / 2
 
 
-def _natural(y):
+def _natural(y: Any) -> NDArray[Any]:
     """Return labels as an array; objects get their natural dtype."""
     labels = np.asarray(y)
     return np.asarray(labels.tolist()) if labels.dtype == object else labels
 
 
-def _finite(labels):
+def _finite(labels: NDArray[Any]) -> bool:
     return labels.dtype.kind != "f" or bool(np.isfinite(labels).all())
 
 
-def encode_labels(y, n_samples=None, *, name="y", min_classes=1, declared=False):
+def encode_labels(
+    y: Any,
+    n_samples: int | None = None,
+    *,
+    name: str = "y",
+    min_classes: int = 1,
+    declared: bool = False,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return ``(classes, codes)`` of class labels of any kind.
 
     Numbers that can hardly be classes are refused unless the caller has ``declared``
@@ -171,13 +188,15 @@ def encode_labels(y, n_samples=None, *, name="y", min_classes=1, declared=False)
     return classes, codes
 
 
-def check_features(features, y, *, min_classes=1):
+def check_features(
+    features: NDArray[Any], y: Any, *, min_classes: int = 1
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return float64 features and the encoded labels of their rows."""
     features = check_array(features, dtype=np.float64, input_name="features")
     return features, *encode_labels(y, len(features), min_classes=min_classes)
 
 
-def to_unit_range(features):
+def to_unit_range(features: NDArray[Any]) -> NDArray[Any]:
     """Divide by the largest absolute value, for scores that do not see the scale.
 
     Squares of what is left neither overflow nor vanish.
@@ -186,7 +205,7 @@ def to_unit_range(features):
     return features / largest if largest > 0 else features
 
 
-def bin_labels(y, n_bins):
+def bin_labels(y: Any, n_bins: int) -> NDArray[Any]:
     """Return the quantile bin of each real label; equal labels share a bin."""
     y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
     if y.ndim != 1:
@@ -195,7 +214,9 @@ def bin_labels(y, n_bins):
     return np.searchsorted(edges, y, side="left")
 
 
-def class_means(features, codes, n_classes):
+def class_means(
+    features: NDArray[Any], codes: NDArray[Any], n_classes: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the mean of each class and the number of rows of each class."""
     counts = np.bincount(codes, minlength=n_classes)
     order = np.argsort(codes, kind="stable")
@@ -204,7 +225,7 @@ def class_means(features, codes, n_classes):
     return sums / counts[:, None], counts
 
 
-def warn_not_converged(what, residual, tol, advice):
+def warn_not_converged(what: str, residual: float, tol: float, advice: str) -> None:
     """Warn with the residual that a solver ended with."""
     warn(
         f"{what} did not converge: residual {residual:.2e}, tolerance {tol:.1e}. "

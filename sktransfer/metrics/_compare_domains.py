@@ -1,8 +1,11 @@
 """One table of every source against the target."""
 
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
@@ -33,31 +36,43 @@ from sktransfer.metrics._transport import (
 )
 
 
-def _on_rows(function):
+def _on_rows(function: Callable[..., Any]) -> Callable[..., Any]:
     """Lift a function of source and target rows to the common form."""
     return lambda source, target, seed: function(source[0], target[0])
 
 
-def _seeded(function):
+def _seeded(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda source, target, seed: function(
         source[0], target[0], random_state=seed
     )
 
 
-def _domain_hsic(X_source, X_target):
+def _domain_hsic(X_source: NDArray[Any], X_target: NDArray[Any]) -> float:
     domain = np.repeat([0, 1], [len(X_source), len(X_target)])
     return hsic(np.vstack([X_source, X_target]), domain)
 
 
-def _dte(source, target, seed):
+def _dte(
+    source: tuple[NDArray[Any], NDArray[Any]],
+    target: tuple[NDArray[Any], NDArray[Any]],
+    seed: int,
+) -> float:
     return domain_transferability_estimation(*source, target[0])
 
 
-def _label_informed(source, target, seed):
+def _label_informed(
+    source: tuple[NDArray[Any], NDArray[Any]],
+    target: tuple[NDArray[Any], NDArray[Any]],
+    seed: int,
+) -> float:
     return label_informed_divergence(*source, *target, random_state=seed)
 
 
-def _model_q(source, target, seed):
+def _model_q(
+    source: tuple[NDArray[Any], NDArray[Any]],
+    target: tuple[NDArray[Any], NDArray[Any]],
+    seed: int,
+) -> float:
     """Q statistic of a source model and a cross-validated target model."""
     X, y = target
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -105,18 +120,18 @@ _DEFAULT = ("mmd", "coral_distance", "proxy_a_distance", "wasserstein", "gaussia
     prefer_skip_nested_validation=True,
 )
 def compare_domains(
-    X,
-    y,
-    sample_domain,
+    X: Any,
+    y: Any,
+    sample_domain: Any,
     *,
-    measures=None,
-    task="auto",
-    n_bootstrap=20,
-    confidence_level=0.95,
-    max_samples=500,
-    n_jobs=None,
-    random_state=None,
-):
+    measures: Any = None,
+    task: str = "auto",
+    n_bootstrap: int = 20,
+    confidence_level: Any = 0.95,
+    max_samples: int | None = 500,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+) -> dict[str, Any]:
     r"""Compare every source with the target by several measures.
 
     Parameters
@@ -205,7 +220,7 @@ def compare_domains(
     return _table(names, data.sources, values, notes, confidence_level)
 
 
-def _names(measures, data, task):
+def _names(measures: Any, data: Any, task: str) -> list[str]:
     if measures is None:
         return list(_DEFAULT)
     allowed, lack = set(MEASURES), "needs labels that y does not give"
@@ -234,14 +249,20 @@ def _names(measures, data, task):
     return list(measures)
 
 
-def _domains(data, max_samples, rng):
+def _domains(
+    data: Any, max_samples: int | None, rng: np.random.RandomState
+) -> tuple[
+    list[tuple[NDArray[Any], NDArray[Any]]],
+    tuple[NDArray[Any], NDArray[Any]],
+    tuple[NDArray[Any], NDArray[Any]],
+]:
     """Return ``(X, y)`` of each source, of the target, and of its labeled rows.
 
     The labeled rows are a sample of their own: of many rows with few labels a common
     sample would hold hardly any.
     """
 
-    def sample(mask):
+    def sample(mask: NDArray[np.bool_]) -> NDArray[Any]:
         rows = np.flatnonzero(mask)
         if max_samples is None or len(rows) <= max_samples:
             return rows
@@ -254,7 +275,17 @@ def _domains(data, max_samples, rng):
     return sources, target, labeled
 
 
-def _evaluate(name, domains, seed, *, resample):
+def _evaluate(
+    name: str,
+    domains: tuple[
+        list[tuple[NDArray[Any], NDArray[Any]]],
+        tuple[NDArray[Any], NDArray[Any]],
+        tuple[NDArray[Any], NDArray[Any]],
+    ],
+    seed: int,
+    *,
+    resample: bool,
+) -> tuple[list[float], list[str]]:
     """Return the values for all sources and notes on those that are undefined."""
     sources, target, labeled = domains
     if name in TARGET_LABELS:
@@ -269,7 +300,8 @@ def _evaluate(name, domains, seed, *, resample):
         except ValueError as error:
             return [np.nan] * len(sources), [str(error)] * len(sources)
         return list(weights), [""] * len(sources)
-    function, values, notes = MEASURES[name][0], [], []
+    function: Any = MEASURES[name][0]
+    values, notes = [], []
     for source in sources:
         try:
             values.append(function(source, target, seed))
@@ -280,12 +312,20 @@ def _evaluate(name, domains, seed, *, resample):
     return values, notes
 
 
-def _resampled(domain, rng):
+def _resampled(
+    domain: tuple[NDArray[Any], NDArray[Any]], rng: np.random.RandomState
+) -> tuple[NDArray[Any], ...]:
     rows = rng.randint(len(domain[0]), size=len(domain[0]))
     return tuple(part[rows] for part in domain)
 
 
-def _table(names, sources, values, notes, confidence_level):
+def _table(
+    names: list[str],
+    sources: NDArray[Any],
+    values: NDArray[Any],
+    notes: list[list[str]],
+    confidence_level: float,
+) -> dict[str, Any]:
     """Lay out values of shape (n_measures, 1 + n_bootstrap, n_sources)."""
     value, replicates = values[:, 0], values[:, 1:]
     std_error = np.full(value.shape, np.nan)

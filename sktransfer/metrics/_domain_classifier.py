@@ -1,6 +1,9 @@
 """Distance of domains by a classifier that separates them."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -22,7 +25,14 @@ from sktransfer.metrics._checks import check_domain_pair
     },
     prefer_skip_nested_validation=True,
 )
-def proxy_a_distance(X_source, X_target, *, estimator=None, cv=5, random_state=None):
+def proxy_a_distance(
+    X_source: Any,
+    X_target: Any,
+    *,
+    estimator: Any = None,
+    cv: Any = 5,
+    random_state: Any = None,
+) -> float:
     r"""Measure how well a cross-validated classifier separates two domains.
 
     Parameters
@@ -88,7 +98,7 @@ def proxy_a_distance(X_source, X_target, *, estimator=None, cv=5, random_state=N
     return float(max(0.0, 2 * (1 - 2 * error)))
 
 
-def _folds(cv, strata, random_state):
+def _folds(cv: Any, strata: NDArray[Any], random_state: Any) -> Any:
     if not isinstance(cv, int | np.integer):
         return cv
     smallest = np.bincount(strata).min()

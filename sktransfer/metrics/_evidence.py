@@ -3,10 +3,13 @@
 A unit is a row, or a group of rows. However often folds test it, it counts once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from sktransfer._domains import canonical_order
@@ -33,12 +36,12 @@ UNSEEN = 8.0
 _MOST_REFERENCE = 200
 
 
-def dof_share(bounded):
+def dof_share(bounded: bool) -> float:
     """Return the share of n - 1 that counts as degrees of freedom."""
     return _DOF_SHARE["bounded" if bounded else "unbounded"]
 
 
-def error_ratio(instability, interval_for):
+def error_ratio(instability: float, interval_for: str) -> float:
     """Return the standard error for a gap over that of the noise of its units."""
     return np.sqrt(1 + _INSTABILITY[interval_for] * instability)
 
@@ -93,7 +96,7 @@ class PairedEvidence:
     unseen: float = 0.0
 
     @cached_property
-    def _moments(self):
+    def _moments(self) -> tuple[float, ...]:
         """The estimate, the variance of its noise, the number of units, and lambda."""
         weights = self.weights
         if weights is None:
@@ -108,7 +111,7 @@ class PairedEvidence:
             np.asarray(self.differences, dtype=np.float64)[known],
             weights[known] / weights.sum(),
             guesses,
-            np.mean(reference) if n_reference else None,
+            None if reference is None or not n_reference else np.mean(reference),
             n_reference,
             hits=self.hits,
             unseen=self.unseen,
@@ -116,22 +119,22 @@ class PairedEvidence:
         return tuple(map(float, moments))
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """The estimated gap."""
         return self._moments[0]
 
     @property
-    def n_units(self):
+    def n_units(self) -> float:
         """Number of units that equal weights would need to carry the same evidence."""
         return self._moments[2]
 
     @property
-    def instability(self):
+    def instability(self) -> float:
         """How much of the step between the models hangs on the labeled rows: A."""
         slope = self._moments[3]
         return 1.0 if np.isnan(slope) else (1.0 - slope) / 2
 
-    def scaled(self, factor):
+    def scaled(self, factor: float) -> "PairedEvidence":
         """Return the evidence about a positive multiple of the gap."""
         guesses, reference = (
             None if values is None else factor * np.asarray(values)
@@ -146,11 +149,11 @@ class PairedEvidence:
         )
 
     @property
-    def dof(self):
+    def dof(self) -> float:
         """Degrees of freedom of both intervals."""
         return dof_share(self.hits or self.unseen > 0) * (self.n_units - 1)
 
-    def standard_error(self, interval_for="fitted"):
+    def standard_error(self, interval_for: str = "fitted") -> float:
         """Return the standard error of the mean as an estimate of the gap.
 
         Parameters
@@ -167,7 +170,9 @@ class PairedEvidence:
             return np.inf
         return np.sqrt(self._moments[1]) * error_ratio(self.instability, interval_for)
 
-    def interval(self, confidence_level=0.95, interval_for="fitted"):
+    def interval(
+        self, confidence_level: Any = 0.95, interval_for: str = "fitted"
+    ) -> NDArray[Any]:
         """Return the confidence interval of the gap.
 
         Parameters
@@ -187,7 +192,7 @@ class PairedEvidence:
         limits = _t_interval(self.mean, error, self.dof, confidence_level)
         return np.clip(limits, -1.0, 1.0) if self.hits else limits
 
-    def probability_positive(self):
+    def probability_positive(self) -> float:
         """Return the probability that the gap of the fitted pair is positive.
 
         It is that of the Student t of the interval, moved by 0.2 standard errors
@@ -223,27 +228,27 @@ class FoldEvidence:
     n_units: int
 
     @property
-    def dof(self):
+    def dof(self) -> int:
         """Degrees of freedom: no more than distinct units allow."""
         return min(len(self.weights), self.n_units) - 1
 
-    def mean(self, values):
+    def mean(self, values: NDArray[Any]) -> float:
         """Return the weighted mean of a value per fold."""
         if np.ptp(self.weights) == 0:
             return float(np.mean(values))
         return float(self.weights @ values)
 
-    def interval(self, values, confidence_level):
+    def interval(self, values: NDArray[Any], confidence_level: float) -> NDArray[Any]:
         """Return the confidence interval of the mean, shape (2,)."""
         return _t_interval(
             self.mean(values), self.scale(values), self.dof, confidence_level
         )
 
-    def probability_positive(self, values):
+    def probability_positive(self, values: NDArray[Any]) -> float:
         """Return the probability of a positive mean, by the t of the interval."""
         return _t_positive(self.mean(values), self.scale(values), self.dof)
 
-    def scale(self, values):
+    def scale(self, values: NDArray[Any]) -> Any:
         """Return the standard error of the mean."""
         squares = float(np.sum(self.weights**2))
         if self.dof < 1 or squares > 1 - 1e-12:
@@ -271,32 +276,36 @@ class FoldGaps:
     folds: FoldEvidence
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """The weighted mean of the gaps."""
         return self.folds.mean(self.gaps)
 
     @property
-    def n_units(self):
+    def n_units(self) -> int:
         """Number of distinct units that are tested."""
         return self.folds.n_units
 
-    def standard_error(self, interval_for="fitted"):
+    def standard_error(self, interval_for: str = "fitted") -> float:
         """Return the standard error of the mean as an estimate of the gap."""
         more = _FITTED_FOLDS if interval_for == "fitted" else 1.0
         return self.folds.scale(self.gaps) * np.sqrt(more)
 
-    def interval(self, confidence_level=0.95, interval_for="fitted"):
+    def interval(
+        self, confidence_level: float = 0.95, interval_for: str = "fitted"
+    ) -> NDArray[Any]:
         """Return the confidence interval of the gap, shape (2,)."""
         error = self.standard_error(interval_for)
         return _t_interval(self.mean, error, self.folds.dof, confidence_level)
 
-    def probability_positive(self):
+    def probability_positive(self) -> float:
         """Return the probability that the gap of the fitted pair is positive."""
         error = self.standard_error("fitted")
         return _t_positive(self.mean, error, self.folds.dof, _LEAN)
 
 
-def _t_interval(mean, error, dof, confidence_level):
+def _t_interval(
+    mean: float, error: float, dof: float, confidence_level: float
+) -> NDArray[Any]:
     if not np.isfinite(error):
         return np.array([-np.inf, np.inf])
     if error == 0:
@@ -305,7 +314,7 @@ def _t_interval(mean, error, dof, confidence_level):
     return np.array([mean - reach, mean + reach])
 
 
-def _t_positive(mean, error, dof, lean=0.0):
+def _t_positive(mean: float, error: float, dof: float, lean: float = 0.0) -> float:
     if not np.isfinite(error) or (error == 0 and mean == 0):
         return 0.5
     if error == 0:
@@ -314,17 +323,17 @@ def _t_positive(mean, error, dof, lean=0.0):
 
 
 def paired_evidence(
-    data,
-    folds,
-    differences,
+    data: Any,
+    folds: Any,
+    differences: Any,
     *,
-    guesses=None,
-    reference_guesses=None,
-    hits=False,
-    unseen=0.0,
-    groups=None,
-    sample_weight=None,
-):
+    guesses: Any = None,
+    reference_guesses: Any = None,
+    hits: bool = False,
+    unseen: float = 0.0,
+    groups: Any = None,
+    sample_weight: Any = None,
+) -> PairedEvidence:
     """Collect the differences of held-out rows by unit.
 
     The weight of a row in a fold is its share of the fold's weight, and folds count as
@@ -369,7 +378,12 @@ def paired_evidence(
     )
 
 
-def by_unit(data, folds, groups=None, sample_weight=None):
+def by_unit(
+    data: Any,
+    folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    groups: Any = None,
+    sample_weight: Any = None,
+) -> tuple[NDArray[Any], Callable[..., Any]]:
     """Return the weights of the tested units and what averages rows to units.
 
     Parameters
@@ -396,21 +410,23 @@ def by_unit(data, folds, groups=None, sample_weight=None):
     unit = np.unique(units_of(data, groups)[tested], return_inverse=True)[1]
     weights = np.bincount(unit, shares)
 
-    def collect(values):
+    def collect(values: NDArray[Any]) -> NDArray[Any]:
         total = np.bincount(unit, shares * values)
         return np.divide(total, weights, out=np.zeros_like(total), where=weights > 0)
 
     return weights, collect
 
 
-def _shares(sample_weight, test):
+def _shares(sample_weight: Any, test: NDArray[Any]) -> NDArray[Any]:
     if sample_weight is None:
         return np.full(len(test), 1 / len(test))
     weight = np.asarray(sample_weight, dtype=np.float64)[test]
     return weight / weight.sum()
 
 
-def mean_interval(values, weights, confidence_level, *, hits=False):
+def mean_interval(
+    values: Any, weights: Any, confidence_level: Any, *, hits: bool = False
+) -> NDArray[Any]:
     r"""Return the confidence interval of a mean loss, which is never negative.
 
     Parameters
@@ -447,7 +463,7 @@ def mean_interval(values, weights, confidence_level, *, hits=False):
     return mean * np.exp([-reach, reach])
 
 
-def reference_rows(data, sample_weight=None):
+def reference_rows(data: Any, sample_weight: Any = None) -> NDArray[Any]:
     """Choose unlabeled target rows about which the models of all folds are asked.
 
     Parameters
@@ -472,7 +488,9 @@ def reference_rows(data, sample_weight=None):
     return rows
 
 
-def fold_evidence(data, folds, groups=None, sample_weight=None):
+def fold_evidence(
+    data: Any, folds: Any, groups: Any = None, sample_weight: Any = None
+) -> FoldEvidence:
     """Return what folds of labeled target rows are worth.
 
     Parameters
@@ -509,7 +527,9 @@ def fold_evidence(data, folds, groups=None, sample_weight=None):
     )
 
 
-def row_evidence(data, folds, groups=None, sample_weight=None):
+def row_evidence(
+    data: Any, folds: Any, groups: Any = None, sample_weight: Any = None
+) -> tuple[NDArray[Any], int]:
     r"""Return the weight of every held-out row, fold by fold, and the number of units.
 
     A row that is tested :math:`r_i` times and shares its unit with
@@ -548,7 +568,7 @@ def row_evidence(data, folds, groups=None, sample_weight=None):
     return weights * (len(names) / max(weights.sum(), np.finfo(float).tiny)), len(names)
 
 
-def units_of(data, groups):
+def units_of(data: Any, groups: Any) -> Any:
     """Return the number of the unit of every row: its group, or the row itself."""
     if groups is None:
         return np.arange(len(data.sample_domain))

@@ -1,5 +1,7 @@
 """Correlation of the mean features of two domains."""
 
+from typing import Any
+
 import numpy as np
 
 from sktransfer._compat import validate_params
@@ -10,7 +12,7 @@ from sktransfer.metrics._checks import check_domain_pair
     {"X_source": ["array-like"], "X_target": ["array-like"]},
     prefer_skip_nested_validation=True,
 )
-def feature_correlation(X_source, X_target):
+def feature_correlation(X_source: Any, X_target: Any) -> float:
     r"""Compute the correlation over features between the means of two samples.
 
     Parameters

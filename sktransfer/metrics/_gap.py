@@ -4,11 +4,13 @@ Whatever score is asked for, :class:`PairMeasure` makes values of units of it wh
 score has some, and adds what the unlabeled target rows tell.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from sktransfer._domains import take_rows
@@ -61,7 +63,7 @@ class FoldAnswers:
     disagree: Any
 
     @property
-    def steps(self):
+    def steps(self) -> NDArray[Any] | None:
         """Answers with the sources less answers without, on the unlabeled rows."""
         if self.reference is None:
             return None
@@ -119,7 +121,7 @@ class HeldOutScores:
     values: Any = None
     weights: Any = None
 
-    def intervals(self, confidence_level):
+    def intervals(self, confidence_level: float) -> NDArray[Any]:
         """Return the interval of each score, without and with the sources, (2, 2)."""
         if self.kind in ("other", "r2"):
             folds = self.folds
@@ -150,14 +152,19 @@ class PairMeasure:
         None. Without columns there are no residuals.
     """
 
-    def __init__(self, data, params, scoring, columns=None):
+    def __init__(
+        self, data: Any, params: dict[str, Any], scoring: Any, columns: Any = None
+    ) -> None:
         self.data, self.scoring, self.columns = data, scoring, columns
-        self.units = {name: params.get(name) for name in ("groups", "sample_weight")}
+        self.units: dict[str, Any] = {
+            name: params.get(name) for name in ("groups", "sample_weight")
+        }
         self.reference = reference_rows(data, self.units["sample_weight"])
 
-    def measure(self):
+    def measure(self) -> Callable[..., Any]:
         """Return ``measure(pair, X, y, sample_weight)`` for ``cross_fit``."""
-        classes = X_reference = None
+        classes: Any = None
+        X_reference = None
         if self.data.y is not None:
             labels = self.data.labels(self.data.labeled)
             classes = np.unique(labels) if labels.ndim == 1 else None
@@ -168,7 +175,7 @@ class PairMeasure:
             columns=self.columns, classes=classes,
         )  # fmt: skip
 
-    def scores(self, folds, results):
+    def scores(self, folds: Any, results: Any) -> HeldOutScores:
         """Return the scores of both models, fold by fold, and the evidence.
 
         Parameters
@@ -221,7 +228,7 @@ class PairMeasure:
             target_only, transfer, evidence, overall, rows.kind, values, weights
         )
 
-    def compare(self, folds, results):
+    def compare(self, folds: Any, results: Any) -> HeldOutLosses:
         """Return residuals and losses of both models, in columns that are calibrated.
 
         Parameters
@@ -253,10 +260,10 @@ class PairMeasure:
             np.concatenate(residuals, axis=1), np.concatenate(losses, axis=1), steps
         )
 
-    def _read(self, answers):
+    def _read(self, answers: NDArray[Any]) -> NDArray[Any]:
         return np.stack([self.columns.read(one, k) for k, one in enumerate(answers)])
 
-    def losses(self, folds, losses, residuals, steps):
+    def losses(self, folds: Any, losses: Any, residuals: Any, steps: Any) -> Any:
         """Return the evidence of squared errors or deviances.
 
         Parameters
@@ -290,7 +297,17 @@ class PairMeasure:
         )  # fmt: skip
 
 
-def _measure(pair, X, y, sample_weight, *, X_reference, scoring, columns, classes):
+def _measure(
+    pair: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    X_reference: Any,
+    scoring: Any,
+    columns: Any,
+    classes: NDArray[Any],
+) -> FoldAnswers:
     pair = [Remembering(model) for model in pair]
     scores = answers = None
     if columns is not None:
@@ -312,7 +329,9 @@ def _measure(pair, X, y, sample_weight, *, X_reference, scoring, columns, classe
     return FoldAnswers(scores, y, answers, reference, disagree)
 
 
-def _columns_of(pair, y, classes):
+def _columns_of(
+    pair: list[Remembering], y: Any, classes: NDArray[Any] | None
+) -> CommonColumns | None:
     """Return the columns in which both answer; None for several columns of classes."""
     if not any(map(is_classifier, pair)):
         return CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)

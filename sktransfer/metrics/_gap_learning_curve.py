@@ -1,9 +1,12 @@
 """How the negative transfer gap changes with more labels of the target."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special, stats
 from sklearn.base import is_classifier
 from sklearn.utils import check_random_state
@@ -49,7 +52,7 @@ _SIZE = [Interval(Real, 0, None, closed="neither")]
 _GAP = [StrOptions(set(INTERVAL_FOR))]
 
 
-def _check(**constraints):
+def _check(**constraints: Any) -> Callable[..., Any]:
     return validate_params(constraints, prefer_skip_nested_validation=True)
 
 
@@ -117,7 +120,9 @@ class GapLearningCurve:
     dof_share: float = 0.5
 
     @_check(n_labels=_SIZE, confidence=_SHARE)
-    def predict(self, n_labels, confidence=0.95):
+    def predict(
+        self, n_labels: float, confidence: Any = 0.95
+    ) -> tuple[float, tuple[float, float]]:
         """Extrapolate the gap to a number of labels.
 
         Parameters
@@ -139,7 +144,7 @@ class GapLearningCurve:
         return gap, self._interval(self._at(n_labels, *self._draws()), confidence)
 
     @_check(confidence=_SHARE)
-    def break_even(self, confidence=0.95):
+    def break_even(self, confidence: Any = 0.95) -> tuple[float, tuple[float, float]]:
         """Estimate from how many labels on the sources no longer help.
 
         Parameters
@@ -161,7 +166,9 @@ class GapLearningCurve:
         return middle, self._interval(found, confidence)
 
     @_check(n_labels=_SIZE, confidence=_SHARE, interval_for=_GAP)
-    def decision_probability(self, n_labels, confidence=0.95, interval_for="average"):
+    def decision_probability(
+        self, n_labels: float, confidence: Any = 0.95, interval_for: str = "average"
+    ) -> float:
         """Predict how probable a clear answer with so many labels is.
 
         Parameters
@@ -182,7 +189,13 @@ class GapLearningCurve:
         """
         return self._power(self._draws(), n_labels, confidence, interval_for)
 
-    def _power(self, draws, n_labels, confidence, interval_for):
+    def _power(
+        self,
+        draws: tuple[NDArray[Any], NDArray[Any]],
+        n_labels: float,
+        confidence: float,
+        interval_for: str,
+    ) -> float:
         gaps = np.abs(self._at(n_labels, *draws))
         error = self.spread[0] * n_labels ** self.spread[1] / np.sqrt(n_labels)
         if error == 0:
@@ -194,7 +207,12 @@ class GapLearningCurve:
         return float(stats.norm.cdf(gaps / error - least).mean())
 
     @_check(probability=_SHARE, confidence=_SHARE, interval_for=_GAP)
-    def labels_needed(self, probability=0.8, confidence=0.95, interval_for="average"):
+    def labels_needed(
+        self,
+        probability: Any = 0.8,
+        confidence: Any = 0.95,
+        interval_for: str = "average",
+    ) -> float:
         """Count the labels with which a clear answer is this probable.
 
         Parameters
@@ -223,16 +241,16 @@ class GapLearningCurve:
         return float(np.inf)
 
     @staticmethod
-    def _at(n_labels, rates, coefs):
+    def _at(n_labels: float, rates: NDArray[Any], coefs: NDArray[Any]) -> NDArray[Any]:
         return coefs[:, 0] + coefs[:, 1] * float(n_labels) ** -rates
 
     @staticmethod
-    def _interval(draws, confidence):
+    def _interval(draws: NDArray[Any], confidence: float) -> tuple[float, float]:
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
         low, high = np.quantile(draws, tails, method="inverted_cdf")
         return float(low), float(high)
 
-    def _draws(self):
+    def _draws(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Draw exponents with their limits and slopes, by Student's t."""
         rng = np.random.RandomState(0)  # the same question gets the same answer
         which = rng.choice(len(self.rates), size=_DRAWS, p=self.weights)
@@ -244,7 +262,7 @@ class GapLearningCurve:
         moves = np.einsum("nij,nj->ni", roots[which], normal)
         return self.rates[which], self.coefs[which] + moves
 
-    def _crossings(self, rates, coefs):
+    def _crossings(self, rates: NDArray[Any], coefs: NDArray[Any]) -> NDArray[Any]:
         now = self._at(self.n_labeled, rates, coefs)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             crossing = (-coefs[:, 1] / coefs[:, 0]) ** (1 / rates)
@@ -272,22 +290,22 @@ class GapLearningCurve:
     prefer_skip_nested_validation=True,
 )
 def gap_learning_curve(
-    estimator,
-    X,
-    y,
+    estimator: Any,
+    X: Any,
+    y: Any,
     *,
-    sample_domain,
-    sizes=None,
-    cv=5,
-    n_repeats=5,
-    loss="auto",
-    rate="auto",
-    target_estimator=None,
-    groups=None,
-    params=None,
-    n_jobs=None,
-    random_state=0,
-):
+    sample_domain: Any,
+    sizes: Any = None,
+    cv: Any = 5,
+    n_repeats: int = 5,
+    loss: str = "auto",
+    rate: Any = "auto",
+    target_estimator: Any = None,
+    groups: Any = None,
+    params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+    random_state: Any = 0,
+) -> GapLearningCurve:
     r"""Estimate how the negative transfer gap changes with more target labels.
 
     What the sources are worth falls with every label, so the gap of today is little
@@ -446,7 +464,9 @@ def gap_learning_curve(
     )
 
 
-def _labels_to_score(estimator, data, params):
+def _labels_to_score(
+    estimator: Any, data: Any, params: dict[str, Any]
+) -> tuple[NDArray[Any], Any]:
     """Return labels and weights of all rows, known for the labeled target rows."""
     rows = data.is_labeled_target
     y, w = labels_to_score(estimator, data, rows, params)
@@ -459,7 +479,9 @@ def _labels_to_score(estimator, data, params):
     return goal, weight
 
 
-def _moments(each, weights):
+def _moments(
+    each: NDArray[Any], weights: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the mean of the units and the covariance of that mean, by size."""
     share = np.sum(weights**2)
     mean = weights @ each
@@ -467,7 +489,12 @@ def _moments(each, weights):
     return mean, (centered.T * weights) @ centered * share / (1 - share)
 
 
-def _fit_curves(sizes, mean, covariance, rates):
+def _fit_curves(
+    sizes: NDArray[Any],
+    mean: NDArray[Any],
+    covariance: NDArray[Any],
+    rates: NDArray[Any],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Fit a curve of each exponent, with a limit of 0 and with any, by least squares.
 
     Returns the exponents, the posterior probabilities, and limits and slopes with
@@ -503,7 +530,7 @@ def _fit_curves(sizes, mean, covariance, rates):
     return rates, special.softmax(scores), coefs, covariances
 
 
-def _check_loss(loss, classify, estimator):
+def _check_loss(loss: str, classify: bool, estimator: Any) -> str:
     if loss == "auto":
         return "zero_one" if classify else "squared"
     if (loss in ("squared", "deviance")) == classify:
@@ -521,7 +548,7 @@ def _check_loss(loss, classify, estimator):
     return loss
 
 
-def _check_sizes(sizes, least, n_classes):
+def _check_sizes(sizes: list[int] | None, least: int, n_classes: int) -> NDArray[Any]:
     smallest = max(n_classes, 2)
     if sizes is None:
         shares = np.array([0.4, 0.55, 0.75, 1.0])
@@ -543,7 +570,13 @@ def _check_sizes(sizes, least, n_classes):
     return found
 
 
-def _order(data, rows, units, classify, rng):
+def _order(
+    data: Any,
+    rows: NDArray[Any],
+    units: NDArray[Any],
+    classify: bool,
+    rng: np.random.RandomState,
+) -> NDArray[Any]:
     """Order the units of a fold so that the first ones have all classes."""
     names, unit = np.unique(units[rows], return_inverse=True)
     order = rng.permutation(len(names))
@@ -570,8 +603,18 @@ def _order(data, rows, units, classify, rng):
 
 
 def _differences(
-    estimator, baseline, data, params, units, goal, train, test, order, sizes, loss
-):  # fmt: skip
+    estimator: Any,
+    baseline: Any,
+    data: Any,
+    params: dict[str, Any],
+    units: NDArray[Any],
+    goal: NDArray[Any],
+    train: NDArray[Any],
+    test: NDArray[Any],
+    order: NDArray[Any],
+    sizes: NDArray[Any],
+    loss: str,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Loss with the sources less that without, at every size, for each test row."""
     labeled = data.is_labeled_target[train]
     X, columns = take_rows(data.X, test), []
@@ -587,7 +630,9 @@ def _differences(
     return np.column_stack(columns), guesses
 
 
-def _row_losses(pair, X, y, loss):
+def _row_losses(
+    pair: tuple[Any, Any], X: Any, y: Any, loss: str
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return the losses of both models, and by how much they can differ."""
     if loss == "zero_one":
         answers = [np.asarray(m.predict(X)) for m in pair]
@@ -613,7 +658,7 @@ def _row_losses(pair, X, y, loss):
     return *losses, scale * np.sum((answers[1] - answers[0]) ** 2, axis=1)
 
 
-def _spread(sizes, deviations):
+def _spread(sizes: NDArray[Any], deviations: NDArray[Any]) -> NDArray[Any]:
     """Fit a power law to the deviations; the exponent is from -1/2 to 0."""
     if not (deviations > 0).all():
         return np.array([float(deviations[-1]), 0.0])

@@ -1,8 +1,10 @@
 """Distances of domains from their means and covariances."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from sktransfer._compat import Interval, StrOptions, validate_params
@@ -15,7 +17,7 @@ SHRINKAGE = [StrOptions({"ledoit_wolf"}), Interval(Real, 0, 1, closed="both")]
     {"X_source": ["array-like"], "X_target": ["array-like"]},
     prefer_skip_nested_validation=True,
 )
-def coral_distance(X_source, X_target):
+def coral_distance(X_source: Any, X_target: Any) -> float:
     r"""Compute the distance between the covariances of two samples.
 
     Parameters
@@ -55,7 +57,7 @@ def coral_distance(X_source, X_target):
     return float(np.sum(difference**2) / (4 * n_features**2))
 
 
-def _covariance(X, ddof=0):
+def _covariance(X: Any, ddof: int = 0) -> NDArray[Any]:
     centered = X - X.mean(axis=0)
     return centered.T @ centered / (len(X) - ddof)
 
@@ -69,7 +71,13 @@ def _covariance(X, ddof=0):
     },
     prefer_skip_nested_validation=True,
 )
-def gaussian_kl(X_source, X_target, *, shrinkage="ledoit_wolf", symmetric=True):
+def gaussian_kl(
+    X_source: Any,
+    X_target: Any,
+    *,
+    shrinkage: Any = "ledoit_wolf",
+    symmetric: bool = True,
+) -> float:
     r"""Compute the Kullback-Leibler divergence between Gaussian fits of two samples.
 
     Parameters
@@ -126,7 +134,7 @@ def gaussian_kl(X_source, X_target, *, shrinkage="ledoit_wolf", symmetric=True):
     return kl_of_fits(target, source)
 
 
-def ledoit_wolf(X, covariance):
+def ledoit_wolf(X: Any, covariance: NDArray[Any]) -> float:
     """Return the Ledoit-Wolf shrinkage of centered rows from their covariance.
 
     It needs no product beyond the covariance, because the squared rows enter only by
@@ -141,7 +149,7 @@ def ledoit_wolf(X, covariance):
     return float(beta / delta) if beta > 0 and delta > 0 else 0.0
 
 
-def shrunk_covariance(X, shrinkage):
+def shrunk_covariance(X: Any, shrinkage: Any) -> tuple[NDArray[Any], float]:
     """Return the shrunk covariance of centered rows and the shrinkage used."""
     covariance = X.T @ X / len(X)
     amount = ledoit_wolf(X, covariance) if shrinkage == "ledoit_wolf" else shrinkage
@@ -151,7 +159,11 @@ def shrunk_covariance(X, shrinkage):
     return covariance, float(amount)
 
 
-def fit_gaussian(X, shrinkage, name):
+def fit_gaussian(
+    X: Any, shrinkage: Any, name: str
+) -> tuple[
+    NDArray[Any], NDArray[Any], tuple[tuple[NDArray[Any], bool], NDArray[Any]], float
+]:
     """Return mean, covariance, its Cholesky factor and its log determinant."""
     mean = X.mean(axis=0)
     covariance, _ = shrunk_covariance(X - mean, shrinkage)
@@ -175,7 +187,20 @@ def fit_gaussian(X, shrinkage, name):
     return mean, covariance, (factor, scale), log_det
 
 
-def kl_of_fits(first, second):
+def kl_of_fits(
+    first: tuple[
+        NDArray[Any],
+        NDArray[Any],
+        tuple[tuple[NDArray[Any], bool], NDArray[Any]],
+        float,
+    ],
+    second: tuple[
+        NDArray[Any],
+        NDArray[Any],
+        tuple[tuple[NDArray[Any], bool], NDArray[Any]],
+        float,
+    ],
+) -> float:
     """Return KL(first || second) of two results of :func:`fit_gaussian`."""
     (mean_1, cov_1, _, log_det_1), (mean_2, _, whitener, log_det_2) = first, second
     factor, scale = whitener

@@ -1,8 +1,10 @@
 """Gaussian Bhattacharyya overlap of classes."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from sktransfer._compat import Interval, StrOptions, validate_params
@@ -18,7 +20,13 @@ from sktransfer.metrics._checks import check_features, class_means, to_unit_rang
     },
     prefer_skip_nested_validation=True,
 )
-def gbc(features, y, *, covariance_type="spherical", pca_components=64):
+def gbc(
+    features: Any,
+    y: Any,
+    *,
+    covariance_type: str = "spherical",
+    pca_components: int | None = 64,
+) -> float:
     r"""Score classes by the overlap of Gaussian fits of their features.
 
     Parameters
@@ -82,7 +90,13 @@ def gbc(features, y, *, covariance_type="spherical", pca_components=64):
     return 0.0 - max(float(total), 0.0)
 
 
-def _class_variances(features, codes, means, counts, covariance_type):
+def _class_variances(
+    features: NDArray[Any],
+    codes: NDArray[Any],
+    means: NDArray[Any],
+    counts: NDArray[Any],
+    covariance_type: str,
+) -> NDArray[Any]:
     squares = (features - means[codes]) ** 2
     variances, _ = class_means(squares, codes, len(counts))
     pooled = squares.sum(axis=0) / max(1, len(codes) - len(counts))
@@ -94,7 +108,12 @@ def _class_variances(features, codes, means, counts, covariance_type):
     return np.maximum(variances, floor if floor > 0 else 1.0)
 
 
-def _bhattacharyya(mean, variance, means, variances):
+def _bhattacharyya(
+    mean: NDArray[Any],
+    variance: NDArray[Any],
+    means: NDArray[Any],
+    variances: NDArray[Any],
+) -> NDArray[Any]:
     """Return the distances of one diagonal Gaussian to all of them."""
     middle = (variance + variances) / 2
     shift = np.sum((mean - means) ** 2 / middle, axis=1) / 8

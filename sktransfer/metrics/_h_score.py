@@ -1,8 +1,10 @@
 """H-score of features."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import check_array, check_consistent_length
@@ -37,16 +39,16 @@ from sktransfer.metrics._maximal_h_score import maximal_h_score
     prefer_skip_nested_validation=True,
 )
 def h_score(
-    features,
-    y,
+    features: Any,
+    y: Any,
     *,
-    shrinkage=None,
-    normalize=False,
-    inputs=None,
-    classifier=None,
-    bins=None,
-    random_state=0,
-):
+    shrinkage: Any = None,
+    normalize: bool = False,
+    inputs: Any = None,
+    classifier: Any = None,
+    bins: Any = None,
+    random_state: Any = 0,
+) -> float:
     r"""Score how well features separate classes relative to their redundancy.
 
     Parameters
@@ -134,7 +136,7 @@ def h_score(
         if value is not None and not normalize:
             raise ValueError(f"{name} is for normalize=True: set that, or leave it.")
     if isinstance(bins, Integral):
-        y = bin_labels(y, bins)
+        y = bin_labels(y, int(bins))
     if inputs is not None:
         check_consistent_length(inputs, y)
     score = _h_score(features, y, shrinkage, spline=bins == "spline")
@@ -155,7 +157,9 @@ def h_score(
     return score / max(best, score)
 
 
-def _h_score(features, y, shrinkage, *, spline=False):
+def _h_score(
+    features: NDArray[Any], y: Any, shrinkage: Any, *, spline: bool = False
+) -> float:
     """Return the score for classes, or for splines of real labels."""
     if spline:
         features = check_array(features, dtype=np.float64, input_name="features")
@@ -185,7 +189,7 @@ def _h_score(features, y, shrinkage, *, spline=False):
     return (1 - amount) * _trace_ratio(centered, means, amount, ridge)
 
 
-def _label_functions(y, n_knots=5):
+def _label_functions(y: Any, n_knots: int = 5) -> NDArray[Any]:
     """Return functions of the labels, of mean 0 and an identity as covariance."""
     normal = norm.ppf((rankdata(y) - 0.5) / len(y))[:, None]
     basis = normal
@@ -197,7 +201,7 @@ def _label_functions(y, n_knots=5):
     return U[:, s > s[0] * 1e-8] * np.sqrt(len(y)) if s[0] > 0 else U[:, :0]
 
 
-def _amount(centered, shrinkage, n_features):
+def _amount(centered: NDArray[Any], shrinkage: Any, n_features: int) -> float:
     if shrinkage != "ledoit_wolf":
         return float(shrinkage)
     # the dropped constant columns count as features of the full covariance
@@ -206,7 +210,9 @@ def _amount(centered, shrinkage, n_features):
     return ledoit_wolf(padded, padded.T @ padded / len(padded))
 
 
-def _trace_ratio(centered, means, amount, ridge):
+def _trace_ratio(
+    centered: NDArray[Any], means: NDArray[Any], amount: float, ridge: float
+) -> float:
     """Return tr(C_a^-1 means' means), in the smaller of rows and features."""
     n_samples, n_features = centered.shape
     wide = n_samples < n_features

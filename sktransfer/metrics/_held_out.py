@@ -1,11 +1,13 @@
 """Scores of held-out rows: over all classes, pooled over the folds, or by row."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from inspect import signature
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn import config_context, get_config
 from sklearn.base import is_classifier, is_regressor
 from sklearn.exceptions import UndefinedMetricWarning
@@ -33,7 +35,7 @@ from sktransfer._learners import flatten_column
 from sktransfer._response import align_classes, all_classes
 
 
-def exact_match_score(y_true, y_pred, sample_weight=None):
+def exact_match_score(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
     """Return the share of samples of which all outputs are predicted right.
 
     Parameters
@@ -110,7 +112,9 @@ class HeldOutScore:
     sample_weight: Any
 
 
-def score_pair(pair, X, y, sample_weight=None, *, scoring):
+def score_pair(
+    pair: Any, X: Any, y: Any, sample_weight: Any = None, *, scoring: Any
+) -> list[HeldOutScore]:
     """Score both models on held-out rows, over all classes that one of them knows.
 
     Parameters
@@ -137,7 +141,7 @@ def score_pair(pair, X, y, sample_weight=None, *, scoring):
     return [_score(model, X, y, sample_weight, scoring, classes) for model in pair]
 
 
-def settle_scores(scores, scoring):
+def settle_scores(scores: Any, scoring: Any) -> NDArray[Any]:
     r"""Return the score of every fold, pooled where a fold alone does not define it.
 
     Parameters
@@ -199,7 +203,7 @@ class RowScores:
     scales: tuple[float, ...] = ()
 
 
-def row_scores(scores, scoring, units):
+def row_scores(scores: Any, scoring: Any, units: Any) -> RowScores | None:
     r"""Return the scores of rows whose means are the scores of the folds, or None.
 
     A score that is no mean has jackknife values: with the share :math:`p_i` of unit i
@@ -248,12 +252,12 @@ def row_scores(scores, scoring, units):
     return RowScores("other", np.concatenate(values, axis=1), None)
 
 
-def _score_func(scoring):
+def _score_func(scoring: Any) -> Callable[..., Any] | None:
     scorer = get_scorer(scoring) if isinstance(scoring, str) else scoring
     return getattr(scorer, "_score_func", None)
 
 
-def _power_of(scoring):
+def _power_of(scoring: Any) -> Any:
     """Return the power of the deviance that a scorer averages; None: no deviance."""
     function = _score_func(scoring)
     if function is mean_tweedie_deviance:
@@ -262,14 +266,16 @@ def _power_of(scoring):
     return _POWERS.get(function)
 
 
-def counts_hits(scoring, pair):
+def counts_hits(scoring: Any, pair: "list[Remembering]") -> bool:
     """Tell whether a score is the accuracy of two classifiers."""
     if scoring is None:
         return all(map(is_classifier, pair))
     return _score_func(scoring) is accuracy_score
 
 
-def _mean_scores(scores, kind, power):
+def _mean_scores(
+    scores: list[list[HeldOutScore]], kind: str, power: Any
+) -> RowScores | None:
     """Return the row scores of a mean, if the scores of the folds are that mean."""
     for scale in (1.0, 0.5) if kind == "brier" else (1.0,):
         parts = [_of_rows(fold, kind, scale, power) for fold in scores]
@@ -286,20 +292,23 @@ def _mean_scores(scores, kind, power):
     return None
 
 
-def _of_rows(fold, kind, scale, power):
+def _of_rows(
+    fold: list[HeldOutScore], kind: str, scale: float, power: Any
+) -> tuple[NDArray[Any], Any, Any] | None:
     """Return scores of the rows of a fold, guesses of a difference, and their scale."""
     method = "predict_proba" if kind == "brier" else "predict"
     if any(method not in score.answers for score in fold):
         return None
     y, weight = fold[0].y, fold[0].sample_weight
     answers = [np.asarray(score.answers[method]) for score in fold]
-    guesses, best = None, 0.0
+    guesses: Any = None
+    best: Any = 0.0
     if kind == "hits":
         right = np.array([answer == y for answer in answers])
         differ = answers[0] != answers[1]
         if y.ndim > 1:
             right, differ = right.all(axis=2), differ.any(axis=1)
-        values = right.astype(np.float64)
+        values: Any = right.astype(np.float64)
         # where no class is predicted for unlabeled rows they say nothing
         guesses = differ.astype(np.float64) if y.ndim == 1 else None
     else:
@@ -333,7 +342,7 @@ def _of_rows(fold, kind, scale, power):
     return values, guesses, scale
 
 
-def _within(score, scoring, units):
+def _within(score: HeldOutScore, scoring: Any, units: NDArray[Any]) -> NDArray[Any]:
     """Return the jackknife values of the units of one fold, at their rows."""
     weight = score.sample_weight
     weight = np.ones(len(units)) if weight is None else np.asarray(weight)
@@ -348,7 +357,7 @@ def _within(score, scoring, units):
     return (values + score.value - share @ values)[unit]
 
 
-def _score_of_part(score, scoring, rows):
+def _score_of_part(score: HeldOutScore, scoring: Any, rows: NDArray[np.bool_]) -> float:
     """Score some of the rows of a fold; NaN where that is not defined."""
     part = replace(
         score,
@@ -369,7 +378,7 @@ def _score_of_part(score, scoring, rows):
             return np.nan
 
 
-def _jackknife(folds, scoring):
+def _jackknife(folds: tuple[Any, ...], scoring: Any) -> NDArray[Any]:
     n_folds = len(folds)
     whole = _pooled(folds, scoring)
     if n_folds == 1:
@@ -380,7 +389,7 @@ def _jackknife(folds, scoring):
     return whole + (n_folds - 1) * (without.mean() - without)
 
 
-def _pooled(folds, scoring):
+def _pooled(folds: tuple[Any, ...], scoring: Any) -> float:
     """Return the score of the answers of several folds together."""
     model = _OutOfFold(folds)
     y = np.concatenate([fold.y for fold in folds])
@@ -404,7 +413,14 @@ def _pooled(folds, scoring):
     return value
 
 
-def _score(model, X, y, sample_weight, scoring, classes):
+def _score(
+    model: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    scoring: Any,
+    classes: NDArray[Any] | None,
+) -> HeldOutScore:
     known = hasattr(check_scoring(model, scoring=scoring), "_score_func")
     asked = _Asked(model, classes) if known else model
     with warnings.catch_warnings(record=True) as caught:
@@ -427,7 +443,14 @@ def _score(model, X, y, sample_weight, scoring, classes):
     return HeldOutScore(value, answers, classes, get_tags(model), y, sample_weight)
 
 
-def _call(model, X, y, sample_weight, scoring, classes):
+def _call(
+    model: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    scoring: Any,
+    classes: NDArray[Any] | None,
+) -> float:
     """Call a scorer with the weights, and with the classes that it may need."""
     scorer = check_scoring(model, scoring=scoring)
     score_func = getattr(scorer, "_score_func", None)
@@ -457,25 +480,25 @@ def _call(model, X, y, sample_weight, scoring, classes):
 class _Asked:
     """A fitted model that keeps what it is asked, in columns of all classes."""
 
-    def __init__(self, model, classes):
+    def __init__(self, model: Any, classes: NDArray[Any] | None) -> None:
         self.model = model
         self.classes = classes
-        self.answers = {}
+        self.answers: dict[Any, Any] = {}
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         value = getattr(self.__dict__["model"], name)
         if name == "classes_" and self.classes is not None:
             return self.classes
         return self._asking(name) if name in _ANSWERS else value
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         return get_tags(self.model)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def _asking(self, name):
-        def ask(X):
+    def _asking(self, name: str) -> Callable[..., Any]:
+        def ask(X: Any) -> NDArray[Any]:
             values = getattr(self.model, name)(X)
             if self.classes is not None and name != "predict":
                 values = _in_columns(values, name, self.model.classes_, self.classes)
@@ -492,16 +515,16 @@ class Remembering:
     Prediction may be the costly part, as for models that store their samples.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self.model = model
-        self.answers = {}
+        self.answers: dict[Any, Any] = {}
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         value = getattr(self.__dict__["model"], name)
         if name not in _ANSWERS:
             return value
 
-        def ask(X):
+        def ask(X: Any) -> NDArray[Any]:
             known = self.answers.get(name)
             if known is None or known[0] is not X:
                 known = self.answers[name] = X, value(X)
@@ -510,17 +533,19 @@ class Remembering:
         ask.__name__ = name
         return ask
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         return get_tags(self.model)
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return True
 
 
 class _OutOfFold:
     """The out-of-fold answers of one model, as an estimator that a scorer can ask."""
 
-    def __init__(self, folds):
+    predict: Callable[..., Any]
+
+    def __init__(self, folds: Any) -> None:
         self.tags = folds[0].tags
         self.classes = None
         if folds[0].classes is not None:
@@ -535,30 +560,32 @@ class _OutOfFold:
             ]
             setattr(self, name, _answering(name, np.concatenate(parts)))
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         return self.tags
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return True
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> Self:
         """Refuse to be fitted: scorers only ask whether there is a ``fit``."""
         raise NotImplementedError("out-of-fold answers are not fitted")
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return R2; it is asked only where no fold defines the own score."""
         return r2_score(y, self.predict(X), sample_weight=sample_weight)
 
 
-def _answering(name, values):
-    def answer(X):
+def _answering(name: str, values: NDArray[Any]) -> Callable[..., Any]:
+    def answer(X: Any) -> NDArray[Any]:
         return values
 
     answer.__name__ = name
     return answer
 
 
-def _in_columns(values, name, known, classes):
+def _in_columns(
+    values: NDArray[Any], name: str, known: NDArray[Any], classes: NDArray[Any]
+) -> NDArray[Any]:
     """Return answers of a classifier in the columns of ``classes``."""
     values = np.asarray(values)
     if np.array_equal(known, classes):

@@ -1,8 +1,10 @@
 """Hilbert-Schmidt independence criterion."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_array, check_consistent_length
 
 from sktransfer._compat import Interval, StrOptions, validate_params
@@ -27,7 +29,14 @@ _GAMMA = [StrOptions({"median", "scale"}), Interval(Real, 0, None, closed="neith
     },
     prefer_skip_nested_validation=True,
 )
-def hsic(X, Y, *, kernel="rbf", gamma="median", normalize=False):
+def hsic(
+    X: Any,
+    Y: Any,
+    *,
+    kernel: Any = "rbf",
+    gamma: Any = "median",
+    normalize: bool = False,
+) -> float:
     r"""Measure the dependence between two descriptions of the same rows.
 
     With the domain of each row as `Y` it measures how much the features tell about
@@ -99,12 +108,12 @@ def hsic(X, Y, *, kernel="rbf", gamma="median", normalize=False):
     return max(value, 0.0) / len(K) ** 2
 
 
-def _center(K):
+def _center(K: NDArray[Any]) -> NDArray[Any]:
     rows = K.mean(axis=0)
     return K - rows - rows[:, None] + rows.mean()
 
 
-def _centered_kernel(X, name, kernel, gamma):
+def _centered_kernel(X: Any, name: str, kernel: Any, gamma: Any) -> NDArray[Any]:
     X = check_array(X, dtype=np.float64, input_name=name)
     gamma = resolve_gamma(gamma, X, kernel=kernel)
     if kernel in ORIGIN_FREE_KERNELS:

@@ -1,8 +1,10 @@
 """Divergence of joint distributions of features and labels."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
@@ -29,8 +31,15 @@ from sktransfer.metrics._checks import check_domain_pair, encode_labels
     prefer_skip_nested_validation=True,
 )
 def label_informed_divergence(
-    X_source, y_source, X_target, y_target, *, estimator=None, cv=5, random_state=None
-):
+    X_source: Any,
+    y_source: Any,
+    X_target: Any,
+    y_target: Any,
+    *,
+    estimator: Any = None,
+    cv: Any = 5,
+    random_state: Any = None,
+) -> float:
     r"""Measure how much better one labeling rule fits the source than the target.
 
     Unlike :func:`proxy_a_distance` it sees a change of the labels given the features.
@@ -124,7 +133,9 @@ def label_informed_divergence(
     return float(max(0.0, 2 * (right[domain == 0].mean() - right[domain == 1].mean())))
 
 
-def _fit_adversary(estimator, X, codes, domain, n_classes):
+def _fit_adversary(
+    estimator: Any, X: Any, codes: NDArray[Any], domain: NDArray[Any], n_classes: int
+) -> Any:
     """Fit a classifier to be right on the source and wrong on the target."""
     source, target = np.flatnonzero(domain == 0), np.flatnonzero(domain == 1)
     copies = np.repeat(target, n_classes - 1)

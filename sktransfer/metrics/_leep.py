@@ -1,8 +1,10 @@
 """Scores from the labels that a source model gives to target rows."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from sklearn.utils import check_array, check_random_state
@@ -15,7 +17,7 @@ from sktransfer.metrics._checks import check_features, encode_labels, to_unit_ra
     {"y_source": ["array-like"], "y_target": ["array-like"]},
     prefer_skip_nested_validation=True,
 )
-def nce(y_source, y_target):
+def nce(y_source: Any, y_target: Any) -> float:
     r"""Compute the negative conditional entropy of target labels given source labels.
 
     Parameters
@@ -59,7 +61,7 @@ def nce(y_source, y_target):
     return 0.0 - conditional_entropy(joint / len(source))
 
 
-def conditional_entropy(joint):
+def conditional_entropy(joint: NDArray[Any]) -> float:
     """Return H(column | row) of a joint probability table, in nats."""
     rows = joint.sum(axis=1, keepdims=True)
     conditional = np.divide(joint, rows, out=np.ones_like(joint), where=joint > 0)
@@ -69,7 +71,7 @@ def conditional_entropy(joint):
 @validate_params(
     {"proba": ["array-like"], "y": ["array-like"]}, prefer_skip_nested_validation=True
 )
-def leep(proba, y):
+def leep(proba: Any, y: Any) -> float:
     r"""Compute the log expected empirical prediction of a source model.
 
     Parameters
@@ -128,7 +130,7 @@ def leep(proba, y):
     return _leep(proba / proba.sum(axis=1, keepdims=True), codes, len(classes))
 
 
-def _leep(proba, codes, n_classes):
+def _leep(proba: NDArray[Any], codes: NDArray[Any], n_classes: int) -> float:
     member = np.zeros((n_classes, len(codes)))
     member[codes, np.arange(len(codes))] = 1
     joint = member @ proba
@@ -155,15 +157,15 @@ def _leep(proba, codes, n_classes):
     prefer_skip_nested_validation=True,
 )
 def n_leep(
-    features,
-    y,
+    features: Any,
+    y: Any,
     *,
-    n_components=None,
-    pca_components=0.8,
-    covariance_type="diag",
-    max_iter=100,
-    random_state=None,
-):
+    n_components: int | None = None,
+    pca_components: Any = 0.8,
+    covariance_type: str = "diag",
+    max_iter: int = 100,
+    random_state: Any = None,
+) -> float:
     r"""Compute LEEP with the clusters of a Gaussian mixture as source classes.
 
     It needs features only, so it also serves models without a classifier.
@@ -242,7 +244,9 @@ def n_leep(
     return _leep(mixture.fit(features).predict_proba(features), codes, len(classes))
 
 
-def _reduce(features, pca_components, rng):
+def _reduce(
+    features: NDArray[Any], pca_components: float | None, rng: np.random.RandomState
+) -> NDArray[Any]:
     """Return centered features or their principal components."""
     n_samples, n_features = features.shape
     if n_samples < 2 or not np.ptp(features, axis=0).any():

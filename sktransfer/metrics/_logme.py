@@ -1,6 +1,10 @@
 """Log maximum evidence of a linear model on features."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from sktransfer._compat import StrOptions, validate_params
@@ -21,7 +25,7 @@ _GOLDEN = (np.sqrt(5) - 1) / 2
     },
     prefer_skip_nested_validation=True,
 )
-def logme(features, y, *, task="auto"):
+def logme(features: Any, y: Any, *, task: str = "auto") -> float:
     r"""Compute the log maximum evidence of a Bayesian linear model on features.
 
     Parameters
@@ -100,7 +104,7 @@ def logme(features, y, *, task="auto"):
     return float(np.mean(evidence) / len(features))
 
 
-def _outputs(y, n_samples, task):
+def _outputs(y: Any, n_samples: int, task: str) -> NDArray[Any]:
     """Return the outputs of the linear model, one column each."""
     if task == "auto":
         task = infer_task(y, argument="task='classification' or task='regression'")
@@ -119,7 +123,9 @@ def _outputs(y, n_samples, task):
     return values
 
 
-def max_log_evidence(features, outputs):
+def max_log_evidence(
+    features: Any, outputs: Any
+) -> tuple[NDArray[Any], dict[str, Any]]:
     """Maximize the log evidence of every output over both precisions.
 
     Parameters
@@ -146,7 +152,7 @@ def max_log_evidence(features, outputs):
     if len(values) >= n_samples:
         rest[:] = 0.0
 
-    def evidence(log_ratio):
+    def evidence(log_ratio: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Evaluate at one ratio per output, or at a column of ratios for all."""
         ratio = np.exp(log_ratio)
         if ratio.ndim == 2:
@@ -173,15 +179,17 @@ def max_log_evidence(features, outputs):
     return np.where(ignored, without, value), _precisions(alpha, beta)
 
 
-def _profile(quadratic, n_samples):
+def _profile(quadratic: NDArray[Any], n_samples: int) -> NDArray[Any]:
     return -n_samples / 2 * (np.log(2 * np.pi * quadratic / n_samples) + 1)
 
 
-def _precisions(alpha, beta):
+def _precisions(alpha: Any, beta: NDArray[Any]) -> dict[str, Any]:
     return {"alpha": np.broadcast_to(alpha, beta.shape), "beta": beta}
 
 
-def _spectrum(features, outputs):
+def _spectrum(
+    features: NDArray[Any], outputs: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return squared singular values and the outputs' squared coordinates."""
     n_samples, n_features = features.shape
     wide = n_samples < n_features
@@ -195,7 +203,9 @@ def _spectrum(features, outputs):
     return values, (vectors.T @ (features.T @ outputs)) ** 2 / values[:, None]
 
 
-def _golden_section(function, center, lowest, n_iter=42):
+def _golden_section(
+    function: Callable[..., Any], center: NDArray[Any], lowest: float, n_iter: int = 42
+) -> NDArray[Any]:
     """Maximize one function per output within one grid step of ``center``."""
     low, high = np.maximum(center - _STEP, lowest), center + _STEP
     left = high - _GOLDEN * (high - low)

@@ -1,8 +1,10 @@
 """The largest H-score that features can have."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.utils import check_random_state
@@ -31,8 +33,15 @@ __all__ = ["maximal_h_score"]
     prefer_skip_nested_validation=True,
 )
 def maximal_h_score(
-    X, y, *, classifier=None, discrete=False, n_bins=None, cv=5, random_state=0
-):
+    X: Any,
+    y: Any,
+    *,
+    classifier: Any = None,
+    discrete: bool = False,
+    n_bins: Any = None,
+    cv: Any = 5,
+    random_state: Any = 0,
+) -> float:
     r"""Estimate the H-score of the best features of any kind.
 
     H-scores grow with the number of classes: divided by this largest value they compare
@@ -147,7 +156,7 @@ def maximal_h_score(
     return max(0.0, (2 * hits - norms) / n_tested - 1.0)
 
 
-def _of_categories(X, codes, shares):
+def _of_categories(X: Any, codes: NDArray[Any], shares: NDArray[Any]) -> float:
     """Return the sum of squared singular values less 1."""
     rows = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
     if rows.dtype == object:

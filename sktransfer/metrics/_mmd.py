@@ -1,8 +1,10 @@
 """Maximum mean discrepancy and its permutation test."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import Bunch, check_random_state, gen_batches
 
 from sktransfer._compat import Interval, StrOptions, validate_params
@@ -38,16 +40,16 @@ _KERNEL_CONSTRAINTS = {
     prefer_skip_nested_validation=True,
 )
 def mmd(
-    X_source,
-    X_target,
+    X_source: Any,
+    X_target: Any,
     *,
-    estimator="biased",
-    kernel="rbf",
-    gamma="median",
-    block_size=2,
-    n_components=500,
-    random_state=None,
-):
+    estimator: Any = "biased",
+    kernel: Any = "rbf",
+    gamma: Any = "median",
+    block_size: Any = 2,
+    n_components: int = 500,
+    random_state: Any = None,
+) -> float:
     r"""Estimate the squared maximum mean discrepancy between two samples.
 
     Parameters
@@ -151,7 +153,12 @@ def mmd(
     return _quadratic_mmd(X_source, X_target, estimator == "unbiased", options)
 
 
-def _quadratic_mmd(X_source, X_target, unbiased, options):
+def _quadratic_mmd(
+    X_source: NDArray[Any],
+    X_target: NDArray[Any],
+    unbiased: bool,
+    options: dict[str, Any],
+) -> float:
     m, n = len(X_source), len(X_target)
     xp = namespace_of(X_source, X_target)
     ones = [xp.ones_like(X[:, 0]) for X in (X_source, X_target)]
@@ -170,7 +177,13 @@ def _quadratic_mmd(X_source, X_target, unbiased, options):
     )
 
 
-def _block_mmd(X_source, X_target, block_size, rng, options):
+def _block_mmd(
+    X_source: NDArray[Any],
+    X_target: NDArray[Any],
+    block_size: int,
+    rng: np.random.RandomState,
+    options: dict[str, Any],
+) -> float:
     """Average the unbiased estimate over disjoint random blocks of equal size."""
     n_blocks = min(len(X_source), len(X_target)) // block_size
     rows = n_blocks * block_size
@@ -187,7 +200,9 @@ def _block_mmd(X_source, X_target, block_size, rng, options):
     )
 
 
-def _block_mmd_rbf(source, target, n_blocks, size, gamma):
+def _block_mmd_rbf(
+    source: NDArray[Any], target: NDArray[Any], n_blocks: int, size: int, gamma: Any
+) -> float:
     """Compute all blocks at once, in chunks of blocks that fit into memory."""
     source = source.reshape((n_blocks, size, -1))
     target = target.reshape((n_blocks, size, -1))
@@ -202,7 +217,7 @@ def _block_mmd_rbf(source, target, n_blocks, size, gamma):
     return float(total / n_blocks)
 
 
-def _batch_rbf(A, B, gamma):
+def _batch_rbf(A: NDArray[Any], B: NDArray[Any], gamma: Any) -> NDArray[Any]:
     squares = (A**2).sum(-1)[:, :, None] + (B**2).sum(-1)[:, None, :]
     xp = namespace_of(A, B)
     swap = np.transpose if xp is np else xp.permute_dims
@@ -210,7 +225,13 @@ def _batch_rbf(A, B, gamma):
     return xp.exp(-gamma * xp.clip(distances, 0, None))
 
 
-def random_frequencies(n_features, kernel, gamma, n_components, rng):
+def random_frequencies(
+    n_features: int,
+    kernel: Any,
+    gamma: Any,
+    n_components: int,
+    rng: np.random.RandomState,
+) -> NDArray[Any]:
     """Draw the frequencies of random Fourier features."""
     shape = (n_features, n_components)
     if kernel == "rbf":
@@ -223,7 +244,9 @@ def random_frequencies(n_features, kernel, gamma, n_components, rng):
     )
 
 
-def feature_sums(X, frequencies, weights):
+def feature_sums(
+    X: Any, frequencies: NDArray[Any], weights: NDArray[Any]
+) -> NDArray[Any]:
     """Return weighted sums of the features over the rows, in row chunks."""
     n_components = frequencies.shape[1]
     xp = namespace_of(X, frequencies, weights)
@@ -249,16 +272,16 @@ def feature_sums(X, frequencies, weights):
     prefer_skip_nested_validation=True,
 )
 def mmd_test(
-    X_source,
-    X_target,
+    X_source: Any,
+    X_target: Any,
     *,
-    n_permutations=200,
-    estimator="unbiased",
-    kernel="rbf",
-    gamma="median",
-    n_components=500,
-    random_state=None,
-):
+    n_permutations: int = 200,
+    estimator: Any = "unbiased",
+    kernel: Any = "rbf",
+    gamma: Any = "median",
+    n_components: int = 500,
+    random_state: Any = None,
+) -> Any:
     r"""Test by permutation whether two samples come from one distribution.
 
     Parameters
@@ -349,7 +372,9 @@ def mmd_test(
     )
 
 
-def _permuted_statistics(K, member, unbiased):
+def _permuted_statistics(
+    K: NDArray[Any], member: NDArray[Any], unbiased: bool
+) -> NDArray[Any]:
     """Evaluate the estimate for every column of 0/1 memberships in the source."""
     xp = namespace_of(K, member)
     if unbiased:

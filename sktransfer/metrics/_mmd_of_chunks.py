@@ -1,6 +1,7 @@
 """Maximum mean discrepancy of samples that do not fit in memory."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch, check_random_state
@@ -22,8 +23,14 @@ from sktransfer.metrics._mmd import feature_sums, random_frequencies
     prefer_skip_nested_validation=True,
 )
 def mmd_of_chunks(
-    source, target, *, gamma, kernel="rbf", n_components=500, random_state=0
-):
+    source: Any,
+    target: Any,
+    *,
+    gamma: Any,
+    kernel: Any = "rbf",
+    n_components: Any = 500,
+    random_state: Any = 0,
+) -> Any:
     r"""Estimate the squared maximum mean discrepancy in one pass over each sample.
 
     Memory is bounded by a chunk and its random features, whatever the number of
@@ -90,7 +97,8 @@ def mmd_of_chunks(
     (20000, 0.2)
     """
     rng = check_random_state(random_state)
-    state, columns = {}, SameColumns()
+    state: dict[str, Any] = {}
+    columns = SameColumns()
     means, sizes = [], []
     for name, sample in (("source", source), ("target", target)):
         total, size = 0.0, 0
@@ -113,7 +121,7 @@ def mmd_of_chunks(
             size += len(X)
         if not size:
             raise ValueError(f"{name} holds no sample.")
-        means.append(total[:, 0] / size)
+        means.append(np.asarray(total)[:, 0] / size)
         sizes.append(size)
     terms = np.sum(((means[0] - means[1]) ** 2).reshape(2, -1), axis=0)
     return Bunch(

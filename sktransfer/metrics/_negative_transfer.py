@@ -2,8 +2,10 @@ r"""The negative transfer gap: what the sources cost on the target."""
 
 from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.pipeline import Pipeline
@@ -50,8 +52,14 @@ _SCORING = [StrOptions(set(get_scorer_names())), callable, None]
     prefer_skip_nested_validation=True,
 )
 def negative_transfer_gap(
-    transfer, target_only, X, y, *, scoring=None, sample_weight=None
-):
+    transfer: Any,
+    target_only: Any,
+    X: Any,
+    y: Any,
+    *,
+    scoring: Any = None,
+    sample_weight: Any = None,
+) -> float:
     r"""Compute the negative transfer gap of two fitted estimators on target rows.
 
     Parameters
@@ -138,21 +146,21 @@ def negative_transfer_gap(
     prefer_skip_nested_validation=True,
 )
 def cross_val_ntg(
-    estimator,
-    X,
-    y,
+    estimator: Any,
+    X: Any,
+    y: Any,
     *,
-    sample_domain,
-    cv=5,
-    scoring=None,
-    target_estimator=None,
-    confidence_level=0.95,
-    interval_for="average",
-    groups=None,
-    params=None,
-    n_jobs=None,
-    random_state=None,
-):
+    sample_domain: Any,
+    cv: Any = 5,
+    scoring: Any = None,
+    target_estimator: Any = None,
+    confidence_level: Any = 0.95,
+    interval_for: str = "average",
+    groups: Any = None,
+    params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+) -> Any:
     r"""Estimate the negative transfer gap of an estimator by cross-validation.
 
     :math:`\theta(S,T)` and :math:`\theta(0,T)` are fitted on the same folds. Only
@@ -363,8 +371,17 @@ def cross_val_ntg(
 
 
 def cross_val_pair(
-    estimator, X, y, *, sample_domain, cv, scoring, target_estimator, params, n_jobs
-):
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_domain: Any,
+    cv: Any,
+    scoring: Any,
+    target_estimator: Any,
+    params: Any,
+    n_jobs: int | None,
+) -> Any:
     r"""Return the scores of both models of every fold, without their evidence on a gap.
 
     Parameters
@@ -388,8 +405,16 @@ def cross_val_pair(
 
 
 def _checked(
-    estimator, target_estimator, X, y, sample_domain, cv, groups, params, random_state
-):
+    estimator: Any,
+    target_estimator: Any,
+    X: Any,
+    y: Any,
+    sample_domain: Any,
+    cv: Any,
+    groups: Any,
+    params: dict[str, Any] | None,
+    random_state: Any,
+) -> tuple[Any, Any, Any, list[tuple[NDArray[Any], NDArray[Any]]]]:
     """Return theta(0,T), checked rows and metadata, and the folds."""
     baseline = check_pair(estimator, target_estimator)
     classify = is_classifier(estimator)
@@ -407,7 +432,9 @@ def _checked(
     return baseline, data, params, folds
 
 
-def labeled_folds(data, cv, *, params, stratify, random_state):
+def labeled_folds(
+    data: Any, cv: Any, *, params: dict[str, Any], stratify: bool, random_state: Any
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Return folds by the units and weights among the metadata, or raise.
 
     Parameters
@@ -443,7 +470,7 @@ def labeled_folds(data, cv, *, params, stratify, random_state):
     return folds
 
 
-def with_groups(params, groups):
+def with_groups(params: dict[str, Any] | None, groups: Any) -> dict[str, Any]:
     """Return the metadata with the groups among them."""
     params = {k: v for k, v in (params or {}).items() if v is not None}
     if groups is None:
@@ -453,7 +480,7 @@ def with_groups(params, groups):
     return {**params, "groups": groups}
 
 
-def corrected_resampled_t(gaps, sizes, confidence_level):
+def corrected_resampled_t(gaps: Any, sizes: Any, confidence_level: Any) -> NDArray[Any]:
     """Return Nadeau and Bengio's interval for the mean of cross-validated gaps.
 
     Parameters
@@ -477,7 +504,7 @@ def corrected_resampled_t(gaps, sizes, confidence_level):
 
 
 @validate_params({"scoring": _SCORING}, prefer_skip_nested_validation=True)
-def make_ntg_scorer(scoring=None):
+def make_ntg_scorer(scoring: Any = None) -> "_NTGScorer":
     r"""Make a scorer that returns the negated negative transfer gap.
 
     It reads the pair ``transfer_`` and ``target_only_`` of a fitted guard, also
@@ -527,25 +554,27 @@ def make_ntg_scorer(scoring=None):
 class _NTGScorer:
     """Scorer over the pair of models of a fitted guard."""
 
-    def __init__(self, scoring):
+    def __init__(self, scoring: Any) -> None:
         self.scoring = scoring
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"make_ntg_scorer({self.scoring!r})"
 
-    def __eq__(self, other):
+    def __eq__(self, other: Any) -> Any:
         return isinstance(other, _NTGScorer) and self.scoring == other.scoring
 
-    def __hash__(self):
+    def __hash__(self) -> Any:
         return hash((type(self), self.scoring))
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """Request the weights of the scored rows."""
         request = MetadataRequest(owner=self)
         request.score.add_request(param="sample_weight", alias=True)
         return request
 
-    def __call__(self, estimator, X, y, sample_weight=None):
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> float:
         guard, X = _find_guard(estimator, X)
         check_scorable(y, getattr(guard, "classes_", None))
         pair = (guard.transfer_, guard.target_only_)
@@ -554,7 +583,7 @@ class _NTGScorer:
         )
 
 
-def _find_guard(estimator, X):
+def _find_guard(estimator: Any, X: Any) -> tuple[Any, NDArray[Any]]:
     """Return the guard inside a fitted estimator, and X as the guard sees it."""
     found = estimator
     while not hasattr(found, "transfer_"):

@@ -1,9 +1,10 @@
 """Transferability across domains and tasks by optimal transport."""
 
 from numbers import Integral, Real
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import LinearRegression
 from sklearn.utils import check_random_state
@@ -56,18 +57,18 @@ _CONSTRAINTS = {
 
 @validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
 def otce_components(
-    features_source,
-    y_source,
-    features_target,
-    y_target,
+    features_source: Any,
+    y_source: Any,
+    features_target: Any,
+    y_target: Any,
     *,
-    reg=0.05,
-    cost="sqeuclidean",
-    max_samples=None,
-    max_iter=5000,
-    tol=1e-6,
-    random_state=None,
-):
+    reg: Any = 0.05,
+    cost: str = "sqeuclidean",
+    max_samples: int | None = None,
+    max_iter: int = 5000,
+    tol: float = 1e-6,
+    random_state: Any = None,
+) -> OTCEComponents:
     r"""Compute the domain difference and the task difference of OTCE.
 
     Parameters
@@ -156,7 +157,12 @@ def otce_components(
     )
 
 
-def _sample(features, codes, max_samples, rng):
+def _sample(
+    features: NDArray[Any],
+    codes: NDArray[Any],
+    max_samples: int | None,
+    rng: np.random.RandomState,
+) -> tuple[NDArray[Any], NDArray[Any]]:
     if max_samples is None or len(features) <= max_samples:
         return features, codes
     rows = rng.choice(len(features), max_samples, replace=False)
@@ -165,18 +171,18 @@ def _sample(features, codes, max_samples, rng):
 
 @validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
 def otce(
-    features_source,
-    y_source,
-    features_target,
-    y_target,
+    features_source: Any,
+    y_source: Any,
+    features_target: Any,
+    y_target: Any,
     *,
-    reg=0.05,
-    cost="sqeuclidean",
-    max_samples=None,
-    max_iter=5000,
-    tol=1e-6,
-    random_state=None,
-):
+    reg: Any = 0.05,
+    cost: str = "sqeuclidean",
+    max_samples: int | None = None,
+    max_iter: int = 5000,
+    tol: float = 1e-6,
+    random_state: Any = None,
+) -> float:
     r"""Score transferability across domains and tasks without auxiliary tasks.
 
     Parameters
@@ -291,13 +297,13 @@ class OTCERegressor(RegressorMixin, BaseEstimator):
     (array([-0.1, -0.5]), 0.9)
     """
 
-    _parameter_constraints: dict = {"negative": ["boolean"]}
+    _parameter_constraints: dict[str, Any] = {"negative": ["boolean"]}
 
-    def __init__(self, negative=False):
+    def __init__(self, negative: bool = False) -> None:
         self.negative = negative
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> Self:
         """Learn the coefficients.
 
         Parameters
@@ -319,7 +325,7 @@ class OTCERegressor(RegressorMixin, BaseEstimator):
         self.intercept_ = float(model.intercept_)
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict the accuracy of tasks.
 
         Parameters

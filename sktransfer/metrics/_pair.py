@@ -3,9 +3,11 @@ r"""The pair :math:`\theta(S,T)` and :math:`\theta(0,T)`, fitted once or out of 
 Whoever compares an estimator with itself without the sources asks here.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.base import clone, is_classifier
 from sklearn.pipeline import Pipeline
@@ -40,7 +42,7 @@ _LABEL_FREE = (
 _OPTIONAL = {"groups", "sample_pair"}
 
 
-def check_pair(estimator, target_estimator=None):
+def check_pair(estimator: Any, target_estimator: Any = None) -> Any:
     """Check what is to be compared and return the unfitted theta(0,T).
 
     Parameters
@@ -65,7 +67,7 @@ def check_pair(estimator, target_estimator=None):
     return without_sources(estimator if other is None else other)
 
 
-def check_knows_domains(estimator):
+def check_knows_domains(estimator: Any) -> None:
     """Refuse an estimator to which ``sample_domain`` would be lost."""
     if not consumes_sample_domain(estimator):
         get_transfer_tags(estimator)
@@ -75,7 +77,7 @@ def check_knows_domains(estimator):
         )
 
 
-def takes_unlabeled_sources(estimator):
+def takes_unlabeled_sources(estimator: Any) -> bool:
     """Tell whether labels of source samples may be missing."""
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     tags = getattr(get_tags(last), "transfer_tags", None)
@@ -133,21 +135,21 @@ class PreparedPipeline:
         The rows of this fit behind the transformers.
     """
 
-    def __init__(self, steps, name, last, data):
+    def __init__(self, steps: Any, name: str, last: Any, data: Any) -> None:
         self.steps, self.name, self.last, self.data = steps, name, last, data
 
-    def train_as_long_as_on(self, data):
+    def train_as_long_as_on(self, data: Any) -> None:
         """Give the last step, if it counts passes, the budget of these samples."""
         if not isinstance(self.last, Prepared | Fitted | Refit):
             self.last = with_budget_of(self.last, data)
 
-    def fit(self, params):
+    def fit(self, params: dict[str, Any]) -> Any:
         """Return the fitted pipeline; ``params`` are metadata of its rows."""
         last = fit_transfer(self.last, self.data, params)
         return Pipeline([*self.steps, (self.name, last)])
 
 
-def fit_transfer(estimator, data, params):
+def fit_transfer(estimator: Any, data: Any, params: dict[str, Any]) -> Any:
     r"""Fit a clone on all rows: :math:`\theta(S,T)`.
 
     Parameters
@@ -180,7 +182,7 @@ def fit_transfer(estimator, data, params):
         return fresh.fit(data.X, data.labels(data.labeled), **params)
 
 
-def fit_target_only(baseline, data, params):
+def fit_target_only(baseline: Any, data: Any, params: dict[str, Any]) -> Any:
     r"""Fit a clone without the source rows: :math:`\theta(0,T)`.
 
     Parameters
@@ -217,7 +219,9 @@ def fit_target_only(baseline, data, params):
     return fit_learner(baseline, data.X_labeled, y, samples=samples, **params)
 
 
-def prepare_folds(estimator, data, folds, params):
+def prepare_folds(
+    estimator: Any, data: Any, folds: Any, params: dict[str, Any]
+) -> list[Any]:
     """Return one fitter for all rows and one per fold, which share what they can.
 
     An estimator with a method ``prepare_folds(data, folds, params)`` computes there
@@ -251,13 +255,15 @@ def prepare_folds(estimator, data, folds, params):
         prepared = _prepare_pipeline(estimator, data, folds, params)
     elif folds and hasattr(estimator, "prepare_folds"):
         prepared = estimator.prepare_folds(data, folds, params)
-        prepared = None if prepared is None else list(map(Prepared, prepared))
+        prepared = None if prepared is None else [Prepared(one) for one in prepared]
     elif folds and hasattr(estimator, "leaves_out") and estimator.leaves_out():
         prepared = _prepare_linear(estimator, data, folds, params)
     return [estimator] * (len(folds) + 1) if prepared is None else prepared
 
 
-def prepare_target_only(baseline, data, folds, params):
+def prepare_target_only(
+    baseline: Any, data: Any, folds: Any, params: dict[str, Any]
+) -> list[Any]:
     r"""Return one fitter of :math:`\theta(0,T)` for all rows and one per fold.
 
     Parameters
@@ -293,7 +299,7 @@ def prepare_target_only(baseline, data, folds, params):
     return [baseline] * (len(folds) + 1) if prepared is None else prepared
 
 
-def _prepare_linear(estimator, data, folds, params):
+def _prepare_linear(estimator: Any, data: Any, folds: Any, params: Any) -> Any:
     """Return an estimator fitted on all rows, and what the folds make of it."""
     weight = params.get("sample_weight")
     if weight is not None and not (np.asarray(weight, dtype=np.float64) > 0).all():
@@ -307,11 +313,13 @@ def _prepare_linear(estimator, data, folds, params):
     return list(map(Fitted, [model, *others]))
 
 
-def _weights_alone(params):
+def _weights_alone(params: Any) -> Any:
     return {k: v for k, v in params.items() if k == "sample_weight" and v is not None}
 
 
-def _prepare_pipeline(pipeline, data, folds, params):
+def _prepare_pipeline(
+    pipeline: Any, data: Any, folds: list[Any], params: dict[str, Any]
+) -> list[PreparedPipeline] | None:
     """Return prepared pipelines; None where nothing can be shared."""
     *head, (name, last) = pipeline.steps
     shared = (
@@ -338,7 +346,7 @@ def _prepare_pipeline(pipeline, data, folds, params):
     ]
 
 
-def _fit_transform(step, data):
+def _fit_transform(step: Any, data: Any) -> tuple[Any, NDArray[Any]]:
     if not consumes_sample_domain(step):
         return step, step.fit_transform(data.X)
     with config_context(enable_metadata_routing=True), labels_checked_before():
@@ -346,7 +354,7 @@ def _fit_transform(step, data):
     return step, X
 
 
-def _sees_no_target_label(step):
+def _sees_no_target_label(step: Any) -> bool:
     """Tell whether a step of a pipeline learns nothing from labels of the target."""
     if step is None or (isinstance(step, str) and step == "passthrough"):
         return True
@@ -362,9 +370,18 @@ def _sees_no_target_label(step):
 
 
 def cross_fit(
-    estimator, baseline, data, folds, measure, *, params, n_jobs=None, prepared=None,
-    tasks=None, alone=None,
-):  # fmt: skip
+    estimator: Any,
+    baseline: Any,
+    data: Any,
+    folds: Any,
+    measure: Any,
+    *,
+    params: dict[str, Any],
+    n_jobs: int | None = None,
+    prepared: Any = None,
+    tasks: Any = None,
+    alone: Any = None,
+) -> list[Any]:
     """Fit the pair on the training part of every fold and measure it on the test part.
 
     Parameters
@@ -410,8 +427,18 @@ def cross_fit(
     )  # fmt: skip
 
 
-def _fit_and_measure(fitter, baseline, estimator, data, train, test, measure, params):
-    rows = handed = None
+def _fit_and_measure(
+    fitter: Any,
+    baseline: Any,
+    estimator: Any,
+    data: Any,
+    train: NDArray[Any],
+    test: NDArray[Any],
+    measure: Callable[..., Any],
+    params: dict[str, Any],
+) -> Any:
+    rows: Any = None
+    handed: Any = None
     if not (isinstance(fitter, Fitted) and isinstance(baseline, Fitted)):
         rows, handed = data.take(train), slice_params(params, data.mask_of(train))
     pair = (
@@ -422,7 +449,9 @@ def _fit_and_measure(fitter, baseline, estimator, data, train, test, measure, pa
     return measure(pair, take_rows(data.X, test), y, weight)
 
 
-def labels_to_score(estimator, data, rows, params):
+def labels_to_score(
+    estimator: Any, data: Any, rows: NDArray[np.bool_], params: dict[str, Any]
+) -> tuple[NDArray[Any], Any]:
     """Return labels and weights of rows (a mask): rates where there are exposures."""
     held_out = slice_params(params, rows)
     y, held_out = without_exposure(data.labels(rows), held_out, estimator)
@@ -430,7 +459,7 @@ def labels_to_score(estimator, data, rows, params):
     return y, None if weight is None else np.asarray(weight, dtype=np.float64)
 
 
-def handed_on(estimator, params):
+def handed_on(estimator: Any, params: dict[str, Any]) -> dict[Any, Any]:
     """Return metadata for the fit of an estimator: some only if it requests them."""
     if not _OPTIONAL & params.keys():
         return params

@@ -1,5 +1,7 @@
 """The order in which a chain goes over several sources."""
 
+from typing import Any
+
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
@@ -12,7 +14,7 @@ __all__ = ["find_path"]
 _MOST_ROWS = 500
 
 
-def find_path(path, data, X, rng):
+def find_path(path: Any, data: Any, X: Any, rng: Any) -> Any:
     """Return the sources from the farthest to the nearest, or in the given order.
 
     Parameters
@@ -66,7 +68,7 @@ def find_path(path, data, X, rng):
     return sorted(sources, key=lambda source: -distances[source]), distances
 
 
-def _sample(X, rng):
+def _sample(X: Any, rng: Any) -> Any:
     """Return at most 500 rows, in an order that does not depend on that of X."""
     part = take_rows(X, canonical_order(X, rng=rng)[:_MOST_ROWS])
     return part.toarray() if hasattr(part, "toarray") else part

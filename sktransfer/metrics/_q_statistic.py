@@ -1,6 +1,7 @@
 """Agreement of two classifiers on which rows they get right."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -20,8 +21,13 @@ from sktransfer._learners import check_weights
     prefer_skip_nested_validation=True,
 )
 def q_statistic(
-    y_true, y_pred_1, y_pred_2, *, sample_weight=None, zero_division="raise"
-):
+    y_true: Any,
+    y_pred_1: Any,
+    y_pred_2: Any,
+    *,
+    sample_weight: Any = None,
+    zero_division: Any = "raise",
+) -> float:
     r"""Compute Yule's Q of the correctness of two classifiers.
 
     Parameters

@@ -1,8 +1,10 @@
 """Which unlabeled target rows to label next."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import xlogy
 from sklearn.base import is_classifier
 from sklearn.cluster import KMeans
@@ -47,18 +49,18 @@ _LEAST_PROBABILITY = 1e-6
     prefer_skip_nested_validation=True,
 )
 def query_target(
-    estimator,
-    X,
-    y,
+    estimator: Any,
+    X: Any,
+    y: Any,
     *,
-    sample_domain,
-    n_samples,
-    strategy="model",
-    diverse=True,
-    target_estimator=None,
-    groups=None,
-    random_state=0,
-):
+    sample_domain: Any,
+    n_samples: int,
+    strategy: str = "model",
+    diverse: bool = True,
+    target_estimator: Any = None,
+    groups: Any = None,
+    random_state: Any = 0,
+) -> NDArray[Any]:
     r"""Choose the unlabeled target rows that are worth labeling next.
 
     Parameters
@@ -174,7 +176,7 @@ def query_target(
     data = check_domains(
         X, y, sample_domain, numeric_labels=not classify, multi_output=True
     )
-    several = classify and np.ndim(data.y) == 2
+    several = classify and data.y is not None and np.ndim(data.y) == 2
     if several and strategy == "difference":
         raise ValueError(
             "strategy='difference' is for classes of one label: use 'model', or give "
@@ -233,7 +235,7 @@ def query_target(
     return np.concatenate(found)
 
 
-def candidates(rows, data, groups=None):
+def candidates(rows: Any, data: Any, groups: Any = None) -> Any:
     """Return what may be labeled.
 
     Parameters
@@ -264,14 +266,14 @@ def candidates(rows, data, groups=None):
     return pool, unit, np.sort(np.unique(centers, axis=0, return_index=True)[1])
 
 
-def _means(rows, unit):
+def _means(rows: Any, unit: Any) -> Any:
     """Return the mean row of each unit."""
     total = np.zeros((unit.max(initial=-1) + 1, rows.shape[1]))
     np.add.at(total, unit, rows)
     return total / np.bincount(unit)[:, None]
 
 
-def _differences(pair, X, classify):
+def _differences(pair: tuple[Any, Any], X: Any, classify: bool) -> NDArray[Any]:
     if not classify:
         one, two = (
             np.asarray(m.predict(X), float).reshape(X.shape[0], -1) for m in pair
@@ -288,7 +290,7 @@ def _differences(pair, X, classify):
     return ((answers[0] - answers[1]) ** 2).sum(axis=1)
 
 
-def _probabilities(model, X, strategy):
+def _probabilities(model: Any, X: Any, strategy: Any) -> Any:
     if not hasattr(model, "predict_proba"):
         raise ValueError(
             f"strategy={strategy!r} needs predict_proba for classes, which {model!r} "
@@ -300,11 +302,11 @@ def _probabilities(model, X, strategy):
     return p
 
 
-def _entropy(p):
+def _entropy(p: Any) -> NDArray[Any]:
     return -xlogy(p, p).sum(axis=1)
 
 
-def _evidential(p, ratio):
+def _evidential(p: Any, ratio: Any) -> Any:
     """Return the uncertainty of distribution and data of Dirichlet probabilities."""
     logits = np.log(np.maximum(p, _LEAST_PROBABILITY))
     logits -= logits.mean(axis=1, keepdims=True)
@@ -312,7 +314,7 @@ def _evidential(p, ratio):
     return _entropy(alpha / alpha.sum(axis=1, keepdims=True))
 
 
-def _density_ratio(rows, data, pool):
+def _density_ratio(rows: NDArray[Any], data: Any, pool: NDArray[Any]) -> NDArray[Any]:
     """Density of the target over that of the sources, by a domain classifier."""
     if not data.n_source:
         return np.ones(len(pool))
@@ -324,7 +326,13 @@ def _density_ratio(rows, data, pool):
     return np.exp(np.minimum(log_ratio, np.log(_LARGEST_RATIO)))
 
 
-def _spread_out(rows, scores, best, n_samples, rng):
+def _spread_out(
+    rows: NDArray[Any],
+    scores: NDArray[Any],
+    best: NDArray[Any],
+    n_samples: int,
+    rng: np.random.RandomState,
+) -> NDArray[Any]:
     """Take the best row of each cluster, and fill up where clusters are empty."""
     scaled = StandardScaler().fit(rows).transform(rows[best])
     weight = scores[best]

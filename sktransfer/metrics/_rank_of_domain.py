@@ -1,8 +1,10 @@
 """Rank of domain by principal angles and projected divergences."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._compat import Interval, validate_params
 from sktransfer.metrics._checks import check_domain_pair
@@ -16,7 +18,9 @@ from sktransfer.metrics._checks import check_domain_pair
     },
     prefer_skip_nested_validation=True,
 )
-def rank_of_domain(X_source, X_target, *, n_components=None):
+def rank_of_domain(
+    X_source: Any, X_target: Any, *, n_components: int | None = None
+) -> float:
     r"""Measure how far apart two domains are along matched principal directions.
 
     Parameters
@@ -83,7 +87,7 @@ def rank_of_domain(X_source, X_target, *, n_components=None):
     return float(np.mean(angles * _symmetric_kl(S, T)))
 
 
-def _principal_basis(X, name):
+def _principal_basis(X: Any, name: str) -> NDArray[Any]:
     centered = X - X.mean(axis=0)
     _, values, Vt = np.linalg.svd(centered, full_matrices=False)
     rank = np.count_nonzero(values > values[0] * max(X.shape) * np.finfo(float).eps)
@@ -92,14 +96,18 @@ def _principal_basis(X, name):
     return Vt[:rank].T
 
 
-def _angles(principal_source, principal_target, cosines):
+def _angles(
+    principal_source: NDArray[Any],
+    principal_target: NDArray[Any],
+    cosines: NDArray[Any],
+) -> NDArray[Any]:
     """Return the angles; small ones from their sines, which keep their digits."""
     residual = principal_target - principal_source * cosines
     sines = np.linalg.norm(residual, axis=0)
     return np.arctan2(sines, np.clip(cosines, 0, 1))
 
 
-def _symmetric_kl(S, T):
+def _symmetric_kl(S: NDArray[Any], T: NDArray[Any]) -> NDArray[Any]:
     """Return the sum of both divergences of the Gaussian fits, column by column."""
     var_s, var_t = S.var(axis=0), T.var(axis=0)
     gap = (S.mean(axis=0) - T.mean(axis=0)) ** 2

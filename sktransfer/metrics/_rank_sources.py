@@ -1,6 +1,5 @@
 """One table of what every source promises, and the sources to keep."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
 from math import ceil
@@ -8,6 +7,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import rankdata
 from sklearn import config_context
@@ -76,7 +76,7 @@ class SourceScore:
     needs_target_labels: bool = True
     needs_source_labels: bool = True
     needs_classes: bool = False
-    scorer: Callable[..., float] | None = None
+    scorer: Any = None
     measure: str = ""
 
     @property
@@ -136,27 +136,27 @@ class ScoreOptions:
     prefer_skip_nested_validation=True,
 )
 def rank_sources(
-    estimator_or_models,
-    X,
-    y,
-    sample_domain,
+    estimator_or_models: Any,
+    X: Any,
+    y: Any,
+    sample_domain: Any,
     *,
-    scores=None,
-    task="auto",
-    select_by=None,
-    threshold=None,
-    n_sources=None,
-    cv=5,
-    scoring=None,
-    n_bootstrap=0,
-    confidence_level=0.95,
-    interval_for="average",
-    max_samples=500,
-    groups=None,
-    params=None,
-    n_jobs=None,
-    random_state=None,
-):
+    scores: Any = None,
+    task: str = "auto",
+    select_by: str | None = None,
+    threshold: float | None = None,
+    n_sources: Any = None,
+    cv: Any = 5,
+    scoring: Any = None,
+    n_bootstrap: int = 0,
+    confidence_level: Any = 0.95,
+    interval_for: str = "average",
+    max_samples: int | None = 500,
+    groups: Any = None,
+    params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+) -> dict[str, Any]:
     r"""Rank the sources by similarity, transferability and negative transfer.
 
     Parameters
@@ -302,7 +302,7 @@ def rank_sources(
     return _table(chosen, results, ids, selected)
 
 
-def _split_argument(argument):
+def _split_argument(argument: Any) -> tuple[Any, Any]:
     """Return ``(estimator, None)`` or ``(None, {source id: fitted model})``."""
     if hasattr(argument, "fit"):
         return argument, None
@@ -315,7 +315,7 @@ def _split_argument(argument):
     return None, {int(source): argument[source] for source in sorted(argument)}
 
 
-def _task(task, estimator, models):
+def _task(task: str, estimator: Any, models: dict[int, Any] | None) -> str | None:
     """Return the task that was said or that the estimator is for; None if unknown."""
     if task != "auto":
         return task
@@ -325,7 +325,9 @@ def _task(task, estimator, models):
     return "regression" if is_regressor(kind) else None
 
 
-def _check_rows(X, y, sample_domain, task, models):
+def _check_rows(
+    X: Any, y: Any, sample_domain: Any, task: str | None, models: dict[int, Any] | None
+) -> Any:
     X = X.tocsr() if sparse.issparse(X) else X if hasattr(X, "shape") else np.asarray(X)
     numeric = {"regression": True, "classification": False, None: None}[task]
     data = check_domains(X, y, sample_domain, numeric_labels=numeric, multi_output=True)
@@ -342,7 +344,7 @@ def _check_rows(X, y, sample_domain, task, models):
     return data
 
 
-def resolve_score(score, name=None):
+def resolve_score(score: Any, name: str | None = None) -> SourceScore:
     """Return the :class:`SourceScore` of a name or of a scorer.
 
     Parameters
@@ -390,7 +392,14 @@ def resolve_score(score, name=None):
     raise ValueError(f"scores holds {score!r}; known are {', '.join(SOURCE_SCORES)}.")
 
 
-def _resolve_all(scores, data, estimator, models, task, params):
+def _resolve_all(
+    scores: Any,
+    data: Any,
+    estimator: Any,
+    models: dict[int, Any] | None,
+    task: str | None,
+    params: dict[Any, Any],
+) -> list[SourceScore]:
     """Return the scores to compute; those named must be possible."""
     if scores is None or isinstance(scores, str):
         names = _DEFAULT if scores is None else SOURCE_SCORES
@@ -414,7 +423,14 @@ def _resolve_all(scores, data, estimator, models, task, params):
     return chosen
 
 
-def why_not(score, data, estimator, models, task=None, params=None):
+def why_not(
+    score: Any,
+    data: Any,
+    estimator: Any,
+    models: Any,
+    task: str | None = None,
+    params: dict[str, Any] | None = None,
+) -> str:
     """Say why a score cannot be computed; empty if it can.
 
     Parameters
@@ -465,7 +481,14 @@ def why_not(score, data, estimator, models, task=None, params=None):
     return ""
 
 
-def score_sources(scores, data, estimator, models, options, params=None):
+def score_sources(
+    scores: Any,
+    data: Any,
+    estimator: Any,
+    models: Any,
+    options: Any,
+    params: dict[str, Any] | None = None,
+) -> list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]]:
     """Compute scores of every source.
 
     Parameters
@@ -504,7 +527,9 @@ def score_sources(scores, data, estimator, models, options, params=None):
     return results
 
 
-def _fit_models(estimator, data, options, params):
+def _fit_models(
+    estimator: Any, data: Any, options: ScoreOptions, params: dict[str, Any]
+) -> dict[int, Any]:
     """Fit the estimator on every source as if that were the only domain."""
     fitted = Parallel(n_jobs=options.n_jobs)(
         delayed(_fit_alone)(without_sources(estimator), data, rows, params)
@@ -513,7 +538,9 @@ def _fit_models(estimator, data, options, params):
     return dict(zip(data.sources.tolist(), fitted, strict=True))
 
 
-def _fit_alone(estimator, data, rows, params):
+def _fit_alone(
+    estimator: Any, data: Any, rows: NDArray[np.bool_], params: dict[str, Any]
+) -> Any:
     y, params = data.labels(rows), slice_params(handed_on(estimator, params), rows)
     try:
         with config_context(enable_metadata_routing=True):
@@ -528,7 +555,9 @@ def _fit_alone(estimator, data, rows, params):
         ) from error
 
 
-def _similarity(score, data, options):
+def _similarity(
+    score: SourceScore, data: Any, options: ScoreOptions
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]:
     sample = _sample(data, options, labeled=score.needs_target_labels)
     try:
         X = check_array(sample.X, accept_sparse="csr", dtype=np.float64)
@@ -554,7 +583,7 @@ def _similarity(score, data, options):
     return table["value"], table["low"], table["high"], list(table["note"])
 
 
-def _sample(data, options, *, labeled):
+def _sample(data: Any, options: ScoreOptions, *, labeled: bool) -> Any:
     """Draw rows of every domain, of the target only labeled ones if asked."""
     rng = check_random_state(options.seed)
     domains = [data.rows_of(source) for source in data.sources]
@@ -569,7 +598,9 @@ def _sample(data, options, *, labeled):
     return data.take(np.sort(np.concatenate(rows)))
 
 
-def _affinities(estimator, data, options, params):
+def _affinities(
+    estimator: Any, data: Any, options: ScoreOptions, params: dict[Any, Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]:
     nothing = np.full(len(data.sources), np.nan)
     try:
         folds = labeled_folds(
@@ -586,7 +617,9 @@ def _affinities(estimator, data, options, params):
     return values, nothing, nothing, notes
 
 
-def _gaps(estimator, data, options, params):
+def _gaps(
+    estimator: Any, data: Any, options: ScoreOptions, params: dict[str, Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]:
     try:
         folds = labeled_folds(
             data, options.cv, params=params, stratify=is_classifier(estimator),
@@ -603,7 +636,14 @@ def _gaps(estimator, data, options, params):
     return np.array(values), np.array(low), np.array(high), list(notes)
 
 
-def _gap(estimator, data, source, folds, options, params):
+def _gap(
+    estimator: Any,
+    data: Any,
+    source: NDArray[np.bool_],
+    folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    options: ScoreOptions,
+    params: dict[str, Any],
+) -> tuple[float, float, float, str]:
     rows = source | data.is_target
     part = data.take(rows)
     try:
@@ -623,7 +663,13 @@ def _gap(estimator, data, source, folds, options, params):
     return result.ntg, *result.interval, ""
 
 
-def _transferability(score, data, models, options, params):
+def _transferability(
+    score: SourceScore,
+    data: Any,
+    models: dict[int, Any],
+    options: ScoreOptions,
+    params: dict[str, Any],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]:
     if score.takes_domains:
         data = _sample(data, options, labeled=True)
     values, notes = [], []
@@ -652,7 +698,9 @@ def _transferability(score, data, models, options, params):
     return np.array(values), nothing, nothing, notes
 
 
-def choose_sources(score, values, threshold, n_sources):
+def choose_sources(
+    score: Any, values: Any, threshold: float | None, n_sources: int | None
+) -> NDArray[np.bool_]:
     """Choose the sources to keep.
 
     Parameters
@@ -685,7 +733,14 @@ def choose_sources(score, values, threshold, n_sources):
     return np.isin(np.arange(len(values)), order)
 
 
-def _selection(chosen, results, select_by, threshold, n_sources, n_ids):
+def _selection(
+    chosen: list[SourceScore],
+    results: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]],
+    select_by: str | None,
+    threshold: float | None,
+    n_sources: int | None,
+    n_ids: int,
+) -> NDArray[np.bool_]:
     """Return the mask of the selected sources."""
     defined = {
         score.name: (score, values)
@@ -700,7 +755,12 @@ def _selection(chosen, results, select_by, threshold, n_sources, n_ids):
     return choose_sources(*defined[select_by], threshold, n_sources)
 
 
-def _table(chosen, results, ids, selected):
+def _table(
+    chosen: list[SourceScore],
+    results: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[str]]],
+    ids: NDArray[Any],
+    selected: NDArray[np.bool_],
+) -> dict[str, Any]:
     n_scores, n_sources = len(chosen), len(ids)
     values, low, high = (
         np.concatenate([np.empty(0), *(result[k] for result in results)])
@@ -709,7 +769,7 @@ def _table(chosen, results, ids, selected):
     ranks = [_ranks(s, r[0]) for s, r in zip(chosen, results, strict=True)]
     better = np.array([score.higher_is_better for score in chosen], dtype=bool)
 
-    def repeat(names):
+    def repeat(names: list[str]) -> NDArray[Any]:
         return np.repeat(np.array(names, dtype=object), n_sources)
 
     return {
@@ -726,6 +786,6 @@ def _table(chosen, results, ids, selected):
     }
 
 
-def _ranks(score, values):
+def _ranks(score: SourceScore, values: NDArray[Any]) -> NDArray[Any]:
     cost = -values if score.higher_is_better else values
     return rankdata(cost, method="min", nan_policy="omit")

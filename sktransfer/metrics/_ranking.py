@@ -1,6 +1,9 @@
 """How far two rankings are apart."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.metrics import ndcg_score
 from sklearn.utils import check_array, check_consistent_length
@@ -14,7 +17,7 @@ __all__ = ["ranking_footrule", "ranking_ndcg"]
     {"scores": ["array-like"], "truth": ["array-like"], "normalize": ["boolean"]},
     prefer_skip_nested_validation=True,
 )
-def ranking_footrule(scores, truth, *, normalize=False):
+def ranking_footrule(scores: Any, truth: Any, *, normalize: bool = False) -> float:
     r"""Compute Spearman's footrule between the rankings of two scores.
 
     Parameters
@@ -62,7 +65,7 @@ def ranking_footrule(scores, truth, *, normalize=False):
     {"scores": ["array-like"], "truth": ["array-like"]},
     prefer_skip_nested_validation=True,
 )
-def ranking_ndcg(scores, truth):
+def ranking_ndcg(scores: Any, truth: Any) -> float:
     r"""Compute the normalized discounted cumulative gain of a ranking.
 
     Parameters
@@ -101,7 +104,7 @@ def ranking_ndcg(scores, truth):
     return float(ndcg_score(gains[None], scores[None]))
 
 
-def _pair(scores, truth):
+def _pair(scores: Any, truth: Any) -> tuple[NDArray[Any], NDArray[Any]]:
     options = {"ensure_2d": False, "dtype": np.float64}
     scores = check_array(scores, input_name="scores", **options).ravel()
     truth = check_array(truth, input_name="truth", **options).ravel()

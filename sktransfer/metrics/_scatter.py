@@ -1,5 +1,7 @@
 """Domain transferability estimation by scatter matrices."""
 
+from typing import Any
+
 import numpy as np
 
 from sktransfer._compat import validate_params
@@ -14,7 +16,9 @@ from sktransfer.metrics._checks import check_domain_pair, class_means, encode_la
     },
     prefer_skip_nested_validation=True,
 )
-def domain_transferability_estimation(X_source, y_source, X_target):
+def domain_transferability_estimation(
+    X_source: Any, y_source: Any, X_target: Any
+) -> float:
     r"""Compare how far apart the source classes and the two domains are (DTE).
 
     Parameters

@@ -2,8 +2,10 @@
 
 import math
 from numbers import Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from sktransfer._compat import Interval, StrOptions
@@ -105,20 +107,27 @@ class SequentialHarmTest(BaseEstimator):
     (23, True)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "alternative": [StrOptions({"harm", "benefit"})],
         "loss_range": [Interval(Real, 0, None, closed="neither")],
         "bet": [StrOptions(set(BETS)), Interval(Real, 0, LARGEST_BET, closed="right")],
     }
 
-    def __init__(self, alpha=0.05, *, alternative="harm", loss_range=1.0, bet="agrapa"):
+    def __init__(
+        self,
+        alpha: Any = 0.05,
+        *,
+        alternative: str = "harm",
+        loss_range: Any = 1.0,
+        bet: Any = "agrapa",
+    ) -> None:
         self.alpha = alpha
         self.alternative = alternative
         self.loss_range = loss_range
         self.bet = bet
 
-    def update(self, loss_transfer, loss_target):
+    def update(self, loss_transfer: Any, loss_target: Any) -> Self:
         """Go on with the losses of further rows, in the order of their labels' arrival.
 
         Rows one by one or in parts give the same result.
@@ -148,7 +157,7 @@ class SequentialHarmTest(BaseEstimator):
         if not hasattr(self, "_bettor"):
             self._settings = settings
             chosen = BETS.get(self.bet) if isinstance(self.bet, str) else None
-            self._bettor = chosen() if chosen else ConstantBet(float(self.bet))
+            self._bettor: Any = chosen() if chosen else ConstantBet(float(self.bet))
         elif settings != self._settings:
             raise ValueError(
                 "The parameters of a SequentialHarmTest cannot change after its first "
@@ -163,7 +172,7 @@ class SequentialHarmTest(BaseEstimator):
         self._n = self.n_seen_ + len(differences)
         return self
 
-    def _differences(self, loss_transfer, loss_target):
+    def _differences(self, loss_transfer: Any, loss_target: Any) -> list[float]:
         """Return the differences in units of the range, signed for the alternative."""
         transfer = _losses(loss_transfer, "loss_transfer")
         target = _losses(loss_target, "loss_target")
@@ -185,36 +194,36 @@ class SequentialHarmTest(BaseEstimator):
         return (sign * np.clip(differences, -1.0, 1.0)).tolist()
 
     @property
-    def n_seen_(self):
+    def n_seen_(self) -> int:
         """Number of rows so far."""
         return getattr(self, "_n", 0)
 
     @property
-    def log_e_value_(self):
+    def log_e_value_(self) -> float:
         """Natural logarithm of the capital."""
         return getattr(self, "_log_e", 0.0)
 
     @property
-    def _largest_log(self):
+    def _largest_log(self) -> float:
         return getattr(self, "_largest", 0.0)
 
     @property
-    def e_value_(self):
+    def e_value_(self) -> float:
         """Capital of the bets now; the largest float where it would overflow."""
         return math.exp(min(self.log_e_value_, _LARGEST_LOG))
 
     @property
-    def p_value_(self):
+    def p_value_(self) -> float:
         """Anytime-valid p-value."""
         return math.exp(-self._largest_log)
 
     @property
-    def rejected_(self):
+    def rejected_(self) -> bool:
         """Whether the capital has reached ``1 / alpha`` at some row."""
         return self._largest_log >= -math.log(self.alpha)
 
 
-def _losses(losses, name):
+def _losses(losses: Any, name: str) -> NDArray[Any]:
     """Return finite losses, shape (n_rows,)."""
     values = np.asarray(losses)
     if values.dtype.kind not in "biuf":

@@ -1,6 +1,7 @@
 """Mean silhouette of features under the target classes."""
 
 from numbers import Integral
+from typing import Any
 
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_random_state
@@ -19,7 +20,14 @@ from sktransfer.metrics._checks import check_features
     },
     prefer_skip_nested_validation=True,
 )
-def silhouette(features, y, *, metric="euclidean", max_samples=4000, random_state=0):
+def silhouette(
+    features: Any,
+    y: Any,
+    *,
+    metric: Any = "euclidean",
+    max_samples: int | None = 4000,
+    random_state: Any = 0,
+) -> float:
     r"""Compute the mean silhouette of features under the target classes.
 
     Parameters

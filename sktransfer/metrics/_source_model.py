@@ -1,13 +1,16 @@
 """Outputs of a source model for rows: features, probabilities, labels."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sktransfer._compat import ACTIVATIONS
 
 
-def source_features(estimator, X):
+def source_features(estimator: Any, X: Any) -> NDArray[Any]:
     """Return the features of a fitted source model for rows.
 
     Parameters
@@ -39,12 +42,12 @@ def source_features(estimator, X):
     return np.asarray(features.toarray() if hasattr(features, "toarray") else features)
 
 
-def has_features(estimator, X):
+def has_features(estimator: Any, X: Any) -> bool:
     """Tell whether a fitted source model has features besides its predictions."""
     return _features(estimator, X) is not None
 
 
-def _features(estimator, X):
+def _features(estimator: Any, X: Any) -> Any:
     """Return the features, or None where the model has none."""
     if isinstance(estimator, Pipeline):
         return _pipeline_features(estimator, X)
@@ -59,7 +62,7 @@ def _features(estimator, X):
     return None
 
 
-def _pipeline_features(pipeline, X):
+def _pipeline_features(pipeline: Any, X: Any) -> Any:
     steps, last = pipeline[:-1], pipeline.steps[-1][1]
     transformed = steps.transform(X) if len(steps.steps) else X
     if last is None or last == "passthrough":
@@ -68,7 +71,7 @@ def _pipeline_features(pipeline, X):
     return transformed if features is None and len(steps.steps) else features
 
 
-def _hidden_layer(perceptron, X):
+def _hidden_layer(perceptron: Any, X: Any) -> NDArray[Any]:
     """Return the last hidden layer of a multilayer perceptron of scikit-learn."""
     check_is_fitted(perceptron)
     hidden = validate_data(perceptron, X, reset=False)
@@ -79,7 +82,7 @@ def _hidden_layer(perceptron, X):
     return hidden
 
 
-def _net_features(net, X):
+def _net_features(net: Any, X: Any) -> NDArray[Any] | None:
     """Return the input of the last linear layer of a skorch net."""
     linear = [m for m in net.module_.modules() if hasattr(m, "in_features")]
     if not linear:
@@ -96,7 +99,7 @@ def _net_features(net, X):
     return np.concatenate(seen)
 
 
-def source_probabilities(estimator, X):
+def source_probabilities(estimator: Any, X: Any) -> NDArray[Any]:
     """Return the probabilities of the source classes of a fitted source model."""
     if not hasattr(estimator, "predict_proba"):
         raise TypeError(
@@ -106,7 +109,7 @@ def source_probabilities(estimator, X):
     return np.asarray(estimator.predict_proba(X))
 
 
-def source_labels(estimator, X):
+def source_labels(estimator: Any, X: Any) -> NDArray[Any]:
     """Return the hard labels that a fitted source model gives to rows."""
     if not hasattr(estimator, "predict"):
         raise TypeError(

@@ -1,6 +1,9 @@
 """Parts of the sources: whole sources, their classes, or clusters of their rows."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.cluster import KMeans
 
@@ -11,7 +14,9 @@ from sktransfer.metrics._checks import check_numbers
 SOURCE_PARTS = ("source", "class", "cluster")
 
 
-def source_parts(data, parts, n_clusters=2, seed=0):
+def source_parts(
+    data: Any, parts: Any, n_clusters: int = 2, seed: int = 0
+) -> tuple[NDArray[Any], Any]:
     """Return the part of every source row, and what the parts are called.
 
     Parameters
@@ -38,7 +43,7 @@ def source_parts(data, parts, n_clusters=2, seed=0):
     if not isinstance(parts, str):
         return _given_parts(data, parts)
     codes = np.full(len(data.sample_domain), -1)
-    names = []
+    names: list[Any] = []
     for source in data.sources.tolist():
         rows = np.flatnonzero(data.rows_of(source))
         if parts == "source":
@@ -57,7 +62,7 @@ def source_parts(data, parts, n_clusters=2, seed=0):
     return codes, names
 
 
-def _given_parts(data, parts):
+def _given_parts(data: Any, parts: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     given = parts.to_numpy() if hasattr(parts, "to_numpy") else np.asarray(parts)
     n_samples = len(data.sample_domain)
     if given.shape != (n_samples,):
@@ -78,7 +83,7 @@ def _given_parts(data, parts):
     return codes, values.tolist()
 
 
-def row_clusters(X, n_clusters, seed):
+def row_clusters(X: Any, n_clusters: int, seed: int) -> NDArray[Any]:
     """Cluster rows by k-means, whatever their order.
 
     Parameters
@@ -109,7 +114,7 @@ def row_clusters(X, n_clusters, seed):
     return clusters
 
 
-def _n_distinct(rows):
+def _n_distinct(rows: Any) -> int:
     """Count distinct rows."""
     if not sparse.issparse(rows):
         return len(np.unique(rows, axis=0))

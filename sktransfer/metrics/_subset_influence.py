@@ -6,6 +6,7 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.base import is_classifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -78,22 +79,22 @@ _LINEAR = (LogisticRegression, Ridge, LinearRegression)
     prefer_skip_nested_validation=True,
 )
 def subset_influence(
-    estimator,
-    X,
-    y,
+    estimator: Any,
+    X: Any,
+    y: Any,
     *,
-    sample_domain,
-    parts="source",
-    n_subsets=64,
-    method="refit",
-    n_clusters=2,
-    cv=5,
-    scoring=None,
-    groups=None,
-    params=None,
-    n_jobs=None,
-    random_state=0,
-):
+    sample_domain: Any,
+    parts: Any = "source",
+    n_subsets: Any = 64,
+    method: str = "refit",
+    n_clusters: Any = 2,
+    cv: Any = 5,
+    scoring: Any = None,
+    groups: Any = None,
+    params: dict[str, Any] | None = None,
+    n_jobs: int | None = None,
+    random_state: Any = 0,
+) -> Any:
     r"""Estimate what each part of the sources adds to the score on the target.
 
     The estimator is fitted on the target and on many subsets of the parts, and scored
@@ -261,7 +262,7 @@ def subset_influence(
     return study.influence(n_subsets)
 
 
-def parts_allow_outputs(parts):
+def parts_allow_outputs(parts: Any) -> bool:
     """Tell whether several outputs have these parts."""
     return not (isinstance(parts, str) and parts == "class")
 
@@ -286,9 +287,19 @@ class SubsetStudy:
     """
 
     def __init__(
-        self, estimator, data, folds, *, params, parts, n_clusters, method, scoring,
-        n_jobs, seed,
-    ):  # fmt: skip
+        self,
+        estimator: Any,
+        data: Any,
+        folds: Any,
+        *,
+        params: dict[str, Any],
+        parts: Any,
+        n_clusters: Any,
+        method: Any,
+        scoring: Any,
+        n_jobs: int | None,
+        seed: int,
+    ) -> None:
         if isinstance(parts, str) and parts == "class" and not is_classifier(estimator):
             raise ValueError(
                 "parts='class' needs classes, but the estimator is a regressor. Use "
@@ -306,11 +317,11 @@ class SubsetStudy:
             data.take(self.exists), _of_rows(parts, self.exists), n_clusters, seed
         )
         self.codes[self.exists] = codes
-        self.linear = None
+        self.linear: Any = None
         if method == "gradient":
             self.linear = _PooledLinear.of(estimator, data)
 
-    def scores(self, subsets):
+    def scores(self, subsets: Any) -> "SubsetScores":
         """Score fits on subsets of the parts, overall and by unit.
 
         Parameters
@@ -325,17 +336,17 @@ class SubsetStudy:
         """
         return self._settle(self._scores_of_folds(subsets))
 
-    def means(self, subsets):
+    def means(self, subsets: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the mean scores of fits on subsets of the parts, (n_subsets,)."""
         by_fold = settle_scores(self._scores_of_folds(subsets), self.scoring)
         evidence = fold_evidence(self.data, self.folds, **self._units())
         return np.array([evidence.mean(one) for one in by_fold])
 
-    def _units(self):
+    def _units(self) -> dict[str, Any]:
         _, params = without_exposure(self.data.y, self.params, self.estimator)
         return {name: params.get(name) for name in ("groups", "sample_weight")}
 
-    def _scores_of_folds(self, subsets):
+    def _scores_of_folds(self, subsets: NDArray[np.bool_]) -> list[list[Any]]:
         if self.linear is not None:
             return Parallel(n_jobs=self.n_jobs)(
                 delayed(_step_and_score)(self, fold, subsets) for fold in self.folds
@@ -351,7 +362,7 @@ class SubsetStudy:
             for k, (_, test) in enumerate(self.folds)
         ]
 
-    def influence(self, n_subsets):
+    def influence(self, n_subsets: int) -> Any:
         """Return the influences of the parts, as :func:`subset_influence` does."""
         rng = np.random.RandomState(self.seed)
         subsets, exact = draw_subsets(len(self.names), n_subsets, rng)
@@ -377,7 +388,7 @@ class SubsetStudy:
             exact=exact,
         )
 
-    def _score(self, models, test):
+    def _score(self, models: list[Any], test: NDArray[Any]) -> list[Any]:
         mask = self.data.mask_of(test)
         y, weight = labels_to_score(self.estimator, self.data, mask, self.params)
         rows = take_rows(self.data.X, test)
@@ -389,7 +400,7 @@ class SubsetStudy:
                 score.answers = {"predict": np.asarray(predict_learner(model, rows))}
         return scores
 
-    def _settle(self, scores):
+    def _settle(self, scores: list[list[Any]]) -> "SubsetScores":
         units = self._units()
         by_fold = settle_scores(scores, self.scoring)
         evidence = fold_evidence(self.data, self.folds, **units)
@@ -432,7 +443,7 @@ class SubsetScores:
     weights: Any
     evidence: Any
 
-    def errors(self, contrasts):
+    def errors(self, contrasts: NDArray[Any]) -> NDArray[Any]:
         """Return the standard errors of contrasts over the held-out units."""
         if self.values is None:
             each = [self.evidence.scale(one) for one in contrasts @ self.by_fold]
@@ -445,7 +456,7 @@ class SubsetScores:
         return np.sqrt(centered**2 @ self.weights * share / (1 - share))
 
 
-def _of_rows(parts, rows):
+def _of_rows(parts: Any, rows: NDArray[np.bool_]) -> Any:
     """Return given parts of some rows, checked by the length of all of them."""
     if isinstance(parts, str):
         return parts
@@ -458,7 +469,7 @@ def _of_rows(parts, rows):
     return given[rows]
 
 
-def _refit(study, train, subset):
+def _refit(study: SubsetStudy, train: NDArray[Any], subset: NDArray[np.bool_]) -> Any:
     """Fit on the target rows of a training part and on the chosen parts."""
     data = study.data
     rows = data.mask_of(train) & study.exists
@@ -469,7 +480,11 @@ def _refit(study, train, subset):
     return fit_transfer(study.estimator, part, params)
 
 
-def _step_and_score(study, fold, subsets):
+def _step_and_score(
+    study: SubsetStudy,
+    fold: tuple[NDArray[Any], NDArray[Any]],
+    subsets: NDArray[np.bool_],
+) -> list[Any]:
     train, test = fold
     return study._score(study.linear.fits(study, train, subsets), test)
 
@@ -485,18 +500,18 @@ class _PooledLinear:
         Weight of a source row.
     """
 
-    def __init__(self, learner, source_weight):
+    def __init__(self, learner: Any, source_weight: float) -> None:
         self.learner, self.source_weight = learner, source_weight
 
     @classmethod
-    def of(cls, estimator, data):
+    def of(cls, estimator: Any, data: Any) -> "_PooledLinear":
         """Return it for an estimator, or say why there is none."""
         if np.ndim(data.y) == 2:
             raise TypeError(
                 f"method='gradient' is for one label, but y has {data.y.shape[1]} "
                 "outputs: use method='refit'."
             )
-        pooled = getattr(estimator, "pooled_learner", lambda: None)()
+        pooled: Any = getattr(estimator, "pooled_learner", lambda: None)()
         learner = None if pooled is None else pooled[0]
         if not isinstance(learner, _LINEAR) or _unlike(learner):
             raise TypeError(
@@ -509,7 +524,9 @@ class _PooledLinear:
         check_numbers(data.X, accept_sparse="csr")
         return cls(*pooled)
 
-    def fits(self, study, train, subsets):
+    def fits(
+        self, study: SubsetStudy, train: NDArray[Any], subsets: NDArray[np.bool_]
+    ) -> list[Any]:
         """Return a model for each subset of the parts."""
         data, learner = study.data, self.learner
         rows = data.mask_of(train) & study.exists & data.labeled
@@ -520,7 +537,7 @@ class _PooledLinear:
             learner, X, y, method_weight=None if (factor == 1).all() else factor,
             samples=name_samples(data, rows), **params,
         )  # fmt: skip
-        weight = multiply_weights(factor, params.get("sample_weight"))
+        weight: Any = multiply_weights(factor, params.get("sample_weight"))
         codes, kept = study.codes[rows], weight > 0
         X = X.toarray() if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
         if learner.fit_intercept:
@@ -546,7 +563,7 @@ class _PooledLinear:
         return models
 
 
-def _unlike(learner):
+def _unlike(learner: Any) -> bool:
     """Tell whether the objective of a linear learner is no smooth quadratic penalty."""
     if isinstance(learner, LogisticRegression):
         # another class of the name has its own fit; an L1 part has no Hessian
@@ -559,7 +576,7 @@ def _unlike(learner):
     return np.size(getattr(learner, "alpha", 0.0)) != 1
 
 
-def _family(model, y):
+def _family(model: Any, y: Any) -> tuple[str, NDArray[Any]]:
     """Return the family of the likelihood and the labels as numbers."""
     if not is_classifier(model):
         return "gaussian", np.asarray(y, dtype=np.float64).reshape(len(y), -1)
@@ -569,7 +586,7 @@ def _family(model, y):
     return "multinomial", hits
 
 
-def _parameters(model):
+def _parameters(model: Any) -> NDArray[Any]:
     coef = np.atleast_2d(model.coef_).astype(np.float64)
     if not model.fit_intercept:
         return coef
@@ -577,7 +594,7 @@ def _parameters(model):
     return np.column_stack([coef, intercept])
 
 
-def _penalty(learner, shape, intercept):
+def _penalty(learner: Any, shape: tuple[int, int], intercept: bool) -> NDArray[Any]:
     """Return the diagonal of the Hessian of the penalty."""
     if isinstance(learner, LogisticRegression):
         none = getattr(learner, "penalty", "") is None
@@ -590,7 +607,7 @@ def _penalty(learner, shape, intercept):
     return penalty.ravel()
 
 
-def _with_parameters(model, theta):
+def _with_parameters(model: Any, theta: NDArray[Any]) -> Any:
     """Return a copy of a fitted linear model with other parameters."""
     other = copy.copy(model)
     coef = theta[:, :-1] if model.fit_intercept else theta

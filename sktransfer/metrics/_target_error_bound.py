@@ -1,8 +1,10 @@
 """Which factor makes a transfer fail: the parts of the bound on the target's error."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import check_random_state
 
@@ -31,8 +33,15 @@ __all__ = ["target_error_bound"]
     prefer_skip_nested_validation=True,
 )
 def target_error_bound(
-    X, y, *, sample_domain, learner=None, cv=5, groups=None, random_state=0
-):
+    X: Any,
+    y: Any,
+    *,
+    sample_domain: Any,
+    learner: Any = None,
+    cv: Any = 5,
+    groups: Any = None,
+    random_state: Any = 0,
+) -> dict[str, Any]:
     r"""Split what bounds the error on the target into its factors, source by source.
 
     Parameters
@@ -133,13 +142,15 @@ def target_error_bound(
     for name in lines[0]:
         table[name] = np.array([line[name] for line in lines])
     terms = ["source_error", "divergence", "joint_error"]
-    table["total"] = sum(table[name] for name in terms)
+    table["total"] = np.sum([table[name] for name in terms], axis=0)
     largest = np.argmax([table[name] for name in terms], axis=0)
     table["factor"] = np.array(terms, dtype=object)[largest]
     return table
 
 
-def _factors(data, units, source, learner, cv, seed):
+def _factors(
+    data: Any, units: NDArray[Any] | None, source: int, learner: Any, cv: Any, seed: int
+) -> dict[str, Any]:
     """Return the terms of one source."""
     of_source, of_target = data.rows_of(source), data.is_labeled_target
     alone = _errors(data, units, [of_source], learner, cv, seed)
@@ -166,9 +177,16 @@ def _factors(data, units, source, learner, cv, seed):
     }
 
 
-def _errors(data, units, parts, learner, cv, seed):
+def _errors(
+    data: Any,
+    units: NDArray[Any] | None,
+    parts: list[NDArray[np.bool_]],
+    learner: Any,
+    cv: Any,
+    seed: int,
+) -> list[Any]:
     """Return the held-out error rate on each part of a model of all parts."""
-    folds = []
+    folds: list[Any] = []
     for mask in parts:
         rows = np.flatnonzero(mask)
         if not len(rows):

@@ -1,9 +1,10 @@
 """Estimates about the target that predictions of sources sharpen."""
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special, stats
 from sklearn.utils import check_array, check_consistent_length
 
@@ -54,11 +55,11 @@ class TargetEstimate(NamedTuple):
     """
 
     estimate: float | np.ndarray
-    interval: tuple
+    interval: tuple[Any, ...]
     standard_error: float | np.ndarray
     power: np.ndarray
     labels_only: float | np.ndarray
-    labels_only_interval: tuple
+    labels_only_interval: tuple[Any, ...]
     n_labeled: int
     n_unlabeled: int
 
@@ -72,7 +73,9 @@ class TargetEstimate(NamedTuple):
     },
     prefer_skip_nested_validation=True,
 )
-def target_mean(y, y_source, *, confidence=0.95, power="auto"):
+def target_mean(
+    y: Any, y_source: Any, *, confidence: Any = 0.95, power: Any = "auto"
+) -> TargetEstimate:
     r"""Estimate the mean label of the target with the help of source models.
 
     The few labels give an unbiased mean; what the sources predict for the many
@@ -160,9 +163,15 @@ def target_mean(y, y_source, *, confidence=0.95, power="auto"):
     prefer_skip_nested_validation=True,
 )
 def target_coefficients(
-    X, y, y_source, *, family="gaussian", fit_intercept=True, confidence=0.95,
-    power="auto",
-):  # fmt: skip
+    X: Any,
+    y: Any,
+    y_source: Any,
+    *,
+    family: str = "gaussian",
+    fit_intercept: bool = True,
+    confidence: Any = 0.95,
+    power: Any = "auto",
+) -> TargetEstimate:
     r"""Estimate regression coefficients on the target with the help of source models.
 
     Coefficients of least squares or logistic regression of the labels on a few
@@ -288,9 +297,15 @@ def target_coefficients(
     prefer_skip_nested_validation=True,
 )
 def target_score(
-    y, y_pred, y_source, *, scoring="accuracy", classes=None, confidence=0.95,
-    power="auto",
-):  # fmt: skip
+    y: Any,
+    y_pred: Any,
+    y_source: Any,
+    *,
+    scoring: Any = "accuracy",
+    classes: Any = None,
+    confidence: Any = 0.95,
+    power: Any = "auto",
+) -> TargetEstimate:
     r"""Estimate the score of a model on the target with the help of source models.
 
     The score on few labels is unbiased and wide. What the score would be if the
@@ -380,7 +395,7 @@ _SCORES = {
 }
 
 
-def _row_scores(score, y_true, y_pred):
+def _row_scores(score: Any, y_true: NDArray[Any], y_pred: NDArray[Any]) -> NDArray[Any]:
     scores = np.asarray(score(y_true, y_pred), dtype=np.float64)
     if scores.shape != (len(y_true),):
         raise ValueError(
@@ -390,7 +405,9 @@ def _row_scores(score, y_true, y_pred):
     return scores
 
 
-def _check_rows(y, y_source):
+def _check_rows(
+    y: Any, y_source: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any]]:
     """Return numbers, the mask of the labeled rows and a table of predictions."""
     try:
         y = np.asarray(y, dtype=np.float64)
@@ -425,7 +442,7 @@ def _check_rows(y, y_source):
     return y, labeled, guesses
 
 
-def _check_classes(given):
+def _check_classes(given: dict[str, Any]) -> None:
     """Ask for classes, all text or all whole numbers: others never agree."""
     text = {}
     for name, values in given.items():
@@ -447,12 +464,14 @@ def _check_classes(given):
         )
 
 
-def _check_unit(values, name):
+def _check_unit(values: NDArray[Any], name: str) -> None:
     if values.min() < 0 or values.max() > 1:
         raise ValueError(f"{name} must hold probabilities, in [0, 1].")
 
 
-def _influences(family, design, goal, name):
+def _influences(
+    family: str, design: NDArray[Any], goal: NDArray[Any], name: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the fit and the influence of each row on it, shape (n, d)."""
     n, d = design.shape
     if np.linalg.matrix_rank(design) < d:
@@ -490,8 +509,17 @@ def _influences(family, design, goal, name):
 
 
 def _summarize(
-    own, values, inside, outside, differences, n_used, power, confidence, *, scalar
-):  # fmt: skip
+    own: NDArray[Any],
+    values: Any,
+    inside: Any,
+    outside: Any,
+    differences: Any,
+    n_used: int,
+    power: float | str,
+    confidence: float,
+    *,
+    scalar: bool,
+) -> TargetEstimate:
     """Sharpen each coefficient and take the intervals from Student's t."""
     n, K = len(values[0]), np.shape(inside[0])[1]
     fixed = None if power == "auto" else np.full(K, float(power))

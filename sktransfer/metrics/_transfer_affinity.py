@@ -1,8 +1,10 @@
 """Which source wins against which, sample by sample."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils import Bunch, check_array, check_random_state
 
@@ -27,7 +29,7 @@ _ROUNDING = 1e-9
     {"losses": ["array-like"], "sample_weight": ["array-like", None]},
     prefer_skip_nested_validation=True,
 )
-def affinity_of_losses(losses, *, sample_weight=None):
+def affinity_of_losses(losses: Any, *, sample_weight: Any = None) -> NDArray[Any]:
     r"""Turn losses of several models on the same samples into shares of their value.
 
     Parameters
@@ -79,7 +81,7 @@ def affinity_of_losses(losses, *, sample_weight=None):
     return _affinity(_wins(losses, weight / weight.sum()))
 
 
-def _wins(losses, share):
+def _wins(losses: NDArray[Any], share: NDArray[Any]) -> NDArray[Any]:
     """Return the share of the samples on which each model beats each other."""
     gap = losses[None, :, :] - losses[:, None, :]
     size = np.abs(losses[None, :, :]) + np.abs(losses[:, None, :])
@@ -87,7 +89,7 @@ def _wins(losses, share):
     return 0.5 + 0.5 * steps @ share
 
 
-def _affinity(wins):
+def _affinity(wins: NDArray[Any]) -> NDArray[Any]:
     clipped = np.clip(wins, _LEAST, 1 - _LEAST)
     values, vectors = np.linalg.eig(clipped / clipped.T)
     leading = np.abs(np.real(vectors[:, np.argmax(np.real(values))]))
@@ -108,8 +110,16 @@ def _affinity(wins):
     prefer_skip_nested_validation=True,
 )
 def transfer_affinity(
-    estimator, X, y, *, sample_domain, cv=5, groups=None, params=None, random_state=0
-):
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    sample_domain: Any,
+    cv: Any = 5,
+    groups: Any = None,
+    params: dict[str, Any] | None = None,
+    random_state: Any = 0,
+) -> Any:
     r"""Compare the transfers from all sources sample by sample.
 
     The estimator is fitted on each source alone with the target. Held-out target
@@ -201,7 +211,9 @@ def transfer_affinity(
     return affinity_on_folds(estimator, data, folds, params)
 
 
-def affinity_on_folds(estimator, data, folds, params):
+def affinity_on_folds(
+    estimator: Any, data: Any, folds: Any, params: dict[str, Any]
+) -> Any:
     """Return the affinity of the sources, as :func:`transfer_affinity` does.
 
     Parameters

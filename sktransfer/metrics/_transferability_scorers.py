@@ -1,8 +1,11 @@
 """Scorers of transferability for model selection."""
 
+from collections.abc import Callable
 from inspect import signature
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_regressor
 from sklearn.utils.metadata_routing import MetadataRequest
 
@@ -35,7 +38,9 @@ _RESPONSES = {
     {"score_func": [callable], "response": [StrOptions(set(_RESPONSES))]},
     prefer_skip_nested_validation=True,
 )
-def make_transferability_scorer(score_func, *, response="features", **kwargs):
+def make_transferability_scorer(
+    score_func: Any, *, response: str = "features", **kwargs: Any
+) -> "_Scorer":
     """Make a scorer ``(estimator, X, y)`` of a function of a source model's output.
 
     Parameters
@@ -76,12 +81,16 @@ def make_transferability_scorer(score_func, *, response="features", **kwargs):
 class _Scorer:
     """Callable ``(estimator, X, y)`` on labeled target rows; higher is better."""
 
-    def __init__(self, score_func, response, kwargs):
+    def __init__(
+        self, score_func: Callable[..., Any], response: str, kwargs: dict[str, Any]
+    ) -> None:
         self.score_func = score_func
         self.response = response
         self.kwargs = kwargs
 
-    def __call__(self, estimator, X, y, *, task=None):
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, *, task: str | None = None
+    ) -> float:
         check_scorable(y)
         if self.score_func in _OF_CLASSES and task is None:
             check_compares_classes(self.score_func, estimator, y)
@@ -89,7 +98,7 @@ class _Scorer:
         output = _RESPONSES[self.response](estimator, X)
         return self.score_func(output, y, **task | self.kwargs)
 
-    def _task(self, estimator, task):
+    def _task(self, estimator: Any, task: str | None) -> dict[str, Any]:
         """Return the task of the estimator for a function that asks for it."""
         if "task" not in signature(self.score_func).parameters:
             return {}
@@ -99,7 +108,7 @@ class _Scorer:
             return {"task": "classification"}
         return {"task": "regression"} if is_regressor(estimator) else {}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         options = "".join(f", {k}={v!r}" for k, v in self.kwargs.items())
         name = self.score_func.__name__
         return (
@@ -107,7 +116,9 @@ class _Scorer:
         )
 
 
-def check_compares_classes(score_func, estimator, y):
+def check_compares_classes(
+    score_func: Callable[..., Any], estimator: Any, y: Any
+) -> None:
     """Refuse numbers as classes where the estimator treats them as values."""
     if is_regressor(estimator) and np.asarray(y).dtype.kind in "iuf":
         raise ValueError(
@@ -117,7 +128,9 @@ def check_compares_classes(score_func, estimator, y):
         )
 
 
-def make_otce_scorer(X_source=None, y_source=None, **kwargs):
+def make_otce_scorer(
+    X_source: Any = None, y_source: Any = None, **kwargs: Any
+) -> "_OTCEScorer":
     """Make a scorer of OTCE that holds the source rows.
 
     Parameters
@@ -157,18 +170,25 @@ def make_otce_scorer(X_source=None, y_source=None, **kwargs):
 class _OTCEScorer:
     """Callable ``(estimator, X, y, sample_domain)``; higher is better."""
 
-    def __init__(self, X_source, y_source, kwargs):
+    def __init__(
+        self,
+        X_source: NDArray[Any] | None,
+        y_source: NDArray[Any] | None,
+        kwargs: dict[Any, Any],
+    ) -> None:
         self.X_source = X_source
         self.y_source = y_source
         self.kwargs = kwargs
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> Any:
         """Request ``sample_domain`` of the scored rows."""
         request = MetadataRequest(owner=self)
         request.score.add_request(param="sample_domain", alias=True)
         return request
 
-    def __call__(self, estimator, X, y, sample_domain=None):
+    def __call__(
+        self, estimator: Any, X: Any, y: Any, sample_domain: Any = None
+    ) -> float:
         data = check_domains(X, y, sample_domain, numeric_labels=None)
         if not data.n_labeled:
             raise DomainError("OTCE needs labeled target rows, but y labels none.")
@@ -190,7 +210,7 @@ class _OTCEScorer:
             **self.kwargs,
         )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "make_otce_scorer(...)"
 
 

@@ -1,8 +1,10 @@
 """Distances of domains by optimal transport."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions, validate_params
@@ -14,7 +16,7 @@ _ORDER = {"order": [Interval(Real, 1, None, closed="left")]}
 
 
 @validate_params({**_PAIR, **_ORDER}, prefer_skip_nested_validation=True)
-def wasserstein(X_source, X_target, *, order=1):
+def wasserstein(X_source: Any, X_target: Any, *, order: Any = 1) -> float:
     r"""Compute the Wasserstein distance between two samples.
 
     Parameters
@@ -79,8 +81,13 @@ def wasserstein(X_source, X_target, *, order=1):
     prefer_skip_nested_validation=True,
 )
 def sliced_wasserstein(
-    X_source, X_target, *, order=2, n_projections=100, random_state=None
-):
+    X_source: Any,
+    X_target: Any,
+    *,
+    order: Any = 2,
+    n_projections: int = 100,
+    random_state: Any = None,
+) -> float:
     r"""Compute the Wasserstein distance averaged over random lines.
 
     Parameters
@@ -148,8 +155,14 @@ def sliced_wasserstein(
     prefer_skip_nested_validation=True,
 )
 def sinkhorn_divergence(
-    X_source, X_target, *, reg=0.05, cost="sqeuclidean", max_iter=5000, tol=1e-8
-):
+    X_source: Any,
+    X_target: Any,
+    *,
+    reg: Any = 0.05,
+    cost: str = "sqeuclidean",
+    max_iter: int = 5000,
+    tol: float = 1e-8,
+) -> float:
     r"""Compute the debiased entropic transport cost between two samples.
 
     Parameters
@@ -220,7 +233,9 @@ def sinkhorn_divergence(
     return float(value)
 
 
-def _symmetric_plan(C, epsilon, max_iter, tol):
+def _symmetric_plan(
+    C: NDArray[Any], epsilon: float, max_iter: int, tol: float
+) -> tuple[NDArray[Any], float]:
     """Couple a sample with itself by averaged symmetric iterations.
 
     One scaling vector is enough, each step takes the geometric mean of the old and
@@ -238,14 +253,14 @@ def _symmetric_plan(C, epsilon, max_iter, tol):
     return plan, float(np.linalg.norm(plan.sum(axis=1) - mass))
 
 
-def cost_matrix(left, right, cost):
+def cost_matrix(left: NDArray[Any], right: NDArray[Any], cost: str) -> NDArray[Any]:
     """Return the cost of moving each row to each row, at least 0."""
     import ot
 
     return np.maximum(ot.dist(left, right, metric=cost), 0)
 
 
-def _entropic_cost(plan, C, epsilon):
+def _entropic_cost(plan: NDArray[Any], C: NDArray[Any], epsilon: float) -> float:
     """Return the transport cost plus epsilon times KL to the independent plan."""
     independent = plan.sum(axis=1)[:, None] * plan.sum(axis=0)
     positive = plan > 0
@@ -253,7 +268,9 @@ def _entropic_cost(plan, C, epsilon):
     return np.sum(plan * C) + epsilon * np.sum(plan[positive] * ratio)
 
 
-def entropic_plan(C, epsilon, *, max_iter=5000, tol=1e-8):
+def entropic_plan(
+    C: NDArray[Any], epsilon: float, *, max_iter: int = 5000, tol: float = 1e-8
+) -> tuple[NDArray[Any], float]:
     """Return the entropic coupling of uniform samples and its marginal violation."""
     plan = solve_entropic(C, epsilon, max_iter=max_iter, tol=tol)
     return plan.coupling, plan.residual

@@ -1,8 +1,10 @@
 """Coding rates of features with and without classes."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._compat import Interval, StrOptions, validate_params
 from sktransfer.metrics._checks import check_features
@@ -18,7 +20,14 @@ from sktransfer.metrics._checks import check_features
     },
     prefer_skip_nested_validation=True,
 )
-def transrate(features, y, *, eps=1e-4, class_weight="proportional", standardize=False):
+def transrate(
+    features: Any,
+    y: Any,
+    *,
+    eps: Any = 1e-4,
+    class_weight: str = "proportional",
+    standardize: bool = False,
+) -> float:
     r"""Compute how many nats of the features' code the classes explain.
 
     Parameters
@@ -80,7 +89,7 @@ def transrate(features, y, *, eps=1e-4, class_weight="proportional", standardize
     return float(_coding_rate(centered, eps) - weights @ within)
 
 
-def _coding_rate(Z, eps):
+def _coding_rate(Z: NDArray[Any], eps: float) -> float:
     gram = Z.T @ Z if Z.shape[0] >= Z.shape[1] else Z @ Z.T
     gram /= len(Z) * eps
     gram.flat[:: len(gram) + 1] += 1

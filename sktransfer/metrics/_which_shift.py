@@ -1,9 +1,10 @@
 """Which of covariates, labels and concept moved between the domains."""
 
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from sklearn.base import clone, is_classifier
 from sklearn.linear_model import LogisticRegression, RidgeCV
@@ -77,9 +78,15 @@ class ShiftTest(NamedTuple):
     prefer_skip_nested_validation=True,
 )
 def which_shift(
-    X, y, *, sample_domain, estimator=None, task="auto", n_permutations=499,
-    random_state=0,
-):  # fmt: skip
+    X: Any,
+    y: Any,
+    *,
+    sample_domain: Any,
+    estimator: Any = None,
+    task: str = "auto",
+    n_permutations: int = 499,
+    random_state: Any = 0,
+) -> ShiftTest:
     r"""Test which of covariates, labels and concept moved from source to target.
 
     The answer points to the remedy: weights of rows (:class:`~sktransfer.instance.
@@ -212,19 +219,25 @@ def which_shift(
     )  # fmt: skip
 
 
-def _subsample(rows, rng):
+def _subsample(rows: NDArray[Any], rng: np.random.RandomState) -> NDArray[Any]:
     if len(rows) <= _MOST_ROWS:
         return rows
     return rows[rng.choice(len(rows), _MOST_ROWS, replace=False)]
 
 
-def _p_value(statistic, null):
+def _p_value(statistic: float, null: NDArray[Any]) -> float:
     # equal statistics that differ by rounding count as equal
     slack = 1e-9 * max(abs(statistic), 1e-300)
     return (1 + np.sum(null >= statistic - slack)) / (1 + len(null))
 
 
-def _test_labels(labels, is_target, classify, n_permutations, rng):
+def _test_labels(
+    labels: NDArray[Any],
+    is_target: NDArray[np.bool_],
+    classify: bool,
+    n_permutations: int,
+    rng: np.random.RandomState,
+) -> float:
     if not classify:
         return stats.ks_2samp(labels[is_target], labels[~is_target]).pvalue
     totals = np.bincount(labels)
@@ -238,7 +251,15 @@ def _test_labels(labels, is_target, classify, n_permutations, rng):
     return _p_value(((own - expected) ** 2 / expected).sum(), null)
 
 
-def _test_concept(rows, labels, is_target, estimator, classify, n_permutations, rng):
+def _test_concept(
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    is_target: NDArray[np.bool_],
+    estimator: Any,
+    classify: bool,
+    n_permutations: int,
+    rng: np.random.RandomState,
+) -> float:
     """Generalized covariance measure of domain and label, given the rows."""
     domain = is_target.astype(int)
     n_folds = int(min(5, domain.sum(), (1 - domain).sum()))
@@ -275,14 +296,21 @@ def _test_concept(rows, labels, is_target, estimator, classify, n_permutations, 
     second = parts.T @ parts / len(parts)
     inverse = np.linalg.pinv(second, rcond=1e-6, hermitian=True)
 
-    def statistic(sums):
+    def statistic(sums: NDArray[Any]) -> Any:
         return np.einsum("...i,ij,...j->...", sums, inverse, sums)
 
     signs = rng.choice([-1.0, 1.0], size=(n_permutations, len(parts)))
     return _p_value(statistic(parts.sum(axis=0)), statistic(signs @ parts))
 
 
-def _test_rows_of_labels(rows, labels, is_target, classify, n_permutations, rng):
+def _test_rows_of_labels(
+    rows: NDArray[Any],
+    labels: NDArray[Any],
+    is_target: NDArray[np.bool_],
+    classify: bool,
+    n_permutations: int,
+    rng: np.random.RandomState,
+) -> float:
     """MMD within the classes, or within bins of the label, by permutations."""
     chosen = np.concatenate([
         np.flatnonzero(is_target)[: _MOST_ROWS],

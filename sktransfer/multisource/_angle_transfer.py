@@ -1,8 +1,10 @@
 """Angle-based transfer: ridge regression that is drawn in the sources' direction."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from sktransfer._compat import Interval, StrOptions
@@ -107,7 +109,7 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SummaryEstimator._parameter_constraints,
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "eta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -116,20 +118,26 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
 
     def __init__(
         self,
-        source_summaries=None,
+        source_summaries: Any = None,
         *,
-        alpha="auto",
-        eta="auto",
-        source_weights="auto",
-        fit_intercept=True,
-    ):
+        alpha: Any = "auto",
+        eta: Any = "auto",
+        source_weights: Any = "auto",
+        fit_intercept: bool = True,
+    ) -> None:
         self.source_summaries = source_summaries
         self.alpha = alpha
         self.eta = eta
         self.source_weights = source_weights
         self.fit_intercept = fit_intercept
 
-    def _fit_tasks(self, data, weight, summaries, folds):
+    def _fit_tasks(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, Any]],
+        folds: list[Any],
+    ) -> None:
         coordinates = Coordinates(
             data, weight, summaries, fit_intercept=self.fit_intercept
         )
@@ -165,7 +173,7 @@ class AngleTransfer(LinearRegressorMixin, SummaryEstimator):
         self.source_coef_ = W / coordinates.scale
 
 
-def given_source_weights(source_weights, n_sources):
+def given_source_weights(source_weights: Any, n_sources: int) -> NDArray[Any] | None:
     """Return the weights of the parameter, None if they are to be chosen."""
     if isinstance(source_weights, str):
         if source_weights == "auto":
@@ -180,7 +188,7 @@ def given_source_weights(source_weights, n_sources):
     return given / given.sum()
 
 
-def _source_vector(task, d):
+def _source_vector(task: Any, d: int) -> NDArray[Any]:
     """Slopes of the ridge regression of a source; as they are without noise or size."""
     if task.gram is None or not task.vector[:d].any():
         return task.vector[:d]
@@ -191,7 +199,16 @@ def _source_vector(task, d):
     return ridge.coef[:d]
 
 
-def _fit(X, y, weight, W, alpha, eta, source_weights, fit_intercept):
+def _fit(
+    X: Any,
+    y: Any,
+    weight: NDArray[Any],
+    W: NDArray[Any],
+    alpha: Any,
+    eta: Any,
+    source_weights: NDArray[Any] | None,
+    fit_intercept: bool,
+) -> dict[str, Any]:
     """Fit at one penalty and choose the pull by the leave-one-out residuals.
 
     A row of weight 2 is two rows, of which one is left out.

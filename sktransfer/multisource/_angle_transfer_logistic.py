@@ -1,8 +1,10 @@
 """Angle-based transfer for classes: a logistic ridge drawn toward a direction."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize
 
 from sktransfer._compat import Interval, StrOptions
@@ -138,7 +140,7 @@ class AngleTransferLogistic(LogisticSummaryEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SummaryEstimator._parameter_constraints,
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "eta": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
@@ -147,20 +149,26 @@ class AngleTransferLogistic(LogisticSummaryEstimator):
 
     def __init__(
         self,
-        source_summaries=None,
+        source_summaries: Any = None,
         *,
-        alpha="auto",
-        eta="auto",
-        source_weights="auto",
-        fit_intercept=True,
-    ):
+        alpha: Any = "auto",
+        eta: Any = "auto",
+        source_weights: Any = "auto",
+        fit_intercept: bool = True,
+    ) -> None:
         self.source_summaries = source_summaries
         self.alpha = alpha
         self.eta = eta
         self.source_weights = source_weights
         self.fit_intercept = fit_intercept
 
-    def _fit_tasks(self, data, weight, summaries, folds):
+    def _fit_tasks(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, Any]],
+        folds: list[Any],
+    ) -> None:
         coordinates, rows_of = self._prepare_rows(data, weight, summaries)
         self.source_names_ = [str(int(k)) for k in data.sources]
         self.source_names_ += [name for name, _ in summaries]
@@ -176,7 +184,7 @@ class AngleTransferLogistic(LogisticSummaryEstimator):
                 _ridge_of_summary(*coordinates.standardized(summary), slopes)
             )
         W = np.array(vectors).reshape(n_sources, C * width)
-        rows = rows_of(data.is_labeled_target)
+        rows: tuple[Any, Any, Any, Any] = rows_of(data.is_labeled_target)
         a = _direction(*rows, W, slopes) if given is None else given
         w = a @ W if len(W) else np.zeros(C * width)
         # the labels tell an intercept only where they are of all classes
@@ -187,7 +195,8 @@ class AngleTransferLogistic(LogisticSummaryEstimator):
         measured = n > 1
         if not measured:  # nothing to choose by: the largest penalty, no pull
             alphas = alphas[-1:]
-        best, alone = None, np.inf
+        best: Any = None
+        alone = np.inf
         for alpha in map(float, alphas):
             start = None
             fixed = self.eta != "auto"
@@ -213,7 +222,10 @@ class AngleTransferLogistic(LogisticSummaryEstimator):
         self.source_coef_ = np.array(raw).reshape(-1, C, self.n_features_in_)
 
 
-def _ridge_of_rows(rows, slopes):
+def _ridge_of_rows(
+    rows: tuple[str, NDArray[Any], NDArray[Any], NDArray[Any]],
+    slopes: NDArray[np.bool_],
+) -> NDArray[Any]:
     """Return the logistic ridge of a source; its penalty by marginal likelihood."""
     likelihood = PenalizedLikelihood(*rows, slopes)
     zero = np.zeros(len(slopes))
@@ -224,13 +236,22 @@ def _ridge_of_rows(rows, slopes):
     return max(fits, key=lambda fit: fit.log_likelihood).mean
 
 
-def _ridge_of_summary(vector, information, slopes):
+def _ridge_of_summary(
+    vector: NDArray[Any], information: NDArray[Any], slopes: NDArray[np.bool_]
+) -> NDArray[Any]:
     """Return the ridge fit of a quadratic under the weak prior."""
     R = information + WEAK * np.diag(slopes.astype(np.float64))
     return np.linalg.pinv(R, hermitian=True) @ (information @ vector)
 
 
-def _direction(family, design, goal, weight, W, slopes):
+def _direction(
+    family: str,
+    design: NDArray[Any],
+    goal: NDArray[Any],
+    weight: NDArray[Any],
+    W: NDArray[Any],
+    slopes: NDArray[np.bool_],
+) -> NDArray[Any]:
     """Nonnegative logistic regression of the labels on the logits of the sources."""
     K, C = len(W), goal.shape[1]
     if K < 2:
@@ -242,7 +263,7 @@ def _direction(family, design, goal, weight, W, slopes):
     size = np.where(size > 0, size, 1.0)
     logits /= size[:, None, None]
 
-    def function(x):
+    def function(x: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         eta = np.tensordot(x[:K], logits, axes=1) + x[K:]
         residual = (glm_mean(family, eta) - goal) * weight[:, None]
         gradient = np.concatenate(
@@ -260,7 +281,18 @@ def _direction(family, design, goal, weight, W, slopes):
     return found / found.sum() if found.sum() > 0 else np.full(K, 1 / K)
 
 
-def _fit(family, design, goal, weight, w, alpha, eta, slopes, penalized, start):
+def _fit(
+    family: str,
+    design: NDArray[Any],
+    goal: NDArray[Any],
+    weight: NDArray[Any],
+    w: NDArray[Any],
+    alpha: Any,
+    eta: float,
+    slopes: NDArray[np.bool_],
+    penalized: NDArray[np.bool_],
+    start: NDArray[Any] | None,
+) -> tuple[NDArray[Any], float, float]:
     """Return the fit, its leave-one-out log loss and the variance of its logits."""
     prior = alpha * np.diag(penalized.astype(np.float64))
     pull = np.where(slopes, eta * w, np.where(penalized, alpha * w, 0.0))

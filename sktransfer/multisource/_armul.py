@@ -1,6 +1,9 @@
 """ARMUL: tasks that share one center, or leave it where their rows call for it."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._linear import LinearRegressorMixin
 from sktransfer._solvers.armul import QuadraticTask
@@ -143,16 +146,16 @@ class ARMUL(LinearRegressorMixin, ArmulEstimator):
 
     def __init__(
         self,
-        source_summaries=None,
+        source_summaries: Any = None,
         *,
-        form="vanilla",
-        n_centers="auto",
-        penalty="auto",
-        alpha=0.0,
-        cv=5,
-        fit_intercept=True,
-        random_state=0,
-    ):
+        form: str = "vanilla",
+        n_centers: Any = "auto",
+        penalty: Any = "auto",
+        alpha: Any = 0.0,
+        cv: Any = 5,
+        fit_intercept: bool = True,
+        random_state: Any = 0,
+    ) -> None:
         self.source_summaries = source_summaries
         self.form = form
         self.n_centers = n_centers
@@ -162,7 +165,9 @@ class ARMUL(LinearRegressorMixin, ArmulEstimator):
         self.fit_intercept = fit_intercept
         self.random_state = random_state
 
-    def _prepare(self, data, weight, summaries):
+    def _prepare(
+        self, data: Any, weight: NDArray[Any], summaries: list[tuple[str, Any]]
+    ) -> tuple[Coordinates, Any, Any, NDArray[Any]]:
         coordinates = Coordinates(
             data, weight, summaries, fit_intercept=self.fit_intercept
         )
@@ -178,25 +183,40 @@ class ARMUL(LinearRegressorMixin, ArmulEstimator):
         sizes = np.array([task.n for task in sources])
         return coordinates, names, [self._quadratic(task) for task in sources], sizes
 
-    def _target_task(self, data, weight, coordinates):
+    def _target_task(
+        self, data: Any, weight: NDArray[Any], coordinates: Coordinates
+    ) -> tuple[QuadraticTask, float]:
         task, _ = gaussian_tasks(
             data.without_sources(), weight[data.is_target], [], coordinates
         )
         return self._quadratic(task), task.n
 
-    def _quadratic(self, task):
+    def _quadratic(self, task: Any) -> QuadraticTask:
         H = task.gram / task.n
         slopes = np.arange(len(H)) < self.n_features_in_
         return QuadraticTask(H + self.alpha * np.diag(slopes), task.moment / task.n)
 
-    def _unit(self, n_parameters):
+    def _unit(self, n_parameters: int) -> float:
         return self._noise_sd * np.sqrt(n_parameters)
 
-    def _loss(self, theta, data, rows, coordinates, weight):
+    def _loss(
+        self,
+        theta: NDArray[Any],
+        data: Any,
+        rows: NDArray[np.bool_],
+        coordinates: Coordinates,
+        weight: NDArray[Any],
+    ) -> float:
         labels = data.labels(rows) - coordinates.shift
         return weight @ (labels - coordinates.design(data.take(rows).X) @ theta) ** 2
 
-    def _set_coefficients(self, theta, centers, coordinates, dtype):
+    def _set_coefficients(
+        self,
+        theta: NDArray[Any],
+        centers: NDArray[Any],
+        coordinates: Coordinates,
+        dtype: type[Any],
+    ) -> None:
         coef, intercept = coordinates.raw(theta)
         self.coef_, self.intercept_ = coef[-1].astype(dtype), float(intercept[-1])
         self.source_coef_, self.source_intercept_ = coef[:-1], intercept[:-1]
@@ -206,7 +226,7 @@ class ARMUL(LinearRegressorMixin, ArmulEstimator):
         self.source_center_intercept_ = intercept[:-1]
 
 
-def _pooled_noise(tasks):
+def _pooled_noise(tasks: list[Any]) -> float:
     """Return the standard deviation of the noise of all domains together."""
     dof = sum(task.dof for task in tasks)
     if dof > 0:

@@ -1,8 +1,10 @@
 """What the ARMUL estimators share: the three forms and the choice of constants."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer._compat import Interval, StrOptions
@@ -32,7 +34,7 @@ class ArmulEstimator(SummaryEstimator):
     ``_set_coefficients(theta, centers, coordinates, dtype)`` keeps the solution.
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SummaryEstimator._parameter_constraints,
         "form": [StrOptions({"vanilla", "clustered", "low_rank"})],
         "n_centers": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -42,7 +44,13 @@ class ArmulEstimator(SummaryEstimator):
         "random_state": ["random_state"],
     }
 
-    def _fit_tasks(self, data, weight, summaries, folds):
+    def _fit_tasks(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, Any]],
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    ) -> None:
         if self.form == "vanilla" and self.n_centers not in ("auto", 1):
             raise ValueError(
                 f"n_centers={self.n_centers}, but form='vanilla' has one center: set "
@@ -75,7 +83,14 @@ class ArmulEstimator(SummaryEstimator):
         dtype = data.X.dtype if data.X.dtype == np.float32 else np.float64
         self._set_coefficients(theta, centers, coordinates, dtype)
 
-    def _solve(self, tasks, sizes, constant, n_centers, quick=False):
+    def _solve(
+        self,
+        tasks: list[Any],
+        sizes: NDArray[Any],
+        constant: float,
+        n_centers: int,
+        quick: bool = False,
+    ) -> tuple[NDArray[Any], NDArray[Any], Any]:
         lams = np.zeros(len(sizes))
         if constant:
             lams = constant * self._unit(tasks[0].size) / np.sqrt(sizes)
@@ -87,7 +102,15 @@ class ArmulEstimator(SummaryEstimator):
             return solve_low_rank(tasks, sizes, lams, n_centers, tol=tol)
         return solve_vanilla(tasks, sizes, lams)
 
-    def _choose(self, data, weight, coordinates, sources, sizes, folds):
+    def _choose(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        coordinates: Any,
+        sources: list[Any],
+        sizes: NDArray[Any],
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    ) -> tuple[float, int]:
         """Return constant and number of centers of the least held-out error."""
         self.cv_errors_ = {}
         constants, counts = [self.penalty], [self.n_centers]

@@ -1,6 +1,9 @@
 """ARMUL for classes: logistic tasks that share centers, or leave them."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._solvers.armul import GlmTask, QuadraticTask
 from sktransfer._solvers.glm import glm_losses
@@ -120,16 +123,16 @@ class ARMULLogistic(LogisticSummaryEstimator, ArmulEstimator):
 
     def __init__(
         self,
-        source_summaries=None,
+        source_summaries: Any = None,
         *,
-        form="vanilla",
-        n_centers="auto",
-        penalty="auto",
-        alpha=1.0,
-        cv=5,
-        fit_intercept=True,
-        random_state=0,
-    ):
+        form: str = "vanilla",
+        n_centers: Any = "auto",
+        penalty: Any = "auto",
+        alpha: Any = 1.0,
+        cv: Any = 5,
+        fit_intercept: bool = True,
+        random_state: Any = 0,
+    ) -> None:
         self.source_summaries = source_summaries
         self.form = form
         self.n_centers = n_centers
@@ -139,9 +142,12 @@ class ARMULLogistic(LogisticSummaryEstimator, ArmulEstimator):
         self.fit_intercept = fit_intercept
         self.random_state = random_state
 
-    def _prepare(self, data, weight, summaries):
+    def _prepare(
+        self, data: Any, weight: NDArray[Any], summaries: list[tuple[str, Any]]
+    ) -> tuple[Any, Any, Any, NDArray[Any]]:
         coordinates, rows_of = self._prepare_rows(data, weight, summaries)
-        names, tasks, sizes = [], [], []
+        names, sizes = [], []
+        tasks: list[Any] = []
         for k in data.sources:
             names.append(str(int(k)))
             tasks.append(self._glm(*rows_of(data.rows_of(k))))
@@ -155,30 +161,51 @@ class ARMULLogistic(LogisticSummaryEstimator, ArmulEstimator):
         return coordinates, names, tasks, np.array(sizes, dtype=np.float64)
 
     @property
-    def _slopes(self):
+    def _slopes(self) -> NDArray[Any]:
         width = self.n_features_in_ + self.fit_intercept
         return np.tile(np.arange(width) < self.n_features_in_, self._n_logits) * 1.0
 
-    def _glm(self, family, design, goal, weight):
+    def _glm(
+        self,
+        family: str,
+        design: NDArray[Any],
+        goal: NDArray[Any],
+        weight: NDArray[Any],
+    ) -> GlmTask:
         ridge = self.alpha * self._slopes / weight.sum()
         return GlmTask(family, design, goal, weight, ridge)
 
-    def _target_task(self, data, weight, coordinates):
+    def _target_task(
+        self, data: Any, weight: NDArray[Any], coordinates: Any
+    ) -> tuple[GlmTask, float]:
         rows = data.is_labeled_target
         task = self._glm(*self._read(data, weight, rows, coordinates))
         return task, float(weight[rows].sum())
 
-    def _unit(self, n_parameters):
+    def _unit(self, n_parameters: int) -> float:
         return 0.5 * np.sqrt(n_parameters)
 
-    def _loss(self, theta, data, rows, coordinates, weight):
+    def _loss(
+        self,
+        theta: NDArray[Any],
+        data: Any,
+        rows: NDArray[np.bool_],
+        coordinates: Any,
+        weight: NDArray[Any],
+    ) -> Any:
         family, design, goal, _ = self._read(
             data, np.ones(len(rows)), rows, coordinates
         )
         eta = design @ theta.reshape(self._n_logits, -1).T
         return weight @ glm_losses(family, eta, goal)
 
-    def _set_coefficients(self, theta, centers, coordinates, dtype):
+    def _set_coefficients(
+        self,
+        theta: NDArray[Any],
+        centers: NDArray[Any],
+        coordinates: Any,
+        dtype: type[Any],
+    ) -> None:
         raw = [self._raw(t, coordinates) for t in theta]
         self.coef_, self.intercept_ = self._raw(theta[-1], coordinates, dtype)
         self.source_coef_ = np.array([coef for coef, _ in raw[:-1]])

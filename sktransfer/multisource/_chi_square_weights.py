@@ -2,8 +2,10 @@
 
 import warnings
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.utils.multiclass import check_classification_targets
 
@@ -129,18 +131,26 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
     (True, True)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "noise_correction": ["boolean"],
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
         "solver": [StrOptions(SOLVERS)],
     }
 
-    def __init__(self, *, noise_correction=True, shrinkage=0.3, solver="auto"):
+    def __init__(
+        self,
+        *,
+        noise_correction: bool = True,
+        shrinkage: Any = 0.3,
+        solver: Any = "auto",
+    ) -> None:
         self.noise_correction = noise_correction
         self.shrinkage = shrinkage
         self.solver = solver
 
-    def fit(self, X, y, sample_domain=None, sample_weight=None):
+    def fit(
+        self, X: Any, y: Any, sample_domain: Any = None, sample_weight: Any = None
+    ) -> Any:
         """Fit on target samples and sources.
 
         Parameters
@@ -173,7 +183,7 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
         finally:
             del self._sample_weight
 
-    def _fit_domains(self, data):
+    def _fit_domains(self, data: Any) -> None:
         weight = np.ones(len(data.sample_domain))
         if self._sample_weight is not None:
             weight = check_weights(self._sample_weight, len(weight)).astype(np.float64)
@@ -228,7 +238,9 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
             root, mixed.T, lower=True, trans=1
         )
 
-    def _class_means(self, data, rows, weight):
+    def _class_means(
+        self, data: Any, rows: NDArray[np.bool_], weight: NDArray[Any]
+    ) -> tuple[float, NDArray[Any], NDArray[Any]]:
         """Return size, shares and means of the target's classes in some samples."""
         labels = data.labels(rows)
         members = labels[:, None] == self.classes_
@@ -238,7 +250,7 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
             means = np.asarray((take_rows(data.X, rows).T @ mass).T) / total[:, None]
         return float(total.sum()), total / max(total.sum(), 1e-300), means
 
-    def _root(self, X, share):
+    def _root(self, X: Any, share: NDArray[Any]) -> NDArray[Any]:
         """Return the Cholesky factor of the covariance of the target's features."""
         if hasattr(X, "multiply"):
             second = np.asarray((X.T @ X.multiply(share[:, None])).todense())
@@ -250,11 +262,18 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
         ridge = self.shrinkage * spread if spread > 1e-20 else 1.0
         return linalg.cholesky(covariance + ridge * np.eye(len(covariance)), lower=True)
 
-    def _whitened(self, means, root):
+    def _whitened(self, means: NDArray[Any], root: NDArray[Any]) -> NDArray[Any]:
         centered = means - self.class_prior_ @ means
         return linalg.solve_triangular(root, centered.T, lower=True).T
 
-    def _variance(self, data, rows, weight, means, root):
+    def _variance(
+        self,
+        data: Any,
+        rows: NDArray[np.bool_],
+        weight: NDArray[Any],
+        means: NDArray[Any],
+        root: NDArray[Any],
+    ) -> float:
         """Estimate the variance of the class means of a domain."""
         rows = rows & (weight > 0)
         members = data.labels(rows)[:, None] == self.classes_
@@ -275,7 +294,9 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
         prior = self.class_prior_
         return float(size * np.sum(prior * (1 - prior) / total))
 
-    def _solve(self, whitened, variance):
+    def _solve(
+        self, whitened: NDArray[Any], variance: NDArray[Any]
+    ) -> tuple[NDArray[Any], Any, NDArray[Any]]:
         """Return weights, their certificate, and the distances of the sources."""
         _, n_classes, n_features = whitened.shape
         moves = (whitened[1:] - whitened[0]) * np.sqrt(self.class_prior_)[:, None]
@@ -290,7 +311,9 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
         alpha, info = solve_simplex_qp(Q, solver=self.solver)
         return alpha, info, D
 
-    def _warn_of_lacking(self, sources, usable):
+    def _warn_of_lacking(
+        self, sources: NDArray[Any], usable: NDArray[np.bool_]
+    ) -> None:
         lacking = sources[~usable].tolist()
         if lacking:
             warnings.warn(
@@ -300,7 +323,7 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
                 stacklevel=2,
             )
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict class probabilities of target samples.
 
         Parameters
@@ -320,7 +343,7 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
         )
         return clipped_proba(self.class_prior_, ratio)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.sparse = True

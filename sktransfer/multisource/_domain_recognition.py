@@ -1,6 +1,7 @@
 """DomainRecognitionEnsemble: a classifier of domains votes on the sources."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
@@ -87,20 +88,27 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
     array([0.75, 0.25])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "domain_estimator": [HasLearnerMethods(["fit", "predict"]), None],
         "joint": ["boolean"],
         "n_jobs": [Integral, None],
     }
 
-    def __init__(self, estimator, *, domain_estimator=None, joint=True, n_jobs=None):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        domain_estimator: Any = None,
+        joint: bool = True,
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator)
         self.domain_estimator = domain_estimator
         self.joint = joint
         self.n_jobs = n_jobs
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[Any, Any]) -> Any:
         classifies = is_classifier(self.estimator)
         if classifies:
             check_has_proba(self.estimator, type(self).__name__)
@@ -116,7 +124,7 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
             self._recognize(data, joint=self.joint and classifies)
         return mixture(self.estimator, models, self.source_weights_)
 
-    def _recognize(self, data, *, joint):
+    def _recognize(self, data: Any, *, joint: bool) -> None:
         domain = np.searchsorted(data.sources, data.source_ids)
         n_classes = 1
         if joint:
@@ -130,7 +138,7 @@ class DomainRecognitionEnsemble(TransferMetaEstimator):
         counts = np.bincount(found, minlength=len(data.sources))
         self.source_weights_ = counts / counts.sum()
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "unused"
         tags.transfer_tags.uses_unlabeled = True

@@ -1,9 +1,10 @@
 """Empirical Bayes: a prior for the target's coefficients, learned from the sources."""
 
 from numbers import Real
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize
 
 from sktransfer._compat import Interval, StrOptions
@@ -151,7 +152,7 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SummaryEstimator._parameter_constraints,
         "tau": [StrOptions({"reml"}), Interval(Real, 0, None, closed="both"),
                 "array-like"],
@@ -170,18 +171,18 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
 
     def __init__(
         self,
-        source_summaries=None,
+        source_summaries: Any = None,
         *,
-        tau="reml",
-        commensurability="auto",
-        alpha="auto",
-        pseudo_sources=2.0,
-        noise="separate",
-        borrow_weight=None,
-        sam_delta=None,
-        varying="all",
-        fit_intercept=True,
-    ):
+        tau: Any = "reml",
+        commensurability: Any = "auto",
+        alpha: Any = "auto",
+        pseudo_sources: Any = 2.0,
+        noise: str = "separate",
+        borrow_weight: Any = None,
+        sam_delta: Any = None,
+        varying: str = "all",
+        fit_intercept: bool = True,
+    ) -> None:
         self.source_summaries = source_summaries
         self.tau = tau
         self.commensurability = commensurability
@@ -193,7 +194,13 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
         self.varying = varying
         self.fit_intercept = fit_intercept
 
-    def _fit_tasks(self, data, weight, summaries, folds):
+    def _fit_tasks(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, Any]],
+        folds: list[Any],
+    ) -> None:
         check_borrowing(self)
         coordinates = Coordinates(
             data, weight, summaries, fit_intercept=self.fit_intercept
@@ -214,7 +221,9 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
         coef, intercept = coordinates.raw(mean)
         self.prior_coef_, self.prior_intercept_ = coef, float(intercept)
 
-    def _alone(self, target, slopes):
+    def _alone(
+        self, target: Any, slopes: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         alphas = target.n * ALPHAS if self.alpha == "auto" else [self.alpha]
         ridge = evidence_ridge(
             target.gram, target.moment, target.energy, target.n, slopes,
@@ -226,7 +235,9 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
         covariance = np.linalg.pinv(ridge.precision, hermitian=True)
         return np.zeros(len(slopes)), ridge.coef, covariance
 
-    def _borrow(self, target, sources, slopes):
+    def _borrow(
+        self, target: Any, sources: list[Any], slopes: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         information = np.array([task.information for task in sources])
         vectors = np.array([task.vector for task in sources])
         effects = estimate_effects(self, information, vectors, slopes, sources)
@@ -254,11 +265,13 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
             theta, covariance = self._mix(target, mean, posterior)
         return mean, theta, covariance
 
-    def _mix(self, target, mean, posterior):
+    def _mix(
+        self, target: Any, mean: NDArray[Any], posterior: "_Posterior"
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Average the posterior with that under one row's information."""
         noise = posterior.noise
 
-        def log_density(theta):
+        def log_density(theta: NDArray[Any]) -> float:
             residual = target.vector - theta
             return -0.5 * residual @ target.gram @ residual / noise
 
@@ -288,7 +301,7 @@ class _Posterior(NamedTuple):
     noise: float
 
 
-def check_borrowing(estimator):
+def check_borrowing(estimator: Any) -> None:
     """Refuse "sam" without the difference that it needs."""
     if estimator.borrow_weight == "sam" and estimator.sam_delta is None:
         raise ValueError(
@@ -297,7 +310,9 @@ def check_borrowing(estimator):
         )
 
 
-def mix_with_vague(estimator, mean, informed, vague, log_density):
+def mix_with_vague(
+    estimator: Any, mean: Any, informed: Any, vague: Any, log_density: Any
+) -> tuple[NDArray[Any], NDArray[Any], float]:
     """Average two posteriors by Bayes' rule.
 
     Parameters
@@ -331,7 +346,9 @@ def mix_with_vague(estimator, mean, informed, vague, log_density):
     return vague.mean + w * gap, covariance, w
 
 
-def estimate_effects(estimator, information, vectors, slopes, tasks):
+def estimate_effects(
+    estimator: Any, information: Any, vectors: Any, slopes: Any, tasks: Any
+) -> Effects:
     """Return the variances of the coefficients over the sources.
 
     Parameters
@@ -407,14 +424,21 @@ def estimate_effects(estimator, information, vectors, slopes, tasks):
     return Effects(fitted.variances, False, fitted.noise)
 
 
-def mean_of_sources(estimator, information, vectors, variances):
+def mean_of_sources(
+    estimator: Any,
+    information: NDArray[Any],
+    vectors: NDArray[Any],
+    variances: NDArray[Any],
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return mean and precision; of one source with unknown spread its own."""
     if len(vectors) == 1 and isinstance(estimator.tau, str):
         variances = np.zeros_like(variances)  # c covers the whole difference
     return random_effects_mean(information, vectors, variances)
 
 
-def _without_intercepts(information, vectors, slopes):
+def _without_intercepts(
+    information: NDArray[Any], vectors: NDArray[Any], slopes: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Information of the slopes alone: the intercepts of all sources are free."""
     if slopes.all():
         return information, vectors
@@ -424,7 +448,17 @@ def _without_intercepts(information, vectors, slopes):
     return a - b @ c @ np.swapaxes(b, 1, 2), vectors[:, slopes]
 
 
-def choose_prior(estimator, mean, S, effects, own, evaluate, alphas, *, zero=True):
+def choose_prior(
+    estimator: Any,
+    mean: Any,
+    S: Any,
+    effects: Any,
+    own: Any,
+    evaluate: Any,
+    alphas: Any,
+    *,
+    zero: bool = True,
+) -> Any:
     """Choose factor and own penalty by the marginal likelihood of the target.
 
     Parameters
@@ -475,7 +509,7 @@ def choose_prior(estimator, mean, S, effects, own, evaluate, alphas, *, zero=Tru
     return best
 
 
-def _noise_guess(sources, target):
+def _noise_guess(sources: list[Any], target: Any) -> tuple[float, float]:
     """Pooled noise of the sources, and how many rows it is worth for the target."""
     dof = sum(task.dof for task in sources)
     if dof > 0 and (rss := sum(task.rss for task in sources)) > 0:
@@ -484,11 +518,22 @@ def _noise_guess(sources, target):
     return float(np.mean(known)) if known else target.noise, 1.0
 
 
-def _gaussian_posterior(estimator, target, mean, S, effects, slopes, guess, dof):
+def _gaussian_posterior(
+    estimator: Any,
+    target: Any,
+    mean: NDArray[Any],
+    S: NDArray[Any],
+    effects: Effects,
+    slopes: NDArray[np.bool_],
+    guess: float,
+    dof: float,
+) -> _Posterior:
     """Alternate the prior and the noise of the target."""
     penalized = np.diag(slopes.astype(np.float64))
 
-    def evidence_at(prior, pull, alpha, noise):
+    def evidence_at(
+        prior: NDArray[Any], pull: NDArray[Any], alpha: Any, noise: float
+    ) -> Evidence:
         return gaussian_evidence(
             target.gram, target.moment, target.energy, target.n, noise,
             prior + alpha / noise * penalized, pull,
@@ -509,7 +554,12 @@ def _gaussian_posterior(estimator, target, mean, S, effects, slopes, guess, dof)
         prior = prior_precision(S, effects.variances, scale)
         pull = prior @ mean
 
-        def loss(log_noise, prior=prior, pull=pull, alpha=alpha):
+        def loss(
+            log_noise: float,
+            prior: NDArray[Any] = prior,
+            pull: NDArray[Any] = pull,
+            alpha: Any = alpha,
+        ) -> float:
             s = guess * np.exp(log_noise)
             value = evidence_at(prior, pull, alpha, s).log_likelihood
             return -2 * value + dof * (log_noise + guess / s)

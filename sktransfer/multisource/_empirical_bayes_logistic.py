@@ -1,8 +1,10 @@
 """Empirical Bayes for classes: the mixed logistic model by Laplace's approximation."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer.multisource._empirical_bayes import (
@@ -129,7 +131,7 @@ class EmpiricalBayesLogistic(LogisticSummaryEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SummaryEstimator._parameter_constraints,
         "tau": [StrOptions({"reml"}), Interval(Real, 0, None, closed="both"),
                 "array-like"],
@@ -147,17 +149,17 @@ class EmpiricalBayesLogistic(LogisticSummaryEstimator):
 
     def __init__(
         self,
-        source_summaries=None,
+        source_summaries: Any = None,
         *,
-        tau="reml",
-        commensurability="auto",
-        alpha="auto",
-        pseudo_sources=2.0,
-        borrow_weight=None,
-        sam_delta=None,
-        varying="all",
-        fit_intercept=True,
-    ):
+        tau: Any = "reml",
+        commensurability: Any = "auto",
+        alpha: Any = "auto",
+        pseudo_sources: Any = 2.0,
+        borrow_weight: Any = None,
+        sam_delta: Any = None,
+        varying: str = "all",
+        fit_intercept: bool = True,
+    ) -> None:
         self.source_summaries = source_summaries
         self.tau = tau
         self.commensurability = commensurability
@@ -168,12 +170,19 @@ class EmpiricalBayesLogistic(LogisticSummaryEstimator):
         self.varying = varying
         self.fit_intercept = fit_intercept
 
-    def _fit_tasks(self, data, weight, summaries, folds):
+    def _fit_tasks(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, Any]],
+        folds: list[Any],
+    ) -> None:
         check_borrowing(self)
         coordinates, rows_of = self._prepare_rows(data, weight, summaries)
         width = self.n_features_in_ + self.fit_intercept
         slopes = np.tile(np.arange(width) < self.n_features_in_, self._n_logits)
-        target = PenalizedLikelihood(*rows_of(data.is_labeled_target), slopes)
+        rows: tuple[Any, Any, Any, Any] = rows_of(data.is_labeled_target)
+        target = PenalizedLikelihood(*rows, slopes)
         sources = self._expanded_sources(data, summaries, coordinates, rows_of)
         self.source_names_ = [task.name for task in sources]
         mean, theta, covariance = self._posterior(target, sources, slopes)
@@ -182,7 +191,9 @@ class EmpiricalBayesLogistic(LogisticSummaryEstimator):
         self.coef_, self.intercept_ = self._raw(theta, coordinates, data.X.dtype)
         self.prior_coef_, self.prior_intercept_ = self._raw(mean, coordinates)
 
-    def _posterior(self, target, sources, slopes):
+    def _posterior(
+        self, target: PenalizedLikelihood, sources: list[Any], slopes: NDArray[np.bool_]
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         p = len(slopes)
         if sources:
             information = np.array([task.information for task in sources])

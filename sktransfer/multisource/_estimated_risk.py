@@ -1,6 +1,9 @@
 """How far to scale source weights down: Mallows' criterion of the weighted fit."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from sktransfer._solvers.information import leverage_of_first
@@ -10,7 +13,9 @@ _LEAST = 1e-4
 _MAX_SCORES = 1500
 
 
-def least_risk(problem, weights, model, refit, min_gain):
+def least_risk(
+    problem: Any, weights: Any, model: Any, refit: Any, min_gain: float
+) -> tuple[NDArray[Any], Any, float]:
     r"""Scale weights down to where the estimated risk of the weighted fit is least.
 
     The risk of the fit with weights :math:`c\,w` is estimated on the target rows by
@@ -62,7 +67,7 @@ def least_risk(problem, weights, model, refit, min_gain):
     return scale * weights, model, scale
 
 
-def estimated_risk(problem, model, weights):
+def estimated_risk(problem: Any, model: Any, weights: Any) -> float:
     """Estimate the expected deviance of a weighted fit, less that of the target's.
 
     Parameters
@@ -83,7 +88,7 @@ def estimated_risk(problem, model, weights):
     return loss + 2 * problem.degrees_of_freedom(model, weights)
 
 
-def degrees_of_freedom(problem, model, weights):
+def degrees_of_freedom(problem: Any, model: Any, weights: NDArray[Any]) -> float:
     """Return the trace in R(c); J_k = J for models of which only scores are known."""
     root, n = problem.fisher_root(model), problem.n_target
     if problem.averages or not problem.likelihood.expected:
@@ -100,11 +105,11 @@ def degrees_of_freedom(problem, model, weights):
     return leverage(roots, np.array(quantities), root.penalty * total)
 
 
-def _spread(items, at_most):
+def _spread(items: NDArray[Any], at_most: int) -> NDArray[Any]:
     return items[:: max(1, -(-len(items) // max(at_most, 1)))]
 
 
-def leverage(roots, quantities, penalty):
+def leverage(roots: Any, quantities: Any, penalty: Any) -> float:
     r"""Sum the leverages of the rows of the first domain in a weighted fit.
 
     Parameters
@@ -131,7 +136,7 @@ def leverage(roots, quantities, penalty):
     return leverage_of_first(X, B, len(parts[0][1]), roots[0].intercept, penalties)
 
 
-def _scaled(root, quantity):
+def _scaled(root: Any, quantity: float) -> tuple[Any, NDArray[Any]]:
     """Thin a root out, and put its quantity into its factors."""
     rows = _spread(np.arange(len(root.factors)), _MAX_SCORES // root.factors.shape[1])
     return root.X[rows], root.factors[rows] * np.sqrt(quantity / len(rows))

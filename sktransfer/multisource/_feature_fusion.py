@@ -1,8 +1,10 @@
 """Features of several source models, weighted by their transferability."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import softmax
 from sklearn.base import is_classifier
 from sklearn.linear_model import LogisticRegression
@@ -117,7 +119,7 @@ class FeatureFusion(SourceModelCombiner):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SourceModelCombiner._parameter_constraints,
         "head": [HasLearnerMethods(["fit", "predict_proba"]), None],
         "source_score": [StrOptions({"h_score", "logme", "otce", "uniform"})],
@@ -128,16 +130,16 @@ class FeatureFusion(SourceModelCombiner):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        source_models=None,
-        head=None,
-        source_score="h_score",
-        temperature=1.0,
-        fusion="concatenate",
-        response="auto",
-        n_jobs=None,
-    ):
+        source_models: Any = None,
+        head: Any = None,
+        source_score: str = "h_score",
+        temperature: Any = 1.0,
+        fusion: str = "concatenate",
+        response: str = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.head = head
         self.source_score = source_score
@@ -145,13 +147,17 @@ class FeatureFusion(SourceModelCombiner):
         self.fusion = fusion
         self.response = response
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(
+        self, data: Any, fit_params: dict[str, Any]
+    ) -> "FusedClassifier":
         self.source_scores_ = np.zeros(0)
         if self.head is not None and not is_classifier(self.head):
             raise TypeError(f"head={self.head!r} must be a classifier.")
         return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data, fit_params):
+    def _combine_models(
+        self, models: list[Any], data: Any, fit_params: dict[str, Any]
+    ) -> "FusedClassifier":
         columns = model_response(
             models,
             self.source_ids_,
@@ -182,7 +188,9 @@ class FeatureFusion(SourceModelCombiner):
         )
         return FusedClassifier(fused, model)
 
-    def _score(self, columns, data, k, model, block):
+    def _score(
+        self, columns: Any, data: Any, k: int, model: Any, block: NDArray[Any]
+    ) -> float:
         """Return the transferability of a model; the least for one without features."""
         y = data.y_labeled
         if self.source_score == "uniform":
@@ -206,7 +214,7 @@ class FeatureFusion(SourceModelCombiner):
             max_samples=_MOST_ROWS, tol=1e-4, random_state=0,
         )  # fmt: skip
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = False
         tags.transfer_tags.target_labels = "required"
@@ -217,18 +225,20 @@ class FeatureFusion(SourceModelCombiner):
 class _Fusion:
     """Weighted, standardized features of fitted models."""
 
-    def __init__(self, models, weights, columns, fusion):
+    def __init__(
+        self, models: list[Any], weights: NDArray[Any], columns: Any, fusion: str
+    ) -> None:
         self.models, self.weights = models, weights
         self.columns, self.fusion = columns, fusion
 
-    def fit_scalers(self, X):
+    def fit_scalers(self, X: Any) -> None:
         """Learn means and scales of the features over target rows."""
         blocks = self.columns.blocks(self.models, X)
         self.scalers = [
             StandardScaler().fit(block) if block.shape[1] else None for block in blocks
         ]
 
-    def transform(self, X):
+    def transform(self, X: Any) -> Any:
         """Return the fused features of rows."""
         blocks = self.columns.blocks(self.models, X)
         scaled = [
@@ -245,11 +255,11 @@ class _Fusion:
 class FusedClassifier(ProbaClassifier):
     """A head on fused features."""
 
-    def __init__(self, fusion, head):
+    def __init__(self, fusion: _Fusion, head: Any) -> None:
         self.fusion = fusion
         self.head = head
         self.classes_ = head.classes_
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict the head's probabilities."""
         return self.head.predict_proba(self.fusion.transform(X))

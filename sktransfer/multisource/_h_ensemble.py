@@ -1,8 +1,10 @@
 """HEnsemble: source features mixed for the largest H-score on the target."""
 
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 from scipy.optimize import minimize
 from scipy.special import softmax
@@ -122,7 +124,7 @@ class HEnsemble(SourceModelCombiner):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SourceModelCombiner._parameter_constraints,
         "response": [StrOptions(RESPONSES)],
         "shrinkage": [Interval(Real, 0, 1, closed="right")],
@@ -132,26 +134,28 @@ class HEnsemble(SourceModelCombiner):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        source_models=None,
-        response="predict_proba",
-        shrinkage=0.1,
-        max_iter=200,
-        solver="auto",
-        n_jobs=None,
-    ):
+        source_models: Any = None,
+        response: str = "predict_proba",
+        shrinkage: Any = 0.1,
+        max_iter: Any = 200,
+        solver: Any = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.response = response
         self.shrinkage = shrinkage
         self.max_iter = max_iter
         self.solver = solver
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         self.h_score_, self.n_iter_ = np.nan, 1
         return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data, fit_params):
+    def _combine_models(
+        self, models: list[Any], data: Any, fit_params: dict[str, Any]
+    ) -> "FeatureClassifier":
         classes, label = target_classes(data, type(self).__name__)
         columns = model_response(
             models,
@@ -177,14 +181,14 @@ class HEnsemble(SourceModelCombiner):
             models, self.source_weights_, columns, classes, self.shrinkage
         ).fit_features(F, label, share)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)
         return tags
 
 
-def target_classes(data, name):
+def target_classes(data: Any, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return the classes of the labeled target rows, at least two, and the codes."""
     classes, label = np.unique(data.y_labeled, return_inverse=True)
     if len(classes) < 2:
@@ -195,7 +199,7 @@ def target_classes(data, name):
     return classes, label
 
 
-def row_shares(data, fit_params):
+def row_shares(data: Any, fit_params: dict[str, Any]) -> NDArray[Any]:
     """Return the shares of the labeled target rows, which sum to 1."""
     weight = fit_params.get("sample_weight")
     if weight is None:
@@ -204,13 +208,17 @@ def row_shares(data, fit_params):
     return weight / weight.sum()
 
 
-def class_means(f, label, share):
+def class_means(
+    f: NDArray[Any], label: NDArray[Any], share: NDArray[Any]
+) -> NDArray[Any]:
     """Return the weighted means of features in each class."""
     mass = share[:, None] * (label[:, None] == np.arange(label.max() + 1))
     return (mass / mass.sum(axis=0)).T @ f
 
 
-def h_score_of_mixture(weights, F, label, shrinkage, share=None):
+def h_score_of_mixture(
+    weights: Any, F: Any, label: Any, shrinkage: Any, share: Any = None
+) -> tuple[float, NDArray[Any]]:
     """Compute the H-score of mixed features and its gradient in the weights.
 
     Parameters
@@ -245,7 +253,15 @@ def h_score_of_mixture(weights, F, label, shrinkage, share=None):
     return float(np.sum(inverse * B)), np.tensordot(F, slope, axes=([1, 2], [0, 1]))
 
 
-def maximize_h_score(F, label, shrinkage, share=None, *, max_iter, solver="auto"):
+def maximize_h_score(
+    F: Any,
+    label: Any,
+    shrinkage: Any,
+    share: Any = None,
+    *,
+    max_iter: int,
+    solver: Any = "auto",
+) -> tuple[NDArray[Any], dict[str, Any]]:
     """Maximize the H-score over the simplex, from uniform weights and the best model.
 
     Parameters
@@ -275,7 +291,7 @@ def maximize_h_score(F, label, shrinkage, share=None, *, max_iter, solver="auto"
     F = _centered(F, share)
     K = len(F)
 
-    def objective(logits):
+    def objective(logits: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         weights = softmax(logits)
         score, gradient = h_score_of_mixture(weights, F, label, shrinkage, share)
         return -score, -weights * (gradient - weights @ gradient)
@@ -306,7 +322,17 @@ def maximize_h_score(F, label, shrinkage, share=None, *, max_iter, solver="auto"
     return weights, info
 
 
-def _improve(weights, F, label, shrinkage, share, solver, *, max_steps=50, tol=1e-10):
+def _improve(
+    weights: NDArray[Any],
+    F: NDArray[Any],
+    label: NDArray[Any],
+    shrinkage: Any,
+    share: NDArray[Any],
+    solver: Any,
+    *,
+    max_steps: int = 50,
+    tol: float = 1e-10,
+) -> tuple[NDArray[Any], int]:
     """Maximize the concave bound that touches the H-score, until nothing changes."""
     prior = np.bincount(label, weights=share)
     mass = share[:, None] * (label[:, None] == np.arange(len(prior)))
@@ -332,14 +358,23 @@ def _improve(weights, F, label, shrinkage, share, solver, *, max_steps=50, tol=1
 class FeatureClassifier(ProbaClassifier):
     """Closed-form classifier on mixed, centered answers of source models."""
 
-    def __init__(self, models, weights, columns, classes, shrinkage):
+    def __init__(
+        self,
+        models: list[Any],
+        weights: NDArray[Any],
+        columns: Any,
+        classes: NDArray[Any],
+        shrinkage: Any,
+    ) -> None:
         self.models = models
         self.weights = weights
         self.columns = columns
         self.classes_ = classes
         self.shrinkage = shrinkage
 
-    def fit_features(self, F, label, share=None):
+    def fit_features(
+        self, F: NDArray[Any], label: NDArray[Any], share: NDArray[Any] | None = None
+    ) -> Self:
         """Store center, prior and the linear map of the labeled target rows."""
         share = _equal_shares(F) if share is None else share
         f = np.tensordot(self.weights, F, axes=1)
@@ -351,21 +386,23 @@ class FeatureClassifier(ProbaClassifier):
         self.map_ = linalg.solve(S, means.T, assume_a="pos")
         return self
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict class probabilities; rows without a positive one get the prior."""
         f = self.columns.blend(self.models, self.weights, X)
         return clipped_proba(self.prior_, 1 + (f - self.center_) @ self.map_)
 
 
-def _equal_shares(F):
+def _equal_shares(F: NDArray[Any]) -> NDArray[Any]:
     return np.full(F.shape[1], 1 / F.shape[1])
 
 
-def _centered(F, share):
+def _centered(F: NDArray[Any], share: NDArray[Any]) -> NDArray[Any]:
     return F - np.einsum("i,kid->kd", share, F)[:, None]
 
 
-def _ridged_covariance(f, F, shrinkage, share):
+def _ridged_covariance(
+    f: NDArray[Any], F: NDArray[Any], shrinkage: Any, share: NDArray[Any]
+) -> NDArray[Any]:
     """Return the covariance of centered features and a share of the mean variance.
 
     The ridge is 1 where no feature varies and none counts.
@@ -375,7 +412,7 @@ def _ridged_covariance(f, F, shrinkage, share):
     return (f * share[:, None]).T @ f + ridge * np.eye(f.shape[1])
 
 
-def clipped_proba(prior, ratio):
+def clipped_proba(prior: NDArray[Any], ratio: NDArray[Any]) -> NDArray[Any]:
     """Normalize prior times ratio, with negative ratios set to 0."""
     raw = prior * np.maximum(ratio, 0.0)
     total = raw.sum(axis=1, keepdims=True)

@@ -1,8 +1,10 @@
 """A pool of models that grows batch by batch and drops unrelated ones."""
 
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from sktransfer._compat import Interval
@@ -125,7 +127,7 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
     1
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SourceModelCombiner._parameter_constraints,
         "threshold": [Interval(Real, -1, None, closed="left")],
         "max_models": [Interval(Integral, 1, None, closed="left"), None],
@@ -135,18 +137,18 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        source_models=None,
-        threshold=0.0,
-        max_models=20,
-        n_jobs=None,
-    ):
+        source_models: Any = None,
+        threshold: Any = 0.0,
+        max_models: Any = 20,
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.threshold = threshold
         self.max_models = max_models
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         check_has_proba(self.estimator, type(self).__name__)
         part, params, units, kept = self._prepared(data, fit_params)
         models, self.source_ids_ = models_or_rows(
@@ -158,14 +160,18 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
             self._restore_rows(data, kept)
         return model
 
-    def _prepared(self, data, fit_params):
+    def _prepared(
+        self, data: Any, fit_params: dict[str, Any]
+    ) -> tuple[Any, Any, Any, NDArray[np.bool_]]:
         """Return rows of positive weight, their metadata and units, and their mask."""
         units = check_groups(fit_params.get("groups"), data)
         params = {k: v for k, v in fit_params.items() if k != "groups"}
         part, params, kept = self._existing(data, params)
         return part, params, None if units is None else units[kept], kept
 
-    def partial_fit(self, X, y, classes=None, groups=None, **fit_params):
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, groups: Any = None, **fit_params: Any
+    ) -> Self:
         """Add a batch: a model of its own, and the related ones of the pool.
 
         Parameters
@@ -221,7 +227,7 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
         self._extend(classes)
         return self
 
-    def _extend(self, classes):
+    def _extend(self, classes: Any) -> None:
         """Add columns of classes that no model of the pool has."""
         if classes is None:
             return
@@ -230,7 +236,9 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
             self.estimator_ = ClassifierMixture(self.models_, self.source_weights_)
             self.estimator_.classes_ = everything
 
-    def _add_batch(self, data, fit_params, units):
+    def _add_batch(
+        self, data: Any, fit_params: dict[str, Any], units: NDArray[Any] | None
+    ) -> Any:
         """Fit the model of the batch, prune the pool and weigh it."""
         pool, rows = self.models_, data.is_labeled_target
         self.q_statistics_ = np.zeros(len(pool))
@@ -261,7 +269,9 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
         models = [m for m, kept in zip([*pool, new], keep, strict=True) if kept]
         return self._weigh(models, np.average(right[keep], axis=1, weights=weight))
 
-    def _limit(self, keep, right, weight):
+    def _limit(
+        self, keep: NDArray[np.bool_], right: NDArray[np.bool_], weight: NDArray[Any]
+    ) -> None:
         """Drop the least diverse models until the pool has its size."""
         while self.max_models is not None and keep.sum() > self.max_models:
             index = np.flatnonzero(keep)
@@ -271,7 +281,7 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
             ]
             keep[index[int(np.argmax(likeness))]] = False
 
-    def _weigh(self, models, accuracies):
+    def _weigh(self, models: list[Any], accuracies: NDArray[Any]) -> Any:
         self.models_ = models
         total = accuracies.sum()
         equal = np.full(len(models), 1 / len(models))
@@ -280,14 +290,16 @@ class IncrementalSourceEnsemble(TakesGroupsMixin, SourceModelCombiner):
             return models[0]
         return ClassifierMixture(models, self.source_weights_)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         if is_classifier(self.estimator):
             tags.target_tags.multi_output = False
         return tags
 
 
-def _q(first, second, weight):
+def _q(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], weight: NDArray[Any]
+) -> float:
     """Return Q of the correctness of two models, with a value for 0/0."""
     undefined = 1.0 if weight @ first >= weight @ second else -1.0
     truth = np.ones(len(first))
@@ -296,7 +308,14 @@ def _q(first, second, weight):
     )
 
 
-def _cross_fitted_hits(learner, model, X, y, units, params):
+def _cross_fitted_hits(
+    learner: Any,
+    model: Any,
+    X: Any,
+    y: Any,
+    units: NDArray[Any] | None,
+    params: dict[str, Any],
+) -> NDArray[np.bool_]:
     """Tell on which rows a learner is right that has not seen them."""
     hits = np.asarray(predict_learner(model, X) == y)
     rng = np.random.RandomState(0)

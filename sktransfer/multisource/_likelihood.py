@@ -1,10 +1,12 @@
 """What UOWQ asks of a model: its parameters and its Fisher information."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import expit, log_softmax, softmax
 from sklearn.linear_model import (
@@ -54,7 +56,7 @@ class FisherRoot:
     penalty: float | np.ndarray = 0.0
     dispersion: float = 1.0
 
-    def project(self, params):
+    def project(self, params: Any) -> NDArray[Any]:
         """Return the root times parameter vectors.
 
         Parameters
@@ -77,7 +79,7 @@ class FisherRoot:
         projected = np.einsum("nrq,nkq->nrk", self.factors, linear, optimize=True)
         return projected.reshape(-1, len(params)) / np.sqrt(n)
 
-    def n_parameters(self, n_rows, power=2):
+    def n_parameters(self, n_rows: float, power: Any = 2) -> float:
         r"""Count the parameters that ``n_rows`` rows determine.
 
         Parameters
@@ -105,11 +107,11 @@ class FisherRoot:
         )
 
     @property
-    def penalties(self):
+    def penalties(self) -> NDArray[Any]:
         """Precision of the prior of each output, shape (n_outputs,)."""
         return np.broadcast_to(np.asarray(self.penalty, float), self.factors.shape[2:])
 
-    def weighted(self, sample_weight):
+    def weighted(self, sample_weight: Any) -> "FisherRoot":
         r"""Return the root with weighted rows; the information stays one per row.
 
         Parameters
@@ -175,7 +177,7 @@ class Likelihood:
     constant = False
     normalized = False
 
-    def parameters(self, model):
+    def parameters(self, model: Any) -> Any:
         """Return the parameters of a fitted model.
 
         Parameters
@@ -190,7 +192,7 @@ class Likelihood:
         """
         raise TypeError(f"{type(self).__name__} does not define parameters(model).")
 
-    def scores(self, model, X, y):
+    def scores(self, model: Any, X: Any, y: Any) -> Any:
         """Return the gradients of the log-likelihood of single rows.
 
         Parameters
@@ -209,7 +211,7 @@ class Likelihood:
         """
         raise TypeError(f"{type(self).__name__} does not define scores(model, X, y).")
 
-    def fisher_root(self, model, X, y, sample_weight=None):
+    def fisher_root(self, model: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Return a root of the Fisher information at a model, per row.
 
         Parameters
@@ -232,7 +234,9 @@ class Likelihood:
         root = FisherRoot(G, np.ones((G.shape[0], 1, 1)), intercept=False)
         return root.weighted(sample_weight)
 
-    def source_root(self, model, X, y, target_root, sample_weight=None):
+    def source_root(
+        self, model: Any, X: Any, y: Any, target_root: Any, sample_weight: Any = None
+    ) -> FisherRoot:
         """Return a root of the Fisher information over rows of a source.
 
         Parameters
@@ -255,7 +259,9 @@ class Likelihood:
         """
         return self.fisher_root(model, X, y, sample_weight)
 
-    def deviance(self, model, reference, X, y, sample_weight=None):
+    def deviance(
+        self, model: Any, reference: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> float:
         r"""Return twice the log-likelihood that rows lose from one model to another.
 
         Parameters
@@ -282,7 +288,7 @@ class Likelihood:
         g = self.scores(reference, X, y) + self.scores(model, X, y)
         return -float(np.dot(_weights(sample_weight, len(g)), g @ move))
 
-    def set_parameters(self, model, params):
+    def set_parameters(self, model: Any, params: Any) -> Any:
         """Write parameters into a fitted model.
 
         Parameters
@@ -301,16 +307,18 @@ class Likelihood:
 class _LinearPredictor(Likelihood):
     """Models of ``X @ coef_.T + intercept_``; parameters output by output."""
 
+    _residuals: Callable[..., Any]
+
     expected = True
 
-    def parameters(self, model):
+    def parameters(self, model: Any) -> NDArray[Any]:
         coef = np.atleast_2d(model.coef_)
         if not model.fit_intercept:
             return coef.ravel()
         intercept = np.broadcast_to(model.intercept_, len(coef))
         return np.column_stack([coef, intercept]).ravel()
 
-    def set_parameters(self, model, params):
+    def set_parameters(self, model: Any, params: NDArray[Any]) -> None:
         blocks = params.reshape(len(np.atleast_2d(model.coef_)), -1)
         coef = blocks[:, :-1] if model.fit_intercept else blocks
         model.coef_ = coef.reshape(np.shape(model.coef_))
@@ -318,7 +326,7 @@ class _LinearPredictor(Likelihood):
             intercept = blocks[:, -1].reshape(np.shape(model.intercept_))
             model.intercept_ = intercept if intercept.ndim else float(intercept)
 
-    def scores(self, model, X, y):
+    def scores(self, model: Any, X: Any, y: Any) -> NDArray[Any]:
         residual = self._residuals(model, X, y)
         X = X.toarray() if sparse.issparse(X) else np.asarray(X)
         if model.fit_intercept:
@@ -329,7 +337,9 @@ class _LinearPredictor(Likelihood):
 class _Logistic(_LinearPredictor):
     """Binary and multinomial logistic regression; labels drawn from the model."""
 
-    def fisher_root(self, model, X, y, sample_weight=None):
+    def fisher_root(
+        self, model: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> FisherRoot:
         decision = model.decision_function(X)
         if decision.ndim == 1:
             p = expit(decision)
@@ -340,7 +350,9 @@ class _Logistic(_LinearPredictor):
         root = FisherRoot(_as_matrix(X), factors, model.fit_intercept, penalty)
         return root.weighted(sample_weight)
 
-    def deviance(self, model, reference, X, y, sample_weight=None):
+    def deviance(
+        self, model: Any, reference: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> float:
         columns = np.searchsorted(reference.classes_, y)[:, None]
         losses = []
         for fit in (reference, model):
@@ -352,7 +364,7 @@ class _Logistic(_LinearPredictor):
         return float(losses[1] - losses[0])
 
     @staticmethod
-    def penalty_of(model):
+    def penalty_of(model: Any) -> float:
         """Precision of the L2 part of the penalty; an L1 part is no Gaussian prior."""
         C = float(np.mean(model.C_ if hasattr(model, "C_") else model.C))
         if getattr(model, "penalty", "deprecated") is None or np.isinf(C):
@@ -363,7 +375,7 @@ class _Logistic(_LinearPredictor):
             l1_ratio = 1.0
         return (1 - l1_ratio) / C
 
-    def _residuals(self, model, X, y):
+    def _residuals(self, model: Any, X: Any, y: Any) -> NDArray[Any]:
         hits = np.asarray(y)[:, None] == model.classes_
         residuals = hits - model.predict_proba(X)
         return residuals[:, 1:] if len(np.atleast_2d(model.coef_)) == 1 else residuals
@@ -374,7 +386,9 @@ class _Gaussian(_LinearPredictor):
 
     constant = True
 
-    def fisher_root(self, model, X, y, sample_weight=None):
+    def fisher_root(
+        self, model: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> FisherRoot:
         rows, weights = _as_matrix(X), _weights(sample_weight, len(y))
         alpha, n = np.asarray(getattr(model, "alpha", 0.0), float), float(weights.sum())
         ones = np.ones((len(weights), 1, 1))
@@ -385,13 +399,22 @@ class _Gaussian(_LinearPredictor):
         root = FisherRoot(rows, factors, model.fit_intercept, alpha / noise)
         return root.weighted(sample_weight)
 
-    def source_root(self, model, X, y, target_root, sample_weight=None):
+    def source_root(
+        self,
+        model: Any,
+        X: Any,
+        y: Any,
+        target_root: FisherRoot,
+        sample_weight: Any = None,
+    ) -> FisherRoot:
         rows = _as_matrix(X)
         factors = np.ones((rows.shape[0], 1, 1)) * _mean_factor(target_root)
         root = FisherRoot(rows, factors, model.fit_intercept, target_root.penalty)
         return root.weighted(sample_weight)
 
-    def deviance(self, model, reference, X, y, sample_weight=None):
+    def deviance(
+        self, model: Any, reference: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> float:
         root = self.fisher_root(reference, X, y, sample_weight)
         precision, weights = (
             np.diag(_mean_factor(root)) ** 2,
@@ -402,7 +425,7 @@ class _Gaussian(_LinearPredictor):
         losses = [weights @ (y - fit) ** 2 @ precision for fit in fits]
         return float(losses[1] - losses[0])
 
-    def _residuals(self, model, X, y):
+    def _residuals(self, model: Any, X: Any, y: Any) -> NDArray[Any]:
         residuals = (y - model.predict(X)).reshape(len(y), -1)
         root = self.fisher_root(model, X, y)
         return residuals * np.diag(root.factors[0]) ** 2
@@ -417,15 +440,26 @@ class _LogTweedie(_LinearPredictor):
 
     normalized = True
 
-    def fisher_root(self, model, X, y, sample_weight=None):
+    def fisher_root(
+        self, model: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> FisherRoot:
         return self._root(
             model, X, self._dispersion(model, X, y, sample_weight), sample_weight
         )
 
-    def source_root(self, model, X, y, target_root, sample_weight=None):
+    def source_root(
+        self,
+        model: Any,
+        X: Any,
+        y: Any,
+        target_root: FisherRoot,
+        sample_weight: Any = None,
+    ) -> FisherRoot:
         return self._root(model, X, target_root.dispersion, sample_weight)
 
-    def _root(self, model, X, dispersion, sample_weight):
+    def _root(
+        self, model: Any, X: Any, dispersion: float, sample_weight: Any
+    ) -> FisherRoot:
         mean = model.predict(X)
         factors = np.sqrt(mean ** (2 - deviance_power(model)) / dispersion)
         # the learner divides the log-likelihood by the total weight
@@ -436,7 +470,7 @@ class _LogTweedie(_LinearPredictor):
         )  # fmt: skip
         return root.weighted(sample_weight)
 
-    def _dispersion(self, model, X, y, sample_weight):
+    def _dispersion(self, model: Any, X: Any, y: Any, sample_weight: Any) -> float:
         power = deviance_power(model)
         if power == 1:
             return 1.0
@@ -447,7 +481,9 @@ class _LogTweedie(_LinearPredictor):
         scaled = _Scaled(model, spread)
         return float(_noise_variance(scaled, X, y / spread, free, weights)[0])
 
-    def deviance(self, model, reference, X, y, sample_weight=None):
+    def deviance(
+        self, model: Any, reference: Any, X: Any, y: Any, sample_weight: Any = None
+    ) -> float:
         power, weights = deviance_power(model), _weights(sample_weight, len(y))
         losses = [
             weights @ unit_deviance(y, fit.predict(X), power)
@@ -456,7 +492,7 @@ class _LogTweedie(_LinearPredictor):
         dispersion = self._dispersion(reference, X, y, sample_weight)
         return float(losses[1] - losses[0]) / dispersion
 
-    def _residuals(self, model, X, y):
+    def _residuals(self, model: Any, X: Any, y: Any) -> NDArray[Any]:
         mean = model.predict(X)
         dispersion = self._dispersion(model, X, y, None)
         slope = mean ** (1 - deviance_power(model)) / dispersion
@@ -466,16 +502,16 @@ class _LogTweedie(_LinearPredictor):
 class _Scaled:
     """Predictions divided by the root of their variance function."""
 
-    def __init__(self, model, spread):
+    def __init__(self, model: Any, spread: Any) -> None:
         self.model, self.spread = model, spread
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Return scaled predictions of the rows that the spread is of."""
         return self.model.predict(X) / self.spread
 
 
 @singledispatch
-def likelihood_of(estimator):
+def likelihood_of(estimator: Any) -> Any:
     """Return the likelihood that is registered for the type of an estimator.
 
     Parameters
@@ -513,7 +549,7 @@ def likelihood_of(estimator):
     )
 
 
-def register_likelihood(estimator_type, likelihood):
+def register_likelihood(estimator_type: Any, likelihood: Any) -> None:
     """Register the likelihood of a type of estimator and of its subclasses.
 
     Parameters
@@ -556,7 +592,7 @@ register_likelihood(GammaRegressor, _LogTweedie())
 
 
 @likelihood_of.register
-def _(estimator: TweedieRegressor):
+def _(estimator: TweedieRegressor) -> Any:
     if deviance_power(estimator) is None:
         raise TypeError(
             f"estimator={estimator!r} has no log link: set link='log', or use Ridge."
@@ -567,11 +603,11 @@ def _(estimator: TweedieRegressor):
 _LOG_TWEEDIE = _LogTweedie()
 
 
-def _as_matrix(X):
+def _as_matrix(X: Any) -> NDArray[Any]:
     return X.tocsr() if sparse.issparse(X) else np.asarray(X, dtype=np.float64)
 
 
-def _multinomial_factors(p):
+def _multinomial_factors(p: NDArray[Any]) -> NDArray[Any]:
     r"""Root of :math:`\mathrm{diag}(p) - pp^\top`, one row less than classes.
 
     It is :math:`Q \mathrm{diag}(\sqrt p)` with the rows of Q orthonormal and orthogonal
@@ -586,16 +622,18 @@ def _multinomial_factors(p):
     return Q * root[:, None, :]
 
 
-def _weights(sample_weight, n_rows):
+def _weights(sample_weight: Any, n_rows: int) -> NDArray[Any]:
     return np.ones(n_rows) if sample_weight is None else sample_weight
 
 
-def _mean_factor(root):
+def _mean_factor(root: FisherRoot) -> NDArray[Any]:
     """Root mean square of the factors, which weights leave alone."""
     return np.sqrt(np.mean(root.factors**2, axis=0))
 
 
-def _noise_variance(model, X, y, free, weights):
+def _noise_variance(
+    model: Any, X: Any, y: Any, free: float, weights: NDArray[Any]
+) -> NDArray[Any]:
     """Residual variance of each output over the free degrees of freedom."""
     y = np.asarray(y, dtype=np.float64)
     y = y.reshape(len(y), -1)

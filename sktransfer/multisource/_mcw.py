@@ -1,6 +1,9 @@
 """MCW: every output of every source model weighted by its maximal correlation."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._compat import StrOptions
 from sktransfer._source_models import (
@@ -106,27 +109,29 @@ class MCW(SourceModelCombiner):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SourceModelCombiner._parameter_constraints,
         "response": [StrOptions(RESPONSES)],
     }
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        source_models=None,
-        response="predict_proba",
-        n_jobs=None,
-    ):
+        source_models: Any = None,
+        response: str = "predict_proba",
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.response = response
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         self.correlations_ = np.zeros((0, 0))
         return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data, fit_params):
+    def _combine_models(
+        self, models: list[Any], data: Any, fit_params: dict[str, Any]
+    ) -> "CorrelationClassifier":
         classes, label = target_classes(data, type(self).__name__)
         columns = model_response(
             models,
@@ -147,7 +152,7 @@ class MCW(SourceModelCombiner):
         self.source_weights_ = total / total.sum() if total.any() else uniform
         return classifier
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         return tags
@@ -156,15 +161,17 @@ class MCW(SourceModelCombiner):
 class CorrelationClassifier(ProbaClassifier):
     """Closed-form classifier on the scaled answers of source models."""
 
-    def __init__(self, models, columns, classes):
+    def __init__(self, models: list[Any], columns: Any, classes: NDArray[Any]) -> None:
         self.models = models
         self.columns = columns
         self.classes_ = classes
 
-    def _features(self, X):
+    def _features(self, X: Any) -> NDArray[Any]:
         return np.hstack(self.columns.blocks(self.models, X))
 
-    def fit_rows(self, X, label, share):
+    def fit_rows(
+        self, X: Any, label: NDArray[Any], share: NDArray[Any]
+    ) -> list[NDArray[Any]]:
         """Learn scales and conditional means; return the correlations by model."""
         blocks = self.columns.blocks(self.models, X)
         F = np.hstack(blocks)
@@ -179,7 +186,7 @@ class CorrelationClassifier(ProbaClassifier):
         ends = np.cumsum([block.shape[1] for block in blocks])
         return np.split(sigma, ends[:-1])
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict class probabilities; rows without a positive one get the prior."""
         f = (self._features(X) - self.center_) / self.scale_
         return clipped_proba(self.prior_, 1 + f @ self.means_.T)

@@ -1,8 +1,10 @@
 """MMDWeightedEnsemble: models of the sources, weighted by closeness of features."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils import get_tags
 
@@ -104,7 +106,7 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
     array([1., 0.])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "kernel": [StrOptions(set(PSD_KERNELS))],
         "gamma": [
@@ -116,15 +118,21 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
     }
 
     def __init__(
-        self, estimator, *, kernel="rbf", gamma="median", scale="mean", n_jobs=None
-    ):
+        self,
+        estimator: Any,
+        *,
+        kernel: Any = "rbf",
+        gamma: Any = "median",
+        scale: Any = "mean",
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator)
         self.kernel = kernel
         self.gamma = gamma
         self.scale = scale
         self.n_jobs = n_jobs
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[Any, Any]) -> Any:
         if get_tags(self).estimator_type == "classifier":
             check_has_proba(self.estimator, type(self).__name__)
         X = self._validate_X(data.X, get_tags(self), reset=False)
@@ -146,31 +154,33 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
         closeness = np.exp(closeness - closeness.max())
         return self._combine(models + target, closeness, share, data)
 
-    def _scale(self):
+    def _scale(self) -> float:
         if self.scale != "mean":
             return self.scale
         return np.mean(self.mmd_) if self.mmd_.any() else 1.0
 
-    def _combine(self, models, closeness, share, data):
+    def _combine(
+        self, models: list[Any], closeness: NDArray[Any], share: float, data: Any
+    ) -> Any:
         self._set_weights(closeness / closeness.sum())
         if not len(self.source_ids_):
             return models[0]
         weights = np.append(self.source_weights_, self.target_weight_)[: len(models)]
         return mixture(self.estimator, models, weights)
 
-    def _set_weights(self, weights):
+    def _set_weights(self, weights: NDArray[Any]) -> None:
         n = len(self.source_ids_)
         self.source_weights_ = weights[:n]
         self.target_weight_ = float(weights[n:].sum())
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.transfer_tags.uses_unlabeled = True
         return tags
 
 
-def target_share(data, X, classify):
+def target_share(data: Any, X: Any, classify: bool) -> float:
     """Return how much the model of the labeled target rows counts, in [0, 1).
 
     Parameters
@@ -194,7 +204,7 @@ def target_share(data, X, classify):
     return (data.n_labeled - 1) / (data.n_labeled - 1 + n_coefficients)
 
 
-def source_mmd(data, kernel, gamma):
+def source_mmd(data: Any, kernel: Any, gamma: Any) -> NDArray[Any]:
     """Compute the squared biased MMD of every source to all target rows.
 
     Parameters

@@ -1,6 +1,9 @@
 """What the members of an ensemble tell of samples: their features or probabilities."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier
 
 from sktransfer._compat import _num_samples
@@ -22,27 +25,27 @@ class ModelFeatures:
         Number of features of each model; 0 for a constant model.
     """
 
-    def __init__(self, widths):
+    def __init__(self, widths: Any) -> None:
         self.widths = widths
 
-    def answer(self, model, X):
+    def answer(self, model: Any, X: Any) -> NDArray[Any]:
         """Return the features of a model; a constant model has zeros."""
         if _is_constant(model):
             return np.zeros((_num_samples(X), max(self.widths)))
         return _as_table(source_features(model, X))
 
-    def answers(self, models, X):
+    def answers(self, models: list[Any], X: Any) -> NDArray[Any]:
         """Return the features of models, (n_models, n_samples, n_features)."""
         return np.stack([self.answer(model, X) for model in models])
 
-    def blocks(self, models, X):
+    def blocks(self, models: list[Any], X: Any) -> list[NDArray[Any]]:
         """Return the features of each model; none of a constant model."""
         return [
             self.answer(model, X)[:, :width]
             for model, width in zip(models, self.widths, strict=True)
         ]
 
-    def blend(self, models, weights, X):
+    def blend(self, models: list[Any], weights: NDArray[Any], X: Any) -> NDArray[Any]:
         """Return the weighted sum of features; a model without weight is not asked."""
         used = np.flatnonzero(weights)
         return sum(weights[k] * self.answer(models[k], X) for k in used)
@@ -51,12 +54,14 @@ class ModelFeatures:
 class ModelProbabilities(CommonColumns):
     """Probabilities of the classes of all models."""
 
-    def blocks(self, models, X):
+    def blocks(self, models: list[Any], X: Any) -> list[NDArray[Any]]:
         """Return the probabilities of each model."""
         return list(self.answers(models, X))
 
 
-def model_response(models, ids, X, response, *, equal_widths, owner):
+def model_response(
+    models: Any, ids: Any, X: Any, response: str, *, equal_widths: bool, owner: str
+) -> Any:
     """Return what an ensemble asks its models.
 
     Parameters
@@ -120,17 +125,17 @@ def model_response(models, ids, X, response, *, equal_widths, owner):
     return ModelFeatures(widths)
 
 
-def _is_constant(model):
+def _is_constant(model: Any) -> bool:
     return isinstance(model, DummyClassifier)
 
 
-def _width(model, X):
+def _width(model: Any, X: Any) -> int | None:
     """Return the number of features of a model; None where it has none."""
     if not has_features(model, X[:1]):
         return None
     return _as_table(source_features(model, X[:1])).shape[1]
 
 
-def _as_table(features):
+def _as_table(features: NDArray[Any]) -> NDArray[Any]:
     features = np.asarray(features, dtype=np.float64)
     return features.reshape(len(features), -1)

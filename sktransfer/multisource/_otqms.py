@@ -1,8 +1,10 @@
 """OTQMS: how many rows of every source to add, all with weight one."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions
@@ -101,7 +103,7 @@ class OTQMS(TransferMetaEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "quantities": [StrOptions({"static", "dynamic"})],
         "n_updates": [Interval(Integral, 1, None, closed="left")],
@@ -112,14 +114,14 @@ class OTQMS(TransferMetaEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        quantities="dynamic",
-        n_updates=5,
-        random_state=None,
-        solver="auto",
-        n_jobs=None,
-    ):
+        quantities: str = "dynamic",
+        n_updates: Any = 5,
+        random_state: Any = None,
+        solver: Any = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator)
         self.quantities = quantities
         self.n_updates = n_updates
@@ -127,7 +129,7 @@ class OTQMS(TransferMetaEstimator):
         self.solver = solver
         self.n_jobs = n_jobs
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         problem = likelihood_problem(self, data, fit_params)
         self.source_ids_ = problem.sources
         self.source_quantities_ = np.zeros(len(problem.sources), dtype=int)
@@ -137,13 +139,13 @@ class OTQMS(TransferMetaEstimator):
             return model
         return self._alternate(problem, model)
 
-    def _alternate(self, problem, model):
+    def _alternate(self, problem: Any, model: Any) -> Any:
         """Alternate numbers and fits, starting from the target alone."""
         rng = check_random_state(self.random_state)
         source_params = problem.parameters(problem.fit_sources())
         sizes = problem.source_sizes
         order = canonical_order(problem.X, problem.y)
-        path = []
+        path: list[Any] = []
         for _ in range(self.n_updates if self.quantities == "dynamic" else 1):
             anchor = problem.likelihood.parameters(model)
             P, d = problem.root_differences(model, anchor, source_params)
@@ -160,7 +162,7 @@ class OTQMS(TransferMetaEstimator):
         self.kl_path_, self.n_iter_ = np.array(path), len(path) - 1
         return model if problem.shared.all() else final
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.transfer_tags.target_labels = "required"
@@ -168,7 +170,12 @@ class OTQMS(TransferMetaEstimator):
         return tags
 
 
-def _draw(problem, order, quantities, rng):
+def _draw(
+    problem: Any,
+    order: NDArray[Any],
+    quantities: NDArray[Any],
+    rng: np.random.RandomState,
+) -> NDArray[np.bool_]:
     """Mask of the target rows and of randomly drawn rows of every source.
 
     Rows and sources are drawn in the order of their values, whatever their ids; rows

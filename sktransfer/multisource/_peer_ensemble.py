@@ -1,8 +1,10 @@
 """PeerWeightedEnsemble: proximity of the sources, and models that ask their peers."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._compat import Interval
 from sktransfer._domains import take_rows
@@ -114,7 +116,7 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
     array([0.  , 0.99, 0.01])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **MMDWeightedEnsemble._parameter_constraints,
         "mu": [Interval(Real, 0, 1, closed="both")],
         "sharpness": [Interval(Real, 0, None, closed="left")],
@@ -123,16 +125,16 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        mu=0.5,
-        sharpness=5.0,
-        tolerance=0.2,
-        kernel="rbf",
-        gamma="median",
-        scale="mean",
-        n_jobs=None,
-    ):
+        mu: Any = 0.5,
+        sharpness: Any = 5.0,
+        tolerance: Any = 0.2,
+        kernel: Any = "rbf",
+        gamma: Any = "median",
+        scale: Any = "mean",
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(
             estimator, kernel=kernel, gamma=gamma, scale=scale, n_jobs=n_jobs
         )
@@ -140,11 +142,13 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
         self.sharpness = sharpness
         self.tolerance = tolerance
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[Any, Any]) -> "PeerMixture":
         check_has_proba(self.estimator, type(self).__name__)
         return super()._fit_estimator(data, fit_params)
 
-    def _combine(self, models, closeness, share, data):
+    def _combine(
+        self, models: list[Any], closeness: NDArray[Any], share: float, data: Any
+    ) -> "PeerMixture":
         domains = [data.rows_of(source) for source in data.sources]
         if data.n_labeled:
             domains.append(data.is_labeled_target)
@@ -163,13 +167,13 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
         weights = np.append(self.source_weights_, self.target_weight_)[: len(models)]
         return PeerMixture(models, weights, self.peer_matrix_, self.tolerance)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.regression = False
         return tags
 
 
-def peer_matrix(models, domains, data, sharpness):
+def peer_matrix(models: Any, domains: Any, data: Any, sharpness: float) -> NDArray[Any]:
     """Compute how much every model trusts its peers, by their errors on its rows.
 
     Parameters
@@ -201,14 +205,20 @@ def peer_matrix(models, domains, data, sharpness):
 class PeerMixture(ProbaClassifier):
     """Weighted mean of models that ask their peers where they are not confident."""
 
-    def __init__(self, models, weights, peers, tolerance):
+    def __init__(
+        self,
+        models: list[Any],
+        weights: NDArray[Any],
+        peers: NDArray[Any],
+        tolerance: float,
+    ) -> None:
         self.models = models
         self.weights = weights
         self.peers = peers
         self.tolerance = tolerance
         self.classes_ = all_classes(models)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict the mixture of own and asked probabilities."""
         columns = CommonColumns(self.classes_, "predict_proba")
         own = columns.answers(self.models, X)

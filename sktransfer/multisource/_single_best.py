@@ -1,6 +1,7 @@
 """SingleBestSource: the one source whose model does best on labeled target rows."""
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from sklearn.base import is_regressor
@@ -75,20 +76,27 @@ class SingleBestSource(LearnerMethodsMixin, TransferMetaEstimator):
     1
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "include_target": ["boolean"],
         "n_jobs": [Integral, None],
     }
 
-    def __init__(self, estimator, *, scoring=None, include_target=True, n_jobs=None):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        scoring: Any = None,
+        include_target: bool = True,
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator)
         self.scoring = scoring
         self.include_target = include_target
         self.n_jobs = n_jobs
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         scoring = self.scoring
         if scoring is None and is_regressor(self.estimator):
             scoring = "neg_mean_squared_error"
@@ -103,14 +111,14 @@ class SingleBestSource(LearnerMethodsMixin, TransferMetaEstimator):
         X, y = take_rows(data.X, target), data.y_labeled
         self.source_scores_ = np.array([scorer(model, X, y) for model in models])
         sizes = [data.rows_of(source).sum() for source in data.sources]
-        best = int(np.lexsort([sizes, self.source_scores_])[-1])
+        best = int(np.lexsort((sizes, self.source_scores_))[-1])
         self.best_source_ = int(data.sources[best])
         if not self.include_target:
             return models[best]
         rows = target | data.rows_of(self.best_source_)
         return fit_domain(self.estimator, data, rows, fit_params)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)

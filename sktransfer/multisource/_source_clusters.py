@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.base import is_classifier
@@ -125,7 +127,7 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
     array([0.95, 0.05])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "by_class": ["boolean"],
@@ -140,15 +142,15 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
 
     def __init__(
         self,
-        estimator,
-        n_components=2,
+        estimator: Any,
+        n_components: Any = 2,
         *,
-        by_class=False,
-        merge=False,
-        gamma="median",
-        alpha=0.01,
-        random_state=0,
-    ):
+        by_class: bool = False,
+        merge: bool = False,
+        gamma: Any = "median",
+        alpha: Any = 0.01,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.n_components = n_components
         self.by_class = by_class
@@ -157,7 +159,7 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
         self.alpha = alpha
         self.random_state = random_state
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         if self.by_class and self.merge:
             raise ValueError("by_class=True splits sources; it has no use for merge.")
         if self.by_class and not is_classifier(self.estimator):
@@ -183,13 +185,16 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
             samples=name_samples(data, rows), **slice_params(fit_params, rows),
         )  # fmt: skip
 
-    def _find_components(self, data, weight):
+    def _find_components(self, data: Any, weight: NDArray[Any] | None) -> None:
         self.components_ = np.empty(0, dtype=np.int64)
         self.component_sources_, self.component_weights_ = [], np.empty(0)
         self.residual_ = 0.0
         if not data.n_source:
             return
-        self._options = {"kernel": "rbf", "gamma": resolve_gamma(self.gamma, data.X)}
+        self._options: dict[str, Any] = {
+            "kernel": "rbf",
+            "gamma": resolve_gamma(self.gamma, data.X),
+        }
         data = data.with_X(common_origin(data.X)[0])
         weight = np.ones(len(data.labeled)) if weight is None else weight
         codes = self._merged(data, weight) if self.merge else self._split(data)
@@ -204,7 +209,7 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
         self.component_weights_, info = solve_simplex_qp(Q, -2 * target)
         self.residual_ = info.kkt_residual
 
-    def _split(self, data):
+    def _split(self, data: Any) -> NDArray[Any]:
         """Return the component of each source row: clusters in a source or class."""
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         parts = source_parts(data, "class" if self.by_class else "source")[0]
@@ -219,7 +224,7 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
             n += found.max() + 1
         return codes
 
-    def _merged(self, data, weight):
+    def _merged(self, data: Any, weight: NDArray[Any]) -> NDArray[Any]:
         """Return the group of the source of each source row."""
         position = np.searchsorted(data.sources, data.source_ids)
         n = len(data.sources)
@@ -238,13 +243,15 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
         groups[order] = fcluster(tree, self.n_components, criterion="maxclust")
         return groups[position]
 
-    def _place(self, data, source):
+    def _place(self, data: Any, source: int) -> float:
         """Return a number of a source that does not depend on its id."""
         order = canonical_order(data.X)
         rank = np.argsort(order)
         return rank[data.rows_of(source)].mean()
 
-    def _means(self, data, weight, codes, n):
+    def _means(
+        self, data: Any, weight: NDArray[Any], codes: NDArray[Any], n: int
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return the products of the kernel means of parts, and with the target's."""
         share = np.zeros((n, data.n_source))
         own = weight[data.is_source]
@@ -267,7 +274,9 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
             across[c] = share[c, rows] @ means
         return products, across
 
-    def _sample_weight(self, data, user_weight):
+    def _sample_weight(
+        self, data: Any, user_weight: NDArray[Any] | None
+    ) -> NDArray[Any]:
         """Return the weights of a plain learner."""
         weights = np.ones(len(data.labeled))
         if not data.n_source:
@@ -282,12 +291,12 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
         )
         return weights
 
-    def _restore_rows(self, data, kept):
+    def _restore_rows(self, data: Any, kept: NDArray[np.bool_]) -> None:
         codes = np.zeros(data.n_source, dtype=self.components_.dtype)
         codes[kept[data.is_source]] = self.components_
         self.components_ = codes
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.transfer_tags.uses_unlabeled = True

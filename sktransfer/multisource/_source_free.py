@@ -1,8 +1,10 @@
 """SourceFreeEnsemble: weights of source models from unlabeled target rows alone."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
@@ -117,7 +119,7 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
     array([0., 1.])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SourceModelCombiner._parameter_constraints,
         "pseudo_label_weight": [Interval(Real, 0, None, closed="left")],
         "n_pseudo_rounds": [Interval(Integral, 1, None, closed="left")],
@@ -127,29 +129,32 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        source_models=None,
-        pseudo_label_weight=0.3,
-        n_pseudo_rounds=2,
-        max_iter=200,
-        tol=1e-8,
-        n_jobs=None,
-    ):
+        source_models: Any = None,
+        pseudo_label_weight: Any = 0.3,
+        n_pseudo_rounds: Any = 2,
+        max_iter: Any = 200,
+        tol: Any = 1e-8,
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator, source_models=source_models, n_jobs=n_jobs)
         self.pseudo_label_weight = pseudo_label_weight
         self.n_pseudo_rounds = n_pseudo_rounds
         self.max_iter = max_iter
         self.tol = tol
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[Any, Any]) -> Any:
         if self.pseudo_label_weight:  # its labels come from distances
             self._validate_X(data.X_target, get_tags(self), reset=False)
         self.loss_, self.n_iter_ = np.nan, 1
-        self._target, self._models = int(data.targets[0]), []
+        self._target = int(data.targets[0])
+        self._models: list[Any] = []
         return super()._fit_estimator(data, fit_params)
 
-    def _combine_models(self, models, data, fit_params):
+    def _combine_models(
+        self, models: list[Any], data: Any, fit_params: dict[Any, Any]
+    ) -> Any:
         self._models = models
         known, columns = known_columns(data, all_classes(models))
         weights, info = self._weigh(models, data.X_target, known, columns)
@@ -157,20 +162,22 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
         self.loss_, self.n_iter_ = info["loss"], info["n_iter"]
         return mixture(self.estimator, models, weights)
 
-    def _known_domains(self):
+    def _known_domains(self) -> Any:
         return np.append(self.source_ids_, self._target)
 
-    def _model_of(self, domain, X):
+    def _model_of(self, domain: Any, X: Any) -> Any:
         if domain == self._target or not self._models:
             return self.estimator_
         place = np.flatnonzero(self.source_ids_ == domain)
         if len(place):
-            return mixture(self.estimator, [self._models[place[0]]], [1.0])
+            return mixture(self.estimator, [self._models[place[0]]], np.ones(1))
         nothing = np.zeros(0, dtype=int)
         weights, _ = self._weigh(self._models, X, nothing, nothing)
         return mixture(self.estimator, self._models, weights)
 
-    def _weigh(self, models, X, known, columns):
+    def _weigh(
+        self, models: list[Any], X: Any, known: NDArray[Any], columns: NDArray[Any]
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
         """Return the weights of models for rows, some with a known class, and more."""
         P = CommonColumns(all_classes(models), "predict_proba").answers(models, X)
         P = np.maximum(P, _TINY)
@@ -197,7 +204,7 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
             )
         return weights, info
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         # with source models the target needs no label at all
         tags.target_tags.required &= self.source_models is None
@@ -210,7 +217,9 @@ class SourceFreeEnsemble(ByDomainMixin, SourceModelCombiner):
         return tags
 
 
-def information_loss(weights, P, labels=None, label_weight=0.0):
+def information_loss(
+    weights: Any, P: Any, labels: Any = None, label_weight: float = 0.0
+) -> tuple[float, NDArray[Any]]:
     """Compute the loss of a mixture and its gradient with respect to the weights.
 
     Parameters
@@ -244,7 +253,9 @@ def information_loss(weights, P, labels=None, label_weight=0.0):
     return loss, np.tensordot(P, slope, axes=([1, 2], [0, 1]))
 
 
-def minimize_information_loss(P, labels=None, *, label_weight=0.0, max_iter, tol):
+def minimize_information_loss(
+    P: Any, labels: Any = None, *, label_weight: float = 0.0, max_iter: int, tol: float
+) -> tuple[NDArray[Any], dict[str, Any]]:
     """Minimize the loss over the simplex, from the uniform and every single model.
 
     Parameters
@@ -270,12 +281,13 @@ def minimize_information_loss(P, labels=None, *, label_weight=0.0, max_iter, tol
     """
     K = len(P)
 
-    def objective(logits):
+    def objective(logits: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         weights = softmax(logits)
         loss, gradient = information_loss(weights, P, labels, label_weight)
         return loss, weights * (gradient - weights @ gradient)
 
-    best, weights = None, np.ones(1)
+    best: Any = None
+    weights = np.ones(1)
     for start in [np.zeros(K), *(2.0 * np.eye(K) if K > 1 else [])]:
         found = minimize(
             objective,

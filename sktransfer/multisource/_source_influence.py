@@ -2,8 +2,10 @@
 
 import warnings
 from numbers import Integral
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
@@ -122,7 +124,7 @@ class SourceInfluence(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimat
     [2]
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "parts": [StrOptions(set(SOURCE_PARTS))],
         "n_subsets": [Interval(Integral, 2, None, closed="left")],
@@ -137,18 +139,18 @@ class SourceInfluence(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimat
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        parts="source",
-        n_subsets=64,
-        method="refit",
-        drop=True,
-        n_clusters=2,
-        cv=5,
-        scoring=None,
-        n_jobs=None,
-        random_state=0,
-    ):
+        parts: str = "source",
+        n_subsets: Any = 64,
+        method: str = "refit",
+        drop: bool = True,
+        n_clusters: Any = 2,
+        cv: Any = 5,
+        scoring: Any = None,
+        n_jobs: int | None = None,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.parts = parts
         self.n_subsets = n_subsets
@@ -160,13 +162,15 @@ class SourceInfluence(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimat
         self.n_jobs = n_jobs
         self.random_state = random_state
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         check_knows_domains(self.estimator)
         check_groups(fit_params.get("groups"), data)
         # every inner fit gets the domains of its own rows
         fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
-        self.influence_, self.standard_error_ = {}, {}
-        self.dropped_parts_, self.path_scores_ = [], np.empty(0)
+        self.influence_: dict[Any, float] = {}
+        self.standard_error_: dict[Any, float] = {}
+        self.dropped_parts_: list[Any] = []
+        self.path_scores_ = np.empty(0)
         self.exact_ = True
         kept = self._existing(data, fit_params)[2]
         if data.take(kept).n_source:
@@ -178,7 +182,9 @@ class SourceInfluence(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimat
             estimator = without_sources(estimator)
         return fit_transfer(estimator, part, params)
 
-    def _judge(self, data, fit_params, kept):
+    def _judge(
+        self, data: Any, fit_params: dict[str, Any], kept: NDArray[np.bool_]
+    ) -> NDArray[np.bool_]:
         """Estimate the influences and return the rows to fit on."""
         rng = check_random_state(self.random_state)
         folds = labeled_folds(
@@ -219,7 +225,7 @@ class SourceInfluence(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimat
             )
         return kept & (data.is_target | np.append(path[best], False)[found.codes])
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         try:
             inner = get_transfer_tags(self.estimator)

@@ -1,8 +1,11 @@
 """SourceSelector: drop sources by a score before any transfer method."""
 
+from collections.abc import Callable
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import check_random_state
@@ -135,7 +138,7 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
     {1: 0.0, 2: 1.5}
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "source_score": [StrOptions(set(SOURCE_SCORES)), callable],
         "threshold": [Interval(Real, None, None, closed="neither"), None],
@@ -149,17 +152,17 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        source_score="mmd",
-        threshold=None,
-        n_sources=None,
-        cv=5,
-        scoring=None,
-        max_samples=500,
-        n_jobs=None,
-        random_state=0,
-    ):
+        source_score: Any = "mmd",
+        threshold: float | None = None,
+        n_sources: Any = None,
+        cv: Any = 5,
+        scoring: Any = None,
+        max_samples: int | None = 500,
+        n_jobs: int | None = None,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.source_score = source_score
         self.threshold = threshold
@@ -172,7 +175,7 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
 
     _hands_exposure_on = True
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         check_knows_domains(self.estimator)
         check_groups(fit_params.get("groups"), data)
         # every inner fit gets the domains of its own rows
@@ -181,7 +184,7 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
         every, all_params = data, fit_params
         data, fit_params, kept = self._existing(every, all_params)
 
-        def find_folds():
+        def find_folds() -> list[tuple[NDArray[Any], NDArray[Any]]]:
             # explicit folds count all rows
             folds = labeled_folds(
                 every, self.cv, params=all_params,
@@ -201,7 +204,13 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
         params = slice_params(fit_params, rows)
         return fit_transfer(estimator, data.take(rows), params)
 
-    def _judge(self, data, fit_params, find_folds, seed):
+    def _judge(
+        self,
+        data: Any,
+        fit_params: dict[str, Any],
+        find_folds: Callable[..., Any],
+        seed: int,
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Return the score of each source, and which sources are kept."""
         if not data.n_source:
             return np.zeros(0), np.zeros(0, dtype=bool)
@@ -233,7 +242,7 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
         keep = choose_sources(score, values, self.threshold, self.n_sources)
         return values, keep
 
-    def _check_none_kept(self, data):
+    def _check_none_kept(self, data: Any) -> None:
         values = ", ".join(f"{k}: {v:.3g}" for k, v in self.scores_.items())
         name = resolve_score(self.source_score).name
         what = f"No source passes the threshold of source_score={name!r} ({values})"
@@ -247,7 +256,7 @@ class SourceSelector(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimato
             NegativeTransferWarning,
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         try:
             inner = get_transfer_tags(self.estimator)

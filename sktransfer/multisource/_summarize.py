@@ -1,8 +1,10 @@
 """Summaries of sources: from rows, chunk by chunk, or from a distributed table."""
 
 from collections.abc import Iterable
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
@@ -70,10 +72,10 @@ class SourceSummarizer:
     SourceSummary(family='gaussian', n_features=2, n=300)
     """
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Add the rows of a chunk.
 
         Parameters
@@ -100,12 +102,14 @@ class SourceSummarizer:
             _check_known_classes(y, self.model_.classes_)
         part = _summarize_rows(self.model_, X, y, sample_weight)
         first = not self.n_chunks_
-        self.summary_ = part if first else self.summary_.merge(part)
+        self.summary_: SourceSummary = part if first else self.summary_.merge(part)
         self.n_chunks_ += 1
         return self
 
 
-def summarize_source(estimator, X, y=None, sample_weight=None):
+def summarize_source(
+    estimator: Any, X: Any, y: Any = None, sample_weight: Any = None
+) -> SourceSummary:
     r"""Summarize the rows of a source by a linear model.
 
     The log-likelihood is expanded at the coefficients of the estimator. So a penalty
@@ -192,7 +196,7 @@ def summarize_source(estimator, X, y=None, sample_weight=None):
     return summarizer.summary_
 
 
-def n_counted(X, sample_weight):
+def n_counted(X: Any, sample_weight: Any) -> int:
     """Return the number of rows of positive weight."""
     n = X.shape[0] if hasattr(X, "shape") else len(X)
     if sample_weight is None or not n:
@@ -200,7 +204,7 @@ def n_counted(X, sample_weight):
     return int(np.sum(check_weights(sample_weight, n) > 0))
 
 
-def expansion_point(estimator, chunks):
+def expansion_point(estimator: Any, chunks: Any) -> Any:
     """Return a fitted estimator: itself, or a clone fitted to the first usable chunk.
 
     Parameters
@@ -231,14 +235,14 @@ def expansion_point(estimator, chunks):
     )
 
 
-def split_frame(frame, y, sample_weight):
+def split_frame(frame: Any, y: Any, sample_weight: Any) -> Any:
     """Split a pandas frame into features, labels and weights by column names."""
     weight = None if sample_weight is None else frame[sample_weight].to_numpy()
     named = [y] if sample_weight is None else [y, sample_weight]
     return frame.drop(columns=named), frame[y].to_numpy(), weight
 
 
-def check_columns(columns, y, sample_weight):
+def check_columns(columns: Any, y: Any, sample_weight: Any) -> None:
     """Refuse names of labels or weights that a distributed table does not have."""
     for name, value in (("y", y), ("sample_weight", sample_weight)):
         if value is None and name == "sample_weight":
@@ -250,7 +254,7 @@ def check_columns(columns, y, sample_weight):
             )
 
 
-def _iterate(X):
+def _iterate(X: Any) -> Any:
     if hasattr(X, "shape") or hasattr(X, "columns") or not isinstance(X, Iterable):
         raise TypeError(
             f"y is missing: give the labels of the rows in X, a {type(X).__name__}, or "
@@ -259,7 +263,7 @@ def _iterate(X):
     return X
 
 
-def _check_known_classes(y, classes):
+def _check_known_classes(y: Any, classes: NDArray[Any]) -> None:
     unseen = np.setdiff1d(np.asarray(y), classes)
     if len(unseen):
         raise ValueError(
@@ -268,7 +272,9 @@ def _check_known_classes(y, classes):
         )
 
 
-def _checked_rows(estimator, X, y, sample_weight):
+def _checked_rows(
+    estimator: Any, X: Any, y: Any, sample_weight: Any
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return rows, labels and weights without the rows of weight 0."""
     rows, labels = check_X_y(
         X, y, dtype=np.float64, y_numeric=_family_of(estimator) is not None,
@@ -283,10 +289,12 @@ def _checked_rows(estimator, X, y, sample_weight):
     return rows[kept], labels[kept], weight[kept]
 
 
-def _summarize_rows(estimator, X, y, sample_weight):
-    family = _family_of(estimator)
+def _summarize_rows(
+    estimator: Any, X: Any, y: Any, sample_weight: Any
+) -> SourceSummary:
+    family: Any = _family_of(estimator)
     classification = family is None
-    names = list(X.columns) if hasattr(X, "columns") else [None]
+    names: Any = list(X.columns) if hasattr(X, "columns") else [None]
     if not all(isinstance(name, str) for name in names):
         names = None  # as scikit-learn: only text names features
     rows, labels, weight = _checked_rows(estimator, X, y, sample_weight)
@@ -321,8 +329,8 @@ def _summarize_rows(estimator, X, y, sample_weight):
     elif coef.shape[0] != 1:
         raise ValueError("y with several columns cannot be summarized.")
     has_intercept = bool(getattr(estimator, "fit_intercept", True))
-    theta = np.array(coef, dtype=np.float64)
-    center = np.average(rows, axis=0, weights=weight) if has_intercept else 0.0
+    theta: Any = np.array(coef, dtype=np.float64)
+    center: Any = np.average(rows, axis=0, weights=weight) if has_intercept else 0.0
     design = rows - center
     if has_intercept:
         # of a constant feature only rounding is left
@@ -366,7 +374,7 @@ def _summarize_rows(estimator, X, y, sample_weight):
     )  # fmt: skip
 
 
-def labels_as_goal(labels, classes):
+def labels_as_goal(labels: NDArray[Any], classes: NDArray[Any] | None) -> NDArray[Any]:
     """Return labels, or indicators of classes, as columns of numbers."""
     if classes is None:
         return np.asarray(labels, dtype=np.float64)[:, None]
@@ -374,7 +382,7 @@ def labels_as_goal(labels, classes):
     return (goal[:, 1:] if len(classes) == 2 else goal).astype(np.float64)
 
 
-def _family_of(estimator):
+def _family_of(estimator: Any) -> str | None:
     """Return the family; None for classes."""
     if isinstance(estimator, Pipeline):
         raise TypeError(
@@ -401,7 +409,7 @@ def _family_of(estimator):
     return "gaussian"
 
 
-def _is_fitted(estimator):
+def _is_fitted(estimator: Any) -> bool:
     try:
         check_is_fitted(estimator)
     except NotFittedError:

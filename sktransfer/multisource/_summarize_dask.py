@@ -1,5 +1,7 @@
 """Summary of a Dask dataframe: every partition where it is, merged in a tree."""
 
+from typing import Any
+
 from sktransfer.multisource._summarize import (
     SourceSummarizer,
     check_columns,
@@ -11,7 +13,9 @@ from sktransfer.multisource._summarize import (
 _FAN_IN = 16
 
 
-def summarize_dask(estimator, frame, y, sample_weight=None):
+def summarize_dask(
+    estimator: Any, frame: Any, y: Any, sample_weight: Any = None
+) -> Any:
     """Summarize the rows of a Dask dataframe.
 
     Parameters
@@ -57,13 +61,13 @@ def summarize_dask(estimator, frame, y, sample_weight=None):
     return summary
 
 
-def merge_summaries(summaries):
+def merge_summaries(summaries: Any) -> Any:
     """Merge summaries; None stands for no row."""
     found = [summary for summary in summaries if summary is not None]
     return found[0].merge(*found[1:]) if found else None
 
 
-def _summarize_partition(model, frame, y, sample_weight):
+def _summarize_partition(model: Any, frame: Any, y: Any, sample_weight: Any) -> Any:
     summarizer = SourceSummarizer(model)
     summarizer.partial_fit(*split_frame(frame, y, sample_weight))
     return getattr(summarizer, "summary_", None)

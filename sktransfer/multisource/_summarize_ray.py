@@ -1,6 +1,7 @@
 """Summary of a Ray dataset: every block where it is, merged as summaries arrive."""
 
 import pickle
+from typing import Any
 
 from sktransfer.multisource._summarize import (
     SourceSummarizer,
@@ -11,7 +12,9 @@ from sktransfer.multisource._summarize import (
 )
 
 
-def summarize_ray(estimator, dataset, y, sample_weight=None):
+def summarize_ray(
+    estimator: Any, dataset: Any, y: Any, sample_weight: Any = None
+) -> Any:
     """Summarize the rows of a Ray dataset.
 
     Parameters
@@ -40,7 +43,7 @@ def summarize_ray(estimator, dataset, y, sample_weight=None):
     used = (chunk for chunk in splits if n_counted(chunk[0], chunk[2]))
     model = expansion_point(estimator, used)
 
-    def summarize_batch(batch):
+    def summarize_batch(batch: Any) -> Any:
         summarizer = SourceSummarizer(model)
         summarizer.partial_fit(*split_frame(batch, y, sample_weight))
         found = getattr(summarizer, "summary_", None)

@@ -1,8 +1,10 @@
 """The weighted-likelihood problem of UOWQ with summaries among its sources."""
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import (
     LinearRegression,
@@ -19,7 +21,7 @@ from sktransfer.multisource._summary_estimator import Coordinates
 from sktransfer.multisource._weighted_likelihood import WeightedLikelihood
 
 
-def summary_families(learner):
+def summary_families(learner: Any) -> tuple[Any, ...]:
     """Return the families of summaries that go with a learner, or refuse it.
 
     Parameters
@@ -77,7 +79,7 @@ class SummarizedLikelihood(WeightedLikelihood):
         Arguments of ``WeightedLikelihood``.
     """
 
-    def __init__(self, summaries, *args):
+    def __init__(self, summaries: Any, *args: Any) -> None:
         self.summaries = [summary for _, summary in summaries]
         super().__init__(*args)
         if not self.shared.all():
@@ -92,10 +94,10 @@ class SummarizedLikelihood(WeightedLikelihood):
             self.source_sizes, [float(s.n) for s in self.summaries]
         )
 
-    def fit_target(self):
+    def fit_target(self) -> Any:
         """Fit the learner to the target rows, and choose coordinates there."""
         model = super().fit_target()
-        self.classes = getattr(model, "classes_", None)
+        self.classes: Any = getattr(model, "classes_", None)
         X = self._dense(self.is_target)
         own = self.weights_of(self.is_target)
         center = np.average(X, axis=0, weights=own)
@@ -108,7 +110,7 @@ class SummarizedLikelihood(WeightedLikelihood):
         self.quadratics = [self._quadratic(s, i) for i, s in enumerate(self.summaries)]
         return model
 
-    def _quadratic(self, summary, position):
+    def _quadratic(self, summary: Any, position: int) -> Any:
         """Parameters and information in the units of the learner; None: unusable."""
         if self.classes is not None and not np.array_equal(
             self.classes, summary.classes
@@ -122,7 +124,7 @@ class SummarizedLikelihood(WeightedLikelihood):
         vector, information = self.coordinates.standardized(summary)
         return vector, information * (summary.noise or 1.0)
 
-    def source_parameters(self):
+    def source_parameters(self) -> NDArray[Any]:
         """Fit sources of rows; of summaries take the penalized maximum."""
         models = [self._fit_source(source) for source in self.row_sources]
         rows = [None if m is None else self.likelihood.parameters(m) for m in models]
@@ -139,7 +141,7 @@ class SummarizedLikelihood(WeightedLikelihood):
         width = len(self.likelihood.parameters(self.target_model))
         return np.array([np.full(width, np.inf) if r is None else r for r in rows])
 
-    def fit_weighted(self, weights, *, shared_only=False):
+    def fit_weighted(self, weights: NDArray[Any], *, shared_only: bool = False) -> Any:
         """Fit to the target, the weighted rows and the weighted summaries."""
         if not np.any(weights > 0):
             return self.target_model
@@ -170,7 +172,7 @@ class SummarizedLikelihood(WeightedLikelihood):
         self.likelihood.set_parameters(model, self._raw(theta.ravel()))
         return model
 
-    def degrees_of_freedom(self, model, weights):
+    def degrees_of_freedom(self, model: Any, weights: NDArray[Any]) -> float:
         """Return the trace of the target's leverages, of matrices of the parameters."""
         root, n = self.fisher_root(model), self.n_target
         own = n * self._information(root)
@@ -195,12 +197,12 @@ class SummarizedLikelihood(WeightedLikelihood):
         return pseudo_trace(own, total + np.diag(penalty * self._unpenalized_unit()))
 
     @property
-    def _family(self):
+    def _family(self) -> str:
         if self.classes is not None:
             return "binomial" if len(self.classes) == 2 else "multinomial"
         return summary_families(self.estimator)[0]
 
-    def _unpenalized_unit(self):
+    def _unpenalized_unit(self) -> NDArray[Any]:
         """Squared unit of every parameter, 0 for intercepts."""
         unit = 1 / self.coordinates.scale**2
         if self.coordinates.fit_intercept:
@@ -208,7 +210,7 @@ class SummarizedLikelihood(WeightedLikelihood):
         n_logits = len(self.classes) if self._family == "multinomial" else 1
         return np.tile(unit, n_logits)
 
-    def _penalty(self, total):
+    def _penalty(self, total: float) -> NDArray[Any]:
         """Precision of the learner's prior in standardized units, per parameter."""
         learner = self.target_model
         if isinstance(learner, LogisticRegression):
@@ -218,21 +220,21 @@ class SummarizedLikelihood(WeightedLikelihood):
             strength *= total if self.likelihood.normalized else 1.0
         return strength * self._unpenalized_unit()
 
-    def _information(self, root):
+    def _information(self, root: Any) -> NDArray[Any]:
         """Fisher information per row in standardized coordinates."""
         n_logits = root.factors.shape[2]
         matrix = np.kron(np.eye(n_logits), self.coordinates.to_raw)
         half = root.project(matrix.T)
         return half.T @ half
 
-    def _raw(self, theta):
+    def _raw(self, theta: NDArray[Any]) -> NDArray[Any]:
         matrix = self.coordinates.to_raw
         return (theta.reshape(-1, len(matrix)) @ matrix.T).ravel()
 
-    def _standardized(self, params):
+    def _standardized(self, params: NDArray[Any]) -> NDArray[Any]:
         matrix = self.coordinates.to_raw
         return np.linalg.solve(matrix, params.reshape(-1, len(matrix)).T).T.ravel()
 
-    def _dense(self, rows):
+    def _dense(self, rows: NDArray[np.bool_]) -> NDArray[Any]:
         X = take_rows(self.X, rows)
         return np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=np.float64)

@@ -1,8 +1,10 @@
 """Template of estimators whose sources are rows, summaries, or both."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
 from sktransfer._domains import take_rows
@@ -28,14 +30,16 @@ class SummaryEstimator(TransferEstimator):
     labeled target rows of an estimator with ``cv``.
     """
 
-    _families = ("gaussian",)
+    _families: tuple[str, ...] = ("gaussian",)
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "source_summaries": [list, tuple, SourceSummary, None],
         "fit_intercept": ["boolean"],
     }
 
-    def fit(self, X, y, sample_domain=None, sample_weight=None):
+    def fit(
+        self, X: Any, y: Any, sample_domain: Any = None, sample_weight: Any = None
+    ) -> Any:
         """Fit on target rows and sources.
 
         Parameters
@@ -66,7 +70,7 @@ class SummaryEstimator(TransferEstimator):
         finally:
             del self._sample_weight
 
-    def without_sources(self):
+    def without_sources(self) -> Any:
         r"""Return the unfitted :math:`\theta(0,T)`: a copy without summaries.
 
         Returns
@@ -76,7 +80,7 @@ class SummaryEstimator(TransferEstimator):
         """
         return clone(self).set_params(source_summaries=None)
 
-    def _fit_domains(self, data):
+    def _fit_domains(self, data: Any) -> None:
         weight = np.ones(len(data.sample_domain))
         if self._sample_weight is not None:
             weight = check_weights(self._sample_weight, len(weight)).astype(np.float64)
@@ -99,14 +103,14 @@ class SummaryEstimator(TransferEstimator):
             ]
         self._fit_tasks(data, weight, summaries, folds)
 
-    def _check_summaries(self):
+    def _check_summaries(self) -> list[tuple[str, SourceSummary]]:
         """Return ``(name, summary)`` of every entry, or one error that names it."""
         return check_source_summaries(
             self.source_summaries, self, families=self._families,
             fit_intercept=self.fit_intercept,
         )  # fmt: skip
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.source_free = True
@@ -133,12 +137,12 @@ class Task:
     dof: float = 0.0
 
     @property
-    def moment(self):
+    def moment(self) -> NDArray[Any]:
         """Moment of the labels."""
         return self.gram @ self.vector
 
     @property
-    def energy(self):
+    def energy(self) -> float:
         """Sum of the squared labels."""
         return self.rss + self.vector @ self.gram @ self.vector
 
@@ -150,7 +154,15 @@ class Coordinates:
     read from its information.
     """
 
-    def __init__(self, data, weight, summaries, *, fit_intercept, shift=True):
+    def __init__(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, SourceSummary]],
+        *,
+        fit_intercept: bool,
+        shift: bool = True,
+    ) -> None:
         self.fit_intercept = fit_intercept
         d = data.X.shape[1]
         parts = [
@@ -174,14 +186,16 @@ class Coordinates:
             self.shift = float(np.average(labels.astype(float), weights=weight[rows]))
 
     @classmethod
-    def at(cls, center, scale, *, fit_intercept):
+    def at(
+        cls, center: NDArray[Any], scale: NDArray[Any], *, fit_intercept: bool
+    ) -> "Coordinates":
         """Return the coordinates of a given center and scale; labels stay."""
         coordinates = cls.__new__(cls)
         coordinates.fit_intercept, coordinates.shift = fit_intercept, 0.0
         coordinates.center, coordinates.scale = center, scale
         return coordinates
 
-    def design(self, X):
+    def design(self, X: Any) -> NDArray[Any]:
         """Return standardized rows, with a column of ones for the intercept."""
         rows = (np.asarray(X, dtype=np.float64) - self.center) / self.scale
         if self.fit_intercept:
@@ -189,7 +203,7 @@ class Coordinates:
         return rows
 
     @property
-    def to_raw(self):
+    def to_raw(self) -> NDArray[Any]:
         """Matrix that maps standardized parameters to raw ones, less the shift."""
         d = len(self.scale)
         if not self.fit_intercept:
@@ -198,14 +212,14 @@ class Coordinates:
         matrix[d, :d] = -self.center / self.scale
         return matrix
 
-    def raw(self, theta):
+    def raw(self, theta: NDArray[Any]) -> tuple[NDArray[Any], Any]:
         """Return raw coefficients and intercept of standardized parameters."""
         coef = theta[..., : len(self.scale)] / self.scale
         if not self.fit_intercept:
             return coef, np.zeros(theta.shape[:-1])
         return coef, theta[..., -1] + self.shift - coef @ self.center
 
-    def standardized(self, summary):
+    def standardized(self, summary: SourceSummary) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return vector and information of a summary in these coordinates."""
         L = summary.n_logits
         theta = summary.vector.reshape(L, -1)
@@ -221,17 +235,21 @@ class Coordinates:
         return std.ravel(), information * units * units[:, None]
 
 
-def _labeled(data):
+def _labeled(data: Any) -> NDArray[np.bool_]:
     return data.is_labeled_target
 
 
-def _moments(data, weight, rows):
+def _moments(
+    data: Any, weight: NDArray[Any], rows: NDArray[np.bool_]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     X = np.asarray(take_rows(data.X, rows), dtype=np.float64)
     mean = np.average(X, axis=0, weights=weight[rows])
     return mean, np.average((X - mean) ** 2, axis=0, weights=weight[rows])
 
 
-def _summary_moments(summary):
+def _summary_moments(
+    summary: SourceSummary,
+) -> tuple[float, NDArray[Any], NDArray[Any]]:
     """Size, mean and variance of the features as the information weighs the rows."""
     L, center = summary.n_logits, summary.center
     information = summary.information_at(center)
@@ -249,7 +267,12 @@ def _summary_moments(summary):
     )
 
 
-def gaussian_tasks(data, weight, summaries, coordinates):
+def gaussian_tasks(
+    data: Any,
+    weight: NDArray[Any],
+    summaries: list[tuple[str, SourceSummary]],
+    coordinates: Coordinates,
+) -> tuple[Task, Any]:
     """Return the task of the target and those of the sources."""
     rows = _labeled(data)
     target = _task_of_rows("target", data, weight, rows, coordinates)
@@ -272,16 +295,23 @@ def gaussian_tasks(data, weight, summaries, coordinates):
     return target, sources
 
 
-def _with_noise(task, tasks):
+def _with_noise(task: Task, tasks: list[Task]) -> Task:
     """Give a domain whose labels are all equal the noise of the other ones."""
     if task.noise != 0:
         return task
     rss, dof = sum(t.rss for t in tasks), sum(t.dof for t in tasks)
     noise = (rss / dof if dof > 0 else 0.0) or 1.0
-    return replace(task, noise=noise, information=task.gram / noise)
+    gram: Any = task.gram
+    return replace(task, noise=noise, information=gram / noise)
 
 
-def _task_of_rows(name, data, weight, rows, coordinates):
+def _task_of_rows(
+    name: str,
+    data: Any,
+    weight: NDArray[Any],
+    rows: NDArray[np.bool_],
+    coordinates: Coordinates,
+) -> Task:
     design = coordinates.design(take_rows(data.X, rows))
     y = data.labels(rows).astype(np.float64) - coordinates.shift
     w = weight[rows]

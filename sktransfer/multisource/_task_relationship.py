@@ -4,8 +4,10 @@ import warnings
 from copy import deepcopy
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import (
@@ -157,7 +159,7 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
            [-1., -1.,  1.]])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **MultiTargetMetaEstimator._parameter_constraints,
         "penalty": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "task_covariance": ["array-like", None],
@@ -170,16 +172,16 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        penalty="auto",
-        task_covariance=None,
-        smoothing=1e-4,
-        max_iter=200,
-        tol=1e-4,
-        cv=3,
-        random_state=0,
-    ):
+        penalty: Any = "auto",
+        task_covariance: Any = None,
+        smoothing: Any = 1e-4,
+        max_iter: Any = 200,
+        tol: Any = 1e-4,
+        cv: Any = 3,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.penalty = penalty
         self.task_covariance = task_covariance
@@ -189,7 +191,7 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
         self.cv = cv
         self.random_state = random_state
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         self._ridge = _check_learner(self.estimator)
         groups = fit_params.get("groups")
         units = check_groups(groups, data)
@@ -199,10 +201,12 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
         data, params, _ = self._existing(data, params)
         return super()._fit_estimator(data, params)
 
-    def _fit_tasks(self, data, tasks, fit_params):
+    def _fit_tasks(
+        self, data: Any, tasks: NDArray[Any], fit_params: dict[str, Any]
+    ) -> list[Any]:
         omega = self._check_covariance(len(tasks))
         rows = self._read(data, tasks, fit_params)
-        self.cv_losses_ = {}
+        self.cv_losses_: dict[float, float] = {}
         penalty = self.penalty
         if penalty == "auto":
             penalty = self._choose(data, tasks, rows, fit_params.get("units"), omega)
@@ -223,7 +227,7 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
         self.kkt_residual_, self.n_iter_ = info.kkt_residual, info.n_iter
         return self._keep(theta, data)
 
-    def _check_covariance(self, n_tasks):
+    def _check_covariance(self, n_tasks: int) -> NDArray[Any] | None:
         if self.task_covariance is None:
             return None
         omega = np.asarray(self.task_covariance, dtype=np.float64)
@@ -236,7 +240,9 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
             raise ValueError("task_covariance must be symmetric and positive definite.")
         return omega
 
-    def _read(self, data, tasks, fit_params):
+    def _read(
+        self, data: Any, tasks: NDArray[Any], fit_params: dict[str, Any]
+    ) -> list[GlmRows]:
         """Return the labeled rows of each task."""
         X = self._numeric_rows(data.X, accept_sparse=False).astype(np.float64)
         if self.estimator.fit_intercept:
@@ -264,7 +270,14 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
             read.append(GlmRows(family, X[mask], goal, own / own.sum(), ridge))
         return read
 
-    def _solve(self, rows, penalty, omega, start=None, quick=False):
+    def _solve(
+        self,
+        rows: list[GlmRows],
+        penalty: float,
+        omega: NDArray[Any] | None,
+        start: NDArray[Any] | None = None,
+        quick: bool = False,
+    ) -> tuple[NDArray[Any], NDArray[Any], Any]:
         return solve_task_relationship(
             rows,
             float(penalty),
@@ -276,7 +289,14 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
             max_iter=min(self.max_iter, 30) if quick else self.max_iter,
         )
 
-    def _choose(self, data, tasks, rows, units, omega):
+    def _choose(
+        self,
+        data: Any,
+        tasks: NDArray[Any],
+        rows: list[GlmRows],
+        units: NDArray[Any] | None,
+        omega: Any,
+    ) -> float:
         """Return the penalty of least held-out loss."""
         unit = _mean_curvature(rows, int(self.estimator.fit_intercept)) / len(rows)
         folds = self._folds(data, tasks, units)
@@ -303,7 +323,9 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
         }
         return unit * _PENALTIES[int(np.argmin(losses))]
 
-    def _folds(self, data, tasks, units):
+    def _folds(
+        self, data: Any, tasks: NDArray[Any], units: NDArray[Any] | None
+    ) -> list[list[NDArray[Any]]]:
         """Return, fold by fold, the held-out rows among the labeled ones of tasks."""
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         stratify = is_classifier(self.estimator)
@@ -323,7 +345,7 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
             for k in range(n_folds)
         ]
 
-    def _keep(self, theta, data):
+    def _keep(self, theta: NDArray[Any], data: Any) -> list[Any]:
         """Set coefficients; return a fitted learner for each task."""
         n_tasks, n_logits, _ = theta.shape
         if self.estimator.fit_intercept:
@@ -351,11 +373,11 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
             models.append(model)
         return models
 
-    def _unseen_model(self):
+    def _unseen_model(self) -> Any:
         equal = np.full(len(self.estimators_), 1 / len(self.estimators_))
         return mixture(self.estimator, self.estimators_, equal)
 
-    def _check_decisions(self, sample_domain):
+    def _check_decisions(self, sample_domain: Any) -> None:
         super()._check_decisions(sample_domain)
         asked = [] if sample_domain is None else sample_domain
         unseen = np.setdiff1d(asked, self.task_ids_)
@@ -366,7 +388,7 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
                 "use predict_proba."
             )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.input_tags.sparse = False
@@ -375,7 +397,7 @@ class MultiTaskRelationship(TakesGroupsMixin, MultiTargetMetaEstimator):
         return tags
 
 
-def _check_learner(learner):
+def _check_learner(learner: Any) -> float:
     """Return the factor of half the squared coefficients in a learner's penalty."""
     name = type(learner).__name__
     fits = isinstance(learner, LinearRegression | Ridge | LogisticRegression)
@@ -410,7 +432,7 @@ def _check_learner(learner):
     return 0.0 if old is None or np.isinf(learner.C) else 1.0 / learner.C
 
 
-def _mean_curvature(rows, n_intercepts):
+def _mean_curvature(rows: list[GlmRows], n_intercepts: int) -> float:
     """Return the mean diagonal entry of the Hessians of the slopes at 0."""
     entries = []
     for row in rows:
@@ -423,7 +445,7 @@ def _mean_curvature(rows, n_intercepts):
     return float(np.mean(entries)) or 1.0
 
 
-def _without(row, test):
+def _without(row: GlmRows, test: NDArray[Any]) -> GlmRows:
     """Leave rows out of a task, and keep the sum of its weights 1."""
     kept = np.setdiff1d(np.arange(len(row.weight)), test)
     total = float(row.weight[kept].sum())
@@ -436,7 +458,7 @@ def _without(row, test):
     )
 
 
-def _loss(row, test, theta):
+def _loss(row: GlmRows, test: NDArray[Any], theta: NDArray[Any]) -> float:
     """Return the weighted mean loss of held-out rows; 0 without any."""
     if not len(test):
         return 0.0

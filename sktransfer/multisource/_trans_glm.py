@@ -1,8 +1,11 @@
 """Trans-GLM: a lasso on the target and its best sources, corrected on the target."""
 
+from collections.abc import Callable
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, d2_tweedie_score, r2_score
@@ -31,7 +34,7 @@ _PENALTIES = (1.0, 0.5, 0.25, 0.1, 0.05)
 _CORRECTIONS = (np.inf, 1.0, 0.5, 0.25, 0.1)
 
 
-def _classifies(estimator):
+def _classifies(estimator: Any) -> bool:
     return estimator.family == "binomial"
 
 
@@ -158,7 +161,7 @@ class TransGLM(SummaryEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **SummaryEstimator._parameter_constraints,
         "family": [StrOptions({"gaussian", "binomial", "poisson"})],
         "penalties": ["array-like", None],
@@ -172,18 +175,18 @@ class TransGLM(SummaryEstimator):
 
     def __init__(
         self,
-        source_summaries=None,
+        source_summaries: Any = None,
         *,
-        family="gaussian",
-        penalties=None,
-        correction_penalties=None,
-        aggregation="exponential",
-        temperature=4.0,
-        detection_constant=2.0,
-        cv=5,
-        fit_intercept=True,
-        random_state=0,
-    ):
+        family: str = "gaussian",
+        penalties: Any = None,
+        correction_penalties: Any = None,
+        aggregation: str = "exponential",
+        temperature: Any = 4.0,
+        detection_constant: Any = 2.0,
+        cv: Any = 5,
+        fit_intercept: bool = True,
+        random_state: Any = 0,
+    ) -> None:
         self.source_summaries = source_summaries
         self.family = family
         self.penalties = penalties
@@ -196,10 +199,16 @@ class TransGLM(SummaryEstimator):
         self.random_state = random_state
 
     @property
-    def _families(self):
+    def _families(self) -> tuple[str, ...]:  # type: ignore[override]
         return (self.family,)
 
-    def _fit_tasks(self, data, weight, summaries, folds):
+    def _fit_tasks(
+        self,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, Any]],
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    ) -> None:
         grids = [
             _grid(self.penalties, _PENALTIES, "penalties"),
             _grid(self.correction_penalties, _CORRECTIONS, "correction_penalties"),
@@ -241,7 +250,9 @@ class TransGLM(SummaryEstimator):
                 ConvergenceWarning,
             )
 
-    def _check_labels(self, data, summaries):
+    def _check_labels(
+        self, data: Any, summaries: list[tuple[str, Any]]
+    ) -> NDArray[Any] | None:
         y = data.labels(data.labeled)
         if _classifies(self):
             check_classification_targets(y)
@@ -269,7 +280,7 @@ class TransGLM(SummaryEstimator):
                 )
         return None
 
-    def _weigh(self, residuals):
+    def _weigh(self, residuals: NDArray[Any]) -> NDArray[Any]:
         n_sets, n = residuals.shape[0], residuals.shape[1]
         prior = np.full(n_sets, 1 / n_sets)
         losses = np.sum(residuals.reshape(n_sets, -1) ** 2, axis=1)
@@ -284,10 +295,15 @@ class TransGLM(SummaryEstimator):
             return q_weights(flat @ flat.T, n, self.temperature, prior)[0]
         return exponential_weights(losses, n, self.temperature, prior)
 
-    def _detect(self, problem, rows, folds):
+    def _detect(
+        self,
+        problem: "_Problem",
+        rows: NDArray[Any],
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    ) -> Callable[..., Any]:
         """Return the function that gives the sets: none, and the detected sources."""
 
-        def singles(ranking):
+        def singles(ranking: NDArray[Any]) -> list[list[int]]:
             return [[], *([k] for k in range(len(ranking)))]
 
         best, _, _ = _cross_fit(problem, rows, folds, singles, correct=False)
@@ -301,22 +317,29 @@ class TransGLM(SummaryEstimator):
             kept = np.flatnonzero(losses[:, 1:].mean(axis=0) <= bound).tolist()
         return lambda ranking: [[], kept]
 
-    def _store(self, problem, rows, theta, coordinates, dtype):
+    def _store(
+        self,
+        problem: "_Problem",
+        rows: NDArray[Any],
+        theta: NDArray[Any],
+        coordinates: Coordinates,
+        dtype: Any,
+    ) -> None:
         intercepts = problem.intercepts(rows, theta)
         if self.fit_intercept:
             theta = np.column_stack([theta, intercepts])
         coef, intercept = coordinates.raw(theta)
         dtype = dtype if dtype == np.float32 else np.float64
         self.coef_ = coef.astype(dtype)
-        self.intercept_ = np.asarray(intercept, dtype=np.float64)
+        self.intercept_: Any = np.asarray(intercept, dtype=np.float64)
         if not _classifies(self):
             self.coef_, self.intercept_ = self.coef_[0], float(self.intercept_[0])
 
-    def _linear(self, X):
+    def _linear(self, X: Any) -> NDArray[Any]:
         return self._validate_rows(X) @ self.coef_.T + self.intercept_
 
     @available_if(_classifies)
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> NDArray[Any]:
         """Compute the linear predictors of target rows.
 
         Parameters
@@ -333,7 +356,7 @@ class TransGLM(SummaryEstimator):
         return eta[:, 0] if eta.shape[1] == 1 else eta
 
     @available_if(_classifies)
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict class probabilities of target rows.
 
         Parameters
@@ -352,7 +375,7 @@ class TransGLM(SummaryEstimator):
             return special.expit(np.column_stack([-eta[:, 0], eta[:, 0]]))
         return special.softmax(special.log_expit(eta), axis=1)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict target rows.
 
         Parameters
@@ -371,7 +394,7 @@ class TransGLM(SummaryEstimator):
         best = eta[:, 0] > 0 if eta.shape[1] == 1 else eta.argmax(axis=1)
         return self.classes_[best.astype(np.intp)]
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Score predictions on labeled target rows.
 
         Parameters
@@ -405,7 +428,7 @@ class TransGLM(SummaryEstimator):
             )
         return r2_score(y, predicted, sample_weight=sample_weight)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         classifies = _classifies(self)
         tags.estimator_type = "classifier" if classifies else "regressor"
@@ -423,7 +446,16 @@ class TransGLM(SummaryEstimator):
 class _Problem:
     """Parts of the loss in standardized coordinates, for every linear predictor."""
 
-    def __init__(self, owner, data, weight, summaries, coordinates, classes, grids):
+    def __init__(
+        self,
+        owner: TransGLM,
+        data: Any,
+        weight: NDArray[Any],
+        summaries: list[tuple[str, Any]],
+        coordinates: Coordinates,
+        classes: NDArray[Any] | None,
+        grids: list[NDArray[Any]],
+    ) -> None:
         self.family, self.fit_intercept = owner.family, owner.fit_intercept
         self.grids, self.residual = grids, 0.0
         d = data.X.shape[1]
@@ -449,14 +481,14 @@ class _Problem:
             self.scale = np.sqrt(mean)
         typical = np.sqrt(np.average(self.y**2, axis=0)) if len(own) else 1.0
         self.scale = np.where(self.scale > 0, self.scale, np.maximum(typical, 1e-12))
-        self.own = [
+        self.own: Any = [
             _sparse_vectors([part], self, c)
             for c in range(goal.shape[1])
             for part in self.sources[c]
         ]
         self.own = np.array(self.own).reshape(goal.shape[1], len(self.names), d)
 
-    def part(self, rows, c):
+    def part(self, rows: NDArray[Any], c: int) -> Any:
         """Return the loss of rows for the linear predictor c."""
         X, y, w = self.X[rows], self.y[rows, c], self.weight[rows]
         if self.family != "gaussian":
@@ -466,7 +498,7 @@ class _Problem:
             y = y - np.average(y, weights=w)
         return QuadraticPart((X * w[:, None]).T @ X, X.T @ (w * y), float(w.sum()))
 
-    def _summary_part(self, summary, coordinates):
+    def _summary_part(self, summary: Any, coordinates: Coordinates) -> QuadraticPart:
         vector, information = coordinates.standardized(summary)
         information = information * (summary.noise or 1.0)
         d = summary.n_features
@@ -477,21 +509,23 @@ class _Problem:
             G = information
         return QuadraticPart(G, G @ vector[:d], float(summary.n))
 
-    def penalty(self, constants, n, c):
+    def penalty(self, constants: Any, n: float, c: int) -> NDArray[Any]:
         return np.asarray(constants) * self.scale[c] * self.unit / np.sqrt(n)
 
-    def targets(self, rows):
+    def targets(self, rows: Any) -> Any:
         """Return the loss of target rows for every linear predictor."""
         return [self.part(rows, c) for c in range(self.y.shape[1])]
 
-    def fit(self, targets, A, firsts, seconds):
+    def fit(self, targets: Any, A: list[int], firsts: Any, seconds: Any) -> Any:
         """Return coefficients of shape (n_logits, n_firsts, n_seconds, d)."""
         return np.array([
             self._fit_logit(target, A, firsts, seconds, c)
             for c, target in enumerate(targets)
         ])  # fmt: skip
 
-    def _fit_logit(self, target, A, firsts, seconds, c):
+    def _fit_logit(
+        self, target: Any, A: list[int], firsts: Any, seconds: Any, c: int
+    ) -> NDArray[Any]:
         parts = [target, *(self.sources[c][k] for k in A)]
         total = sum(part.n for part in parts)
         zero = np.zeros(self.X.shape[1])
@@ -507,7 +541,7 @@ class _Problem:
             fits.append(found)
         return np.array(fits)
 
-    def intercepts(self, rows, theta):
+    def intercepts(self, rows: NDArray[Any], theta: NDArray[Any]) -> NDArray[Any]:
         """Return the best intercept of the rows for each linear predictor."""
         if not self.fit_intercept:
             return np.zeros(len(theta))
@@ -518,7 +552,7 @@ class _Problem:
             for c in range(len(theta))
         ])  # fmt: skip
 
-    def rank(self, rows):
+    def rank(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Return the sources, the best for these target rows first."""
         scores = np.zeros(len(self.names))
         largest = max(min(len(rows) // 2, self.X.shape[1]), 1)
@@ -536,12 +570,12 @@ class _Problem:
             np.round(scores / (scores.max(initial=0) or 1), 12), kind="stable"
         )
 
-    def nested(self, ranking):
+    def nested(self, ranking: NDArray[Any]) -> list[Any]:
         """Return the best 0, 1, ... sources."""
         return [ranking[:t].tolist() for t in range(len(ranking) + 1)]
 
 
-def _sparse_vectors(parts, problem, c):
+def _sparse_vectors(parts: list[Any], problem: _Problem, c: int) -> NDArray[Any]:
     lam = problem.penalty([0.5], parts[0].n, c)
     zero = np.zeros(problem.X.shape[1])
     theta, residual = fit_l1_glm(parts, lam, zero)
@@ -549,7 +583,13 @@ def _sparse_vectors(parts, problem, c):
     return theta[0]
 
 
-def _held_out(problem, rows, fold, sets, seconds):
+def _held_out(
+    problem: _Problem,
+    rows: NDArray[Any],
+    fold: tuple[NDArray[Any], NDArray[Any]],
+    sets: Callable[..., Any],
+    seconds: Any,
+) -> list[NDArray[Any]] | None:
     """Linear predictors of a fold, one array (n_firsts, n_seconds, n, L) per set."""
     train, test = fold
     train = np.intersect1d(train, rows)
@@ -567,7 +607,13 @@ def _held_out(problem, rows, fold, sets, seconds):
     return found
 
 
-def _cross_fit(problem, rows, folds, sets, correct=True):
+def _cross_fit(
+    problem: _Problem,
+    rows: NDArray[Any],
+    folds: list[tuple[NDArray[Any], NDArray[Any]]],
+    sets: Callable[..., Any],
+    correct: bool = True,
+) -> tuple[list[tuple[int, int]], NDArray[Any], NDArray[Any]]:
     """Choose penalties of each set by held-out loss; return loss and residuals."""
     seconds = problem.grids[1] if correct else [np.inf]
     n_sets = len(sets(np.arange(len(problem.names))))
@@ -594,7 +640,13 @@ def _cross_fit(problem, rows, folds, sets, correct=True):
     return best, np.array(losses), np.array(residuals)
 
 
-def _fold_losses(problem, rows, fold, sets, best):
+def _fold_losses(
+    problem: _Problem,
+    rows: NDArray[Any],
+    fold: tuple[NDArray[Any], NDArray[Any]],
+    sets: Callable[..., Any],
+    best: list[tuple[int, int]],
+) -> Any:
     """Mean loss of every set on one fold."""
     etas = _held_out(problem, rows, fold, sets, [np.inf])
     if etas is None:
@@ -606,7 +658,7 @@ def _fold_losses(problem, rows, fold, sets, best):
     ]
 
 
-def _losses(problem, test, eta):
+def _losses(problem: _Problem, test: NDArray[Any], eta: NDArray[Any]) -> NDArray[Any]:
     """Weighted sum of the losses over a fold and the linear predictors."""
     total = np.zeros(eta.shape[:2])
     for i in range(eta.shape[0]):
@@ -619,13 +671,17 @@ def _losses(problem, test, eta):
     return total
 
 
-def _means(problem, eta):
+def _means(problem: _Problem, eta: NDArray[Any]) -> NDArray[Any]:
     return np.column_stack(
         [glm_mean(problem.family, eta[:, [c]]) for c in range(eta.shape[1])]
     )
 
 
-def _grid(values, default, name):
+def _grid(
+    values: list[float] | None,
+    default: tuple[float, float, float, float, float],
+    name: str,
+) -> NDArray[Any]:
     grid = np.asarray(default if values is None else values, dtype=np.float64)
     grid = np.unique(grid.ravel())[::-1]
     finite = name == "correction_penalties" or np.isfinite(grid).all()

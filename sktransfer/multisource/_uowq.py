@@ -1,10 +1,13 @@
 """UOWQ: one fit to target and source rows, the sources weighted by a KL expansion."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from sktransfer._compat import Interval, StrOptions
@@ -181,7 +184,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
     array([1., 0.])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "weighting": [StrOptions({"static", "dynamic"})],
         "noise_correction": ["boolean"],
@@ -201,19 +204,19 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        weighting="dynamic",
-        noise_correction=True,
-        min_gain=0.5,
-        max_iter=30,
-        tol=0.01,
-        source_models=None,
-        source_sizes=None,
-        solver="auto",
-        n_jobs=None,
-        source_summaries=None,
-    ):
+        weighting: str = "dynamic",
+        noise_correction: bool = True,
+        min_gain: Any = 0.5,
+        max_iter: Any = 30,
+        tol: Any = 0.01,
+        source_models: Any = None,
+        source_sizes: Any = None,
+        solver: Any = "auto",
+        n_jobs: int | None = None,
+        source_summaries: Any = None,
+    ) -> None:
         super().__init__(estimator)
         self.weighting = weighting
         self.noise_correction = noise_correction
@@ -226,7 +229,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         self.n_jobs = n_jobs
         self.source_summaries = source_summaries
 
-    def without_sources(self):
+    def without_sources(self) -> "UOWQ":
         r"""Return the unfitted :math:`\theta(0,T)`: no models, no summaries.
 
         Returns
@@ -238,7 +241,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         alone = super().without_sources()
         return alone.set_params(source_sizes=None, source_summaries=None)
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         problem = likelihood_problem(
             self, data, fit_params, kind=self._summarized(data)
         )
@@ -255,7 +258,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
             return model
         return problem.fit_weighted(self.source_weights_)
 
-    def _summarized(self, data):
+    def _summarized(self, data: Any) -> Callable[..., Any] | None:
         """Return what makes the problem with the given summaries; None without."""
         if self.source_summaries is None:
             return None
@@ -280,7 +283,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
             )
         return partial(SummarizedLikelihood, summaries) if summaries else None
 
-    def _fit_to_models(self, problem, data):
+    def _fit_to_models(self, problem: Any, data: Any) -> Any:
         models = given_models(self, data)
         sizes = self._check_source_models(models)
         self.source_ids_ = np.arange(1, len(models) + 1)
@@ -292,7 +295,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         source_params = _comparable_parameters(likelihood, target_model, models)
         usable = np.isfinite(source_params).all(axis=1)
 
-        def average(weights):
+        def average(weights: NDArray[Any]) -> Any:
             model = deepcopy(target_model)
             quantity = (weights * sizes)[usable]
             total = problem.n_target * theta + quantity @ source_params[usable]
@@ -303,7 +306,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
 
         return self._alternate(problem, target_model, source_params, average)
 
-    def _check_source_models(self, models):
+    def _check_source_models(self, models: list[Any]) -> NDArray[Any]:
         sizes = np.atleast_1d(
             np.asarray([] if self.source_sizes is None else self.source_sizes, float)
         )
@@ -320,7 +323,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
                 )
         return sizes
 
-    def _keep_target(self, model, problem):
+    def _keep_target(self, model: Any, problem: Any) -> Any:
         empty = np.zeros(0)
         self.source_weights_ = self.source_proportions_ = empty
         self.transfer_quantity_ = 0.0
@@ -330,12 +333,19 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         self.n_iter_ = 1
         return model
 
-    def _alternate(self, problem, model, source_params, refit):
+    def _alternate(
+        self,
+        problem: Any,
+        model: Any,
+        source_params: NDArray[Any],
+        refit: Callable[..., Any],
+    ) -> Any:
         """Alternate weights and weighted fits, starting from the target alone."""
         anchor = problem.likelihood.parameters(model)
         weights = np.zeros(len(source_params))
         rounds = self.max_iter if self.weighting == "dynamic" else 1
-        path, relaxation = [], Relaxation()
+        path: list[Any] = []
+        relaxation = Relaxation()
         for _ in range(rounds):
             if not self.noise_correction:
                 anchor = problem.likelihood.parameters(model)
@@ -368,7 +378,7 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         self.n_iter_ = len(path) - 1
         return model
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.transfer_tags.target_labels = "required"
@@ -379,13 +389,15 @@ class UOWQ(SourceModelsMixin, TransferMetaEstimator):
         return tags
 
 
-def _comparable_parameters(likelihood, target_model, models):
+def _comparable_parameters(
+    likelihood: Any, target_model: Any, models: list[Any]
+) -> NDArray[Any]:
     """Stack the parameters of source models; other classes give infinities."""
     classes = getattr(target_model, "classes_", None)
     theta = likelihood.parameters(target_model)
     rows = []
     for position, model in enumerate(models):
-        known = getattr(model, "classes_", None)
+        known: Any = getattr(model, "classes_", None)
         if classes is not None and not np.array_equal(classes, known):
             warn(
                 f"source_models[{position}] knows the classes {known.tolist()}, the "

@@ -1,9 +1,12 @@
 """UOWQMultiTask: every domain is a task, and the other ones are its sources."""
 
+from collections.abc import Callable
 from functools import partial
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -113,7 +116,7 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
     array([1., 9.])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **MultiTargetMetaEstimator._parameter_constraints,
         "weighting": [StrOptions({"static", "dynamic"})],
         "noise_correction": ["boolean"],
@@ -126,16 +129,16 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        weighting="dynamic",
-        noise_correction=True,
-        min_gain=0.5,
-        max_iter=30,
-        tol=0.01,
-        solver="auto",
-        n_jobs=None,
-    ):
+        weighting: str = "dynamic",
+        noise_correction: bool = True,
+        min_gain: Any = 0.5,
+        max_iter: Any = 30,
+        tol: Any = 0.01,
+        solver: Any = "auto",
+        n_jobs: int | None = None,
+    ) -> None:
         super().__init__(estimator)
         self.weighting = weighting
         self.noise_correction = noise_correction
@@ -145,7 +148,9 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
         self.solver = solver
         self.n_jobs = n_jobs
 
-    def _fit_tasks(self, data, tasks, fit_params):
+    def _fit_tasks(
+        self, data: Any, tasks: NDArray[Any], fit_params: dict[str, Any]
+    ) -> list[Any]:
         problems = [
             likelihood_problem(self, data, fit_params, target=task) for task in tasks
         ]
@@ -155,12 +160,12 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
             models = self._alternate(problems, models)
         return models
 
-    def _unseen_model(self):
+    def _unseen_model(self) -> Any:
         n_tasks = len(self.estimators_)
         equal = np.full(n_tasks, 1 / n_tasks)
         return mixture(self.estimator, self.estimators_, equal)
 
-    def _check_decisions(self, sample_domain):
+    def _check_decisions(self, sample_domain: Any) -> None:
         super()._check_decisions(sample_domain)
         asked = [] if sample_domain is None else sample_domain
         unseen = np.setdiff1d(asked, self.task_ids_)
@@ -171,12 +176,14 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
                 "use predict_proba."
             )
 
-    def _map(self, function, *arguments):
+    def _map(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         return Parallel(n_jobs=self.n_jobs, prefer="threads")(
             delayed(function)(*args) for args in zip(*arguments, strict=True)
         )
 
-    def _alternate(self, problems, models):
+    def _alternate(
+        self, problems: list[WeightedLikelihood], models: list[Any]
+    ) -> list[Any]:
         """Alternate the weights of all tasks and their weighted fits."""
         single, affinity = models, np.eye(len(problems))
         peers = self._map(_fit_peers, problems)
@@ -211,12 +218,16 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
             for model, p, row in zip(models, problems, affinity, strict=True)
         ]
 
-    def _of_sources(self, problem, values):
+    def _of_sources(
+        self, problem: WeightedLikelihood, values: NDArray[Any]
+    ) -> NDArray[Any]:
         """Pick from one entry per task those of a problem's sources, in its order."""
         position = {task: i for i, task in enumerate(self.task_ids_)}
         return np.array([values[position[source]] for source in problem.sources])
 
-    def _affinity_row(self, problem, model, anchor, params):
+    def _affinity_row(
+        self, problem: WeightedLikelihood, model: Any, anchor: Any, params: NDArray[Any]
+    ) -> NDArray[Any]:
         result, _ = problem.weigh(
             model,
             problem.likelihood.parameters(anchor),
@@ -226,29 +237,32 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
         weights = dict(zip(problem.sources, result.weights, strict=True))
         return np.array([weights.get(task, 1.0) for task in self.task_ids_])
 
-    def _refit(self, problem, row):
+    def _refit(self, problem: WeightedLikelihood, row: NDArray[Any]) -> Any:
         return problem.fit_weighted(self._of_sources(problem, row), shared_only=True)
 
-    def _lower(self, problem, row, model):
+    def _lower(
+        self, problem: WeightedLikelihood, row: NDArray[Any], model: Any
+    ) -> tuple[NDArray[Any], Any]:
         refit = partial(problem.fit_weighted, shared_only=True)
         weights = self._of_sources(problem, row)
         _, model, scale = least_risk(problem, weights, model, refit, self.min_gain)
         own = self.task_ids_ == problem.target
         return np.where(own, 1.0, scale * row), model
 
-    def _current(self, problem, models):
+    def _current(self, problem: WeightedLikelihood, models: list[Any]) -> NDArray[Any]:
         """Parameters of the other tasks' current fits; other classes give infinity."""
-        classes = getattr(problem.target_model, "classes_", None)
+        classes: Any = getattr(problem.target_model, "classes_", None)
         position = {task: i for i, task in enumerate(self.task_ids_)}
         peers = [models[position[source]] for source in problem.sources]
+        known: list[Any] = [getattr(m, "classes_", None) for m in peers]
         return problem.parameters(
             [
-                m if np.array_equal(getattr(m, "classes_", None), classes) else None
-                for m in peers
+                m if np.array_equal(of_m, classes) else None
+                for m, of_m in zip(peers, known, strict=True)
             ]
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.transfer_tags.scale_free = is_scale_free(self.estimator)
@@ -256,5 +270,5 @@ class UOWQMultiTask(MultiTargetMetaEstimator):
         return tags
 
 
-def _fit_peers(problem):
+def _fit_peers(problem: WeightedLikelihood) -> NDArray[Any]:
     return problem.parameters(problem.fit_sources())

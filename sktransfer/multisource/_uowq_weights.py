@@ -1,8 +1,10 @@
 """Weights of several sources in a maximum-likelihood fit, from a KL expansion."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg
 from sklearn.utils import check_array, column_or_1d
 
@@ -30,16 +32,16 @@ __all__ = ["UOWQResult", "uowq_weights"]
 )
 def uowq_weights(
     *,
-    target_params,
-    source_params,
-    n_target,
-    source_sizes,
-    fisher=None,
-    scores=None,
-    n_parameters=None,
-    noise_correction=False,
-    solver="auto",
-):
+    target_params: Any,
+    source_params: Any,
+    n_target: Any,
+    source_sizes: Any,
+    fisher: Any = None,
+    scores: Any = None,
+    n_parameters: Any = None,
+    noise_correction: bool = False,
+    solver: Any = "auto",
+) -> UOWQResult:
     r"""Compute the source weights that minimize the expected KL divergence.
 
     The weighted fit maximizes the log-likelihood of the target rows plus
@@ -171,7 +173,9 @@ def uowq_weights(
     )
 
 
-def _check_params(target_params, source_params, source_sizes):
+def _check_params(
+    target_params: NDArray[Any], source_params: Any, source_sizes: Any
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     target = _as_vector(target_params, "target_params")
     sources = check_array(
         source_params,
@@ -191,12 +195,12 @@ def _check_params(target_params, source_params, source_sizes):
     return target, sources, sizes
 
 
-def _as_vector(values, name):
+def _as_vector(values: Any, name: str) -> NDArray[Any]:
     array = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
     return column_or_1d(array)
 
 
-def _check_columns(array, n_params, name):
+def _check_columns(array: NDArray[Any], n_params: int, name: str) -> None:
     if array.shape[1] != n_params:
         raise ValueError(
             f"{name} has {array.shape[1]} columns, but target_params has {n_params} "
@@ -204,7 +208,7 @@ def _check_columns(array, n_params, name):
         )
 
 
-def _fisher_root(fisher, n_params):
+def _fisher_root(fisher: NDArray[Any], n_params: int) -> tuple[NDArray[Any], int]:
     """Return a square root of the Fisher information and its rank."""
     J = check_array(fisher, dtype=np.float64, input_name="fisher")
     _check_columns(J, n_params, "fisher")

@@ -1,8 +1,10 @@
 """WADN: sources weighted by risk and conditional distance, classes by label ratios."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -154,7 +156,7 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **ReweightingMetaEstimator._parameter_constraints,
         "distance_weight": [Interval(Real, 0, None, closed="left")],
         "spread": [Interval(Real, 0, None, closed="left")],
@@ -168,18 +170,18 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        distance_weight=0.3,
-        spread=0.3,
-        spread_by="sizes",
-        class_ratio="auto",
-        n_rounds=5,
-        n_projections=50,
-        target_weight=1.0,
-        cv=5,
-        random_state=0,
-    ):
+        distance_weight: Any = 0.3,
+        spread: Any = 0.3,
+        spread_by: str = "sizes",
+        class_ratio: str = "auto",
+        n_rounds: Any = 5,
+        n_projections: Any = 50,
+        target_weight: Any = 1.0,
+        cv: Any = 5,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator, target_weight=target_weight)
         self.distance_weight = distance_weight
         self.spread = spread
@@ -190,7 +192,7 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         self.cv = cv
         self.random_state = random_state
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         check_takes_sample_weight(self.estimator)
         if not is_classifier(self.estimator):
             raise TypeError(
@@ -222,7 +224,14 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         places = np.asarray(X @ lines)
         return self._rounds(data, rows, places, fit_params, by_labels)
 
-    def _rounds(self, data, rows, places, fit_params, by_labels):
+    def _rounds(
+        self,
+        data: Any,
+        rows: "_Rows",
+        places: NDArray[Any],
+        fit_params: dict[str, Any],
+        by_labels: bool,
+    ) -> Any:
         """Alternate weights and fits."""
         n_sources = len(rows.sizes)
         weights, model, number, settled = np.full(n_sources, 1 / n_sources), None, 0, 0
@@ -244,7 +253,15 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         self.source_weights_, self.gap_, self.n_rounds_ = weights, info.gap, number
         return model
 
-    def _fit_with(self, weights, data, rows, fit_params, *, last):
+    def _fit_with(
+        self,
+        weights: NDArray[Any],
+        data: Any,
+        rows: "_Rows",
+        fit_params: dict[str, Any],
+        *,
+        last: bool,
+    ) -> Any:
         """Fit with weights of the sources; the last fit keeps them."""
         ratio = self.class_ratios_[rows.source, rows.code[data.is_source]]
         scale = weights * rows.sizes.sum() / rows.sizes
@@ -265,7 +282,14 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
             **slice_params(fit_params, labeled),
         )
 
-    def _weigh_classes(self, data, rows, fit_params, by_labels, rng):
+    def _weigh_classes(
+        self,
+        data: Any,
+        rows: "_Rows",
+        fit_params: dict[str, Any],
+        by_labels: bool,
+        rng: np.random.RandomState,
+    ) -> None:
         """Set the class ratios of all sources."""
         if by_labels:
             shares = rows.table(data.is_labeled_target)
@@ -277,7 +301,13 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         self._target_shares = shares
         self.class_ratios_ = np.where(own > 0, shares / np.where(own > 0, own, 1.0), 0)
 
-    def _shares_by_predictions(self, data, rows, fit_params, rng):
+    def _shares_by_predictions(
+        self,
+        data: Any,
+        rows: "_Rows",
+        fit_params: dict[Any, Any],
+        rng: np.random.RandomState,
+    ) -> NDArray[Any]:
         """Return the target's class shares by held-out predictions of all sources."""
         columns = _answers_of(self.estimator, rows.classes)
         X, y = data.X_source, data.y_source
@@ -310,7 +340,7 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         found = ratio * joint.sum(axis=0)
         return found / found.sum()
 
-    def _risks(self, model, data, rows):
+    def _risks(self, model: Any, data: Any, rows: "_Rows") -> NDArray[Any]:
         """Return the risk of each source under weights of its classes."""
         code = rows.code[data.is_source]
         if has_method(model, "predict_proba"):
@@ -324,7 +354,14 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         total = np.bincount(rows.source, weights=mass * ratio * loss)
         return total / rows.sizes
 
-    def _distances(self, model, data, rows, places, by_labels):
+    def _distances(
+        self,
+        model: Any,
+        data: Any,
+        rows: "_Rows",
+        places: NDArray[Any],
+        by_labels: bool,
+    ) -> NDArray[Any]:
         """Return the mean distance of each source to the target by class."""
         belief = np.zeros((len(rows.code), len(rows.classes)))
         labeled = data.is_labeled_target
@@ -349,7 +386,7 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
         found = np.where(known, found, largest)
         return found @ self._target_shares
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = False
         tags.transfer_tags.uses_unlabeled = True
@@ -361,7 +398,7 @@ class WADN(LearnerMethodsMixin, ReweightingMetaEstimator):
 class _Rows:
     """Codes, weights and source of the samples."""
 
-    def __init__(self, data, fit_params):
+    def __init__(self, data: Any, fit_params: dict[str, Any]) -> None:
         self.classes, code = np.unique(data.labels(data.labeled), return_inverse=True)
         self.code = np.full(len(data.labeled), -1)
         self.code[data.labeled] = code
@@ -375,20 +412,25 @@ class _Rows:
             minlength=len(data.sources),
         )
 
-    def table(self, rows):
+    def table(self, rows: NDArray[np.bool_]) -> NDArray[Any]:
         """Return the weight of each class among labeled samples."""
         return np.bincount(
             self.code[rows], weights=self.weight[rows], minlength=len(self.classes)
         ).astype(np.float64)
 
 
-def _answers_of(model, classes):
+def _answers_of(model: Any, classes: NDArray[Any]) -> CommonColumns:
     """Return columns of probabilities, or of votes of a learner without them."""
     proba = has_method(model, "predict_proba")
     return CommonColumns(classes, "predict_proba" if proba else "predict")
 
 
-def _sliced(left, left_weight, right, right_weight):
+def _sliced(
+    left: NDArray[Any],
+    left_weight: NDArray[Any],
+    right: NDArray[Any],
+    right_weight: NDArray[Any],
+) -> float:
     """Return the mean W1 distance over projected samples, one column per line."""
     import ot
 

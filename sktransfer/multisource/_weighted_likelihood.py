@@ -1,6 +1,9 @@
 """The weighted-likelihood problem that UOWQ, its multi-task form and OTQMS share."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -20,10 +23,10 @@ from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
 class Relaxation:
     """Fixed-point steps that halve when they turn back, because full ones can cycle."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.step, self.previous = 1.0, None
 
-    def move(self, current, found):
+    def move(self, current: NDArray[Any], found: NDArray[Any]) -> NDArray[Any]:
         """Step from ``current`` toward ``found``; the first step is a full one."""
         direction = found - current
         if self.previous is not None and np.sum(direction * self.previous) < 0:
@@ -66,11 +69,19 @@ class WeightedLikelihood:
     """
 
     averages = False
-    summaries = ()
+    summaries: Any = ()
 
     def __init__(
-        self, estimator, X, y, domain, target, fit_params, n_jobs, solver="auto"
-    ):
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        domain: Any,
+        target: int,
+        fit_params: dict[str, Any],
+        n_jobs: int | None,
+        solver: Any = "auto",
+    ) -> None:
         self.estimator = estimator
         self.likelihood = likelihood_of(estimator)
         check_takes_sample_weight(estimator)
@@ -87,7 +98,7 @@ class WeightedLikelihood:
         self.source_sizes = np.array([self.size_of(domain == k) for k in self.sources])
         self._check_classes()
 
-    def _check_classes(self):
+    def _check_classes(self) -> None:
         self.shared = np.ones(len(self.y), dtype=bool)
         if has_no_event(self.estimator, self.y[self.is_target]):
             raise ValueError(
@@ -113,23 +124,23 @@ class WeightedLikelihood:
                 UserWarning,
             )
 
-    def weights_of(self, rows):
+    def weights_of(self, rows: NDArray[Any]) -> NDArray[Any] | None:
         """Return the user's weights of rows (a mask or positions), None: all 1."""
         return None if self.own_weight is None else self.own_weight[rows]
 
-    def size_of(self, rows):
+    def size_of(self, rows: NDArray[np.bool_]) -> float:
         """Return the number of rows in a mask, or the sum of their weights."""
         own = self.weights_of(rows)
         return float(rows.sum() if own is None else own.sum())
 
-    def fit_rows(self, rows, sample_weight):
+    def fit_rows(self, rows: NDArray[np.bool_], sample_weight: Any) -> Any:
         """Fit the learner to weighted rows, given by a mask."""
         X, y = take_rows(self.X, rows), self.y[rows]
         params = slice_params(self.fit_params, rows)
         params["sample_weight"] = self.weights_of(rows)
         return fit_learner(self.estimator, X, y, method_weight=sample_weight, **params)
 
-    def fit_target(self):
+    def fit_target(self) -> Any:
         """Fit the learner to the target rows alone."""
         X, y = take_rows(self.X, self.is_target), self.y[self.is_target]
         params = slice_params(self.fit_params, self.is_target)
@@ -137,7 +148,7 @@ class WeightedLikelihood:
         self.target_model = fit_learner(self.estimator, X, y, **params)
         return self.target_model
 
-    def fit_sources(self):
+    def fit_sources(self) -> list[Any]:
         """Fit every source; a source without a class of the target gives None.
 
         The rows of a source have the total weight of the target rows, so that a
@@ -147,7 +158,7 @@ class WeightedLikelihood:
             delayed(self._fit_source)(source) for source in self.sources
         )
 
-    def _fit_source(self, source):
+    def _fit_source(self, source: int) -> Any:
         rows = (self.domain == source) & self.shared
         if is_classifier(self.estimator):
             missing = np.setdiff1d(self.y[self.is_target], self.y[rows])
@@ -168,7 +179,7 @@ class WeightedLikelihood:
         share = self.n_target / self.size_of(rows)
         return self.fit_rows(rows, np.full(rows.sum(), share))
 
-    def fit_weighted(self, weights, *, shared_only=False):
+    def fit_weighted(self, weights: NDArray[Any], *, shared_only: bool = False) -> Any:
         """Fit the learner to the target rows and the weighted source rows.
 
         With ``shared_only`` to those of classes that the target has, so that the
@@ -184,17 +195,17 @@ class WeightedLikelihood:
             return self.target_model
         return self.fit_rows(rows, row_weight[rows])
 
-    def parameters(self, models):
+    def parameters(self, models: list[Any]) -> NDArray[Any]:
         """Stack the parameters of models; None gives a row of infinities."""
         rows = [None if m is None else self.likelihood.parameters(m) for m in models]
         width = max((len(r) for r in rows if r is not None), default=1)
         return np.array([np.full(width, np.inf) if r is None else r for r in rows])
 
-    def source_parameters(self):
+    def source_parameters(self) -> NDArray[Any]:
         """Fit every source and stack the parameters."""
         return self.parameters(self.fit_sources())
 
-    def fisher_root(self, model):
+    def fisher_root(self, model: Any) -> FisherRoot:
         """Root of the Fisher information over the target rows at a model."""
         X = take_rows(self.X, self.is_target)
         y = self.y[self.is_target]
@@ -208,7 +219,9 @@ class WeightedLikelihood:
         root = FisherRoot(scores, np.ones((len(scores), 1, 1)), intercept=False)
         return root.weighted(self.weights_of(self.is_target))
 
-    def source_root(self, model, source, target_root, at_most):
+    def source_root(
+        self, model: Any, source: int, target_root: FisherRoot, at_most: int
+    ) -> FisherRoot:
         """Root of the Fisher information over at most so many rows of a source."""
         rows = np.flatnonzero((self.domain == source) & self.shared)
         rows = rows[:: max(1, -(-len(rows) // max(at_most, 1)))]
@@ -220,22 +233,22 @@ class WeightedLikelihood:
             **self._own_weight(rows),
         )
 
-    def degrees_of_freedom(self, model, weights):
+    def degrees_of_freedom(self, model: Any, weights: NDArray[Any]) -> float:
         """Return the trace of the target's leverages in a weighted fit."""
         return degrees_of_freedom(self, model, weights)
 
-    def deviance(self, model):
+    def deviance(self, model: Any) -> float:
         """Twice the log-likelihood that the target rows lose to another model."""
         X, y = take_rows(self.X, self.is_target), self.y[self.is_target]
         return self.likelihood.deviance(
             model, self.target_model, X, y, **self._own_weight(self.is_target)
         )
 
-    def _own_weight(self, rows):
+    def _own_weight(self, rows: NDArray[Any]) -> dict[str, Any]:
         own = self.weights_of(rows)
         return {} if own is None else {"sample_weight": own}
 
-    def _held_out_scores(self, X, y, n_folds=5):
+    def _held_out_scores(self, X: Any, y: Any, n_folds: int = 5) -> NDArray[Any]:
         """Scores of every row at the fit without its fold, alike in any row order."""
         fold = np.empty(len(y), dtype=int)
         fold[canonical_order(X, y)] = np.arange(len(y)) % min(n_folds, len(y))
@@ -256,11 +269,13 @@ class WeightedLikelihood:
             parts.append(self.likelihood.scores(model, take_rows(X, test), y[test]))
         return np.vstack(parts)
 
-    def _scores_of_all(self, X, y, rows):
+    def _scores_of_all(self, X: Any, y: Any, rows: Any) -> Any:
         """Scores of rows at the fit of all: without them there is no event."""
         return self.likelihood.scores(self.target_model, take_rows(X, rows), y[rows])
 
-    def root_differences(self, model, anchor, source_params):
+    def root_differences(
+        self, model: Any, anchor: NDArray[Any], source_params: NDArray[Any]
+    ) -> tuple[NDArray[Any], float]:
         """Return the projected differences of the sources, and the parameter count."""
         root = self.fisher_root(model)
         usable = np.isfinite(source_params).all(axis=1)
@@ -271,7 +286,14 @@ class WeightedLikelihood:
             P[:, usable] = projected
         return P, max(root.n_parameters(self.n_target), 1e-12)
 
-    def weigh(self, model, anchor, source_params, *, noise_correction):
+    def weigh(
+        self,
+        model: Any,
+        anchor: NDArray[Any],
+        source_params: NDArray[Any],
+        *,
+        noise_correction: bool,
+    ) -> tuple[Any, float]:
         """Compute the weights with the information at ``model``."""
         P, d = self.root_differences(model, anchor, source_params)
         result = solve_uowq(
@@ -285,7 +307,14 @@ class WeightedLikelihood:
         return result, d
 
 
-def likelihood_problem(estimator, data, fit_params, target=None, *, kind=None):
+def likelihood_problem(
+    estimator: Any,
+    data: Any,
+    fit_params: dict[str, Any],
+    target: int | None = None,
+    *,
+    kind: Any = None,
+) -> Any:
     """Build the problem of a wrapper from validated rows.
 
     Parameters
@@ -325,7 +354,7 @@ def likelihood_problem(estimator, data, fit_params, target=None, *, kind=None):
     )
 
 
-def positive_weight(fit_params, n_rows):
+def positive_weight(fit_params: dict[str, Any], n_rows: int) -> NDArray[np.bool_]:
     """Mask of the rows whose ``sample_weight`` is not 0; negative ones are refused."""
     own = fit_params.get("sample_weight")
     if own is None:

@@ -1,8 +1,10 @@
 """Intervals and sets around the predictions of a transferred model."""
 
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
@@ -161,7 +163,7 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
     True
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "alpha": [Interval(Real, 0, 1, closed="neither")],
         "method": [StrOptions({"auto", "jackknife+", "split", "weighted"})],
@@ -172,14 +174,14 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        alpha=0.1,
-        method="auto",
-        calibration_size=0.5,
-        domain_classifier=None,
-        random_state=0,
-    ):
+        alpha: Any = 0.1,
+        method: Any = "auto",
+        calibration_size: Any = 0.5,
+        domain_classifier: Any = None,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.alpha = alpha
         self.method = method
@@ -187,7 +189,14 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
         self.domain_classifier = domain_classifier
         self.random_state = random_state
 
-    def fit(self, X, y, sample_domain=None, groups=None, **fit_params):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_domain: Any = None,
+        groups: Any = None,
+        **fit_params: Any,
+    ) -> Any:
         """Fit the model and hold out the samples that calibrate.
 
         Parameters
@@ -227,12 +236,14 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
             self, X, y, sample_domain=sample_domain, **fit_params
         )
 
-    def _drop_weightless(self, data, params, *, is_batch=False):
+    def _drop_weightless(
+        self, data: Any, params: dict[str, Any], *, is_batch: bool = False
+    ) -> tuple[Any, dict[str, Any], NDArray[np.bool_]]:
         return TransferMetaEstimator._drop_weightless(
             self, data, params, is_batch=is_batch
         )
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise TypeError(
                 f"estimator={self.estimator!r} is neither a classifier nor a regressor."
@@ -260,7 +271,7 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
             return self._fit_jackknife(data, params, groups, n_units)
         return self._fit_split(data, params, None if groups is None else units)
 
-    def _choose_method(self, data, n):
+    def _choose_method(self, data: Any, n: int) -> str:
         if self.method == "auto":
             if n >= _ENOUGH_LABELS:
                 return "split"
@@ -270,7 +281,9 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
             return "split"  # without sources the target calibrates
         return self.method
 
-    def _fit_jackknife(self, data, params, groups, n_units):
+    def _fit_jackknife(
+        self, data: Any, params: dict[str, Any], groups: Any, n_units: int
+    ) -> Any:
         model = fit_transfer(self.estimator, data, params)
         self.models_, scores = [], []
         # without the only row there may be no target row
@@ -287,12 +300,16 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
         self._n_scored = list(map(len, scores))
         return model
 
-    def _by_score(self, answers, n_rows, *shape):
+    def _by_score(
+        self, answers: list[NDArray[Any]], n_rows: int, *shape: Any
+    ) -> NDArray[Any]:
         """Return the answers of the model of each score, shape (n_scores, ...)."""
         each = np.reshape(answers, (len(answers), n_rows, *shape))
         return np.repeat(each, self._n_scored, axis=0)
 
-    def _fit_split(self, data, params, units):
+    def _fit_split(
+        self, data: Any, params: dict[str, Any], units: NDArray[Any] | None
+    ) -> Any:
         pool = data.is_source if self.method_ == "weighted" else data.is_labeled_target
         rows = np.flatnonzero(pool)
         n_held_out = int(np.floor(self.calibration_size * len(rows)))
@@ -334,7 +351,9 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
             )
         return model
 
-    def _fit_part(self, data, kept, params):
+    def _fit_part(
+        self, data: Any, kept: NDArray[np.bool_], params: dict[Any, Any]
+    ) -> Any:
         part = data.take(kept)
         if is_classifier(self.estimator) and kept.sum() < len(kept):
             y = part.labels(part.labeled)
@@ -342,7 +361,7 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
                 return DummyClassifier().fit(take_rows(part.X, part.labeled), y)
         return fit_transfer(self.estimator, part, slice_params(params, kept))
 
-    def _scores(self, model, main, X, y):
+    def _scores(self, model: Any, main: Any, X: Any, y: Any) -> NDArray[Any]:
         """Return scores of labels, infinite for a class that ``main`` has not seen."""
         if not is_classifier(self.estimator):
             return np.abs(np.asarray(y, dtype=float) - self._values(model, X))
@@ -351,19 +370,19 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
         score = 1 - self._proba(model, X, classes)[np.arange(len(y)), column]
         return np.where(classes[column] == y, score, np.inf)
 
-    def _values(self, model, X):
+    def _values(self, model: Any, X: Any) -> NDArray[Any]:
         return CommonColumns().answer(model, X)[:, 0]
 
-    def _proba(self, model, X, classes):
+    def _proba(self, model: Any, X: Any, classes: NDArray[Any]) -> NDArray[Any]:
         return CommonColumns(classes, "predict_proba").answer(model, X)
 
-    def _density_ratio(self, X):
+    def _density_ratio(self, X: Any) -> NDArray[Any]:
         """Return target density over source density, up to a factor."""
         p = self.domain_classifier_.predict_proba(X)[:, 1]
         least = np.finfo(float).eps
         return p / np.maximum(1 - p, least)
 
-    def _radius(self, X):
+    def _radius(self, X: Any) -> NDArray[Any]:
         """Return the largest score that stays in, shape (n_samples,)."""
         if self.method_ == "split":
             return np.full(np.shape(X)[0], split_quantile(self.scores_, self.alpha))
@@ -372,7 +391,7 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
         )
 
     @available_if(lambda self: is_regressor(self.estimator))
-    def predict_interval(self, X):
+    def predict_interval(self, X: Any) -> NDArray[Any]:
         """Predict intervals for the labels of target rows.
 
         Parameters
@@ -396,7 +415,7 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
         return np.column_stack([center - radius, center + radius])
 
     @available_if(lambda self: is_classifier(self.estimator))
-    def predict_set(self, X):
+    def predict_set(self, X: Any) -> NDArray[np.bool_]:
         """Predict sets of classes for target rows.
 
         Parameters
@@ -420,7 +439,7 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
         proba = self._proba(self.estimator_, X, classes)
         return 1 - proba <= self._radius(X)[:, None]
 
-    def coverage(self, X, y, sample_domain=None):
+    def coverage(self, X: Any, y: Any, sample_domain: Any = None) -> dict[int, Any]:
         """Count how often intervals or sets contain the labels, by domain.
 
         Parameters
@@ -456,7 +475,7 @@ class TransferConformal(TakesGroupsMixin, TransferMetaEstimator):
             covered = (low <= y) & (y <= high)
         return {int(d): float(covered[domain == d].mean()) for d in np.unique(domain)}
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = False
         try:

@@ -1,5 +1,7 @@
 """From a learner and a raw table to a model that is guarded: one call."""
 
+from typing import Any
+
 from sklearn.base import is_classifier, is_regressor
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -25,7 +27,7 @@ _HIST_BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 _METHODS = ("portfolio", "guard")
 
 
-def encoder_for(learner):
+def encoder_for(learner: Any) -> TableEncoder:
     """Return the encoder of mixed tables that suits a learner.
 
     Parameters
@@ -56,13 +58,13 @@ def encoder_for(learner):
     return TableEncoder()
 
 
-def _innermost(learner):
+def _innermost(learner: Any) -> Any:
     last = last_step(learner)
     inner = getattr(last, "estimator", None)
     return last if inner is None else _innermost(inner)
 
 
-def _takes_categories(learner):
+def _takes_categories(learner: Any) -> bool:
     """Tell whether a learner is set to take columns of the type category."""
     if isinstance(learner, _HIST_BOOSTING):
         return isinstance(learner.categorical_features, str)
@@ -74,7 +76,7 @@ def _takes_categories(learner):
     return package == "lightgbm"
 
 
-def _knows_domains(learner):
+def _knows_domains(learner: Any) -> bool:
     try:
         get_transfer_tags(learner)
     except TypeError:
@@ -82,7 +84,7 @@ def _knows_domains(learner):
     return True
 
 
-def _check_categories(learner):
+def _check_categories(learner: Any) -> None:
     """Refuse a CatBoost learner that scikit-learn cannot clone."""
     if isinstance(learner.get_params().get("cat_features"), list):
         raise TypeError(
@@ -91,7 +93,9 @@ def _check_categories(learner):
         )
 
 
-def make_transfer_pipeline(learner, *, method=None, encoder="auto", **options):
+def make_transfer_pipeline(
+    learner: Any, *, method: str | None = None, encoder: Any = "auto", **options: Any
+) -> Any:
     """Make a guarded model of raw tables from a learner.
 
     Parameters

@@ -5,8 +5,10 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import astuple, replace
 from numbers import Integral, Real
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.base import (
     BaseEstimator,
@@ -120,7 +122,7 @@ class _TransferPortfolio(
     }
     __metadata_request__predict = {"exposure": True}
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         "learner": [HasMethods(["fit", "predict"]), None],
         "members": [StrOptions({"auto"}), list, tuple],
         "aggregation": [StrOptions({"exponential", "q", "convex", "select"})],
@@ -139,22 +141,22 @@ class _TransferPortfolio(
 
     def __init__(
         self,
-        learner=None,
+        learner: Any = None,
         *,
-        members="auto",
-        aggregation="exponential",
-        temperature=TEMPERATURE,
-        risk=PORTFOLIO_RISK,
-        prior="uniform",
-        atom=PORTFOLIO_ATOM,
-        inflation=INFLATION,
-        interval_for="fitted",
-        cv=10,
-        max_rows=MAX_ROWS,
-        solver="auto",
-        n_jobs=None,
-        random_state=0,
-    ):
+        members: Any = "auto",
+        aggregation: str = "exponential",
+        temperature: float = TEMPERATURE,
+        risk: float = PORTFOLIO_RISK,
+        prior: Any = "uniform",
+        atom: float = PORTFOLIO_ATOM,
+        inflation: float = INFLATION,
+        interval_for: str = "fitted",
+        cv: Any = 10,
+        max_rows: int = MAX_ROWS,
+        solver: Any = "auto",
+        n_jobs: int | None = None,
+        random_state: Any = 0,
+    ) -> None:
         self.learner = learner
         self.members = members
         self.aggregation = aggregation
@@ -172,7 +174,14 @@ class _TransferPortfolio(
 
     @with_callbacks
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_domain=None, groups=None, **fit_params):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_domain: Any = None,
+        groups: Any = None,
+        **fit_params: Any,
+    ) -> Self:
         """Fit and weigh the members on source and target rows.
 
         Parameters
@@ -261,7 +270,7 @@ class _TransferPortfolio(
         progress.end()
         return self
 
-    def _hands_rows_on(self, X):
+    def _hands_rows_on(self, X: Any) -> bool:
         """Whether the members check the values: learners of the user, and tables."""
         if not isinstance(self.members, str):
             return True
@@ -271,7 +280,7 @@ class _TransferPortfolio(
             return True
         return hasattr(X, "columns") or np.asarray(X).dtype.kind == "O"
 
-    def _check_members(self):
+    def _check_members(self) -> None:
         if not isinstance(self.members, str):
             for entry in self.members:
                 if not (isinstance(entry, tuple) and len(entry) == 2):
@@ -297,7 +306,7 @@ class _TransferPortfolio(
                     f"{name}={model!r} must be a {kind} for {type(self).__name__}."
                 )
 
-    def _check_classes(self, data):
+    def _check_classes(self, data: Any) -> None:
         if not is_classifier(self) or not data.n_source:
             return
         known = np.unique(data.y_labeled)
@@ -307,7 +316,7 @@ class _TransferPortfolio(
                 "there is no classifier to fall back on. Label a row of another class."
             )
 
-    def _settle(self, data):
+    def _settle(self, data: Any) -> tuple[Settled, Any, Any]:
         """Return the encoders, the learner and the roles, read from the whole table."""
         settled = Settled(data)
         learner = settled(self.learner)
@@ -315,13 +324,13 @@ class _TransferPortfolio(
         roles = find_roles(data) if encoder is None else encoder.roles
         return settled, learner, roles
 
-    def _budget(self):
+    def _budget(self) -> dict[str, Any]:
         """Return how many rows of each source the shared source fits may have."""
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
         auto = isinstance(self.members, str)
         return {"max_rows": self.max_rows if auto else None, "random_state": seed}
 
-    def _plan(self, data, table):
+    def _plan(self, data: Any, table: tuple[Settled, Any, Any]) -> list[Any]:
         """Return the members that these rows allow for; `table` is of _settle."""
         settled, learner, roles = table
         seed = self.random_state if isinstance(self.random_state, Integral) else 0
@@ -344,7 +353,9 @@ class _TransferPortfolio(
             return members
         return [m for m in members if m.target_only or _holds_models(m.estimator)]
 
-    def _fit_members(self, members, data, params, progress):
+    def _fit_members(
+        self, members: list[Any], data: Any, params: dict[str, Any], progress: Progress
+    ) -> None:
         """Fit every member on all rows; leave out those that cannot be fitted."""
         with progress.stage("members", len(members)) as stage:
             results = Parallel(n_jobs=self.n_jobs)(
@@ -364,7 +375,7 @@ class _TransferPortfolio(
         if not any(m.target_only for m in self._members):
             raise errors[0]
 
-    def _warn_without_sources(self, planned):
+    def _warn_without_sources(self, planned: list[Any]) -> None:
         """Say aloud that none of the members that use a source is left."""
         lost = [m.name for m in planned if not m.target_only]
         if lost and all(m.target_only for m in self._members):
@@ -375,7 +386,9 @@ class _TransferPortfolio(
                 UserWarning,
             )
 
-    def _hold_out(self, data, params):
+    def _hold_out(
+        self, data: Any, params: dict[str, Any]
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         """Return the folds."""
         if isinstance(self.cv, Iterator):
             self.cv = list(self.cv)  # a generator, which the next fit needs again
@@ -388,7 +401,13 @@ class _TransferPortfolio(
             random_state=self.random_state,
         )
 
-    def _cross_fit(self, data, folds, params, progress):
+    def _cross_fit(
+        self,
+        data: Any,
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+        params: dict[str, Any],
+        progress: Progress,
+    ) -> Evidence:
         """Return what every member says of held-out labeled target rows."""
         pair = PairMeasure(data, params, None, self._columns)
         reference = None
@@ -430,7 +449,12 @@ class _TransferPortfolio(
         self._calibrate(pair, folds, held_out)
         return Evidence(pair, folds, self._read(pair, folds, held_out))
 
-    def _calibrate(self, pair, folds, held_out):
+    def _calibrate(
+        self,
+        pair: PairMeasure,
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+        held_out: dict[str, Any],
+    ) -> None:
         """Let the columns learn how to read what the members say of held-out rows."""
         if folds:
             y = _tested(pair.data, folds)
@@ -440,7 +464,12 @@ class _TransferPortfolio(
         X = pair.data.X_labeled
         self._columns = pair.columns = self._columns.completed(self.members_, X)
 
-    def _read(self, pair, folds, held_out):
+    def _read(
+        self,
+        pair: PairMeasure,
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+        held_out: dict[str, Any],
+    ) -> dict[str, Any]:
         """Return residuals and answers of the members, in calibrated columns."""
         goal = self._columns.code(_tested(pair.data, folds)) if folds else None
         found = {}
@@ -450,7 +479,7 @@ class _TransferPortfolio(
             found[name] = HeldOut(residuals, np.stack(each) if each else None)
         return found
 
-    def _set_columns(self, data):
+    def _set_columns(self, data: Any) -> None:
         """Decide what is blended: values, probabilities, class shares or votes."""
         self._columns = common_columns(
             list(self.members_.values()),
@@ -459,7 +488,13 @@ class _TransferPortfolio(
             power=deviance_power(self),
         )
 
-    def _run_trials(self, data, params, table, progress):
+    def _run_trials(
+        self,
+        data: Any,
+        params: dict[str, Any],
+        table: tuple[Settled, Any, Any],
+        progress: Progress,
+    ) -> list[Any]:
         """Return what the members answer where a source is the target of the others."""
         if self.prior != "trials":
             return []
@@ -489,7 +524,7 @@ class _TransferPortfolio(
             )
         return collect_trials(trials, tasks, answers, data, self._columns)
 
-    def _weigh(self, evidence, trials):
+    def _weigh(self, evidence: Evidence, trials: list[Any]) -> None:
         """Set the weights, the gap and the table of members."""
         target = [m.name for m in self._members if m.target_only]
         transfer = [m.name for m in self._members if not m.target_only]
@@ -532,7 +567,9 @@ class _TransferPortfolio(
             self._part(weights_1, transferred=True) if transfer else self.target_only_
         )
 
-    def _learn_prior(self, prior, trials, n_units):
+    def _learn_prior(
+        self, prior: dict[str, Any], trials: list[Any], n_units: int
+    ) -> BlendPrior:
         """Put the evidence of the trials into the priors of members and blend."""
         base = BlendPrior(self.atom, 0.0)
         transfer = [m for m in self._members if not m.target_only]
@@ -545,9 +582,9 @@ class _TransferPortfolio(
             infos = trial_posteriors(
                 trials, self._rule, n_units=n_units or 1, inflation=self.inflation
             )
+            center, scale, dof = np.array([astuple(info) for info in infos]).T
             base = fit_blend_prior(
-                *np.array([astuple(info) for info in infos]).T,
-                BlendPrior(TRIAL_ATOM, TRIAL_WHOLE),
+                center, scale, dof, BlendPrior(TRIAL_ATOM, TRIAL_WHOLE)
             )
         self.atom_ = float(base.atom)
         self.prior_ = _shares(prior, self._members)
@@ -558,7 +595,9 @@ class _TransferPortfolio(
         }
         return base
 
-    def _rule(self, residuals, n, prior):
+    def _rule(
+        self, residuals: NDArray[Any], n: int, prior: NDArray[Any]
+    ) -> NDArray[Any]:
         """Return the weights of members by their residuals (member, row, column)."""
         if not n:
             return prior / prior.sum()
@@ -572,23 +611,23 @@ class _TransferPortfolio(
             return convex_weights(gram, solver=self.solver)[0]
         return q_weights(gram, n, self.temperature, prior, solver=self.solver)[0]
 
-    def _check_prior(self):
+    def _check_prior(self) -> dict[str, Any]:
         prior = {m.name: 1.0 for m in self._members}
-        given = self.prior if isinstance(self.prior, dict) else {}
+        given: dict[str, Any] = self.prior if isinstance(self.prior, dict) else {}
         for name, value in given.items():
             if name not in prior and name not in self.skipped_:
                 raise ValueError(
                     f"prior names {name!r}, which is not a member. Members: "
                     f"{', '.join([*prior, *self.skipped_])}."
                 )
-            if not isinstance(value, Real) or not 0 < value < np.inf:
+            if not isinstance(value, Real) or not 0 < float(value) < np.inf:
                 raise ValueError(
                     f"prior[{name!r}] must be a positive number, got {value!r}."
                 )
             prior[name] = float(value)
         return prior
 
-    def _table(self, evidence, out_0):
+    def _table(self, evidence: Evidence, out_0: HeldOut) -> dict[str, Any]:
         """Return the evidence of the held-out rows on every member."""
         columns = {}
         names = [m.name for m in self._members]
@@ -605,7 +644,7 @@ class _TransferPortfolio(
         columns["seconds"] = np.array([self._seconds[name] for name in names])
         return columns
 
-    def _part(self, weights, *, transferred):
+    def _part(self, weights: dict[str, Any], *, transferred: bool) -> Any:
         """Return a fitted portfolio of some of the members."""
         part = clone(self)
         part.__dict__.update(
@@ -620,14 +659,14 @@ class _TransferPortfolio(
         part.transferred_ = transferred
         return part
 
-    def _delegate(self, method, X, params):
+    def _delegate(self, method: str, X: Any, params: dict[str, Any]) -> NDArray[Any]:
         check_is_fitted(self)
         X = self._validate_X(
             X, get_tags(self), reset=False, skip_check=self._hands_rows_on(X)
         )
         return self._answer(method, X, params)
 
-    def _check_answers(self, method):
+    def _check_answers(self, method: str) -> None:
         if method == "predict":
             return
         if not is_classifier(self):
@@ -645,7 +684,7 @@ class _TransferPortfolio(
             if model is not None and not hasattr(model, "predict_proba"):
                 getattr(model, method)
 
-    def _answer(self, method, X, params):
+    def _answer(self, method: str, X: Any, params: dict[str, Any]) -> NDArray[Any]:
         domain = params.pop("sample_domain", None)
         if domain is None:
             return super()._answer(method, X, params)
@@ -653,17 +692,17 @@ class _TransferPortfolio(
         asked = in_domains(self, ["members_"], method, domain)
         return asked._answer(method, X, params)
 
-    def _blend(self, X):
+    def _blend(self, X: Any) -> NDArray[Any]:
         """Return blended predictions, coded, one row per row of X."""
         used = {name: weight for name, weight in self.weights_.items() if weight}
         models = [self.members_[name] for name in used]
         return self._columns.blend(models, list(used.values()), X, list(used))
 
-    def _sole_model(self):
+    def _sole_model(self) -> Any:
         used = [name for name, weight in self.weights_.items() if weight]
         return self.members_[used[0]] if len(used) == 1 else None
 
-    def without_sources(self):
+    def without_sources(self) -> Any:
         r"""Return the unfitted :math:`\theta(0,T)`: a copy without source models.
 
         Returns
@@ -681,11 +720,11 @@ class _TransferPortfolio(
         ]
         return copy
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         """Tell whether the weights have been found."""
         return hasattr(self, "weights_")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.classification = isinstance(self, ClassifierMixin)
@@ -953,7 +992,7 @@ class TransferPortfolioClassifier(ClassifierMixin, _TransferPortfolio):
     score = BlendMixin.score
 
     @property
-    def classes_(self):
+    def classes_(self) -> NDArray[Any]:
         """Classes of source and target, shape (n_classes,)."""
         check_is_fitted(self)
         return self._columns.classes
@@ -1204,13 +1243,13 @@ class TransferPortfolioRegressor(RegressorMixin, _TransferPortfolio):
     score = BlendMixin.score
 
 
-def _without_negligible(weights):
+def _without_negligible(weights: dict[str, Any]) -> dict[str, Any]:
     kept = {name: w if w >= _NEGLIGIBLE else 0.0 for name, w in weights.items()}
     total = sum(kept.values())
     return {name: float(w / total) for name, w in kept.items()}
 
 
-def _shares(prior, members):
+def _shares(prior: dict[str, Any], members: list[Any]) -> dict[str, Any]:
     """Return prior weights with the sum 1 on either side."""
     shares = {}
     for member in members:
@@ -1219,7 +1258,9 @@ def _shares(prior, members):
     return shares
 
 
-def _with_shared_sources(members, data, params, **budget):
+def _with_shared_sources(
+    members: list[Any], data: Any, params: dict[str, Any], **budget: Any
+) -> tuple[list[Any], Any]:
     """Fit source models that do not depend on the target once; what cannot be fitted.
 
     Returns the other members, and name -> error.
@@ -1233,7 +1274,9 @@ def _with_shared_sources(members, data, params, **budget):
     return kept, skipped
 
 
-def _as_counts(estimator, data, params):
+def _as_counts(
+    estimator: Any, data: Any, params: dict[Any, Any]
+) -> tuple[Any, dict[Any, Any]]:
     """Return labels and metadata for one member, where there are exposures.
 
     The portfolio itself compares rates. A member that takes exposures gets counts and
@@ -1250,7 +1293,7 @@ def _as_counts(estimator, data, params):
     return replace(data, y=counts), {**plain, "exposure": exposure}
 
 
-def _fit_member(member, data, params):
+def _fit_member(member: Any, data: Any, params: dict[Any, Any]) -> Any:
     data, params = _as_counts(member.estimator, data, params)
     if member.target_only:
         return fit_target_only(member.estimator, data, params)
@@ -1263,7 +1306,7 @@ def _fit_member(member, data, params):
     return fit_transfer(member.estimator, data, params)
 
 
-def _try_fit(member, data, params):
+def _try_fit(member: Any, data: Any, params: dict[Any, Any]) -> tuple[Any, float, Any]:
     """Return (model, seconds, None), or the error of a member that cannot be fitted."""
     start = time.perf_counter()
     try:
@@ -1278,7 +1321,16 @@ def _try_fit(member, data, params):
     return model, time.perf_counter() - start, None
 
 
-def _held_out_answers(member, fitted, data, train, test, columns, params, reference):
+def _held_out_answers(
+    member: Any,
+    fitted: Any,
+    data: Any,
+    train: NDArray[Any],
+    test: NDArray[Any],
+    columns: Any,
+    params: dict[Any, Any],
+    reference: Any,
+) -> tuple[Any, float, Any]:
     """Return what is said of held-out rows and of others, and the seconds."""
     model, seconds, error = fitted, 0.0, None
     if not _ignores_target_labels(member.estimator):
@@ -1291,24 +1343,30 @@ def _held_out_answers(member, fitted, data, train, test, columns, params, refere
     return (columns.ask(model, take_rows(data.X, test)), answers), seconds, None
 
 
-def _tested(data, folds):
+def _tested(data: Any, folds: list[tuple[NDArray[Any], NDArray[Any]]]) -> NDArray[Any]:
     """Return the labels of the test rows, fold after fold."""
     return np.concatenate([data.labels(data.mask_of(test)) for _, test in folds])
 
 
-def _read(gap, interval_for):
+def _read(gap: Any, interval_for: str) -> tuple[float, NDArray[Any]]:
     """Return the gap and its interval; no evidence is None."""
     if gap is None:
         return np.nan, np.array([-np.inf, np.inf])
     return gap.mean, gap.interval(0.95, interval_for)
 
 
-def _answers_known(member, fold, folds):
+def _answers_known(
+    member: Any,
+    fold: tuple[NDArray[Any], NDArray[Any]],
+    folds: list[tuple[NDArray[Any], NDArray[Any]]],
+) -> bool:
     """Whether the one fit of a member has answered in the first fold."""
     return fold is not folds[0] and _ignores_target_labels(member.estimator)
 
 
-def _trial_residuals(trial, member, params, data, columns):
+def _trial_residuals(
+    trial: Any, member: Any, params: dict[str, Any], data: Any, columns: Any
+) -> NDArray[Any] | None:
     """Return the residuals of a member in a trial; None if it cannot be fitted."""
     model, _, error = _try_fit(member, trial.data, params)
     if error is not None:
@@ -1319,27 +1377,27 @@ def _trial_residuals(trial, member, params, data, columns):
     return columns.code(y) - columns.read(said, member.name)
 
 
-def _ignores_target_labels(estimator):
+def _ignores_target_labels(estimator: Any) -> bool:
     """Whether one fit holds for all folds, as none sees a label of the target."""
     tags = get_tags(estimator)
     transfer = getattr(tags, "transfer_tags", None)
     return transfer is not None and transfer.target_labels == "unused"
 
 
-def _uses_unlabeled(estimator):
+def _uses_unlabeled(estimator: Any) -> bool:
     try:
         return get_transfer_tags(estimator).uses_unlabeled
     except TypeError:  # a plain learner
         return False
 
 
-def _takes_unseen_domains(estimator):
+def _takes_unseen_domains(estimator: Any) -> bool:
     try:
         return get_transfer_tags(estimator).unseen_domain
     except TypeError:  # a plain learner
         return False
 
 
-def _holds_models(estimator):
+def _holds_models(estimator: Any) -> bool:
     """Whether an estimator holds fitted source models, which need no source rows."""
     return repr(without_sources(estimator)) != repr(estimator)

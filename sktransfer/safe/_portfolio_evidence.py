@@ -1,8 +1,11 @@
 """Evidence of held-out rows about the members of a portfolio."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sktransfer._folds import check_groups
 from sktransfer.metrics._evidence import row_evidence
@@ -21,7 +24,7 @@ class HeldOut:
     """
 
     residuals: np.ndarray
-    answers: np.ndarray | None
+    answers: Any
 
 
 class Evidence:
@@ -39,7 +42,7 @@ class Evidence:
         :meth:`~sktransfer._response.CommonColumns.spread`.
     """
 
-    def __init__(self, pair, folds, held_out):
+    def __init__(self, pair: Any, folds: Any, held_out: Any) -> None:
         self.pair, self.folds = pair, folds
         data, groups = pair.data, pair.units["groups"]
         self.columns = pair.columns
@@ -60,22 +63,26 @@ class Evidence:
         units = check_groups(groups, data)
         self.unit = rows if units is None else units[rows]
 
-    def scaled(self, residual):
+    def scaled(self, residual: NDArray[Any]) -> NDArray[Any]:
         """Return residuals whose squares add up to a sum over units."""
         return np.sqrt(self.row_weights)[:, None] * residual
 
-    def _stack(self, names):
+    def _stack(self, names: list[str]) -> NDArray[Any]:
         if not self.n_units:
             return np.zeros((len(names), 0, 1))
         return np.stack([self.residuals[name] for name in names])
 
-    def weigh(self, names, prior, rule):
+    def weigh(
+        self, names: list[str], prior: dict[str, Any], rule: Callable[..., Any]
+    ) -> dict[str, Any]:
         """Return name -> weight by all held-out rows."""
         pi = np.array([prior[name] for name in names])
         weights = rule(self.scaled(self._stack(names)), self.n_units, pi)
         return dict(zip(names, map(float, weights), strict=True))
 
-    def out_of_fold(self, names, prior, rule):
+    def out_of_fold(
+        self, names: list[str], prior: dict[str, Any], rule: Callable[..., Any]
+    ) -> HeldOut:
         """Return the blend, with weights that no unit of the fold saw, as HeldOut."""
         pi = np.array([prior[name] for name in names])
         residuals = self._stack(names)
@@ -91,20 +98,20 @@ class Evidence:
                 answers.append(np.tensordot(weights, each, axes=1))
         return HeldOut(blend, np.array(answers) if answers else None)
 
-    def loss(self, name):
+    def loss(self, name: str) -> float:
         """Return the mean squared residual of a member; NaN without evidence."""
         if not self.n_units:
             return np.nan
         losses = self._losses(self.residuals[name])
         return float(self.row_weights @ losses / self.n_units)
 
-    def _losses(self, residual):
+    def _losses(self, residual: NDArray[Any]) -> NDArray[Any]:
         """Return squared errors, or deviances where the learner fits such ones."""
         if not self.columns.power:
             return np.sum(residual**2, axis=1)
         return self.columns.losses(self.y, residual * self.spread)
 
-    def gap(self, transfer, target_only):
+    def gap(self, transfer: Any, target_only: HeldOut) -> Any:
         """Return the evidence about the gap of two HeldOut; None without folds."""
         if not self.n_units:
             return None
@@ -115,5 +122,5 @@ class Evidence:
             steps = transfer.answers - target_only.answers
         return self.pair.losses(self.folds, losses, residuals, steps)
 
-    def _each_fold(self):
+    def _each_fold(self) -> list[NDArray[np.bool_]]:
         return [self.fold == k for k in range(self.fold.max(initial=-1) + 1)]

@@ -1,8 +1,9 @@
 """What a portfolio is made of: default learners, and the members that "auto" means."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from sklearn import config_context
 from sklearn.base import (
@@ -74,7 +75,7 @@ class Member(NamedTuple):
     shared: bool = False
 
 
-def is_target_only(estimator):
+def is_target_only(estimator: Any) -> bool:
     """Tell a plain learner, or one in TargetOnly, from an estimator that transfers."""
     if not consumes_sample_domain(estimator):
         return True
@@ -88,7 +89,7 @@ def is_target_only(estimator):
     )
 
 
-def _only_encoders_ask(pipeline):
+def _only_encoders_ask(pipeline: Any) -> bool:
     """Tell whether none but encoders of tables, which look for copies, take domains."""
     return all(
         isinstance(step, TableEncoder) or not consumes_sample_domain(step)
@@ -112,25 +113,31 @@ class SharedSources:
         Draws them.
     """
 
-    def __init__(self, data, params, max_rows=None, random_state=0):
+    def __init__(
+        self,
+        data: Any,
+        params: dict[str, Any],
+        max_rows: int | None = None,
+        random_state: Any = 0,
+    ) -> None:
         self.data = data
         self.max_rows, self.random_state = max_rows, random_state
         weight = params.get("sample_weight")
         self.weight = None if weight is None else np.asarray(weight, dtype=np.float64)
-        self._models = {}
+        self._models: dict[tuple[str, int | None], Any] = {}
 
-    def pooled(self, learner):
+    def pooled(self, learner: Any) -> Any:
         """Return a learner fitted on all sources."""
         return self._fit(learner, None, self.data.is_source)
 
-    def each(self, learner):
+    def each(self, learner: Any) -> list[Any]:
         """Return a learner fitted on each source in turn."""
         return [
             self._fit(learner, int(domain), self.data.rows_of(domain))
             for domain in self.data.sources
         ]
 
-    def _fit(self, learner, domain, rows):
+    def _fit(self, learner: Any, domain: int | None, rows: NDArray[np.bool_]) -> Any:
         key = repr(learner), domain
         if key not in self._models:
             if self.max_rows is not None and not _is_linear(learner):
@@ -150,7 +157,7 @@ class SharedSources:
         return self._models[key]
 
 
-def share_sources(member, shared):
+def share_sources(member: Member, shared: SharedSources) -> Member:
     """Return the member with fitted source models in place of learners of sources.
 
     It is then fitted on target rows alone. Members whose source fits depend on the
@@ -179,11 +186,11 @@ def share_sources(member, shared):
     return member._replace(estimator=carrier, shared=True)
 
 
-def _is_learner(models):
+def _is_learner(models: Any) -> bool:
     return hasattr(models, "fit") and not is_fitted(models)
 
 
-def find_roles(data):
+def find_roles(data: Any) -> dict[str, Any] | None:
     """Return what the columns of a table hold, told by the rows of all domains.
 
     Parameters
@@ -209,7 +216,14 @@ def find_roles(data):
     return fitted._roles_and_forms()
 
 
-def target_members(learner, *, classification, roles, random_state, power=None):
+def target_members(
+    learner: Any,
+    *,
+    classification: bool,
+    roles: Any,
+    random_state: Any,
+    power: float | None = None,
+) -> list[Member]:
     """Return the target-only members: a linear model and the learner.
 
     Parameters
@@ -239,8 +253,15 @@ def target_members(learner, *, classification, roles, random_state, power=None):
 
 
 def transfer_members(
-    learner, data, *, classification, roles, max_rows, random_state, power=None
-):
+    learner: Any,
+    data: Any,
+    *,
+    classification: bool,
+    roles: Any,
+    max_rows: int | None,
+    random_state: Any,
+    power: float | None = None,
+) -> list[Member]:
     """Return the members that see sources.
 
     Parameters
@@ -273,7 +294,9 @@ def transfer_members(
         linear = label == "linear" or _is_linear(model)
         limit = None if linear else max_rows
 
-        def pooled(model=model, limit=limit, **options):
+        def pooled(
+            model: Any = model, limit: int | None = limit, **options: Any
+        ) -> Pooled:
             return Pooled(
                 clone(model), max_rows=limit, random_state=random_state, **options
             )
@@ -315,7 +338,7 @@ def transfer_members(
     return members
 
 
-def _linear_members(model, classification, default):
+def _linear_members(model: Any, classification: bool, default: bool) -> list[Member]:
     """Return the members for learners with a likelihood or a linear correction."""
     steps, last = [], model
     if isinstance(model, Pipeline):
@@ -336,13 +359,19 @@ def _linear_members(model, classification, default):
     return members
 
 
-def _after(steps, estimator):
+def _after(steps: list[TableEncoder], estimator: Any) -> Any:
     if not steps:
         return estimator
     return AfterTransform(estimator, make_pipeline(*map(clone, steps)))
 
 
-def _learners(learner, classification, roles, random_state, power):
+def _learners(
+    learner: Any,
+    classification: bool,
+    roles: dict[str, Any] | None,
+    random_state: Any,
+    power: Any,
+) -> dict[str, Any]:
     """Return label -> learner: linear first, then the learner or boosted trees."""
     learners = {"linear": default_linear(classification, roles, power)}
     if learner is None:
@@ -354,7 +383,7 @@ def _learners(learner, classification, roles, random_state, power):
     return {**learners, "learner": learner}
 
 
-def asking_for_weights(learner):
+def asking_for_weights(learner: Any) -> Any:
     """Return a clone that requests weights, unless the user said what it requests."""
     learner = clone(learner)
     if isinstance(learner, Pipeline) or not has_fit_parameter(learner, "sample_weight"):
@@ -367,7 +396,9 @@ def asking_for_weights(learner):
     return learner
 
 
-def default_linear(classification, roles, power=None):
+def default_linear(
+    classification: bool, roles: dict[str, Any] | None, power: Any = None
+) -> Any:
     """Return the linear learner: encoded and standardized columns, an L2 penalty."""
     if classification:
         return _encoded(LogisticRegression(max_iter=1000), roles)
@@ -380,7 +411,9 @@ def default_linear(classification, roles, power=None):
     return _encoded(learner, roles)
 
 
-def default_trees(classification, roles, random_state):
+def default_trees(
+    classification: bool, roles: dict[str, Any] | None, random_state: Any
+) -> Any:
     """Return the tree learner: boosted trees of scikit-learn on encoded columns."""
     trees = (
         HistGradientBoostingClassifier
@@ -391,7 +424,13 @@ def default_trees(classification, roles, random_state):
     return _encoded(learner, roles, scale=False, missing="keep")
 
 
-def _encoded(learner, roles, *, scale=True, missing="impute"):
+def _encoded(
+    learner: Any,
+    roles: dict[str, Any] | None,
+    *,
+    scale: bool = True,
+    missing: str = "impute",
+) -> Any:
     with config_context(enable_metadata_routing=True):
         learner.set_fit_request(sample_weight=True)
     encoder = TableEncoder(
@@ -400,12 +439,12 @@ def _encoded(learner, roles, *, scale=True, missing="impute"):
     return make_pipeline(encoder, learner)
 
 
-def _is_linear(learner):
+def _is_linear(learner: Any) -> bool:
     last = learner[-1] if isinstance(learner, Pipeline) else learner
     return _has_likelihood(last)
 
 
-def _has_likelihood(learner):
+def _has_likelihood(learner: Any) -> bool:
     try:
         likelihood_of(learner)
     except TypeError:
@@ -432,11 +471,11 @@ class AfterTransform(TransferMetaEstimator):
 
     _hands_exposure_on = True
 
-    def __init__(self, estimator, transformer):
+    def __init__(self, estimator: Any, transformer: Any) -> None:
         super().__init__(estimator)
         self.transformer = transformer
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         rows = data.labeled
         self.transformer_ = clone(self.transformer).fit(
             take_rows(data.X, rows), data.labels(rows)
@@ -445,16 +484,16 @@ class AfterTransform(TransferMetaEstimator):
         handed = {k: v for k, v in fit_params.items() if k != "sample_domain"}
         return fit_on_domains(clone(self.estimator), mapped, **handed)
 
-    def _for_estimator(self, X):
+    def _for_estimator(self, X: Any) -> NDArray[Any]:
         return self.transformer_.transform(X)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags = get_transfer_tags(self.estimator)
         return tags
 
 
-def members_of(estimators, learner, **options):
+def members_of(estimators: list[Any], learner: Any, **options: Any) -> list[Member]:
     """Return the given members; without a target-only one the default ones too."""
     members = [Member(name, est, is_target_only(est)) for name, est in estimators]
     if not any(m.target_only for m in members):

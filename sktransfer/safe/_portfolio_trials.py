@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sktransfer._domains import DomainData
@@ -41,7 +42,14 @@ class Trial(NamedTuple):
     weight: Any
 
 
-def plan_trials(data, params, *, classification, random_state, max_trials):
+def plan_trials(
+    data: DomainData,
+    params: dict[str, Any],
+    *,
+    classification: bool,
+    random_state: Any,
+    max_trials: int,
+) -> list[Trial]:
     """Return the trials that the sources allow for.
 
     A source is tried if it has twice as many rows as the target has labels, and other
@@ -77,7 +85,7 @@ def plan_trials(data, params, *, classification, random_state, max_trials):
     weights = np.ones(len(units)) if weights is None else np.asarray(weights, float)
     sizes = np.array([data.rows_of(domain).sum() for domain in data.sources])
     largest = data.sources[np.argsort(-sizes, kind="stable")]
-    trials = []
+    trials: list[Any] = []
     for domain in largest:
         if len(trials) == max_trials:
             break
@@ -111,7 +119,9 @@ def plan_trials(data, params, *, classification, random_state, max_trials):
     return sorted(trials, key=lambda trial: trial.domain)
 
 
-def _labeled_rows(data, rows, classification):
+def _labeled_rows(
+    data: DomainData, rows: NDArray[Any], classification: bool
+) -> NDArray[Any] | None:
     """Return the first rows, as many as the target has labels; None if too few."""
     if not classification:
         n = data.n_labeled
@@ -129,10 +139,12 @@ def _labeled_rows(data, rows, classification):
     return np.concatenate(chosen)
 
 
-def _class_weights(data, labeled, test):
+def _class_weights(
+    data: DomainData, labeled: NDArray[Any], test: NDArray[Any]
+) -> NDArray[Any]:
     """Weights that give the classes of the test rows the shares of the labeled ones."""
 
-    def named(rows):
+    def named(rows: NDArray[Any]) -> NDArray[Any]:
         return data.labels(data.mask_of(rows))
 
     classes, counts = np.unique(named(labeled), return_counts=True)
@@ -158,15 +170,15 @@ class TrialResult(NamedTuple):
     """
 
     trial: Trial
-    members: list
+    members: list[Any]
     residuals: Any
 
-    def losses(self):
+    def losses(self) -> dict[str, Any]:
         """Return name -> mean squared residual."""
         mean = np.sum(self.residuals**2, axis=(1, 2)) / len(self.trial.test)
         return {m.name: loss for m, loss in zip(self.members, mean, strict=True)}
 
-    def loss_of(self, member):
+    def loss_of(self, member: Any) -> float:
         """Return the loss of a member of the target's portfolio, or what is nearest.
 
         A model of one source has the mean loss of the models of one source. A member
@@ -179,7 +191,9 @@ class TrialResult(NamedTuple):
         return float(np.mean(one_source or list(losses.values())))
 
 
-def collect_trials(trials, tasks, answers, data, columns):
+def collect_trials(
+    trials: Any, tasks: Any, answers: Any, data: DomainData, columns: Any
+) -> list[TrialResult]:
     """Return the results of trials with members on both sides.
 
     Parameters
@@ -217,7 +231,9 @@ def collect_trials(trials, tasks, answers, data, columns):
     return results
 
 
-def trial_prior(results, members, *, worth, temperature):
+def trial_prior(
+    results: Any, members: Any, *, worth: float, temperature: float
+) -> NDArray[Any]:
     r"""Return the prior weights of members that see a source.
 
     .. math:: \pi_j \propto \exp\Bigl(-\frac{\kappa}{2 T K}
@@ -251,7 +267,9 @@ def trial_prior(results, members, *, worth, temperature):
     return np.maximum(np.exp(exponent - exponent.max()), 1e-300)
 
 
-def trial_posteriors(results, rule, *, n_units, inflation):
+def trial_posteriors(
+    results: Any, rule: Any, *, n_units: int, inflation: float
+) -> list[Any]:
     """Return the evidence of each trial on its best weight of transfer.
 
     The members are weighed by the rule as if the test rows were as many as the target
@@ -276,11 +294,11 @@ def trial_posteriors(results, rule, *, n_units, inflation):
     """
     infos = []
     for result in results:
-        sides = []
+        sides: Any = []
         for target_only in (True, False):
             mine = [m.target_only is target_only for m in result.members]
             residuals = result.residuals[np.array(mine)]
             weights = rule(residuals, n_units, np.ones(len(residuals)))
             sides.append(np.tensordot(weights, residuals, axes=1))
-        infos.append(blend_posterior(*sides, inflation=inflation))
+        infos.append(blend_posterior(sides[0], sides[1], inflation=inflation))
     return infos

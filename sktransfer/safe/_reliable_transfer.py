@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import permutation_test
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.neighbors import NearestNeighbors
@@ -142,7 +144,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
     ({1: 'high', 2: 'low'}, 'pool')
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **TransferMetaEstimator._parameter_constraints,
         "mitigation": [HasLearnerMethods(["fit", "predict"]), None],
         "distant": [
@@ -156,14 +158,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        mitigation=None,
-        distant="target_only",
-        alpha=0.05,
-        n_permutations=200,
-        random_state=0,
-    ):
+        mitigation: Any = None,
+        distant: Any = "target_only",
+        alpha: Any = 0.05,
+        n_permutations: int = 200,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.mitigation = mitigation
         self.distant = distant
@@ -173,7 +175,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
     _hands_exposure_on = True
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         self._check_parameters()
         given, given_params = data, fit_params
         if fit_params.get("exposure") is not None:  # evidence is about rates
@@ -193,7 +195,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             return self._fit_target(data, fit_params)
         return self._fit_decided(given, given_params)
 
-    def _check_parameters(self):
+    def _check_parameters(self) -> None:
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise TypeError(
                 f"estimator={self.estimator!r} is neither a classifier nor a regressor."
@@ -212,7 +214,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
                 f"alpha={self.alpha}: use at least {int(np.ceil(2 / self.alpha)) - 1}."
             )
 
-    def _p_values(self, data, numbers, source, fit_params, rng):
+    def _p_values(
+        self,
+        data: Any,
+        numbers: Any,
+        source: int,
+        fit_params: dict[str, Any],
+        rng: np.random.RandomState,
+    ) -> tuple[float, float]:
         """Return the p-values of "one distribution" and of "of use"."""
         rows = np.flatnonzero(numbers.rows_of(source) | numbers.is_target)
         pair = numbers.take(rows[canonical_order(numbers.X[rows])])
@@ -225,7 +234,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         same_labels, useful = _label_p_values(*losses, self.n_permutations)
         return min(1.0, 2 * min(similar, same_labels)), useful
 
-    def _mmd_p_value(self, pair, rng):
+    def _mmd_p_value(self, pair: Any, rng: np.random.RandomState) -> float:
         X = StandardScaler().fit_transform(pair.X)
         return mmd_test(
             X[pair.is_source],
@@ -235,7 +244,13 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             random_state=rng,
         ).p_value
 
-    def _losses(self, data, numbers, rows, fit_params):
+    def _losses(
+        self,
+        data: Any,
+        numbers: Any,
+        rows: NDArray[np.bool_],
+        fit_params: dict[str, Any],
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
         """Return held-out losses of the source model on source and target rows.
 
         The third array is the loss of the mean of the other labeled target rows. None
@@ -276,12 +291,12 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         constant = _constant_answer(columns, columns.code(data.y_labeled), classify)
         return own, foreign, _loss(columns, constant, data.y_labeled)
 
-    def _level(self, source):
+    def _level(self, source: int) -> str:
         if self.harm_[source] <= self.alpha:
             return "low"
         return "high" if self.similarity_[source] > self.alpha else "medium"
 
-    def _decide(self, data):
+    def _decide(self, data: Any) -> str:
         kept = [level for level in self.levels_.values() if level != "low"]
         if kept:
             return "pool" if set(kept) == {"high"} else "mitigate"
@@ -294,13 +309,13 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         far = self.levels_ and self.distant != "target_only"
         return "distant" if far else "target_only"
 
-    def _fit_target(self, data, fit_params):
+    def _fit_target(self, data: Any, fit_params: dict[Any, Any]) -> Any:
         rows = data.is_labeled_target
         params = slice_params(fit_params, rows)
         params["samples"] = name_samples(data, rows)
         return fit_learner(self.estimator, data.X_labeled, data.y_labeled, **params)
 
-    def _fit_decided(self, data, fit_params):
+    def _fit_decided(self, data: Any, fit_params: dict[str, Any]) -> Any:
         low = [source for source, level in self.levels_.items() if level == "low"]
         rows = ~np.isin(data.sample_domain, low)
         if self.decision_ == "distant":
@@ -320,7 +335,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             method = KMM(clone(self.estimator))
         return fit_on_domains(method, used, **slice_params(fit_params, rows))
 
-    def _distant_method(self):
+    def _distant_method(self) -> Any:
         """Return the guarded method for sources that are all far from the target."""
         method = self.distant
         if isinstance(method, str):
@@ -333,7 +348,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             random_state=self.random_state,
         )
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.uses_unlabeled = True
         tags.input_tags.sparse = False
@@ -343,12 +358,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         return tags
 
 
-def _loss(columns, answers, y):
+def _loss(columns: Any, answers: NDArray[Any], y: Any) -> NDArray[Any]:
     """Return the squared error of each row; the Brier score for classifiers."""
     return np.sum((columns.code(y) - answers) ** 2, axis=1)
 
 
-def _constant_answer(columns, labels, classify):
+def _constant_answer(
+    columns: Any, labels: NDArray[Any], classify: bool
+) -> NDArray[Any]:
     """Return what knows nothing of a row would answer, as the models answer.
 
     That is the mean of the other labels, or, among votes, the commonest class.
@@ -358,7 +375,9 @@ def _constant_answer(columns, labels, classify):
     return (labels.sum(axis=0) - labels) / (len(labels) - 1)
 
 
-def _label_p_values(own, foreign, constant, n_resamples):
+def _label_p_values(
+    own: NDArray[Any], foreign: NDArray[Any], constant: NDArray[Any], n_resamples: int
+) -> tuple[float, float]:
     """Return the p-values of "no larger errors than at home" and of "of use"."""
     # sorted, so that the draws do not depend on the order of the rows
     worse = np.sort(foreign - constant)
@@ -384,7 +403,7 @@ def _label_p_values(own, foreign, constant, n_resamples):
     return float(same.pvalue), float(useful.pvalue)
 
 
-def _median_conformal_p_value(X_source, X_target):
+def _median_conformal_p_value(X_source: NDArray[Any], X_target: NDArray[Any]) -> float:
     """Return the median over the target rows of the p-value of being a source row."""
     scaler = StandardScaler().fit(X_source)
     source, target = scaler.transform(X_source), scaler.transform(X_target)

@@ -1,6 +1,9 @@
 """SAFEW: combine source models so that the worst case still beats a baseline."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 
@@ -118,20 +121,27 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
     0.4
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **BlendingMetaEstimator._parameter_constraints,
         **SourceModelsMixin._source_models_constraints,
         "loss": [StrOptions({"squared", "hinge"})],
         "solver": [StrOptions(SOLVERS)],
     }
 
-    def __init__(self, estimator, source_models=None, *, loss="squared", solver="auto"):
+    def __init__(
+        self,
+        estimator: Any,
+        source_models: Any = None,
+        *,
+        loss: Any = "squared",
+        solver: Any = "auto",
+    ) -> None:
         super().__init__(estimator)
         self.source_models = source_models
         self.loss = loss
         self.solver = solver
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         given = given_entries(self.source_models)
         self._check_input(given, data)
         rows = data.is_labeled_target
@@ -157,7 +167,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         self.safe_scores_ = scores[:, 0] if flat else scores
         return baseline
 
-    def _check_input(self, given, data):
+    def _check_input(self, given: list[Any], data: Any) -> None:
         """Refuse models and classes that cannot be combined, before any fit."""
         classify = is_classifier(self.estimator)
         if self.loss == "hinge" and not classify:
@@ -189,7 +199,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
             for domain, _, y in data.each_source():
                 _check_classes(f"source {domain}", np.unique(y), classes)
 
-    def _set_columns(self, y):
+    def _set_columns(self, y: Any) -> None:
         """Decide what the loss compares: values, probabilities or votes in {-1, 1}."""
         if not is_classifier(self.estimator):
             self._columns = CommonColumns(n_outputs=y.shape[1] if y.ndim == 2 else 0)
@@ -198,12 +208,12 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         else:
             self._columns = CommonColumns(np.unique(y), "predict", absent=-1.0)
 
-    def _blend(self, X):
+    def _blend(self, X: Any) -> NDArray[Any]:
         if not self.source_models_:
             return self._columns.answer(self.estimator_, X)
         return self._columns.blend(self.source_models_, self.weights_, X)
 
-    def _check_answers(self, method):
+    def _check_answers(self, method: str) -> None:
         votes = is_classifier(self.estimator) and self.loss == "hinge"
         if method == "decision_function" and not votes:
             raise AttributeError(f"{method} needs a classifier and loss='hinge'")
@@ -212,7 +222,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         if method != "decision_function":
             super()._check_answers(method)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags.target_labels = "required"
         tags.transfer_tags.uses_unlabeled = True
@@ -220,7 +230,7 @@ class SAFEW(SourceModelsMixin, BlendingMetaEstimator):
         return tags
 
 
-def _check_classes(name, known, classes):
+def _check_classes(name: str, known: NDArray[Any], classes: NDArray[Any]) -> None:
     unseen = np.setdiff1d(known, classes)
     if len(unseen):
         raise DomainError(
@@ -229,7 +239,9 @@ def _check_classes(name, known, classes):
         )
 
 
-def safew_squared(goal, columns, solver="auto"):
+def safew_squared(
+    goal: Any, columns: Any, solver: Any = "auto"
+) -> tuple[NDArray[Any], NDArray[Any]]:
     r"""Project the baseline's predictions on the hull of the models' predictions.
 
     Parameters
@@ -253,7 +265,9 @@ def safew_squared(goal, columns, solver="auto"):
     return weights, np.tensordot(weights, columns, axes=1)
 
 
-def safew_hinge(goal, columns, *, tol=1e-5):
+def safew_hinge(
+    goal: Any, columns: Any, *, tol: float = 1e-5
+) -> tuple[NDArray[Any], NDArray[Any]]:
     r"""Solve :math:`\max_{|h| \le 1} \min_k (h - h_0)'f_k` for votes in [-1, 1].
 
     Parameters
@@ -285,10 +299,11 @@ def safew_hinge(goal, columns, *, tol=1e-5):
     gains = (patterns[1:] * share) @ (h - patterns[0])
     limits = [gains >= worst, h <= 1, h >= -1]
     # an interior point treats equal models alike, whatever the order of the rows
-    cp.Problem(cp.Maximize(worst), limits).solve(solver=cp.CLARABEL)
+    problem: Any = cp.Problem(cp.Maximize(worst), limits)
+    problem.solve(solver=cp.CLARABEL)
     weights = np.clip(limits[0].dual_value, 0, None)
     weights /= weights.sum()
-    scores = np.clip(h.value, -1, 1)
+    scores = np.clip(np.asarray(h.value), -1, 1)
     mean = weights @ patterns[1:]
     upper = share @ (np.abs(mean) - patterns[0] * mean)
     lower = ((patterns[1:] * share) @ (scores - patterns[0])).min()

@@ -1,5 +1,7 @@
 """What the columns of a table hold, told once for all fits of one estimator."""
 
+from typing import Any
+
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
@@ -20,11 +22,11 @@ class Settled:
         Samples of every domain.
     """
 
-    def __init__(self, data):
+    def __init__(self, data: Any) -> None:
         self._data = data
-        self._roles = {}
+        self._roles: dict[str, Any] = {}
 
-    def __call__(self, estimator):
+    def __call__(self, estimator: Any) -> Any:
         """Return an estimator in which leading encoders have their roles settled."""
         if is_fitted(estimator):
             return estimator
@@ -50,7 +52,7 @@ class Settled:
                     changed[name] = settled
         return clone(estimator).set_params(**changed) if changed else estimator
 
-    def roles_of(self, encoder):
+    def roles_of(self, encoder: TableEncoder) -> dict[str, Any]:
         """Return the roles that an encoder finds in the whole table."""
         key = repr(encoder)
         if key not in self._roles:
@@ -60,7 +62,7 @@ class Settled:
         return self._roles[key]
 
 
-def leading_encoder(learner):
+def leading_encoder(learner: Any) -> TableEncoder | None:
     """Return the table encoder at the front of a pipeline, or None."""
     first = learner.steps[0][1] if isinstance(learner, Pipeline) else None
     if isinstance(first, Pipeline):

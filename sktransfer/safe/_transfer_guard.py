@@ -1,8 +1,10 @@
 """Transfer only as far as the target's labels support it."""
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import get_scorer_names
 
@@ -236,9 +238,10 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
     4.3 if all are. Of ``Ridge`` in :class:`~sktransfer.baselines.Pooled` the models of
     all folds follow from sums over the samples, exactly; of
     ``LogisticRegression(warm_start=True)`` by Newton steps from the fit on all samples,
-    to within its ``tol``. In a pipeline transformers that see no label of the target (scalers,
-    TCA, CORAL, ...) are fitted once for all folds if there are 1000 target rows or
-    more; then they see the features, though not the labels, of the held-out rows.
+    to within its ``tol``. In a pipeline transformers that see no label of the target
+    (scalers, TCA, CORAL, ...) are fitted once for all folds if there are 1000 target
+    rows or more; then they see the features, though not the labels, of the held-out
+    rows.
 
     References
     ----------
@@ -261,7 +264,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
     (False, True)
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: dict[str, Any] = {
         **BlendingMetaEstimator._parameter_constraints,
         "target_estimator": [HasLearnerMethods(["fit", "predict"]), None],
         "cv": ["cv_object"],
@@ -278,20 +281,20 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
 
     def __init__(
         self,
-        estimator,
+        estimator: Any,
         *,
-        target_estimator=None,
-        cv=10,
-        scoring=None,
-        policy="aggregate",
-        risk=RISK,
-        atom=ATOM,
-        inflation=INFLATION,
-        interval_for="fitted",
-        solver="auto",
-        n_jobs=None,
-        random_state=0,
-    ):
+        target_estimator: Any = None,
+        cv: Any = 10,
+        scoring: Any = None,
+        policy: str = "aggregate",
+        risk: Any = RISK,
+        atom: Any = ATOM,
+        inflation: Any = INFLATION,
+        interval_for: str = "fitted",
+        solver: Any = "auto",
+        n_jobs: int | None = None,
+        random_state: Any = 0,
+    ) -> None:
         super().__init__(estimator)
         self.target_estimator = target_estimator
         self.cv = cv
@@ -309,7 +312,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
 
     fit = with_callbacks(TakesGroupsMixin.fit)
 
-    def _fit_estimator(self, data, fit_params):
+    def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         if not (is_classifier(self.estimator) or is_regressor(self.estimator)):
             raise TypeError(
                 f"estimator={self.estimator!r} is neither a classifier nor a regressor."
@@ -364,7 +367,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         progress.end()
         return self.transfer_
 
-    def _check_classes(self, data):
+    def _check_classes(self, data: Any) -> None:
         if not is_classifier(self.estimator) or not data.n_source:
             return
         known = np.unique(data.y_labeled)
@@ -375,11 +378,11 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
                 "class, or use estimator without the guard."
             )
 
-    def _nothing_to_transfer(self, data):
+    def _nothing_to_transfer(self, data: Any) -> bool:
         source_free = get_transfer_tags(self.estimator).source_free
         return not data.n_source and not source_free and self.target_estimator is None
 
-    def _set_columns(self, data):
+    def _set_columns(self, data: Any) -> None:
         """Decide what is blended: values, probabilities, class shares or votes."""
         self._columns = common_columns(
             self.models_,
@@ -388,7 +391,9 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
             power=deviance_power(self.estimator),
         )
 
-    def _hold_out(self, data, fit_params):
+    def _hold_out(
+        self, data: Any, fit_params: dict[str, Any]
+    ) -> list[tuple[NDArray[Any], NDArray[Any]]]:
         return target_folds(
             data,
             self.cv,
@@ -398,7 +403,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
             random_state=self.random_state,
         )
 
-    def _choose_weights(self, data, fit_params):
+    def _choose_weights(self, data: Any, fit_params: dict[str, Any]) -> NDArray[Any]:
         """Return the weights of the models."""
         if self.policy == "safew":
             return self._project(data, fit_params)
@@ -409,7 +414,14 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         weight = weight if weight >= LEAST_WEIGHT else 0.0
         return np.array([1 - weight, weight])
 
-    def _weigh_evidence(self, baseline, data, folds, fit_params, **prepared):
+    def _weigh_evidence(
+        self,
+        baseline: Any,
+        data: Any,
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+        fit_params: dict[str, Any],
+        **prepared: Any,
+    ) -> None:
         """Set the evidence of the held-out rows on the gap and on the weight."""
         if not folds:
             self.ntg_, self.ntg_interval_ = np.nan, np.array([-np.inf, np.inf])
@@ -437,10 +449,10 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         weights, self.n_held_out_ = row_evidence(data, folds, **pair.units)
         rows = held_out.residuals * np.sqrt(weights)[:, None]
         self.weight_posterior_ = blend_posterior(
-            *rows, n_units=self.n_held_out_, inflation=self.inflation
+            rows[0], rows[1], n_units=self.n_held_out_, inflation=self.inflation
         )
 
-    def _project(self, data, fit_params):
+    def _project(self, data: Any, fit_params: dict[str, Any]) -> NDArray[Any]:
         if len(data.sources) > 1:
             for source in data.sources:
                 rows = data.rows_of(source) | data.is_target
@@ -455,41 +467,41 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         weights, _ = simplex_least_squares(others, safe, solver=self.solver)
         return np.concatenate([[0.0], weights])
 
-    def _answer(self, method, X, params):
+    def _answer(self, method: str, X: Any, params: dict[str, Any]) -> NDArray[Any]:
         domain = params.pop("sample_domain", None)
         if domain is None:
             return super()._answer(method, X, params)
         domain = check_sample_domain(domain, _num_samples(X))
         return in_domains(self, ["models_"], method, domain)._answer(method, X, params)
 
-    def _blend(self, X):
+    def _blend(self, X: Any) -> NDArray[Any]:
         return self._columns.blend(self.models_, self.weights_, X)
 
-    def _sole_model(self):
+    def _sole_model(self) -> Any:
         if self.weights_.max() < 1:
             return None
         return self.models_[int(self.weights_.argmax())]
 
-    def _blended_models(self):
+    def _blended_models(self) -> list[Any]:
         if hasattr(self, "models_"):
             return self.models_
         fallback = self.target_estimator
         return [self.estimator, self.estimator if fallback is None else fallback]
 
-    def _check_answers(self, method):
+    def _check_answers(self, method: str) -> Any:
         if method != "decision_function":
             return super()._check_answers(method)
         # log-odds stand in where only the fallback lacks decision values
         model = self.transfer_ if hasattr(self, "transfer_") else self.estimator
         return check_method(model, method)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.transfer_tags = _guarded_tags(self)
         return tags
 
 
-def _guarded_tags(guard):
+def _guarded_tags(guard: TransferGuard) -> Any:
     try:
         tags = get_transfer_tags(guard.estimator)
     except TypeError:  # a plain estimator: fit refuses it by name
