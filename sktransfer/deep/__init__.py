@@ -19,6 +19,7 @@ from sktransfer.deep._baselines import (
 )
 from sktransfer.deep._batch_norm_alignment import BatchNormAlignment
 from sktransfer.deep._conditional_alignment import ConditionalAlignment
+from sktransfer.deep._conditional_wasserstein import ConditionalWassersteinAlignment
 from sktransfer.deep._dan import DAN, DANRegressor, MMDAlignment
 from sktransfer.deep._dann import DANN, AdversarialAlignment, DANNRegressor
 from sktransfer.deep._datn import DATN
@@ -30,8 +31,10 @@ from sktransfer.deep._disparity_alignments import (
 from sktransfer.deep._domain_layers import DomainLayer, TransNorm1d
 from sktransfer.deep._fine_tuning import FineTuning, FineTuningRegressor
 from sktransfer.deep._gta import GTA, GenerativeAlignment
-from sktransfer.deep._losses import coral_loss, mk_mmd_loss
+from sktransfer.deep._losses import coral_loss, mk_mmd_loss, soft_triplet_loss
 from sktransfer.deep._modules import MLP
+from sktransfer.deep._moment_alignment import MomentMatchingAlignment
+from sktransfer.deep._multi_adversarial_alignment import MultiAdversarialAlignment
 from sktransfer.deep._multi_task_net import (
     MultiTaskNetClassifier,
     MultiTaskNetRegressor,
@@ -89,6 +92,7 @@ __all__ = [
     "ClassConfusionAlignment",
     "ClassifierDiscrepancyAlignment",
     "ConditionalAlignment",
+    "ConditionalWassersteinAlignment",
     "ConsistencyAlignment",
     "ContrastiveAlignment",
     "DAN",
@@ -120,6 +124,8 @@ __all__ = [
     "MoDo",
     "MultiTaskNetClassifier",
     "MultiTaskNetRegressor",
+    "MomentMatchingAlignment",
+    "MultiAdversarialAlignment",
     "OTCEFineTuning",
     "PADA",
     "PCGrad",
@@ -147,4 +153,5 @@ __all__ = [
     "add_adapters",
     "coral_loss",
     "mk_mmd_loss",
+    "soft_triplet_loss",
 ]

@@ -1,8 +1,9 @@
 """Distances of two batches of features, as differentiable functions."""
 
 import torch
+from torch import nn
 
-__all__ = ["coral_loss", "mk_mmd_loss"]
+__all__ = ["coral_loss", "mk_mmd_loss", "sliced_wasserstein", "soft_triplet_loss"]
 
 
 def mk_mmd_loss(source, target, n_kernels=5, factor=2.0):
@@ -106,6 +107,111 @@ def coral_loss(source, target):
     with torch.autocast(source.device.type, enabled=False):
         gap = _covariance(source) - _covariance(target)
     return gap.square().sum() / (4 * d**2)
+
+
+def soft_triplet_loss(features, y, mean_features=None):
+    r"""Soft triplet loss of a batch, against the features of a mean net or hard labels.
+
+    Every row i has a hardest positive p, the farthest row of its class, and a hardest
+    negative n, the nearest row of another class. With
+
+    .. math::
+
+        T_i = \frac{e^{\|f_i - f_n\|}}{e^{\|f_i - f_p\|} + e^{\|f_i - f_n\|}}
+
+    and :math:`\bar T_i` the same for the features of a mean net, without gradient, the
+    loss is the mean binary cross-entropy
+
+    .. math:: -\bar T_i \log T_i - (1 - \bar T_i) \log(1 - T_i)
+
+    over the rows that have both [1]_.
+
+    Parameters
+    ----------
+    features : tensor of shape (n, n_features)
+        Features of the rows.
+    y : tensor of shape (n,)
+        Their classes, or pseudo-labels.
+    mean_features : tensor of shape (n, n_features), default=None
+        Features of the same rows by the mean net, the moving average of the net in
+        training. None: :math:`\bar T = 1`, the softmax triplet loss.
+
+    Returns
+    -------
+    loss : tensor of shape ()
+        Value in [0, inf); 0 if no row has a positive and a negative.
+
+    References
+    ----------
+    .. [1] Y. Ge, D. Chen, H. Li, "Mutual mean-teaching: pseudo label refinery for
+       unsupervised domain adaptation on person re-identification", ICLR 2020,
+       arXiv:2001.01526.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktransfer.deep import soft_triplet_loss
+    >>> x, y = torch.tensor([[0.0], [0.1], [5.0], [5.1]]), torch.tensor([0, 0, 1, 1])
+    >>> bool(soft_triplet_loss(x, y) < 0.01)
+    True
+    >>> bool(soft_triplet_loss(x, torch.tensor([0, 1, 0, 1])) > 4)
+    True
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        distance = _distances(_full_precision(features))
+        same = y[:, None] == y[None]
+        positive = same & ~torch.eye(len(y), dtype=torch.bool, device=y.device)
+        complete = positive.any(1) & (~same).any(1)
+        found = distance.detach()
+        far = found.masked_fill(~positive, -1.0).argmax(1)
+        near = found.masked_fill(same, float("inf")).argmin(1)
+        logit = _gaps(distance, near, far)
+        if mean_features is None:
+            share = torch.ones_like(logit)
+        else:
+            mean = _distances(_full_precision(mean_features.detach()))
+            share = _gaps(mean, near, far).sigmoid()
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            logit, share, reduction="none"
+        )
+        return (loss * complete).sum() / complete.sum().clamp_min(1)
+
+
+def _gaps(distance, near, far):
+    """Return how much farther than the positive the negative is, for each row."""
+    rows = torch.arange(len(distance), device=distance.device)
+    return distance[rows, near] - distance[rows, far]
+
+
+def _distances(x):
+    """Return the distances of all rows, with a gradient of 0 at 0."""
+    squares = (x[:, None] - x[None]).square().sum(2)
+    zero = squares == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, squares).sqrt())
+
+
+def sliced_wasserstein(rows, left, right, lines):
+    r"""Sliced 1-Wasserstein distances of pairs of weightings of the same rows.
+
+    Parameters
+    ----------
+    rows : tensor of shape (n, n_features)
+        Rows.
+    left, right : tensor of shape (n, n_pairs)
+        Weights; each column has the sum 1. A pair with a column of zeros has distance
+        0.
+    lines : tensor of shape (n_features, n_lines)
+        Directions, of length 1.
+
+    Returns
+    -------
+    distance : tensor of shape (n_pairs,)
+        Mean over the lines of :math:`\int |F_l - F_r|` of the projected rows.
+    """
+    places, order = (_full_precision(rows) @ lines).sort(0)
+    here = (left.sum(0) > 0) & (right.sum(0) > 0)
+    excess = ((left - right) * here)[order].cumsum(0)[:-1]  # rows, lines, pairs
+    return (excess.abs() * places.diff(dim=0)[:, :, None]).sum(0).mean(0)
 
 
 def _full_precision(x):

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from sklearn.metrics.pairwise import euclidean_distances
 
-from sktransfer.deep import coral_loss, mk_mmd_loss
+from sktransfer.deep import coral_loss, mk_mmd_loss, soft_triplet_loss
 
 
 def _pair(rng, n_source=7, n_target=5, d=3):
@@ -59,3 +59,34 @@ def test_gradients_agree_with_finite_differences(rng, loss):
     fixed = torch.autograd.functional.jacobian(lambda s: loss(s, anchor), S)
     assert torch.isfinite(fixed).all()
     assert fixed.abs().sum() > 0
+
+
+def test_the_soft_triplet_loss_is_its_formula():
+    torch.manual_seed(0)
+    x, mean = torch.randn(2, 7, 3).double()
+    y = torch.tensor([0, 0, 1, 1, 1, 2, 0])  # the row of class 2 has no positive
+    gap, mean_gap = torch.cdist(x, x), torch.cdist(mean, mean)
+    expected, hard = [], []
+    for i in range(7):
+        own = [j for j in range(7) if y[j] == y[i] and j != i]
+        others = [j for j in range(7) if y[j] != y[i]]
+        if own:
+            p = max(own, key=lambda j: gap[i, j])
+            n = min(others, key=lambda j: gap[i, j])
+            t, s = (g[i, n].exp() / (g[i, p].exp() + g[i, n].exp())
+                    for g in (gap, mean_gap))  # fmt: skip
+            expected.append(-s * t.log() - (1 - s) * (1 - t).log())
+            hard.append(-t.log())
+    assert_allclose(soft_triplet_loss(x, y, mean), np.mean(expected))
+    assert_allclose(soft_triplet_loss(x, y), np.mean(hard))
+    # equal nets are as near as they can be, and nothing is learned from them
+    own = x.clone().requires_grad_()
+    soft_triplet_loss(own, y, x).backward()
+    assert own.grad.abs().max() < 1e-12
+    assert soft_triplet_loss(x, y, x) < soft_triplet_loss(3 * x, y, x)
+    # no positive, no negative, one row, equal rows: 0, and a gradient
+    for labels in torch.arange(7), torch.zeros(7).long():
+        rows = torch.ones(7, 3).double().requires_grad_()
+        soft_triplet_loss(rows, labels).backward()
+        assert (rows.grad == 0).all()
+    assert soft_triplet_loss(x[:1], y[:1]) == 0
