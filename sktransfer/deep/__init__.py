@@ -55,6 +55,7 @@ from sktransfer.deep._prediction_alignments import (
     ContrastiveAlignment,
 )
 from sktransfer.deep._source_free_nets import SHOT, SourceFreeNets
+from sktransfer.deep._semantic_alignment import ContrastiveSemanticAlignment
 from sktransfer.deep._task_weighting import (
     MGDA,
     CAGrad,
@@ -77,12 +78,17 @@ from sktransfer.deep._transport_alignments import (
 )
 from sktransfer.deep._uowq_net import UOWQNet
 from sktransfer.deep._uowq_tasks import UOWQTasks
+from sktransfer.deep._weighting_alignments import (
+    AdversarialWeighting,
+    ImportanceWeighting,
+)
 from sktransfer.deep._wsdtn import WSDTN
 
 __all__ = [
     "ADDA",
     "AdversarialAlignment",
     "AdversarialTraining",
+    "AdversarialWeighting",
     "Alignment",
     "BatchNormAlignment",
     "BatchSpectralPenalization",
@@ -95,6 +101,7 @@ __all__ = [
     "ConditionalWassersteinAlignment",
     "ConsistencyAlignment",
     "ContrastiveAlignment",
+    "ContrastiveSemanticAlignment",
     "DAN",
     "DANN",
     "DANNRegressor",
@@ -113,6 +120,7 @@ __all__ = [
     "GenerativeAlignment",
     "GradNorm",
     "GradientVaccine",
+    "ImportanceWeighting",
     "JointTransportAlignment",
     "LossBalance",
     "LowRankLinear",
