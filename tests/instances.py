@@ -48,6 +48,7 @@ from sktransfer.feature import (
 from sktransfer.hypothesis import (
     AdaptiveGP,
     AdaptiveGPClassifier,
+    AdaptiveSVC,
     LinearInterpolation,
     OffsetTransfer,
     PositiveTransferLogistic,
@@ -248,6 +249,7 @@ ESTIMATORS = [
     SecureRLS([Ridge(), LinearRegression()], alphas=[0.1, 1.0], truncation=None),
     SecureRLS(fit_intercept=False, truncation=1.0, source_weights="uniform"),
     SecureLogistic(alphas=[0.1, np.inf]),
+    AdaptiveSVC(LinearSVC(dual=False)),
     SecureLogistic(alpha=0.1, unlabeled_weight=0.5, fit_intercept=False),
     PositiveTransferRidge(),
     PositiveTransferRidge(prior_weight=0.3, drop_sources=False, fit_intercept=False),

@@ -21,7 +21,7 @@ class ContrastiveSemanticAlignment(ClassAlignment):
     Parameters
     ----------
     margin : float in (0, inf), default=1.0
-        m.
+        Distance m beyond which rows of different classes are left alone.
 
     References
     ----------

@@ -2,6 +2,7 @@
 
 from sktransfer.hypothesis._adaptive_gp import AdaptiveGP
 from sktransfer.hypothesis._adaptive_gp_classifier import AdaptiveGPClassifier
+from sktransfer.hypothesis._adaptive_svc import AdaptiveSVC
 from sktransfer.hypothesis._linear_interpolation import LinearInterpolation
 from sktransfer.hypothesis._offset_transfer import OffsetTransfer
 from sktransfer.hypothesis._positive_transfer import (
@@ -18,6 +19,7 @@ from sktransfer.hypothesis._transfer_forest import TransferForest, TransferTree
 __all__ = [
     "AdaptiveGP",
     "AdaptiveGPClassifier",
+    "AdaptiveSVC",
     "LinearInterpolation",
     "OffsetTransfer",
     "PositiveTransferLogistic",
