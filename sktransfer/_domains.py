@@ -462,6 +462,8 @@ def check_domains(
             _warn_of_class_minus_one(labels)
         return DomainData(X, labels, ids, np.ones(n_samples, dtype=bool))
     source = is_source(ids)
+    if numeric_labels:
+        _check_no_text(labels)
     if numeric_labels and labels.dtype == object:
         labels = _to_floats(labels)
     if doubtful:
@@ -726,6 +728,21 @@ def _to_floats(labels: Rows) -> Rows:
     return numbers
 
 
+def _check_no_text(labels: Rows) -> None:
+    """Refuse text among the labels of a regression."""
+    if labels.dtype.kind not in "USO":
+        return
+    for value in labels.ravel().tolist():
+        if isinstance(value, str | bytes):
+            try:
+                float(value)
+            except ValueError:
+                raise DomainError(
+                    f"y holds text such as {value!r}, but labels of a regression are "
+                    "numbers: give a classifier, or encode y."
+                ) from None
+
+
 def _check_face_value(labels: Rows, *, numeric: bool) -> Rows:
     """Check labels without a domain as scikit-learn does: no NaN, no infinity."""
     if _missing(labels).any():
@@ -735,6 +752,8 @@ def _check_face_value(labels: Rows, *, numeric: bool) -> Rows:
             "pipeline or a search that needs "
             "sklearn.set_config(enable_metadata_routing=True)."
         )
+    if numeric:
+        _check_no_text(labels)
     if labels.dtype == object and not numeric:
         assert_all_finite(labels, input_name="y")
         return labels

@@ -515,3 +515,11 @@ def test_canonical_order_is_that_of_pandas_and_polars_for_dates_beside_numbers(r
         part = {name: columns[name] for name in names}
         orders = [canonical_order(kind(part)) for kind in (pd.DataFrame, pl.DataFrame)]
         np.testing.assert_array_equal(*orders)
+
+
+@pytest.mark.parametrize("kind", ["U1", object])
+@pytest.mark.parametrize("domain", [None, [1, 1, -1]])
+def test_regression_on_text_is_refused(kind, domain):
+    y = np.array(["a", "b", "a"], dtype=kind)
+    with pytest.raises(DomainError, match="y holds text such as 'a'"):
+        check_domains(np.zeros((3, 1)), y, domain, numeric_labels=True)

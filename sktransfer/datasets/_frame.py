@@ -114,7 +114,10 @@ def from_frame(
     further = dict(
         zip(_METADATA, (groups, sample_weight, exposure, sample_pair), strict=True)
     )
-    labels = list(label) if isinstance(label, list | tuple) else [label]
+    several = isinstance(label, list | tuple)
+    if isinstance(label, tuple) and label in set(df.columns):
+        several = False  # the name of one column of several levels
+    labels = list(label) if several else [label]
     further = {name: column for name, column in further.items() if column is not None}
     if features is None:
         named = {*labels, domain, *further.values()}

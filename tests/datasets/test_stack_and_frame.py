@@ -315,3 +315,10 @@ def test_frame_without_any_label_and_wrong_types():
         from_frame(np.ones((2, 2)), label="y", domain="site", target="a")
     with pytest.raises(TypeError, match=r"use \['x'\]"):
         from_frame(df, label="y", domain="site", target="a", features="x")
+
+
+def test_columns_of_several_levels_are_named_by_tuples():
+    names = pd.MultiIndex.from_tuples([("g", "y"), ("g", "x"), ("m", "site")])
+    df = pd.DataFrame([[0.0, 1.0, "a"], [1.0, 2.0, "b"]], columns=names)
+    data = from_frame(df, label=("g", "y"), domain=("m", "site"), target="b")
+    assert data.y.shape == (2,) and list(data.X.columns) == [("g", "x")]
