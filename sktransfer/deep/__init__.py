@@ -54,8 +54,8 @@ from sktransfer.deep._prediction_alignments import (
     ConsistencyAlignment,
     ContrastiveAlignment,
 )
-from sktransfer.deep._source_free_nets import SHOT, SourceFreeNets
 from sktransfer.deep._semantic_alignment import ContrastiveSemanticAlignment
+from sktransfer.deep._source_free_nets import SHOT, SourceFreeNets
 from sktransfer.deep._task_weighting import (
     MGDA,
     CAGrad,
