@@ -16,19 +16,26 @@ Lines of the table, ``ok`` where a line has a bound:
   CPU;
 - *speed*: rows per second beside a loop by hand (``deep_speed.py``);
 - *kernel*: the MMD loss, the transport plan of OTCE and the Gaussian kernel of KMM
-  beside NumPy in double precision: largest relative difference and times faster.
+  beside NumPy in double precision: largest relative difference and times faster;
+- *dispatch*: ``mmd``, ``sinkhorn_divergence``, ``TCA`` by Lanczos steps and the
+  low-rank ``kmm_weights`` of arrays on the device, beside NumPy (with the environment
+  variable ``SCIPY_ARRAY_API=1``, which this program sets if SciPy is not imported yet).
 
 Without a GPU the same lines are computed on the CPU; that says nothing about a GPU.
 """
 
 import argparse
 import copy
+import os
 import pickle
 import time
 import warnings
 
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
 import deep_speed
 import numpy as np
+import sklearn
 import torch
 from scipy.spatial.distance import cdist
 
@@ -51,6 +58,9 @@ from sktransfer.deep import (
 )
 from sktransfer.deep._device import find_device
 from sktransfer.deep._otce_fine_tuning import entropic_plan
+from sktransfer.feature import TCA
+from sktransfer.instance import kmm_weights
+from sktransfer.metrics import mmd, sinkhorn_divergence
 
 CLOSE, SLOWEST = 1e-3, 1.15
 ALIGNMENTS = (
@@ -216,6 +226,43 @@ def check_kernels(n, device, repeats):
         yield "kernel", name, shown, gap < 10 * CLOSE
 
 
+def check_dispatch(n, device, repeats):
+    """Compare functions of arrays on the device with those of NumPy's."""
+    rng = np.random.RandomState(0)
+    X, Y = rng.normal(size=(n, 16)), rng.normal(size=(n, 16)) + 0.5
+    domain = np.repeat([1, -1], n)
+
+    def embed(*pair):
+        stack = torch.concat if isinstance(pair[0], torch.Tensor) else np.concatenate
+        tca = TCA(5, eigen_solver="lanczos").fit(stack(pair), sample_domain=domain)
+        return tca.transform(pair[1])
+
+    functions = {
+        "mmd": mmd,
+        "sinkhorn_divergence": sinkhorn_divergence,
+        "TCA": embed,
+        "kmm_weights": lambda *pair: kmm_weights(*pair, solver="low_rank"),
+    }
+    try:
+        with sklearn.config_context(array_api_dispatch=True):
+            pass
+    except RuntimeError:
+        yield "dispatch", "all", "-", "SCIPY_ARRAY_API was not set"
+        return
+    kind = torch.float32 if device.type == "mps" else torch.float64
+    moved = [torch.as_tensor(A, dtype=kind, device=device) for A in (X, Y)]
+    for name, function in functions.items():
+        expected = np.asarray(function(X, Y))
+        with sklearn.config_context(array_api_dispatch=True):
+            found = function(*moved)
+            found = found.cpu().numpy() if hasattr(found, "cpu") else found
+            on_device = _time(lambda f=function: f(*moved), device, repeats)
+        by_numpy = _time(lambda f=function: f(X, Y), device, repeats)
+        gap = np.abs(found - expected).max() / np.abs(expected).max()
+        shown = f"{gap:.1e}, {by_numpy / on_device:.1f} x as fast"
+        yield "dispatch", name, shown, gap < CLOSE
+
+
 def _time(function, device, repeats):
     times = []
     for _ in range(repeats + 1):
@@ -249,6 +296,7 @@ def check(device, *, tiny=False, compiled=True):
     for n in [400] if tiny else [20000, 200000]:
         yield check_speed(n, 64 if tiny else 1024, device, 1 if tiny else 5)
     yield from check_kernels(40 if tiny else 4000, device, 1 if tiny else 5)
+    yield from check_dispatch(40 if tiny else 4000, device, 1 if tiny else 5)
 
 
 def main():

@@ -4,7 +4,11 @@ from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss
 from sklearn.base import _fit_context
 from sklearn.neural_network._base import ACTIVATIONS
 from sklearn.utils import _safe_indexing
-from sklearn.utils._array_api import _is_numpy_namespace, get_namespace_and_device
+from sklearn.utils._array_api import (
+    _convert_to_numpy,
+    _is_numpy_namespace,
+    get_namespace_and_device,
+)
 from sklearn.utils._indexing import _get_column_indices
 from sklearn.utils._metadata_requests import MetadataRouter, MethodMapping
 from sklearn.utils._optional_dependencies import (
@@ -29,6 +33,7 @@ __all__ = [
     "MethodMapping",
     "StrOptions",
     "_check_feature_names_in",
+    "_convert_to_numpy",
     "_fit_context",
     "_get_column_indices",
     "_is_numpy_namespace",

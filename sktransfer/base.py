@@ -85,6 +85,7 @@ from sktransfer._learners import (
     routing_of,
 )
 from sktransfer._response import CommonColumns, all_classes, common_columns
+from sktransfer._solvers.array_api import float_types, namespace_of
 from sktransfer._solvers.density_ratio import effective_sample_size
 from sktransfer._solvers.kernels import KERNELS, kernel_product, resolve_gamma
 from sktransfer.exceptions import (
@@ -522,13 +523,19 @@ class TransferMixin:
                 vars(self).pop("n_features_in_", None)
                 validate_data(self, X, reset=True, skip_check_array=True)
             return X
+        if not tags.array_api_support and namespace_of(X) is not np:
+            raise TypeError(
+                f"{type(self).__name__} takes NumPy's arrays, but X is a "
+                f"{type(X).__module__}.{type(X).__name__} under array_api_dispatch: "
+                "convert it, or switch the dispatch off."
+            )
         with _naming_the_step(type(self).__name__):
             return validate_data(
                 self,
                 X,
                 reset=reset,
                 accept_sparse="csr" if tags.input_tags.sparse else False,
-                dtype=[np.float64, np.float32],
+                dtype=float_types(X),
                 ensure_all_finite="allow-nan" if tags.input_tags.allow_nan else True,
             )
 
@@ -579,7 +586,7 @@ class KernelParametersMixin:
     def _project(self, X: Any) -> NDArray[Any]:
         """Return the kernel with the fitted rows times ``components_``."""
         Z = kernel_product(X, self.X_fit_, self.components_, **self._fitted_kernel())
-        return Z.astype(X.dtype, copy=False)
+        return Z.astype(X.dtype, copy=False) if isinstance(Z, np.ndarray) else Z
 
 
 class TransferPredictorMixin:

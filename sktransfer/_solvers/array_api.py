@@ -4,7 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from sktransfer._compat import _is_numpy_namespace, get_namespace_and_device
+from sktransfer._compat import (
+    _convert_to_numpy,
+    _is_numpy_namespace,
+    get_namespace_and_device,
+)
 
 
 def namespace_of(*arrays: Any) -> Any:
@@ -59,3 +63,33 @@ def array_like(values: Any, X: Any, dtype: Any = None) -> Any:
         return values
     kind = X.dtype if dtype is None else dtype
     return xp.asarray(values, dtype=kind, device=X.device)
+
+
+def to_numpy(X: Any) -> Any:
+    """Copy an array of another library to the host; NumPy's and sparse ones stay."""
+    xp = namespace_of(X)
+    return X if xp is np else _convert_to_numpy(X, xp)
+
+
+def float_types(X: Any) -> list[Any]:
+    """Return the floating types, double first, that ``check_array`` is to keep."""
+    xp = namespace_of(X)
+    return [xp.float64, xp.float32]
+
+
+class HostProducts:
+    """A matrix on a device, whose products take and give NumPy's arrays.
+
+    Parameters
+    ----------
+    array : array of shape (n, m)
+        The matrix, of another library than NumPy.
+    """
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape = tuple(array.shape)
+        self.dtype = np.dtype("float32" if "32" in str(array.dtype) else "float64")
+
+    def __matmul__(self, other: Any) -> Any:
+        return to_numpy(self.array @ array_like(other, self.array))

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from sktransfer._solvers.array_api import array_like, namespace_of, to_numpy
 from sktransfer._solvers.box_qp import conjugate_gradients, robust_cholesky
 from sktransfer._solvers.kernels import (
     order_free_ranks,
@@ -201,6 +202,59 @@ class ChunkedColumns:
             core += scaled @ free.T
             total += scaled.sum(axis=1)
         return core, total
+
+
+@dataclass(frozen=True)
+class DeviceColumns(Columns):
+    """The data of a problem whose G is an array of another library.
+
+    What goes in and what comes out are NumPy's; products run on the device of G.
+    """
+
+    def forward(self, b: Array) -> Array:
+        """Compute Gb."""
+        return self._host(self.G @ array_like(b, self.G))
+
+    def backward(self, y: Array) -> Array:
+        """Compute G'y."""
+        return self._host(array_like(y, self.G) @ self.G)
+
+    def normal(self, v: Array, weight: Array) -> Array:
+        """Compute G diag(weight) G'v."""
+        v, weight = array_like(v, self.G), array_like(weight, self.G)
+        return self._host(self.G @ ((v @ self.G) * weight))
+
+    def matvec(self, b: Array) -> Array:
+        """Compute (G'G + diag(e)) b."""
+        product: Array = self.backward(self.forward(b)) + self.e * b
+        return product
+
+    def squares(self) -> float:
+        """Compute the sum of squares of G."""
+        return float(namespace_of(self.G).sum(self.G * self.G))
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Array:
+        """Return some columns of G, as an array of NumPy."""
+        return np.asfortranarray(self._host(self.G[:, self._at(rows)]))
+
+    def order_free_sample(self, size: int) -> npt.NDArray[np.intp]:
+        """Sample columns, the same ones whatever their order."""
+        rows: npt.NDArray[np.intp] = to_numpy(order_free_sample(self.G.T, size, 0))
+        return rows
+
+    def core(self, chosen: npt.NDArray[np.intp], weight: Array) -> tuple[Array, Array]:
+        """Compute G diag(weight) G' and G weight of some columns."""
+        block = self.G[:, self._at(chosen)]
+        scaled = block * array_like(weight, self.G)
+        sums = namespace_of(self.G).sum(scaled, axis=1)
+        return self._host(scaled @ block.T), self._host(sums)
+
+    def _at(self, rows: npt.NDArray[np.intp]) -> Any:
+        return array_like(rows, self.G, namespace_of(self.G).int64)
+
+    def _host(self, values: Any) -> Array:
+        found: Array = np.asarray(to_numpy(values), dtype=np.float64)
+        return found
 
 
 Problem = Columns | ChunkedColumns

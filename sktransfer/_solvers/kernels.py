@@ -15,7 +15,7 @@ from sklearn.metrics.pairwise import (
 )
 from sklearn.utils import check_random_state, gen_batches
 
-from sktransfer._solvers.array_api import array_like, namespace_of
+from sktransfer._solvers.array_api import array_like, namespace_of, to_numpy
 
 Array = npt.NDArray[Any]
 KernelFunction = Callable[..., Any]
@@ -247,7 +247,8 @@ def order_free_ranks(
         if direction is None:
             direction = rng.standard_normal(X.shape[1])
         for rows in row_batches(X.shape[0], X.shape[1]):
-            values.append(np.asarray(X[rows] @ direction).ravel())
+            part = to_numpy(X[rows] @ array_like(direction, X))
+            values.append(np.asarray(part).ravel())
     return sample_of_ranks(np.concatenate(values), max_rows, rng)
 
 
@@ -258,10 +259,15 @@ def take_from_chunks(chunks: Iterable[Any], rows: npt.NDArray[np.intp]) -> Any:
     for X in chunks:
         low, high = np.searchsorted(wanted, [start, start + X.shape[0]])
         if high > low:
-            parts.append(X[wanted[low:high] - start])
+            parts.append(X[_positions(wanted[low:high] - start, X)])
         start += X.shape[0]
     found = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return found[np.argsort(order, kind="stable")]
+    return found[_positions(np.argsort(order, kind="stable"), found)]
+
+
+def _positions(rows: npt.NDArray[np.intp], X: Any) -> Any:
+    """Return indices as the library of X takes them."""
+    return array_like(rows, X, getattr(namespace_of(X), "int64", None))
 
 
 def resolve_gamma(
@@ -477,10 +483,11 @@ def _rbf_product(
     return out
 
 
-def symmetric_product(K: Array) -> Callable[[Array], Array]:
+def symmetric_product(K: Any) -> Callable[[Array], Array]:
     """Prepare products of a symmetric matrix with vectors that read half of it."""
     names = {np.dtype(np.float64): "dsymv", np.dtype(np.float32): "ssymv"}
-    if K.dtype not in names or not K.flags.c_contiguous:
+    plain = isinstance(K, np.ndarray) and K.flags.c_contiguous
+    if K.dtype not in names or not plain:
         return lambda x: np.asarray(K @ x)
     symv = getattr(blas, names[K.dtype])
     transposed = K.T  # what BLAS calls column-major order
@@ -500,5 +507,6 @@ def kernel_row_means(X: Any, Y: Any, **kernel_options: Any) -> Array:
     if kernel_options.get("kernel") == "linear":
         mean = np.asarray(Y.mean(axis=0), dtype=np.float64).ravel()
         return np.asarray(X @ mean, dtype=np.float64).ravel()
-    weights = np.full(Y.shape[0], 1.0 / Y.shape[0])
-    return kernel_product(X, Y, weights, **kernel_options)
+    weights = array_like(np.full(Y.shape[0], 1.0 / Y.shape[0]), Y)
+    product: Array = to_numpy(kernel_product(X, Y, weights, **kernel_options))
+    return product

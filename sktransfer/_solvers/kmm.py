@@ -23,6 +23,7 @@ import numpy.typing as npt
 from scipy import linalg, sparse
 from sklearn.utils import check_random_state
 
+from sktransfer._solvers.array_api import array_like, namespace_of, to_numpy
 from sktransfer._solvers.box_qp import (
     BoxQPInfo,
     Certifier,
@@ -34,6 +35,7 @@ from sktransfer._solvers.box_qp import (
 from sktransfer._solvers.dual_newton import (
     ChunkedColumns,
     Columns,
+    DeviceColumns,
     Problem,
     mean_diagonal,
     solve_dual_newton,
@@ -232,6 +234,17 @@ def kmm_weights_without(
         For all target rows, then without each of the parts.
     """
     bounds = _sum_bounds(int(X_source.shape[0]), upper, eps)
+    xp = namespace_of(X_source, X_target)
+    if xp is not np:
+        if solver not in ("auto", "low_rank") or options["kernel"] == "linear":
+            raise ValueError(
+                f"solver={solver!r} with kernel={options['kernel']!r} takes NumPy's "
+                "arrays; those of other libraries are for solver='low_rank' and "
+                "another kernel than 'linear'."
+            )
+        solver = "low_rank"
+        # the features need double precision
+        X_source, X_target = (xp.astype(X, xp.float64) for X in (X_source, X_target))
     if solver == "auto":
         solver = _choose_solver(X_source, options["kernel"], memory_budget, rank)
     problem = (upper, bounds, tol, max_iter)
@@ -633,7 +646,8 @@ def _columns(
     upper, bounds, _, _ = problem
     n = G.shape[1]
     bounds = _reachable(bounds, n, upper)
-    return Columns(G, c, np.broadcast_to(np.asarray(diagonal), (n,)), upper, bounds)
+    kind = Columns if namespace_of(G) is np else DeviceColumns
+    return kind(G, c, np.broadcast_to(np.asarray(diagonal), (n,)), upper, bounds)
 
 
 def _reachable(
@@ -650,12 +664,16 @@ def _solve_columns(
     """Run the dual Newton method; interior points where it does not get there."""
     upper, bounds, tol, max_iter = problem
     n = columns.e.size
-    form = LowRankForm(columns.G, columns.e)
     linear = columns.backward(columns.c)
     steps = 0
     best: tuple[Array, BoxQPInfo] | None = None
     if n > 1 and columns.bounds[0] < n * upper * (1 - 1e-9):
-        certify = Certifier(form, linear, upper, columns.bounds)
+        product = (
+            columns
+            if isinstance(columns, DeviceColumns)
+            else LowRankForm(columns.G, columns.e)
+        )
+        certify = Certifier(product, linear, upper, columns.bounds)
         weights, steps = solve_dual_newton(
             columns, tol=tol, max_iter=max_iter, start=start
         )
@@ -665,6 +683,7 @@ def _solve_columns(
             return _solve_columns(columns, problem)  # not near enough
         if best[1].converged or steps >= max_iter:
             return best
+    form = LowRankForm(to_numpy(columns.G), columns.e)  # interior points, on the host
     weights, info = solve_box_qp(
         form, linear, upper=upper, sum_bounds=bounds, tol=tol, max_iter=max_iter - steps
     )
@@ -713,13 +732,14 @@ def _approximation_error(
         part = weights[start : start + X.shape[0]]
         start += X.shape[0]
         for values, probe in zip(exact, probes, strict=True):
-            values += kernel_product(probe, X, part, **options)
+            product = kernel_product(probe, X, array_like(part, X), **options)
+            values += to_numpy(product)
     for X in target:
         for values, probe in zip(exact, probes, strict=True):
             values -= n * X.shape[0] / m * kernel_row_means(probe, X, **options)
     means = []
     for values, probe, size in zip(exact, probes, (total, -float(n)), strict=True):
-        approximate = landmarks.transform(probe).T @ embedding
+        approximate = to_numpy(landmarks.transform(probe)).T @ embedding
         means.append(size * (values - approximate))
     bound = 0.5 * float(np.mean(means[0]) + np.mean(means[1]))
     spread = 0.5 * float(np.sqrt((np.var(means[0]) + np.var(means[1])) / half))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from sktransfer._solvers.array_api import array_like, namespace_of, to_numpy
 from sktransfer._solvers.kernels import (
     kernel_diagonal,
     kernel_matrix,
@@ -89,8 +90,14 @@ class LandmarkMap:
     def transform(self, X: Any, dtype: Any = np.float64) -> Array:
         """Compute the features of rows, shape (rank, n_samples), in chunks.
 
-        The features of a row lie next to each other in memory (Fortran order).
+        The features of a row lie next to each other in memory (Fortran order). Those
+        of arrays of another library are of that library, in its own precision.
         """
+        xp = namespace_of(X)
+        if xp is not np:
+            K = kernel_matrix(X, array_like(self.landmarks, X), **self.kernel_options)
+            on_device: Array = xp.linalg.solve(array_like(self.factor, X), K.T)
+            return on_device
         out = np.empty((self.rank, X.shape[0]), dtype=dtype, order="F")
         for rows in row_batches(X.shape[0], self.rank, working_memory=64.0):
             block = kernel_matrix(X[rows], self.landmarks, **self.kernel_options)
@@ -111,9 +118,10 @@ class LandmarkMap:
         """Compute the mean feature vector of samples that come in chunks."""
         total, size = np.zeros(self.rank), 0
         for X in chunks:
+            landmarks = array_like(self.landmarks, X)
             for rows in row_batches(X.shape[0], self.rank, working_memory=64.0):
-                block = kernel_matrix(self.landmarks, X[rows], **self.kernel_options)
-                total += block.sum(axis=1, dtype=np.float64)
+                block = kernel_matrix(landmarks, X[rows], **self.kernel_options)
+                total += to_numpy(block.sum(axis=1, dtype=namespace_of(X).float64))
             size += X.shape[0]
         mean: Array = linalg.solve_triangular(
             self.factor, total / size, lower=True, check_finite=False
@@ -122,6 +130,12 @@ class LandmarkMap:
 
     def residual(self, X: Any, features: Array) -> Array:
         """Compute ``k(x, x) - phi(x)'phi(x)``, at least 0, for every row."""
+        xp = namespace_of(X)
+        if xp is not np:
+            square = xp.sum(features * features, axis=0)
+            left = kernel_diagonal(X, **self.kernel_options) - square
+            rest: Array = np.maximum(to_numpy(left), 0.0)
+            return rest
         square = np.empty(X.shape[0])
         for rows in row_batches(X.shape[0], self.rank):
             block = features[:, rows].astype(np.float64, copy=False)
@@ -164,8 +178,8 @@ def fit_landmarks(
     """
     n_candidates = max(candidates, 2 * rank)
     chosen = order_free_sample(X, n_candidates, random_state)
-    found = landmarks_among(X[chosen], rank, **kernel_options)
-    return replace(found, indices=chosen[found.indices])
+    found = landmarks_among(to_numpy(X[chosen]), rank, **kernel_options)
+    return replace(found, indices=to_numpy(chosen)[found.indices])
 
 
 def landmarks_among(X: Any, rank: int, **kernel_options: Any) -> LandmarkMap:

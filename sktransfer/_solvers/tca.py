@@ -26,6 +26,7 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from sklearn.utils import check_random_state
 
+from sktransfer._solvers.array_api import HostProducts, array_like, namespace_of
 from sktransfer._solvers.kernels import (
     KernelSpec,
     kernel_matrix,
@@ -178,6 +179,10 @@ def tca_components(
     }
     v = domain_vector(source_mask)
     rng = check_random_state(random_state)
+    if namespace_of(X) is not np:
+        return _on_device(
+            X, v, n_components, mu, tol, max_iter, options, eigen_solver, rng
+        )
     if eigen_solver == "auto":
         eigen_solver = _choose_solver(X, kernel, memory_budget)
     if eigen_solver == "nystroem" and _few_features(X, kernel, n_landmarks):
@@ -198,6 +203,26 @@ def tca_components(
             f" {eigen_solver!r}"
         )
     return _lanczos(K, v, n_components, mu, tol, max_iter, rng)
+
+
+def _on_device(
+    X: Any, v: Array, q: int, mu: float, tol: float, max_iter: int | None,
+    options: dict[str, Any], eigen_solver: str, rng: Any,
+) -> tuple[Array, Array, TCAInfo]:  # fmt: skip
+    """Solve by Lanczos steps with a kernel matrix of another library."""
+    if eigen_solver not in ("auto", "lanczos"):
+        raise ValueError(
+            f"eigen_solver={eigen_solver!r} takes NumPy's arrays: use 'auto' or "
+            "'lanczos', which keep the kernel matrix on the device of X."
+        )
+    K = HostProducts(kernel_matrix(X, **options))
+    if q > K.shape[0] // 3:
+        raise ValueError(
+            f"n_components={q} is more than a third of the {K.shape[0]} rows, for "
+            "which Lanczos steps are not made: give X as a NumPy array."
+        )
+    components, values, info = _lanczos(K, v, q, mu, tol, max_iter, rng)
+    return array_like(components, X), array_like(values, X), info
 
 
 def _choose_solver(X: Any, kernel: KernelSpec, memory_budget: float) -> str:
@@ -252,7 +277,7 @@ def _dense(
 
 
 def _lanczos(
-    K: Array, v: Array, q: int, mu: float, tol: float, max_iter: int | None, rng: Any
+    K: Any, v: Array, q: int, mu: float, tol: float, max_iter: int | None, rng: Any
 ) -> tuple[Array, Array, TCAInfo]:
     n = K.shape[0]
     u = K @ v.astype(K.dtype)
@@ -342,7 +367,7 @@ def leading_pairs(
 
 
 def _finish(
-    K: Array,
+    K: Any,
     u: Array,
     mu: float,
     values: Array,

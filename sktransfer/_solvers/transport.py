@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics.pairwise import euclidean_distances
 
+from sktransfer._solvers.array_api import array_like, namespace_of, to_numpy
 from sktransfer._solvers.kernels import common_origin
 
 Array = npt.NDArray[Any]
@@ -123,11 +124,12 @@ def entropic_plan(
     import ot
 
     m, n = C.shape
-    a = np.full(m, 1 / m) if a is None else a
-    b = np.full(n, 1 / n) if b is None else b
-    base = C.min(axis=1, keepdims=True)
+    xp = namespace_of(C)
+    a = array_like(np.full(m, 1 / m) if a is None else a, C)
+    b = array_like(np.full(n, 1 / n) if b is None else b, C)
+    base = xp.min(C, axis=1, keepdims=True)
     lowered = C - base
-    shift = lowered.min(axis=0)
+    shift = xp.min(lowered, axis=0)
     lowered = lowered - shift
     options: dict[str, Any] = {"numItermax": max_iter, "stopThr": tol, "warn": False}
     if start is not None and start.potential is not None:
@@ -137,7 +139,7 @@ def entropic_plan(
             (start.potential - shift) / epsilon,
         )
     methods = ["sinkhorn_log"]
-    if lowered.max() / epsilon < 500:
+    if float(xp.max(lowered)) / epsilon < 500:
         methods.insert(0, "sinkhorn")
     for method in methods:
         with np.errstate(all="ignore"):
@@ -145,11 +147,11 @@ def entropic_plan(
                 a, b, lowered, epsilon, method=method, log=True, **options
             )
             left, right = (
-                log[f"log_{side}"] if f"log_{side}" in log else np.log(log[side])
+                log[f"log_{side}"] if f"log_{side}" in log else xp.log(log[side])
                 for side in "uv"
             )
         residual = marginal_violation(coupling, a, b)
-        if np.isfinite(residual) and np.isfinite(right).all():
+        if np.isfinite(residual) and bool(xp.all(xp.isfinite(right))):
             break
     return Plan(
         coupling,
@@ -161,11 +163,12 @@ def entropic_plan(
 
 def marginal_violation(coupling: Array, a: Array, b: Array) -> float:
     """Return the larger norm of what the marginals miss; infinite where not finite."""
-    if not np.isfinite(coupling).all():
+    xp = namespace_of(coupling)
+    sums = [to_numpy(xp.sum(coupling, axis=k)) for k in (1, 0)]
+    if not all(np.isfinite(one).all() for one in sums):
         return np.inf
-    rows = np.linalg.norm(coupling.sum(axis=1) - a)
-    columns = np.linalg.norm(coupling.sum(axis=0) - b)
-    return float(max(rows, columns))
+    gaps = [one - to_numpy(mass) for one, mass in zip(sums, (a, b), strict=True)]
+    return float(max(np.linalg.norm(gap) for gap in gaps))
 
 
 def class_plan(

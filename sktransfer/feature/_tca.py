@@ -58,7 +58,9 @@ class KernelComponents(
                 "raise n_landmarks, or use another eigen_solver.",
                 ConvergenceWarning,
             )
-        self.components_ = components.astype(data.X.dtype, copy=False)
+        if isinstance(components, np.ndarray):
+            components = components.astype(data.X.dtype, copy=False)
+        self.components_ = components
         self.X_fit_ = {"dual": data.X, "primal": None}.get(info.form)
         if info.form == "landmarks":
             self.X_fit_ = take_rows(data.X, info.landmarks)
@@ -168,6 +170,10 @@ class TCA(KernelComponents):
     rows :math:`v = 0` and the components are eigenvectors of :math:`KHK`. Cost: one
     kernel matrix and a few products with it; with "nystroem" linear in the rows.
 
+    Under ``sklearn.config_context(array_api_dispatch=True)`` arrays of another library,
+    such as torch, stay what they are: the kernel matrix and the products of the Lanczos
+    steps are computed on their device.
+
     References
     ----------
     .. [1] S. J. Pan, I. W. Tsang, J. T. Kwok, Q. Yang. Domain adaptation via transfer
@@ -241,5 +247,6 @@ class TCA(KernelComponents):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True  # labels are not used
+        tags.array_api_support = True
         tags.transfer_tags.target_labels = "unused"
         return tags

@@ -14,6 +14,7 @@ from sktransfer._learners import (
     LearnerMethodsMixin,
 )
 from sktransfer._solvers import kmm as _kmm
+from sktransfer._solvers.array_api import array_like, namespace_of
 from sktransfer._solvers.kernels import resolve_gamma
 from sktransfer.base import (
     KernelParametersMixin,
@@ -91,6 +92,9 @@ def kmm_weights(
         memory linear in the rows and states its error, "cvxpy" hands the dense
         problem to CLARABEL. "auto": dense where it fits `memory_budget` and
         takes about 2 seconds at most (up to some 4000 source rows), else low rank.
+        Under ``sklearn.config_context(array_api_dispatch=True)`` arrays of another
+        library, such as torch, take "low_rank", whose features and products stay on
+        their device; so do the weights that are returned.
     tol : float in (0, inf), default=1e-6
         Relative duality gap to reach.
     max_iter : int in [1, inf), default=100
@@ -155,7 +159,8 @@ def kmm_weights(
     >>> bool(weights[25:].mean() > 3 * weights[:25].mean())
     True
     """
-    rows = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
+    xp = namespace_of(X_source, X_target)
+    rows = {"accept_sparse": "csr", "dtype": [xp.float64, xp.float32]}
     X_source = check_array(X_source, input_name="X_source", **rows)
     X_target = check_array(X_target, input_name="X_target", **rows)
     if X_source.shape[1] != X_target.shape[1]:
@@ -165,7 +170,8 @@ def kmm_weights(
         )
     if sparse.issparse(X_source) != sparse.issparse(X_target):
         X_source, X_target = sparse.csr_array(X_source), sparse.csr_array(X_target)
-    stack = sparse.vstack if sparse.issparse(X_source) else np.concatenate
+    stack = np.concatenate if xp is np else xp.concat
+    stack = sparse.vstack if sparse.issparse(X_source) else stack
     weights, info = _kmm.kmm_weights(
         X_source,
         X_target,
@@ -183,6 +189,7 @@ def kmm_weights(
         random_state=random_state,
     )
     warn_unless_converged(info, tol)
+    weights = array_like(weights, X_source)
     return (weights, info) if return_info else weights
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions, validate_params
+from sktransfer._solvers.array_api import array_like, namespace_of
 from sktransfer._solvers.transport import entropic_plan as solve_entropic
 from sktransfer.metrics._checks import check_domain_pair, warn_not_converged
 
@@ -216,9 +217,11 @@ def sinkhorn_divergence(
     >>> round(sinkhorn_divergence(X, X + [3.0, 4.0]), 3)
     25.0
     """
-    X_source, X_target = check_domain_pair(X_source, X_target, center=True)
+    X_source, X_target = check_domain_pair(
+        X_source, X_target, center=True, array_api=True
+    )
     C = cost_matrix(X_source, X_target, cost)
-    epsilon = reg * C.mean()
+    epsilon = reg * float(namespace_of(C).mean(C))
     if epsilon == 0:
         return 0.0
     plan, residual = entropic_plan(C, epsilon, max_iter=max_iter, tol=tol)
@@ -241,31 +244,38 @@ def _symmetric_plan(
     One scaling vector is enough, each step takes the geometric mean of the old and
     the new one, and the zeros on the diagonal of ``C`` keep every row above underflow.
     """
-    kernel = np.exp(-(C + C.T) / (2 * epsilon))
+    xp = namespace_of(C)
+    kernel = xp.exp(-(C + C.T) / (2 * epsilon))
     mass = 1 / len(C)
-    scaling = np.sqrt(np.full(len(C), mass))
+    scaling = array_like(np.sqrt(np.full(len(C), mass)), C)
     for _ in range(max_iter):
         marginal = scaling * (kernel @ scaling)
-        if np.linalg.norm(marginal - mass) <= tol:
+        if _norm(marginal - mass) <= tol:
             break
-        scaling = scaling * np.sqrt(mass / marginal)
+        scaling = scaling * xp.sqrt(mass / marginal)
     plan = scaling[:, None] * kernel * scaling
-    return plan, float(np.linalg.norm(plan.sum(axis=1) - mass))
+    return plan, _norm(xp.sum(plan, axis=1) - mass)
+
+
+def _norm(vector):
+    return float(vector @ vector) ** 0.5
 
 
 def cost_matrix(left: NDArray[Any], right: NDArray[Any], cost: str) -> NDArray[Any]:
     """Return the cost of moving each row to each row, at least 0."""
     import ot
 
-    return np.maximum(ot.dist(left, right, metric=cost), 0)
+    distances = ot.dist(left, right, metric=cost)
+    return namespace_of(distances).clip(distances, min=0)
 
 
 def _entropic_cost(plan: NDArray[Any], C: NDArray[Any], epsilon: float) -> float:
     """Return the transport cost plus epsilon times KL to the independent plan."""
-    independent = plan.sum(axis=1)[:, None] * plan.sum(axis=0)
+    xp = namespace_of(plan)
+    independent = xp.sum(plan, axis=1)[:, None] * xp.sum(plan, axis=0)
     positive = plan > 0
-    ratio = np.log(plan[positive] / independent[positive])
-    return np.sum(plan * C) + epsilon * np.sum(plan[positive] * ratio)
+    ratio = xp.log(plan[positive] / independent[positive])
+    return float(xp.sum(plan * C) + epsilon * xp.sum(plan[positive] * ratio))
 
 
 def entropic_plan(

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from sktransfer._solvers import array_api
 from sktransfer._solvers.kernels import kernel_diagonal, kernel_matrix, kernel_product
-from sktransfer.metrics import mmd, mmd_test
+from sktransfer.feature import CORAL, TCA
+from sktransfer.instance import kmm_weights
+from sktransfer.metrics import mmd, mmd_test, sinkhorn_divergence
 
 KERNELS = ["rbf", "laplacian", "linear", "poly", "cosine"]
 WIDTHS = [
@@ -66,6 +69,79 @@ def on_torch(name):
     return json.loads(run.stdout.splitlines()[-1])
 
 
+def solved(X, Y):
+    """Return what the solvers find of two domains."""
+    domain, rows = np.repeat([1, -1], [len(X), len(Y)]), (X, Y)
+    Z = torch.concat(rows) if isinstance(X, torch.Tensor) else np.concatenate(rows)
+    tca = TCA(3, eigen_solver="lanczos").fit(Z, sample_domain=domain)
+    embedded = tca.transform(Y)
+    weights = kmm_weights(X, Y, solver="low_rank")
+    assert type(embedded) is type(weights) is type(tca.components_) is type(X)
+    costs = [sinkhorn_divergence(X, Y, reg=reg) for reg in (0.05, 0.01)]
+    # each component up to its sign, in units of the largest entry
+    shown = embedded / abs(embedded).max()
+    return [costs, shown.tolist(), weights.tolist()]
+
+
+def _all_solved():
+    import sklearn
+
+    found, copied = {}, []
+
+    def to_numpy(X, xp):
+        copied.append(X.shape)
+        return original(X, xp)
+
+    original = array_api._convert_to_numpy
+    domain = np.repeat([1, -1], [61, 51])
+    with sklearn.config_context(array_api_dispatch=True):
+        for kind in ("float64", "float32"):
+            pair = [torch.asarray(A, dtype=getattr(torch, kind)) for A in samples()]
+            found[kind] = solved(*pair)
+        with pytest.MonkeyPatch.context() as m:
+            m.setattr(array_api, "_convert_to_numpy", to_numpy)
+            TCA(3, eigen_solver="lanczos").fit(torch.concat(pair), sample_domain=domain)
+        found["largest"] = max(torch.Size(size).numel() for size in copied)
+        X, Y = (torch.asarray(A) for A in samples())
+        domain, errors = np.repeat([1, -1], [30, 31]), []
+        for refused in (
+            lambda: TCA(eigen_solver="nystroem").fit(X, sample_domain=domain),
+            lambda: TCA(30).fit(X, sample_domain=domain),
+            lambda: kmm_weights(X, Y, solver="dense"),
+            lambda: CORAL().fit(X, sample_domain=domain),
+        ):
+            try:
+                refused()
+            except (TypeError, ValueError) as error:
+                errors.append(str(error))
+        found["errors"] = errors
+        assert CORAL().fit(X.tolist(), sample_domain=domain).n_features_in_ == 3
+    return found
+
+
+@pytest.fixture(scope="module")
+def solutions(found):
+    return found["solved"]
+
+
+@pytest.mark.parametrize("kind, tol", [("float64", 1e-6), ("float32", 1e-3)])
+def test_sinkhorn_tca_and_kmm_of_torch_are_those_of_numpy(solutions, kind, tol):
+    for value, expected in zip(solutions[kind], solved(*samples()), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=tol, atol=tol)
+
+
+def test_kernel_matrices_stay_where_they_are(solutions):
+    assert solutions["largest"] == 112 * 3  # the embedding
+
+
+def test_solvers_that_need_numpy_say_so(solutions):
+    nystroem, many, dense, other = solutions["errors"]
+    assert "eigen_solver='nystroem' takes NumPy's arrays" in nystroem
+    assert "more than a third" in many
+    assert "solver='dense'" in dense
+    assert "CORAL takes NumPy's arrays" in other
+
+
 def _print_values():
     import sklearn
 
@@ -112,6 +188,7 @@ def _print_values():
             except (TypeError, ValueError) as error:
                 errors.append(str(error))
         found["errors"] = errors
+    found["solved"] = _all_solved()
     sys.stdout.write(json.dumps(found))
 
 

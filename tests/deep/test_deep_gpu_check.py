@@ -16,6 +16,6 @@ def test_every_line_of_the_check_is_there(monkeypatch):
 
     lines = list(gpu_check.check(torch.device("cpu"), tiny=True, compiled=False))
     kinds = {line[0] for line in lines}
-    assert kinds == {"step", "waits", "bf16", "pickle", "speed", "kernel"}
+    assert kinds == {"step", "waits", "bf16", "pickle", "speed", "kernel", "dispatch"}
     wrong = [line for line in lines if line[0] != "speed" and line[3] is False]
     assert wrong == []
