@@ -981,7 +981,7 @@ class TransferPortfolioClassifier(ClassifierMixin, _TransferPortfolio):
     >>> X = rng.normal(size=(830, 3))
     >>> domain = np.repeat([1, -1], [300, 30])
     >>> y = (X[:, 0] + X[:, 1] * X[:, 2] > 0).astype(int)
-    >>> portfolio = TransferPortfolioClassifier()
+    >>> portfolio = TransferPortfolioClassifier(cv=5)
     >>> _ = portfolio.fit(X[:330], y[:330], sample_domain=domain)
     >>> models = portfolio, portfolio.target_only_
     >>> score, alone = (model.score(X[330:], y[330:]) for model in models)
@@ -1230,7 +1230,7 @@ class TransferPortfolioRegressor(RegressorMixin, _TransferPortfolio):
     >>> X = rng.normal(size=(830, 3))
     >>> domain = np.repeat([1, -1], [300, 30])
     >>> y = X[:, 0] + X[:, 1] * X[:, 2] + 0.1 * rng.normal(size=830)
-    >>> portfolio = TransferPortfolioRegressor()
+    >>> portfolio = TransferPortfolioRegressor(cv=5)
     >>> _ = portfolio.fit(X[:330], y[:330], sample_domain=domain)
     >>> models = portfolio, portfolio.target_only_
     >>> score, alone = (model.score(X[330:], y[330:]) for model in models)

@@ -841,7 +841,8 @@ def check_same_seed(estimator, make_data):
     if "random_state" in estimator.get_params():
         estimator.set_params(random_state=0)
     problem = make_data(estimator)
-    outputs = [_outputs(_fit(estimator, problem), problem) for _ in range(2)]
+    fits = _unchanged_fit(estimator, problem), _fit(estimator, problem)
+    outputs = [_outputs(fitted, problem) for fitted in fits]
     _assert_same(*outputs, "two fits with the same seed differ", rtol=1e-10, atol=1e-12)
 
 

@@ -428,7 +428,7 @@ def test_a_quick_report_says_so():
     assert report.settings["n_repeats"] == 1
     assert report.settings["max_samples"] == 200
     assert any("quick report" in note for note in report.notes)
-    fewer = transfer_report(*_rows(data), cv=2, quick=True, max_samples=20)
+    fewer = _report(_concept([0.0]), quick=True, max_samples=20)
     assert fewer.settings["max_samples"] == 20
 
 
