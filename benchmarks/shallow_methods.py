@@ -208,6 +208,10 @@ def weighting_methods():
             "skada": skada("NearestNeighborReweightAdapter"),
             "adapt": adapt("NearestNeighborsWeighting"),
         },
+        "LDM": {
+            "sktransfer": lambda: pairs(i.ldm_weights),
+            "adapt": adapt("LDM"),
+        },
         "Gaussian": {
             "sktransfer": lambda: pairs(i.gaussian_weights),
             "skada": skada("GaussianReweightAdapter"),
@@ -317,6 +321,10 @@ def methods():
             "skada": skada("TransferJointMatchingAdapter", n_components=COMPONENTS),
         },
         "JDA": {"sktransfer": lambda: _ours(f.JDA(COMPONENTS))},
+        "TSL": {
+            "sktransfer": lambda: _ours(f.TSL(COMPONENTS)),
+            "skada": skada("TransferSubspaceLearningAdapter", n_components=COMPONENTS),
+        },
         "OptimalTransportMap, exact": {
             "sktransfer": lambda: _ours(f.OptimalTransportMap(0.0)),
             "skada": skada("OTMappingAdapter"),
@@ -461,6 +469,7 @@ def office(path, n_draws, wanted):
         JDA,
         TCA,
         TJM,
+        TSL,
         GeodesicFlowKernel,
         SubspaceAlignment,
     )
@@ -523,6 +532,11 @@ def office(path, n_draws, wanted):
         "JDA, balance 0 (TCA)": lambda: JDA(100, balance=0.0),
         "TCA": lambda: TCA(100, kernel="linear"),
         "JDA": lambda: JDA(100, estimator=scaled()),
+        # the form of the published table: see the page
+        "JDA, coefficients": lambda: JDA(
+            100, estimator=scaled(), regularizer="coefficients", balance=1 / 11
+        ),
+        "TSL": lambda: TSL(100, n_init=1, max_samples=400, max_iter=30, reg=0.1),
         "BDA, balance 0.3": lambda: JDA(100, estimator=scaled(), balance=0.3),
         "TJM": lambda: TJM(20),
     }

@@ -78,8 +78,8 @@ def trace_ratio(N: Array, B: Array, n_components: int, max_iter: int = 50) -> Ar
         if not ratio - new > 1e-10 * max(abs(new), 1.0):
             break
         ratio = new
-        _, vectors = linalg.eigh(N - ratio * B, subset_by_index=[0, n_components - 1])
-        W = vectors
+        _, vectors = np.linalg.eigh(N - ratio * B)
+        W = vectors[:, :n_components]
     return W
 
 

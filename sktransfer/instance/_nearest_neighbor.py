@@ -5,8 +5,10 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 from sklearn.metrics import pairwise_distances_chunked
+from sklearn.neighbors import NearestNeighbors
 
 from sktransfer._compat import Interval, validate_params
+from sktransfer._domains import take_rows
 from sktransfer._solvers.kernels import common_origin
 from sktransfer.instance._ratio_template import (
     PAIR_CONSTRAINTS,
@@ -95,6 +97,25 @@ def _weights(X_source, X_target, n_neighbors, smoothing):
     X_source, X_target = moved[:n_source], moved[n_source:]
     # what rounding leaves of a distance of 0
     noise = 1e-14 * float(abs(moved).max()) ** 2 * moved.shape[1]
+    search = NearestNeighbors(n_neighbors=min(n_neighbors + 1, n_source))
+    distance, near = search.fit(X_source).kneighbors(X_target)
+    # a further neighbor at the distance of the k-th shares its place
+    kth = distance[:, n_neighbors - 1] ** 2
+    tied = distance[:, -1] ** 2 <= kth * (1 + 4 * _TIE) + 4 * noise
+    tied &= n_neighbors < n_source
+    places = near[~tied, :n_neighbors].ravel()
+    counts = np.bincount(places, minlength=n_source) / n_neighbors
+    if tied.any():
+        counts += _shared_counts(
+            X_source, take_rows(X_target, tied), n_neighbors, noise
+        )
+    weights = counts + smoothing
+    return weights * (n_source / (n_target + smoothing * n_source))
+
+
+def _shared_counts(X_source, X_target, n_neighbors, noise):
+    """Count neighbors where some are at the same distance."""
+    n_source = X_source.shape[0]
     counts = np.zeros(n_source)
     chunks = pairwise_distances_chunked(
         X_target, X_source, metric="euclidean", squared=True, working_memory=64
@@ -111,8 +132,7 @@ def _weights(X_source, X_target, n_neighbors, smoothing):
         n_tied = np.bincount(row[~inside], minlength=len(kth))
         share = np.where(inside, 1.0, ((n_neighbors - n_inside) / n_tied)[row])
         counts += np.bincount(near, weights=share / n_neighbors, minlength=n_source)
-    weights = counts + smoothing
-    return weights * (n_source / (n_target + smoothing * n_source))
+    return counts
 
 
 class NearestNeighborWeighting(RatioWeighting):
