@@ -85,11 +85,19 @@ class Task:
     def __init__(self, estimator: Any, context: Any) -> None:
         self._estimator, self._context = estimator, context
 
+    def begin(self) -> None:
+        """Let callbacks know that the task begins."""
+        self._context.call_on_fit_task_begin(estimator=self._estimator)
+
+    def end(self) -> None:
+        """Let callbacks know that the task has ended."""
+        self._context.call_on_fit_task_end(estimator=self._estimator)
+
     def run(self, function: Any, *arguments: Any) -> Any:
         """Call a function between the begin and the end of the task."""
-        self._context.call_on_fit_task_begin(estimator=self._estimator)
+        self.begin()
         value = function(*arguments)
-        self._context.call_on_fit_task_end(estimator=self._estimator)
+        self.end()
         return value
 
 

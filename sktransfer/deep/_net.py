@@ -22,6 +22,7 @@ from torch import nn
 from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order, is_source
 from sktransfer._learners import check_weights
+from sktransfer._progress import CallbackSupportMixin, Progress, with_callbacks
 from sktransfer.base import TransferPredictorMixin, TransferTransformer
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._budget import epoch_size_of, find_budget
@@ -54,7 +55,10 @@ _ENOUGH_LABELS = 200
 
 
 class TransferNet(
-    ModuleParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransformer
+    CallbackSupportMixin,
+    ModuleParametersMixin,
+    ClassNamePrefixFeaturesOutMixin,
+    TransferTransformer,
 ):
     """Template of nets; a named net overrides ``_make_alignment``.
 
@@ -214,6 +218,7 @@ class TransferNet(
 
     # -- fit -------------------------------------------------------------------
 
+    @with_callbacks
     def fit(self, X, y, sample_domain=None, sample_weight=None):
         """Train the net on source and target rows.
 
@@ -327,6 +332,7 @@ class TransferNet(
     def _train(self, data, sample_weight, *, warm, one_epoch=False, classes=None):
         """Train, on from the last fit where ``warm``."""
         device = find_device(self.device)
+        progress = None if one_epoch else Progress(self, 1)
         self._make_penalties()  # what is no penalty is refused before work starts
         everything = data
         data, weight, kept = self._leave_out_weightless(data, sample_weight)
@@ -354,7 +360,7 @@ class TransferNet(
                 self.net_ = self._make_trainer(rows, device, budget)
             n_steps = budget.epoch_steps if one_epoch else budget.n_steps
             # as everywhere in skorch, Ctrl-C ends the training and keeps the net
-            self.net_.train(rows, n_steps)
+            self.net_.train(rows, n_steps, progress)
             module = self.module_
             module.alignment.end_training(module, rows, _ROWS_AT_ONCE)
         self.module_.eval()
@@ -365,6 +371,8 @@ class TransferNet(
             rows, order, data
         )
         self.sample_weight_ = weights[everything.is_source]
+        if progress is not None:
+            progress.end()
 
     def _note_sources(self, sources, warm):
         """Give each source a position; a later call may bring further ones."""

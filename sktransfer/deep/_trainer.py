@@ -7,7 +7,13 @@ from itertools import islice
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import EarlyStopping, EpochScoring, PrintLog, ProgressBar
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    PrintLog,
+    ProgressBar,
+)
 
 __all__ = ["HeldOutStopping", "TransferTrainer", "check_callbacks", "cut_held_out"]
 
@@ -34,6 +40,28 @@ class HeldOutStopping(EarlyStopping):
         """Count an epoch that has a loss of held-out rows."""
         if net.progress >= self.start and "valid_loss" in net.history[-1]:
             super().on_epoch_end(net, **kwargs)
+
+
+class FollowedEpochs(Callback):
+    """Tell scikit-learn's callbacks of the epochs.
+
+    Parameters
+    ----------
+    tasks : list of Task
+        One for each epoch at most.
+    """
+
+    def __init__(self, tasks):
+        self.tasks = iter(tasks)
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Begin the task of an epoch."""
+        self.task = next(self.tasks)
+        self.task.begin()
+
+    def on_epoch_end(self, net, **kwargs):
+        """End it."""
+        self.task.end()
 
 
 class TransferTrainer(NeuralNet):
@@ -75,7 +103,7 @@ class TransferTrainer(NeuralNet):
         """Share of the steps that are done, 1 at most."""
         return min(self.steps_done_ / self.n_steps, 1.0)
 
-    def train(self, rows, n_steps):
+    def train(self, rows, n_steps, progress=None):
         """Take some steps more; Ctrl-C ends the training and keeps the net.
 
         Parameters
@@ -84,6 +112,8 @@ class TransferTrainer(NeuralNet):
             What to train on.
         n_steps : int
             Number of steps.
+        progress : Progress, default=None
+            What scikit-learn's callbacks follow.
 
         Returns
         -------
@@ -91,7 +121,19 @@ class TransferTrainer(NeuralNet):
             The trainer.
         """
         self.stop_at_ = self.steps_done_ + n_steps
-        return self.partial_fit(rows, None, epochs=-(-n_steps // rows.n_batches))
+        n_epochs = -(-n_steps // rows.n_batches)
+        if progress is None:
+            return self.partial_fit(rows, None, epochs=n_epochs)
+        own = self.callbacks_
+        with progress.stage("epochs", n_epochs) as stage:
+            try:
+                if stage.tasks[0] is not None:
+                    # before early stopping, which ends the round of callbacks
+                    followed = "scikit_learn", FollowedEpochs(stage.tasks)
+                    self.callbacks_ = [followed, *own]
+                return self.partial_fit(rows, None, epochs=n_epochs)
+            finally:
+                self.callbacks_ = own
 
     def get_dataset(self, X, y=None):
         """Return the rows themselves."""

@@ -546,3 +546,30 @@ def test_compiled_nets_agree(toy, monkeypatch):
     assert type(plain.module_) in map(type, calls)
     assert isinstance(net.module_, type(plain.module_))
     assert_allclose(net.predict_proba(toy.X), plain.predict_proba(toy.X), rtol=1e-6)
+
+
+def test_callbacks_of_scikit_learn_follow_the_epochs(toy):
+    pytest.importorskip("sklearn.callback")
+    heard = []
+
+    class Log:
+        def setup(self, estimator, context):
+            heard.append("setup")
+
+        def teardown(self, estimator, context):
+            heard.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context):
+            heard.append(("begin", context.task_name))
+
+        def on_fit_task_end(self, estimator, context):
+            heard.append(("end", context.task_name))
+
+    plain = _fit(DANN(max_epochs=3, random_state=0), toy)
+    net = _fit(DANN(max_epochs=3, random_state=0).set_callbacks(Log()), toy)
+    assert_array_equal(net.predict_proba(toy.X), plain.predict_proba(toy.X))
+    assert heard[0] == "setup" and heard[-1] == "teardown"
+    # the root is named fit, too
+    for name, count in {"fit": 1 + 3, "epochs": 1}.items():
+        assert heard.count(("begin", name)) == heard.count(("end", name)) == count
+    assert len(net.net_.callbacks_) == len(plain.net_.callbacks_)
