@@ -8,7 +8,7 @@ The candidate with the best mean accuracy over tasks wins; a later one in the li
 be better by more than .005 to replace an earlier one. What is chosen is then run on
 the sets of ``PROOF``, which chose nothing, and on bundled digits::
 
-    python benchmarks/net_defaults.py tune --data DIR --out fits.csv
+    python benchmarks/net_defaults.py tune --data DIR --out fits.csv  # or coral: a part
     python benchmarks/net_defaults.py proof --data DIR --out fits.csv
     python benchmarks/net_defaults.py moons --out fits.csv
     python benchmarks/net_defaults.py report --out fits.csv
@@ -346,6 +346,7 @@ def tune(fits):
             dann.but(mu=0.3),
         ],
     )
+    coral(fits)
     many = {"max_steps": 1000}
     choose(fits, "Steps: gate", gate, [gate.but(**many)], **labeled)
     choose(fits, "Steps: DANN", dann, [dann.but(**many)])
@@ -357,6 +358,17 @@ def tune(fits):
     )
 
 
+def coral(fits):
+    """Choose where and how strongly Deep CORAL matches covariances."""
+    first = Net(DeepCORAL, max_steps=SEARCH)
+    choose(
+        fits,
+        "Deep CORAL: layers and weight",
+        first,
+        [first.but(layers="features", mu=mu) for mu in (1e4, 1e3)],
+    )
+
+
 #: reported on the proof sets, all with the library's defaults
 FROZEN = {
     "target alone": Net(TargetOnlyNet),
@@ -364,7 +376,7 @@ FROZEN = {
     "gate": Net(TransferNetClassifier, gate=True),
     "oracle": Net(TransferNetClassifier, oracle=True),
     "DANN": Net(DANN),
-    "DANN, gate": Net(DANN, gate=True),
+    "DANN, gate": Net(DANN, gate=True, match="both"),
     "DAN": Net(DAN),
     "DAN, gate": Net(DAN, gate=True),
     "DeepCORAL": Net(DeepCORAL),
@@ -458,7 +470,7 @@ def moons(fits):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["tune", "proof", "moons", "report"])
+    parser.add_argument("what", choices=["tune", "coral", "proof", "moons", "report"])
     parser.add_argument("--data", type=Path, help="folder of .npz files")
     parser.add_argument("--out", type=Path, required=True, help="CSV of all fits")
     parser.add_argument("--seeds", type=int, default=1)
@@ -466,8 +478,10 @@ def main():
     if args.what == "report":
         report(args.out)
         return
-    fits = Fits(args.out, args.what, args.data, args.seeds)
-    {"tune": tune, "proof": proof, "moons": moons}[args.what](fits)
+    part = "tune" if args.what == "coral" else args.what
+    fits = Fits(args.out, part, args.data, args.seeds)
+    run = {"tune": tune, "coral": coral, "proof": proof, "moons": moons}
+    run[args.what](fits)
 
 
 if __name__ == "__main__":

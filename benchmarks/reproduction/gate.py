@@ -89,7 +89,7 @@ def cells_of(sets, methods, gates, eps, shares):
 def ablation_cells(quick):
     keys = []
     for seed in range(2 if quick else SEEDS[DIGITS]):
-        for share in benchmark.ABLATION_SHARES:
+        for share in (0.1, 0.3):
             for e in benchmark.ABLATION_EPS:
                 variants = [("DANN", 0), ("DANN", 1)]
                 variants += [(name, 0) for name in (*benchmark.ABLATIONS, "oracle")]
