@@ -57,8 +57,8 @@ EXPERIMENT = Experiment(
         "the images beside them (SIFT words, 10 classes, 5 labels each), and eight gas "
         'sensors help a ninth (6 classes, 2 labels each). "DATN, target only" is the '
         "autoencoder with a softmax (SSDAE), DNN a perceptron on the labeled target "
-        "rows. WSDTN, HHTL, CDLS and TTI are compared in benchmarks/datn.md. Published: tags "
-        "and images of NUS-WIDE, reviews in two languages."
+        "rows. WSDTN, HHTL, CDLS and TTI are compared in benchmarks/datn.md. "
+        "Published: tags and images of NUS-WIDE, reviews in two languages."
     ),
     cells=lambda quick: [
         {"task": task, "method": method, "seed": seed}
