@@ -338,13 +338,19 @@ def mean(values):
     values = np.asarray(values, dtype=float)
     if not len(values):
         return "-"
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{values.mean():.3f} ± {error:.3f}"
+    if len(values) == 1:
+        return f"{values[0]:.3f}"
+    return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
+
+
+def is_figure(cell):
+    """Tell whether a cell of a table holds a number."""
+    return cell.removeprefix("-")[:1].isdigit()
 
 
 def table(title, head, rows):
     """Print the rows that hold a figure as a table in markdown."""
-    rows = [row for row in rows if any("±" in cell for cell in row)]
+    rows = [row for row in rows if any(map(is_figure, row))]
     if not rows:
         return
     print(f"\n### {title}\n")
@@ -424,7 +430,7 @@ def accuracies(results):
             for kind in results.kinds
             if kind in ("none", "both")
         ]
-        if not any("±" in cell for cell in found):
+        if not any(map(is_figure, found)):
             continue
         gaps = [gap_of(results, method, gate, kind) for kind in results.kinds]
         rows.append(row + found + gaps)
@@ -479,10 +485,10 @@ def report(path):
         what = f"budget {budget}, {named(share)}"
         table(f"Means over the sets, {what}", *over_sets(list(every.values())))
         for name, results in every.items():
-            n = f"{len(results.seeds)} seeds"
-            table(f"{name}, {what}, {n}", *accuracies(results))
-            table(f"{name}, {what}: weights of the gate", *weights(results))
-            table(f"{name}, {what}: ablations of DANN", *ablations(results))
+            table(f"{name}, {what}, seeds {results.seeds}", *accuracies(results))
+            if budget == BUDGETS[0]:
+                table(f"{name}: weights of the gate alone", *weights(results))
+                table(f"{name}: ablations of DANN", *ablations(results))
 
 
 def main():
