@@ -162,7 +162,7 @@ def methods():
         "MMDLinearMap": mapped(MMDLinearMap(), MMDLinearMap(1.0)),
         "SubspaceAlignment": mapped(SubspaceAlignment(1), SubspaceAlignment(2)),
         "TCA": mapped(*(TCA(k, mu=m) for k in (1, 2, 10) for m in (0.1, 10.0))),
-        "TSL": mapped(*(TSL(k, mu=m) for k in (1, 2) for m in (0.1, 1.0, 10.0))),
+        "TSL": mapped(*(TSL(k, mu=m) for k in (1, 2) for m in (1.0, 10.0, 100.0))),
         "JDOT": [JDOT(svc)],
         "OTLabelPropagation": [OTLabelPropagation(svc)],
         "DASVM": [DASVM(svc)],

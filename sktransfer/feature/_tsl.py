@@ -36,7 +36,8 @@ class TSL(ClassNamePrefixFeaturesOutMixin, TransferTransformer):
         neighbors of one class (locality preserving projections). "pca" does not use
         labels.
     mu : float in [0, inf), default=1.0
-        Weight of the difference of the densities; 0: the criterion alone.
+        Weight of the difference of the densities, which is at most 2 and often below
+        0.1, beside a criterion between -1 and 1: try 1 to 100. 0: the criterion alone.
     gamma : "median" or float in (0, inf), default="median"
         Width of the kernel of the densities in the components, and of the neighborhoods
         of "lpp" among all features. "median": one over the median squared distance, for
