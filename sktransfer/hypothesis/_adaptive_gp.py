@@ -11,6 +11,12 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Kernel
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._progress import (
+    CallbackSupportMixin,
+    Progress,
+    run_task,
+    with_callbacks,
+)
 from sktransfer.base import TransferEstimator, TransferPredictorMixin
 from sktransfer.exceptions import warn
 
@@ -18,7 +24,9 @@ _B_BOUNDS = (1e-6, 20.0)
 _STARTS = (0.8, 0.0)
 
 
-class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
+class AdaptiveGP(
+    CallbackSupportMixin, TransferPredictorMixin, RegressorMixin, TransferEstimator
+):
     r"""Gaussian process over all domains with a learned correlation between them.
 
     One number per source, its transfer strength, scales the influence of a source row
@@ -52,11 +60,18 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
     n_restarts : int in [0, inf), default=0
         Random starts of the optimizer besides the two built-in ones, which begin
         with the given hyperparameters and strengths 0.8 and 0.
+    max_samples : int in [1, inf) or None, default=500
+        Most labeled samples, of all domains together, from which kernel, noises and
+        strengths are learned. If there are more, the large domains are represented by
+        random samples of equal size, and small ones, mostly the target, by all of
+        theirs. Predictions use all samples. None: learn from all of them.
     random_state : int, RandomState instance or None, default=None
-        Seed of the random starts.
+        Seed of the random starts and of the random samples.
 
     Attributes
     ----------
+    n_samples_learned_ : int
+        Number of labeled samples that kernel, noises and strengths are learned from.
     transfer_strength_ : ndarray of shape (n_sources,)
         Strength :math:`\lambda_k` of each source in (-1, 1].
     b_ : ndarray of shape (n_sources,)
@@ -73,7 +88,8 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
     source_noise_ : ndarray of shape (n_sources,)
         Noise variances of the source labels.
     log_marginal_likelihood_ : float
-        The maximum: log density of the normalized labels, see ``likelihood``.
+        The maximum: log density of the normalized labels, see ``likelihood``, of the
+        samples that are learned from.
     n_iter_ : int
         Iterations of the optimizer's best run; 0 if nothing was to be learned.
     n_features_in_ : int
@@ -120,8 +136,12 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
     of freedom (strength and source noise; 1 for the joint likelihood, which knows the
     noise anyway). Without a source left the fit is that of the target alone.
 
-    A fit takes memory of order :math:`n^2` and time of order
-    :math:`n^3` in the number of all labeled rows.
+    Each step of the optimizer takes time of order :math:`m^3` in the number m of
+    samples that are learned from, at most ``max_samples``. One further factorization
+    takes memory of order :math:`n^2` and time of order :math:`n^3` in the number n of
+    all labeled samples. Callbacks of scikit-learn, such as its progress bar, follow
+    the search: a task for the first maximum, and one for each round in which a source
+    may be dropped.
 
     References
     ----------
@@ -160,6 +180,7 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
         "likelihood": [StrOptions({"conditional", "joint"})],
         "normalize_y": ["boolean"],
         "n_restarts": [Interval(Integral, 0, None, closed="left")],
+        "max_samples": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
     }
 
@@ -174,6 +195,7 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
         likelihood="conditional",
         normalize_y=True,
         n_restarts=0,
+        max_samples=500,
         random_state=None,
     ):
         self.kernel = kernel
@@ -184,7 +206,10 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
         self.likelihood = likelihood
         self.normalize_y = normalize_y
         self.n_restarts = n_restarts
+        self.max_samples = max_samples
         self.random_state = random_state
+
+    fit = with_callbacks(TransferEstimator.fit)
 
     def _fit_domains(self, data):
         rng = check_random_state(self.random_state)
@@ -195,11 +220,13 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
         self.X_train_ = np.concatenate([X for X, _ in parts]).astype(np.float64)
         self._codes = np.repeat(range(len(parts)), [len(y) for _, y in parts])
         labels = self._normalize([np.asarray(y, dtype=np.float64) for _, y in parts])
+        rows = self._learn_from(rng)
+        self.n_samples_learned_ = len(rows)
         model = _Model(
             self._start_kernel(),
-            self.X_train_,
-            labels,
-            self._codes,
+            self.X_train_[rows],
+            labels[rows],
+            self._codes[rows],
             joint=self.likelihood == "joint",
         )
         best = self._optimize(model, rng)
@@ -208,10 +235,24 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
         self.source_noise_ = noise[:-1] * self._y_scale**2
         self.transfer_strength_ = 2 * 2.0**-self.b_ - 1
         self._v = np.append(self.transfer_strength_, 1.0)[self._codes]
-        K = self.kernel_(self.X_train_) * model.factors(self._v)
+        K = self.kernel_(self.X_train_) * domain_factors(self._codes, self._v)
         self._L = linalg.cholesky(K + np.diag(noise[self._codes]), lower=True)
         self._alpha = linalg.cho_solve((self._L, True), labels)
         self.log_marginal_likelihood_ = -model.objective(best)[0]
+
+    def _learn_from(self, rng):
+        """Return the rows of ``X_train_`` that the search for parameters sees."""
+        sizes = np.bincount(self._codes)
+        if self.max_samples is None or sizes.sum() <= self.max_samples:
+            return np.arange(sizes.sum())
+        shares, left = np.zeros_like(sizes), self.max_samples
+        for position, k in enumerate(np.argsort(sizes, kind="stable")):
+            shares[k] = min(sizes[k], max(left // (len(sizes) - position), 1))
+            left -= shares[k]
+        return np.concatenate([
+            np.sort(rng.permutation(np.flatnonzero(self._codes == k))[:share])
+            for k, share in enumerate(shares)
+        ])  # fmt: skip
 
     def _check_noise_bounds(self):
         if self.noise_bounds == "fixed":
@@ -251,7 +292,16 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
         starts += [
             rng.uniform(*np.clip(bounds, -50, 50).T) for _ in range(self.n_restarts)
         ]
-        fit = maximize_likelihood(model.objective, starts, bounds)
+        progress = Progress(self, 1)
+        with progress.stage("likelihood", 1 + model.n_sources) as stage:
+            fit = self._search(model, starts, bounds, stage.tasks, fixed=fixed)
+        progress.end()
+        self.n_iter_ = fit.n_iter
+        return fit.params
+
+    def _search(self, model, starts, bounds, tasks, *, fixed):
+        """Return the maximum; set ``likelihood_gain_``."""
+        fit = run_task(tasks[0], maximize_likelihood, model.objective, starts, bounds)
         self.likelihood_gain_ = np.full(model.n_sources, np.nan)
         if not fixed:
             n_params = 1 if self.likelihood == "joint" else 2
@@ -261,9 +311,9 @@ class AdaptiveGP(TransferPredictorMixin, RegressorMixin, TransferEstimator):
                 starts,
                 bounds,
                 threshold=0.5 * stats.chi2.isf(self.significance, n_params),
+                tasks=tasks[1:],
             )
-        self.n_iter_ = fit.n_iter
-        return fit.params
+        return fit
 
     def predict(self, X, return_std=False):
         """Predict target rows.
@@ -351,7 +401,7 @@ class _Model:
 
     def factors(self, v):
         """Return the factors of the kernel between rows of strengths ``v``."""
-        return np.where(self._same_domain(), 1.0, np.outer(v, v))
+        return domain_factors(self.codes, v)
 
     def _same_domain(self):
         return self.codes[:, None] == self.codes
@@ -374,6 +424,24 @@ class _Model:
         by_strength = 2 * np.bincount(self.codes, across, self.n_sources + 1)[:-1]
         by_shape = -by_strength * (1 + strength) * np.log(2) * b
         return value, np.r_[by_kernel, by_noise, by_shape]
+
+
+def domain_factors(codes, v):
+    """Return the factors of the kernel between rows of strengths ``v``.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n,)
+        Domain of each row.
+    v : ndarray of shape (n,)
+        Strength of each row.
+
+    Returns
+    -------
+    factors : ndarray of shape (n, n)
+        1 within a domain.
+    """
+    return np.where(codes[:, None] == codes, 1.0, np.outer(v, v))
 
 
 def conditional_likelihood(C, y, n_given):
@@ -475,7 +543,7 @@ def maximize_likelihood(objective, starts, bounds):
     return _Fit(best, run.fun, run.nit)
 
 
-def drop_sources(model, fit, starts, bounds, *, threshold):
+def drop_sources(model, fit, starts, bounds, *, threshold, tasks=None):
     """Set strengths to 0, the weakest source first, while the likelihood allows it.
 
     Parameters
@@ -488,6 +556,8 @@ def drop_sources(model, fit, starts, bounds, *, threshold):
         As of `maximize_likelihood`.
     threshold : float
         Least gain in log likelihood that keeps a source.
+    tasks : list of Task or None, default=None
+        One for each round, of which there are at most as many as sources.
 
     Returns
     -------
@@ -497,7 +567,8 @@ def drop_sources(model, fit, starts, bounds, *, threshold):
         Gain of each source over strength 0, when it was dropped or at the end.
     """
     gains, kept = np.zeros(model.n_sources), list(range(model.n_sources))
-    while kept:
+
+    def without_each(fit, bounds):
         trials = []
         for k in kept:
             without = bounds.copy()
@@ -507,6 +578,10 @@ def drop_sources(model, fit, starts, bounds, *, threshold):
             )
             trials.append((trial.value - fit.value, k, trial, without))
             gains[k] = trials[-1][0]
+        return trials
+
+    for task in tasks or [None] * model.n_sources:
+        trials = run_task(task, without_each, fit, bounds)
         gain, k, trial, without = min(trials, key=lambda option: option[0])
         if gain > threshold:
             break

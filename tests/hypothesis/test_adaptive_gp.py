@@ -327,3 +327,49 @@ def test_bad_parameters(problem, params, message):
     X, y, domain, *_ = problem
     with pytest.raises(ValueError, match=message):
         AdaptiveGP(**params).fit(X, y, sample_domain=domain)
+
+
+def test_large_domains_are_learned_from_samples_and_predicted_from_all():
+    X, y, domain, X_test, truth = waves(1, [1.0, 0.0], n_source=50)
+    whole = AdaptiveGP().fit(X, y, sample_domain=domain)
+    assert whole.n_samples_learned_ == len(y) == 108
+    part = AdaptiveGP(max_samples=48, random_state=0).fit(X, y, sample_domain=domain)
+    assert part.n_samples_learned_ == 48  # 20 of each source, and the target's 8
+    assert len(part.X_train_) == len(y)
+    assert_allclose(part.transfer_strength_, whole.transfer_strength_, atol=0.1)
+    assert np.mean((part.predict(X_test) - truth) ** 2) < 0.02
+    again = AdaptiveGP(max_samples=48, random_state=0).fit(X, y, sample_domain=domain)
+    assert_array_equal(again.predict(X_test), part.predict(X_test))
+    given = AdaptiveGP(
+        KERNEL, transfer_strength=0.5, max_samples=3, random_state=0, **FIXED
+    )
+    every = AdaptiveGP(KERNEL, transfer_strength=0.5, max_samples=None, **FIXED)
+    assert_array_equal(
+        given.fit(X, y, sample_domain=domain).predict(X_test),
+        every.fit(X, y, sample_domain=domain).predict(X_test),
+    )
+
+
+def test_callbacks_follow_the_search(problem):
+    pytest.importorskip("sklearn.callback")
+    X, y, domain, *_ = problem
+    ended = []
+
+    class Log:
+        def setup(self, estimator, context):
+            ended.append("setup")
+
+        def teardown(self, estimator, context):
+            ended.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            ended.append(context.task_name)
+
+    model = AdaptiveGP(significance=1e-9).set_callbacks(Log())
+    model.fit(X, y, sample_domain=domain)
+    # both sources are dropped: the first maximum, two rounds, the stage and the whole
+    assert not model.transfer_strength_.any()
+    assert ended == ["setup", *["fit"] * 3, "likelihood", "fit", "teardown"]
