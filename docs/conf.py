@@ -1,5 +1,6 @@
 """Configuration of Sphinx: ``sphinx-build -W -b html docs docs/_build/html``."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -65,10 +66,17 @@ html_title = f"sktransfer {release}"
 html_theme_options = {
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
+    "navbar_end": ["versions", "theme-switcher", "navbar-icon-links"],
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
 }
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
-html_context = {"default_mode": "auto"}
+# `.ci/matrix/site` builds several versions beside each other, and names them here
+versions = os.environ.get("DOCS_VERSIONS", release).split()
+html_context = {
+    "default_mode": "auto",
+    "this_version": os.environ.get("DOCS_VERSION", release),
+    "all_versions": versions,
+}
 html_sidebars = {"index": []}
