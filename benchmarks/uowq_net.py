@@ -7,9 +7,9 @@ a class that has fewer than 20 rows); of the rest one half is the test set, the 
 half comes without labels, for UOWQNet to measure differences on. The other domains
 are the sources, at most 300 rows of each. "shuffled" is the same with the labels of
 the first source shuffled. Every net has hidden layers of 64 and 32 units and takes as
-many steps as the others: 15 passes of batches of 64 rows over the sources or the target,
-whichever is more. "UOWQ labeled" is the dynamic form without the unlabeled rows, as
-UOWQNet measured before. "UOWQ adapter" freezes an extractor trained on the
+many steps as the others: 15 passes of batches of 64 rows over the sources or the
+target, whichever is more. "UOWQ labeled" is the dynamic form without the unlabeled
+rows, as UOWQNet measured before. "UOWQ adapter" freezes an extractor trained on the
 sources and trains adapters of rank 4 at five times the rate; "UOWQ published" takes
 the empirical Fisher information, all parameters, and updates from the second epoch;
 "OTCE" and "fine-tuning" start from a net of all sources, with a new head.

@@ -96,6 +96,8 @@ class Alignment(nn.Module):
     needs_discriminator: ClassVar[bool] = False
     #: whether it has parts for each source, so that no further one can come later
     per_source: ClassVar[bool] = False
+    #: whether the target is predicted by other heads beside that of the net
+    own_heads: bool = False
     #: share of the training after which early stopping counts: the ramp of mu is over
     settled: float = 0.5
 

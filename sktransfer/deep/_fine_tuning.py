@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from sktransfer._compat import Interval, StrOptions
+from sktransfer._learners import check_weights
 from sktransfer.deep._adapters import add_adapters
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._net import (
@@ -135,7 +136,9 @@ class _FineTunes:
             self.path_, self.distances_ = self._find_path(data)
         left_out = data.is_source & ~np.isin(data.sample_domain, self.path_)
         if self.path is not None and left_out.any():
-            whole = np.ones(len(left_out)) if sample_weight is None else sample_weight
+            whole = np.ones(len(left_out))
+            if sample_weight is not None:
+                whole = check_weights(sample_weight, len(left_out))
             sample_weight = np.where(left_out, 0.0, whole)
         super()._train(data, sample_weight, warm=warm, **options)
 

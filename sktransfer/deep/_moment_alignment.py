@@ -87,6 +87,11 @@ class MomentMatchingAlignment(Alignment):
         self.seconds = nn.ModuleList(another_head(net.head) for _ in range(n_second))
         self.register_buffer("head_weight", torch.full((n_heads,), 1 / n_heads))
 
+    @property
+    def own_heads(self):
+        """Whether there are heads beside that of the net."""
+        return len(self.others) > 0
+
     def _heads(self, net):
         return [net.head, *self.others]
 

@@ -57,6 +57,11 @@ class _Member(nn.Module):
     def __init__(self, net, columns):
         super().__init__()
         module = net.module_
+        if module.alignment.own_heads:
+            raise ValueError(
+                f"{net!r} predicts by a head for each of its sources, so it has no one "
+                "head to keep; give its alignment source_heads=False."
+            )
         self.extractor = module.alignment.target_extractor(module)
         self.head = module.head
         self.row_shape = net._encoder.row_shape

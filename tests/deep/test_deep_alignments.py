@@ -12,6 +12,7 @@ from torch import nn
 
 from sktransfer.deep import (
     MLP,
+    SHOT,
     AdversarialAlignment,
     BatchNormAlignment,
     ClassConfusionAlignment,
@@ -376,6 +377,8 @@ def test_m3sda_in_nets(toy):
         assert weight[2] < weight[:2].min() and abs(weight.sum() - 1) < 1e-6
         assert net.score(X[domain < 0], toy.y_true[domain < 0]) > 0.7
         assert ("discrepancy_loss" in net.history_) == beta
+    with pytest.raises(ValueError, match="give its alignment source_heads=False"):
+        SHOT(net, max_steps=1).fit(X[:9], np.full(9, np.nan), np.full(9, -1))
     few = domain != 3
     with pytest.raises(DomainError, match=r"\[3\], but the net has parts"):
         TransferNetClassifier(alignment=alignment, max_steps=1).partial_fit(
