@@ -128,20 +128,21 @@ def cells(args):
                     yield part, name, draw, regression
 
 
-def read(path):
-    """Return the lines of a file, by key."""
-    if not path.exists():
-        return {}
-    with path.open() as file:
-        lines = list(csv.DictReader(file))
+def read(paths):
+    """Return the lines of files, by key."""
+    lines = []
+    for path in paths:
+        if path.exists():
+            with path.open() as file:
+                lines += csv.DictReader(file)
     return {tuple(line[k] for k in FIELDS[:-1]): float(line["error"]) for line in lines}
 
 
 def fill(args):
-    """Fit what has no line yet."""
-    known, tables = read(args.out), {}
-    new = not args.out.exists()
-    with args.out.open("a", newline="") as file:
+    """Fit what has no line yet; new lines go to the first file."""
+    known, tables, out = read(args.out), {}, args.out[0]
+    new = not out.exists()
+    with out.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(FIELDS)
@@ -164,14 +165,15 @@ def table(lines):
     """Print what every method brings."""
     print("| method | sets | hurt | mean fall | runs | guarded: hurt | kept |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for method in METHODS:
-        for part in ("tune", "proof"):
+    groups = [(kind, part) for kind in ("classes", "reals") for part in CLASSES]
+    for method in [name for name in METHODS if name != ALONE]:
+        for kind, part in groups:
+            names = (REALS if kind == "reals" else CLASSES)[part]
             falls, guarded, plain = [], [], []
             for key, value in lines.items():
-                if key[0] != part or key[3] != method or key[4] != "0":
-                    continue
                 alone = lines.get((*key[:3], ALONE, "0"))
-                if alone is None or method == ALONE:
+                wanted = key[0] == part and key[1] in names and key[3:] == (method, "0")
+                if not wanted or alone is None:
                     continue
                 fall = 1 - value / alone if alone else float(-(value > 0))
                 falls.append(fall)
@@ -180,7 +182,7 @@ def table(lines):
                     guarded.append(1 - behind / alone if alone else -(behind > 0))
                     plain.append(fall)
             if falls:
-                print(f"| {method} | {part} | {_row(falls, guarded, plain)} |")
+                print(f"| {method} | {kind}, {part} | {_row(falls, guarded, plain)} |")
 
 
 def _row(falls, guarded, plain):
@@ -196,7 +198,7 @@ def _row(falls, guarded, plain):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, nargs="+")
     parser.add_argument("--draws", type=int, default=3)
     parser.add_argument("--parts", nargs="*", default=["tune", "proof"])
     parser.add_argument("--methods", nargs="*", default=list(METHODS))

@@ -131,15 +131,16 @@ class _FineTunes:
 
     def _train(self, data, sample_weight, *, warm, **options):
         self._check_rates()
+        weight = np.ones(len(data.labeled))
+        if sample_weight is not None:
+            weight = check_weights(sample_weight, len(weight))
         if not warm:
-            self._tunes = data.n_source > 0 or self.source_epochs == 0
-            self.path_, self.distances_ = self._find_path(data)
+            part = data.take(weight > 0)
+            self._tunes = part.n_source > 0 or self.source_epochs == 0
+            self.path_, self.distances_ = self._find_path(part)
         left_out = data.is_source & ~np.isin(data.sample_domain, self.path_)
         if self.path is not None and left_out.any():
-            whole = np.ones(len(left_out))
-            if sample_weight is not None:
-                whole = check_weights(sample_weight, len(left_out))
-            sample_weight = np.where(left_out, 0.0, whole)
+            sample_weight = np.where(left_out, 0.0, weight)
         super()._train(data, sample_weight, warm=warm, **options)
 
     def _check_rates(self):

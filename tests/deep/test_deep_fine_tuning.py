@@ -168,6 +168,11 @@ def test_a_path_goes_over_bridges_and_its_order_matters(rows):
     single = _fit((X[part], y[part], domain[part]))
     assert_allclose(short.predict_proba(X), single.predict_proba(X), rtol=1e-10)
     assert_array_equal(short.sample_weight_ > 0, domain[domain > 0] == 1)
+    weight = np.where(part, 2.0, 0.0)  # weight 0 leaves out, too
+    none = FineTuning(path="auto", **SETTINGS)
+    none.fit(X, y, sample_domain=domain, sample_weight=weight)
+    assert none.path_ == [1]
+    assert_allclose(none.predict_proba(X), single.predict_proba(X), rtol=1e-10)
     one = _fit((X[part], y[part], domain[part]), path="auto")
     assert_array_equal(one.predict_proba(X), single.predict_proba(X))
 
