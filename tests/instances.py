@@ -398,6 +398,7 @@ if find_spec("torch"):
         MultiTaskNetClassifier,
         MultiTaskNetRegressor,
         OTCEFineTuning,
+        SelectiveAutoencoder,
         SourceFreeNets,
         SourceOnlyNet,
         SourceOnlyNetRegressor,
@@ -439,6 +440,7 @@ if find_spec("torch"):
         ),
         MultiTaskNetClassifier(weighting="dwa", **_CLASSES),
         MultiTaskNetRegressor(weighting="cagrad", **_REALS),
+        SelectiveAutoencoder(warmup=0.0, mmd_weight=0.1, **_CLASSES),
         SHOT(TransferNetClassifier(**_CLASSES), max_steps=4, random_state=0),
         SourceFreeNets(
             TransferNetClassifier(**_CLASSES), max_steps=4, lr=0.01, random_state=0

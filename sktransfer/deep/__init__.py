@@ -54,6 +54,7 @@ from sktransfer.deep._prediction_alignments import (
     ConsistencyAlignment,
     ContrastiveAlignment,
 )
+from sktransfer.deep._selective_autoencoder import SelectiveAutoencoder
 from sktransfer.deep._semantic_alignment import ContrastiveSemanticAlignment
 from sktransfer.deep._source_free_nets import SHOT, SourceFreeNets
 from sktransfer.deep._task_weighting import (
@@ -141,6 +142,7 @@ __all__ = [
     "Penalty",
     "RandomTasks",
     "SHOT",
+    "SelectiveAutoencoder",
     "Sizes",
     "SourceFreeNets",
     "SourceOnlyNet",

@@ -163,6 +163,10 @@ class Alignment(nn.Module):
         """Return losses of the alignment's own modules, in full from the start."""
         return {}
 
+    def row_losses(self, net: Any, batch: Any, encoded: Encoded) -> dict:
+        """Return losses that need no source, in full from the start."""
+        return {}
+
     def begin_epoch(self, net: Any, rows: Any, progress: float) -> None:
         """Prepare an epoch; ``progress`` in [0, 1] is the share that is done."""
 

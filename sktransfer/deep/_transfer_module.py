@@ -95,12 +95,13 @@ class TransferModule(StepModule):
         for penalty in self.penalties:
             batch = penalty.perturb(self, batch, criterion)
         encoded = self.alignment.encode(self, batch)
-        aligned, own, weight = {}, {}, None
+        aligned, weight = {}, None
+        own = self.alignment.row_losses(self, batch, encoded)
         if batch.n_source:
             weight = self.alignment.source_weight(self, batch)
         if batch.n_source and len(encoded.target):
             aligned = self.alignment.losses(self, batch, encoded)
-            own = self.alignment.own_losses(self, batch, encoded)
+            own = own | self.alignment.own_losses(self, batch, encoded)
             if self.discriminator is not None:
                 logits = self.judge(self.discriminator, batch, encoded)
                 own = own | self.discriminator.losses(logits, weight)
