@@ -81,6 +81,21 @@ def with_trans_norm(**settings):
     return deep.DANN(trans_norm, **settings)
 
 
+def tasks(weighting):
+    return both("MultiTaskNetClassifier", "MultiTaskNetRegressor", weighting=weighting)
+
+
+def source_free(name, **own):
+    """Return the maker of an adaptation; the nets are trained with smoothed labels."""
+
+    def make(**settings):
+        net = deep.TransferNetClassifier(criterion__label_smoothing=0.1, **settings)
+        shared = {k: settings[k] for k in ("max_steps", "batch_size", "random_state")}
+        return getattr(deep, name)(net, **shared, **own)
+
+    return make, None
+
+
 #: name -> makers for classes and for real labels
 METHODS = {
     ALONE: both("TargetOnlyNet", "TargetOnlyNetRegressor"),
@@ -106,6 +121,22 @@ METHODS = {
     "M3SDA, beta": aligned(deep.MomentMatchingAlignment(beta=True), mu=0.01),
     "WADN": aligned(deep.ConditionalWassersteinAlignment()),
     "UOWQNet": both("UOWQNet", None),
+    "tasks, equal": tasks("equal"),
+    "tasks, uncertainty": tasks("uncertainty"),
+    "tasks, MGDA": tasks("mgda"),
+    "tasks, gradient vaccine": tasks("gradvac"),
+    "tasks, CAGrad": tasks("cagrad"),
+    "tasks, UOWQ": tasks("uowq"),
+    "SHOT": source_free("SHOT"),
+    "source-free, DECISION": source_free("SourceFreeNets"),
+    "source-free, DATE": source_free("SourceFreeNets", weights="date"),
+    "source-free, MSFDA": source_free(
+        "SourceFreeNets", pseudo_label_share=0.5, feature_alignment=1.0
+    ),
+    "selective autoencoder": both("SelectiveAutoencoder", None),
+    "distant feature fusion": both(
+        "SelectiveAutoencoder", None, keep=1, mmd_weight=1.0
+    ),
 }
 
 

@@ -6,9 +6,10 @@
 Table III of the UOWQ paper in small: landmine fields (AUC), schools and robot torques
 (R2, the mean over the tasks), and users of a phone (accuracy; the proof set). Of each
 set the first 8 tasks (all 7 torques, each with rows of its own) are taken, with 40 rows
-per task to learn from (landmine 120) and up to 200 others to test on; labels of a torque
-or school are scaled by its training rows. Every net takes 200 steps of batches with up
-to 32 rows of each task, at the default rate, with hidden layers of 64 and 32 units.
+of each to learn from (landmine 120) and up to 200 others to test on; labels of a
+torque or school are scaled by its training rows. Every net takes 200 steps of batches
+with up to 32 rows of each task, at the default rate, with hidden layers of 64 and 32
+units.
 "single" is a net for each task, "pooled" one for the rows of all tasks,
 "UOWQNet per task" the algorithm 2 of the paper: for each task a net of its own
 with weighted rows of the others. All others are ``MultiTaskNet`` with that weighting.
