@@ -45,7 +45,7 @@ AXES = {
     "K": [2, 8, 32, 128],
 }
 FAMILIES = [
-    "Pooled", "KMM", "ULSIF", "TrAdaBoostClassifier", "CORAL", "TCA", "JDOT",
+    "Pooled", "KMM", "ULSIF", "TrAdaBoost", "CORAL", "TCA", "JDOT",
     "SecureRLS", "PositiveTransferRidge", "UOWQ", "EmpiricalBayesRidge", "ARMUL",
     "AngleTransfer", "TransGLM", "PeerWeightedEnsemble", "MMDWeightedEnsemble",
     "SelfTraining", "SAFEW", "TransferGuard",
@@ -66,7 +66,8 @@ def grow(cls, axis, limit):
 
     sizes, seconds = [], []
     for size in AXES[axis]:
-        data = {t: rows(t, **{axis: size}) for t in ("classification", "regression")}
+        drawn = {t: rows(t, **{axis: size}) for t in ("classification", "regression")}
+        data = {t: [(b.X, b.y, b.sample_domain)] for t, b in drawn.items()}
         found = measure(cls, data, 5 * limit)
         if found is None or not np.isfinite(found[1]):
             break

@@ -257,8 +257,8 @@ def _symmetric_plan(
     return plan, _norm(xp.sum(plan, axis=1) - mass)
 
 
-def _norm(vector):
-    return float(vector @ vector) ** 0.5
+def _norm(vector: Any) -> float:
+    return float(np.sqrt(float(vector @ vector)))
 
 
 def cost_matrix(left: NDArray[Any], right: NDArray[Any], cost: str) -> NDArray[Any]:
