@@ -26,6 +26,8 @@ from pathlib import Path
 
 import numpy as np
 from safety import load, reduce
+from scipy.special import expit
+from scipy.stats import fisher_exact, ks_2samp, norm
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 from uncertainty import PARTS, draw_task, table, targets_of
@@ -37,7 +39,7 @@ from sktransfer.safe import TransferConformal
 
 DRAWS = (1, 0), (1, 1), (3, 4), (3, 5)
 ALPHA = 0.1
-N_SHIFT_DRAWS, N_PERMUTATIONS = 50, 39
+N_SHIFT_DRAWS, N_PERMUTATIONS = 50, 199
 KINDS = "none", "covariate", "label", "concept"
 
 
@@ -130,6 +132,36 @@ def run_shifts(out):
     (out / "shifts.json").write_text(json.dumps(lines))
 
 
+def known_source(out):
+    """How often is label shift found by who knows p(y | x) of the source?
+
+    The mean residual of the target's labels, which is the score of the shift, has the
+    known variance there; two-sided test at 5 %. The labels must differ, too.
+    """
+    lines = []
+    for classify in (True, False):
+        for n_target in (25, 80):
+            rng, found = np.random.RandomState(len(lines)), []
+            for _ in range(10 * N_SHIFT_DRAWS):
+                X, y, domain = draw_shift(rng, "label", classify, n_target)
+                own = domain < 0
+                score = 2 * X[own, 0] + X[own, 1]
+                mean = expit(score) if classify else score
+                variance = mean * (1 - mean) if classify else np.ones(n_target)
+                z = np.sum(y[own] - mean) / np.sqrt(variance.sum())
+                given = 2 * norm.sf(abs(z)) <= 0.05
+                if classify:
+                    table_ = [[np.sum(y[part] == c) for c in (0, 1)]
+                              for part in (own, ~own)]  # fmt: skip
+                    labels = fisher_exact(table_).pvalue <= 0.05
+                else:
+                    labels = ks_2samp(y[own], y[~own]).pvalue <= 0.05
+                found.append((labels, given, labels and given))
+            lines.append(["classes" if classify else "values", n_target,
+                          *map(float, np.mean(found, axis=0))])  # fmt: skip
+    return lines
+
+
 def report(out):
     print("# Sets and intervals of predictions, and kinds of shift\n")
     print(
@@ -166,6 +198,13 @@ def report(out):
     print(f"{N_SHIFT_DRAWS} draws each.\n")
     table(["labels", "target rows", "true shift", "covariate found", "label found",
            "concept found"], lines)  # fmt: skip
+    print(
+        "Label shift, by who knows the source's law of the label given the row "
+        f"({10 * N_SHIFT_DRAWS} draws): share in which the labels differ, the law of "
+        "the label given the row differs (its best test), and both.\n"
+    )
+    table(["labels", "target rows", "labels differ", "given the row", "both"],
+          known_source(out))  # fmt: skip
 
 
 def main():

@@ -49,6 +49,9 @@ class CommonColumns:
         Number of columns of the labels in regression; 0 for one-dimensional labels.
     power : float, default=0.0
         Power of the Tweedie deviance by which answers are compared; 0: squared error.
+    scale : ndarray of shape (n_outputs,), default=None
+        Standard deviations by which the errors of several quantities are divided
+        before they are added up, so that none counts for its unit; None: 1.
     """
 
     classes: Any = None
@@ -56,6 +59,7 @@ class CommonColumns:
     absent: float = 0.0
     n_outputs: int = 0
     power: float = 0.0
+    scale: Any = None
 
     def answer(
         self, model: Any, X: Any, name: str | None = None, key: Any = None
@@ -190,15 +194,20 @@ class CommonColumns:
             Labels less answers.
         """
         if not self.power:
-            return np.sum(residuals**2, axis=-1)
+            return np.sum(self.standardized(residuals) ** 2, axis=-1)
         coded = self.code(y)
         deviance = unit_deviance(coded, coded - residuals, self.power)
         return np.sum(deviance, axis=-1)
 
-    def spread(self, y: Any, residuals: Any) -> NDArray[Any]:
-        """Return the root of the variance function at the mean of several answers.
+    def standardized(self, differences: Any) -> Any:
+        """Divide differences of answers by the scale of their outputs."""
+        return differences if self.scale is None else differences / self.scale
 
-        Divided by it, residuals have squares that sum up to about the deviance.
+    def spread(self, y: Any, residuals: Any) -> Any:
+        """Return what residuals are divided by, so that their squares sum up to losses.
+
+        For deviances it is the root of the variance function at the mean of several
+        answers, by which the sum is about the deviance; else the scale of the outputs.
 
         Parameters
         ----------
@@ -208,7 +217,7 @@ class CommonColumns:
             Labels less answers.
         """
         if not self.power:
-            return np.ones(1)
+            return np.ones(1) if self.scale is None else self.scale
         coded = self.code(y)
         answers = np.maximum(coded - residuals, least_mean(coded))
         return np.mean(answers, axis=0) ** (self.power / 2)
@@ -444,7 +453,8 @@ def common_columns(
     models : list of estimator
         Fitted models.
     y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        Labels; their classes get a column too.
+        Labels; their classes get a column too. The scale of several quantities is
+        their standard deviation.
     classify : bool
         Whether the models are classifiers.
     power : float or None, default=None
@@ -458,8 +468,11 @@ def common_columns(
         class, else votes. Classifiers of several outputs have :class:`OutputColumns`.
     """
     if not classify:
-        n_outputs = y.shape[1] if y.ndim == 2 else 0
-        return CommonColumns(n_outputs=n_outputs, power=power or 0.0)
+        n_outputs, scale = y.shape[1] if y.ndim == 2 else 0, None
+        if n_outputs > 1 and not power:
+            scale = np.std(np.asarray(y, dtype=np.float64), axis=0)
+            scale[~(scale > 0)] = 1.0
+        return CommonColumns(n_outputs=n_outputs, power=power or 0.0, scale=scale)
     if np.ndim(y) == 2:
         return _output_columns(models, y)
     method = next(m for m in _METHODS if all(answers_with(one, m) for one in models))

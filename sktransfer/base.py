@@ -530,6 +530,7 @@ class TransferMixin:
                 "convert it, or switch the dispatch off."
             )
         with _naming_the_step(type(self).__name__):
+            _refuse_dates(X)
             return validate_data(
                 self,
                 X,
@@ -543,6 +544,7 @@ class TransferMixin:
         """Return rows as numbers for a wrapper that does arithmetic on them."""
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
         with _naming_the_step(type(self).__name__):
+            _refuse_dates(X)
             return check_array(X, input_name="X", **options)
 
 
@@ -1656,6 +1658,21 @@ def as_rows(X: Any) -> NDArray[Any]:
     if sparse.issparse(X):
         return X.tocsr()
     return X if hasattr(X, "shape") or isinstance(X, list | tuple) else np.asarray(X)
+
+
+def _refuse_dates(X):
+    """Refuse dates, of which NumPy would make a number of nanoseconds."""
+    dtypes, names = [getattr(X, "dtype", None)], ["X"]
+    if hasattr(X, "columns"):
+        dtypes, names = list(X.dtypes), [f"column {name!r}" for name in X.columns]
+    for name, dtype in zip(names, dtypes, strict=True):
+        temporal = getattr(dtype, "is_temporal", None)  # of polars
+        if (
+            temporal()
+            if temporal is not None
+            else getattr(dtype, "kind", "") in tuple("mM")
+        ):
+            raise TypeError(f"{name} holds dates or times (dtype {dtype}, datetime).")
 
 
 @contextmanager

@@ -26,13 +26,14 @@ from sktransfer.feature import (
     PiecewiseDirectStandardization,
     SubspaceAlignment,
 )
-from sktransfer.hypothesis import OffsetTransfer
+from sktransfer.hypothesis import LinearInterpolation, OffsetTransfer
 from sktransfer.inspection import LearningCurveTransferDisplay
 from sktransfer.metrics import cross_val_ntg, query_target, subset_influence
 from sktransfer.metrics._held_out import exact_match_score
 from sktransfer.model_selection import TargetKFold, cross_val_unseen_domain
 from sktransfer.preprocessing import DomainScaler
 from sktransfer.safe import (
+    ReliableTransfer,
     TransferGuard,
     TransferPortfolioClassifier,
     TransferPortfolioRegressor,
@@ -235,3 +236,30 @@ def test_from_a_table_with_several_labels(data):
     part = from_frame(df, **names)
     with pytest.raises(DomainError, match="partly missing row"):
         model.fit(part.X, part.y, **part.metadata)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        (TransferGuard(Pooled(Ridge()), cv=3), "weights_"),
+        (TransferGuard(Pooled(Ridge()), cv=3, policy="safew"), "weights_"),
+        (
+            TransferPortfolioRegressor(
+                members=[("alone", Ridge()), ("pooled", Pooled(Ridge()))], cv=3
+            ),
+            "weights_",
+        ),
+        (LinearInterpolation(Ridge(), cv=3), "source_weights_"),
+        (ReliableTransfer(Ridge()), "harm_"),
+    ],
+)
+def test_the_unit_of_an_output_changes_no_weight(data, model, weights):
+    X, Y = data
+    Y[:80, 0] += X[:80, 2]
+    found = []
+    for unit in (1.0, 1000.0):
+        model.fit(X, marked(Y * [unit, 1.0]), sample_domain=DOMAIN)
+        values = getattr(model, weights)
+        found.append(list(values.values()) if isinstance(values, dict) else values)
+    np.testing.assert_allclose(*found, atol=1e-6)
+    assert np.max(found) > 0

@@ -35,7 +35,9 @@ def paired_gap(
 ) -> tuple[Array, Array, Array, Array]:
     r"""Estimate a mean difference of losses and the variance of the estimate.
 
-    Without guesses it is the mean, and its variance :math:`s^2 / n`. With them,
+    Without guesses it is the mean, and its variance :math:`s^2 / n`, but not less than
+    if one more unit had no difference, :math:`\bar d^2 n / ((n + 1)^2 (n - 1))`: equal
+    differences are no proof that all are. With them,
 
     .. math:: \hat\lambda = \frac{\sum_i d_i}{\sum_i g_i + 4 \bar g},
               \quad e_i = d_i - \hat\lambda g_i,
@@ -96,6 +98,7 @@ def paired_gap(
     mean = np.sum(w * d, axis=-1)
     if guesses is None:
         spread = np.sum(w * (d - mean[..., None]) ** 2, axis=-1) + hits / n
+        spread = np.maximum(spread, least_spread(mean, n))
         return mean, spread / rest, n, np.full_like(mean, np.nan)
     g = np.asarray(guesses, dtype=np.float64)
     own = np.sum(w * g, axis=-1)
@@ -118,12 +121,20 @@ def paired_gap(
         doubt = _CAUTION * _ratio(noise, (slope * own) ** 2, np.inf)
         used = slope * np.maximum(1.0 - doubt, 0.0) * n_reference / (n_reference + n)
         noise = noise + used**2 * spread / n_reference
+    if not hits and not unseen:
+        # models that differ elsewhere alone: held-out units tell nothing
+        noise = np.where((own == 0) & (size > 0), np.inf, noise)
     return (
         mean - used * (own - size),
         noise + (slope - used) ** 2 * spread / n,
         n,
         slope,
     )
+
+
+def least_spread(mean: Any, n: Any) -> Any:
+    """Return the variance of n equal numbers and one zero."""
+    return np.asarray(mean) ** 2 * n / (n + 1.0) ** 2
 
 
 def _ratio(a: Array, b: Array, otherwise: float = 0.0) -> Array:

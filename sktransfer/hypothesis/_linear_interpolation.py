@@ -21,6 +21,7 @@ from sktransfer._source_models import (
     given_entries,
 )
 from sktransfer.base import BlendingMetaEstimator, TakesGroupsMixin, slice_params
+from sktransfer.exceptions import warn
 
 __all__ = ["LinearInterpolation"]
 
@@ -83,9 +84,10 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         \Bigr\|^2
 
     over the labeled target samples, where :math:`f_0^{(-j)}` has not seen sample j, so
-    that it has no advantage over the sources. Where nothing can be held out the sources
-    have equal shares. With a number the rest is divided among the sources by the same
-    criterion. Without sources this is ``estimator`` on the target.
+    that it has no advantage over the sources. Where nothing can be held out, as with
+    one label per class, the sources have equal shares and a warning tells that the
+    target's model has none. With a number the rest is divided among the sources by the
+    same criterion. Without sources this is ``estimator`` on the target.
 
     References
     ----------
@@ -188,7 +190,7 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         self._columns = self._columns.calibrated(dict(enumerate(said)), y, weight)
         answers = np.stack([self._columns.read(one, k) for k, one in enumerate(said)])
         if self.target_share != "cv":
-            others = _least_squares(answers, goal, weight, self.solver)
+            others = self._least_squares(answers, goal, weight)
             return np.append((1 - self.target_share) * others, self.target_share)
         own, known = np.zeros_like(goal), np.zeros(data.n_labeled, dtype=bool)
         place = np.cumsum(rows) - 1
@@ -205,12 +207,24 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
             own[place[test]] = self._columns.ask(model, take_rows(data.X, test))
             known[place[test]] = True
         if not known.any():
+            warn(
+                f"{data.n_labeled} labeled target samples, one per class or of one "
+                "unit, leave none to hold out, so that the target's model has no "
+                "share: label more samples, or give target_share as a number.",
+            )
             return np.append(np.full(n_sources, 1.0 / n_sources), 0.0)
         own, weight = own[known], weight[known]
         self._columns = self._columns.calibrated({n_sources: own}, y[known], weight)
         own = self._columns.read(own, n_sources)
         columns = np.concatenate([answers[:, known], own[None]])
-        return _least_squares(columns, goal[known], weight, self.solver)
+        return self._least_squares(columns, goal[known], weight)
+
+    def _least_squares(self, answers, goal, weight):
+        """Return shares of models, by weighted least squares of their answers."""
+        root = np.sqrt(weight)[:, None]
+        rows = self._columns.standardized(answers * root).reshape(len(answers), -1)
+        goal = self._columns.standardized(goal * root).ravel()
+        return fit_simplex_weights(rows, goal, self.solver)
 
     def _blend(self, X):
         return self._columns.blend(self._models, self._weights, X)
@@ -222,10 +236,3 @@ class LinearInterpolation(TakesGroupsMixin, SourceModelsMixin, BlendingMetaEstim
         tags = super().__sklearn_tags__()
         tags.transfer_tags.source_free = True
         return tags
-
-
-def _least_squares(columns, goal, weight, solver):
-    """Return shares of models, by weighted least squares of their answers."""
-    root = np.sqrt(weight)[:, None]
-    rows = (columns * root).reshape(len(columns), -1)
-    return fit_simplex_weights(rows, (goal * root).ravel(), solver)

@@ -961,6 +961,7 @@ def extrapolate_gap(run, estimators, methods, classify):
         "counted": "rows" if run.groups is None else "groups",
         "n_labeled": curve.n_labeled,
         "labels_needed": needed,
+        "undecidable": curve.undecidable_probability(**clear),
         "goal": goal,
         "probability": curve.decision_probability(goal, **clear),
         "gap_now": curve.predict(curve.n_labeled)[0],

@@ -444,7 +444,9 @@ def _curve_sentences(more):
             "More labels will hardly tell whether the sources help: by the learning "
             f"curve of {more['method']}, {int(more['goal'])} labeled target {what} "
             f"give a clear answer with a probability of {chance} only, as the gap "
-            "changes with every label. They give a better model, though."
+            "changes with every label. With a probability of "
+            f"{more['undecidable']:.0%} no number of them would: the gap vanishes as "
+            "fast as its error. They give a better model, though."
         ]
     found.append(
         f"The gap in the {more['loss']}, about {number(more['gap_now'])} with the {n} "

@@ -15,35 +15,46 @@ from scipy import stats
 from sktransfer._domains import canonical_order
 from sktransfer._folds import check_groups
 from sktransfer._learners import check_weights
-from sktransfer._solvers.paired_gap import paired_gap
+from sktransfer._solvers.paired_gap import least_spread, paired_gap
 
 #: the gaps that an interval can be about
 INTERVAL_FOR = ("average", "fitted")
-#: share of n - 1 that counts as degrees of freedom: loss differences are heavy-tailed,
-#: less so where losses are bounded. These constants are the choice of
-#: ``benchmarks/uncertainty.py --calibrate``
-_DOF_SHARE = {"unbounded": 0.5, "bounded": 0.75}
-#: how much of the variance an unstable step between the models adds
-_INSTABILITY = {"average": 0.0, "fitted": 1.0}
+#: share of n - 1 that counts as degrees of freedom, by kind of loss: differences of
+#: losses are heavy-tailed, less so where they are bounded. These constants are the
+#: choice of ``benchmarks/uncertainty.py --calibrate``
+_DOF_SHARE = {"unbounded": 0.5, "brier": 0.5, "hits": 0.75}
+#: share of the variance that the average gap has not where units are many: a unit
+#: that raises the gap as a tested one lowers it as one of the training sets
+_SHARED_UNITS = {"unbounded": 0.2, "brier": 0.3, "hits": 0.0}
+#: as many units share nothing yet
+_FEW_UNITS = 10.0
+#: how much of the variance an unstable step between the models adds, fitted pair
+_INSTABILITY = 1.0
 #: standard errors by which the probability of harm leans toward help: sources helped
 #: more often than the estimates said, on the "tune" sets and in the simulation
 _LEAN = 0.2
 #: the same as _INSTABILITY for the gaps of folds
 _FITTED_FOLDS = 1.25
-#: e^2 / g of the unit that Brier scores count more: the largest that there can be
-UNSEEN = 8.0
+#: e^2 / g of the unit that Brier scores count more: half of the largest that can be
+UNSEEN = 4.0
 #: most unlabeled rows about which the models of all folds are asked
 _MOST_REFERENCE = 200
 
 
-def dof_share(bounded: bool) -> float:
-    """Return the share of n - 1 that counts as degrees of freedom."""
-    return _DOF_SHARE["bounded" if bounded else "unbounded"]
+def dof_share(kind: str) -> float:
+    """Return the share of n - 1 that counts as degrees of freedom.
+
+    The kind of the losses is "hits", "brier" or "unbounded".
+    """
+    return _DOF_SHARE[kind]
 
 
-def error_ratio(instability: float, interval_for: str) -> float:
+def error_ratio(instability: Any, interval_for: str, kind: str, n_units: Any) -> Any:
     """Return the standard error for a gap over that of the noise of its units."""
-    return np.sqrt(1 + _INSTABILITY[interval_for] * instability)
+    if interval_for == "fitted":
+        return np.sqrt(1 + _INSTABILITY * instability)
+    many = np.maximum(1 - _FEW_UNITS / np.asarray(n_units, dtype=np.float64), 0)
+    return np.sqrt(1 - _SHARED_UNITS[kind] * many)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +66,20 @@ class PairedEvidence:
     this size, with the sources as they are. Held-out units estimate both by the same
     number :math:`\hat\Delta`, with different noise:
 
-    .. math:: \hat\Delta \pm t_\nu \sqrt{v\,(1 + c A)} .
+    .. math:: \hat\Delta \pm t_\nu \sqrt{v\,(1 + A)} \quad \text{(fitted)}, \qquad
+              \hat\Delta \pm t_\nu \sqrt{v\,(1 - c\,(1 - 10/n)_+)} \quad
+              \text{(average)}.
 
     :math:`\hat\Delta` and v are those of
     :func:`~sktransfer._solvers.paired_gap.paired_gap`, and A is
     :math:`(1 - \hat\lambda) / 2`, the best weight of the second model in a blend of
     both: the more of the step between the models is error of the first one, the more
-    it hangs on what labeled rows there happen to be. With c = 0 the interval is about
-    the average, with c = 1 about the fitted pair: what chance did to the rows in the
-    training parts it did, with the opposite sign, to the test parts. Differences of
-    losses have heavy tails, so that :math:`\nu` is half of n - 1, and three quarters
-    of it for 0-1 losses and Brier scores, which are bounded.
+    it hangs on what labeled rows there happen to be. What chance did to the rows in
+    the training parts it did, with the opposite sign, to the test parts: this adds to
+    the error for the fitted pair, and takes from that for the average, where the
+    units are many; c is 0.2 for squared errors and other losses without a bound, 0.3
+    for Brier scores and 0 for 0-1 losses. Differences of losses have heavy tails, so
+    that :math:`\nu` is half of n - 1, and three quarters of it for 0-1 losses.
     ``benchmarks/uncertainty.md`` has the coverage of both.
 
     Parameters
@@ -149,9 +163,14 @@ class PairedEvidence:
         )
 
     @property
+    def kind(self) -> str:
+        """Kind of the losses: "hits", "brier" or "unbounded"."""
+        return "hits" if self.hits else "brier" if self.unseen > 0 else "unbounded"
+
+    @property
     def dof(self) -> float:
         """Degrees of freedom of both intervals."""
-        return dof_share(self.hits or self.unseen > 0) * (self.n_units - 1)
+        return dof_share(self.kind) * (self.n_units - 1)
 
     def standard_error(self, interval_for: str = "fitted") -> float:
         """Return the standard error of the mean as an estimate of the gap.
@@ -168,7 +187,9 @@ class PairedEvidence:
         """
         if self.n_units < 1 + 1e-9:
             return np.inf
-        return np.sqrt(self._moments[1]) * error_ratio(self.instability, interval_for)
+        return np.sqrt(self._moments[1]) * error_ratio(
+            self.instability, interval_for, self.kind, self.n_units
+        )
 
     def interval(
         self, confidence_level: Any = 0.95, interval_for: str = "fitted"
@@ -211,7 +232,8 @@ class FoldEvidence:
 
     .. math:: \bar g \pm t_\nu \sqrt{(\textstyle\sum_j \omega_j^2 + \rho) s^2},
 
-    with :math:`\omega_j = 1/J` and :math:`\nu = J - 1` without weights and repeats.
+    with :math:`\omega_j = 1/J` and :math:`\nu = J - 1` without weights and repeats. If
+    all values are equal, :math:`s^2` is that with one more fold of value 0.
 
     Parameters
     ----------
@@ -253,8 +275,11 @@ class FoldEvidence:
         squares = float(np.sum(self.weights**2))
         if self.dof < 1 or squares > 1 - 1e-12:
             return np.inf
-        spread = self.weights @ (values - self.mean(values)) ** 2 / (1 - squares)
-        return np.sqrt((squares + self.ratio) * spread)
+        mean = self.mean(values)
+        spread = self.weights @ (values - mean) ** 2
+        if np.ptp(values) <= 1e-12 * abs(mean):  # equal values are no proof
+            spread = least_spread(mean, 1 / squares)
+        return np.sqrt((squares + self.ratio) * spread / (1 - squares))
 
 
 @dataclass(frozen=True, eq=False)
@@ -445,7 +470,8 @@ def mean_interval(
     interval : ndarray of shape (2,)
         Wilson's interval of a share; otherwise
         :math:`\\bar x \\exp(\\pm t_{n-1} s / (\\sqrt n\\, \\bar x))`, a t interval of
-        the logarithm. Infinite with fewer than two units.
+        the logarithm; s is at least that with one more unit without loss. Infinite
+        with fewer than two units.
     """
     n = 1.0 / np.sum(weights**2)
     mean = float(weights @ values)
@@ -458,7 +484,8 @@ def mean_interval(
         return np.clip([center - reach, center + reach], 0.0, 1.0)
     if mean <= 0:
         return np.zeros(2)
-    error = np.sqrt(weights @ (values - mean) ** 2 / (n - 1))
+    spread = max(weights @ (values - mean) ** 2, least_spread(mean, n))
+    error = np.sqrt(spread / (n - 1))
     reach = stats.t.ppf((1 + confidence_level) / 2, n - 1) * error / mean
     return mean * np.exp([-reach, reach])
 

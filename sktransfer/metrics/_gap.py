@@ -80,7 +80,7 @@ class HeldOutLosses:
     ----------
     residuals : ndarray of shape (2, n_tested, n_columns)
         Labels less answers, over the root of the variance function where losses are
-        deviances.
+        deviances, and over the scales of several outputs.
     losses : ndarray of shape (2, n_tested)
         Squared residuals, or deviances.
     steps : list of ndarray of shape (n_reference, n_columns)
@@ -255,7 +255,10 @@ class PairMeasure:
         residuals, losses = zip(*parts, strict=True)
         steps = []
         if len(self.reference):
-            steps = [np.subtract(*self._read(r.reference)[::-1]) for r in results]
+            steps = [
+                self.columns.standardized(np.subtract(*self._read(r.reference)[::-1]))
+                for r in results
+            ]
         return HeldOutLosses(
             np.concatenate(residuals, axis=1), np.concatenate(losses, axis=1), steps
         )

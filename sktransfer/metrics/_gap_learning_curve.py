@@ -85,8 +85,8 @@ class GapLearningCurve:
         How much of the step between the models hangs on the labels, from 0 to 1: the
         best weight of the sources' model in a blend of both. What is known of the gap
         of the fitted pair is less than of the average by it.
-    dof_share : float, default=0.5
-        Degrees of freedom of an interval over those of a mean of so many labels.
+    kind : {"unbounded", "brier", "hits"}, default="unbounded"
+        Kind of the loss: what an interval of so many labels is like.
 
     See Also
     --------
@@ -117,7 +117,7 @@ class GapLearningCurve:
     spread: np.ndarray
     n_labeled: int
     instability: float = 0.0
-    dof_share: float = 0.5
+    kind: str = "unbounded"
 
     @_check(n_labels=_SIZE, confidence=_SHARE)
     def predict(
@@ -187,7 +187,9 @@ class GapLearningCurve:
         probability : float
             Mean over draws of the curve of the power at its gap.
         """
-        return self._power(self._draws(), n_labels, confidence, interval_for)
+        return float(
+            self._power(self._draws(), n_labels, confidence, interval_for).mean()
+        )
 
     def _power(
         self,
@@ -199,12 +201,15 @@ class GapLearningCurve:
         gaps = np.abs(self._at(n_labels, *draws))
         error = self.spread[0] * n_labels ** self.spread[1] / np.sqrt(n_labels)
         if error == 0:
-            return float(np.mean(gaps > 0))
+            return (gaps > 0).astype(np.float64)
         least = stats.t.ppf(
-            (1 + confidence) / 2, max(self.dof_share * (n_labels - 1), 0.5)
+            (1 + confidence) / 2, max(dof_share(self.kind) * (n_labels - 1), 0.5)
         )
-        least *= error_ratio(self.instability, interval_for)
-        return float(stats.norm.cdf(gaps / error - least).mean())
+        reach, noise = (
+            error_ratio(self.instability, which, self.kind, n_labels)
+            for which in (interval_for, "average")
+        )
+        return stats.norm.cdf((gaps / error - least * reach) / noise)
 
     @_check(probability=_SHARE, confidence=_SHARE, interval_for=_GAP)
     def labels_needed(
@@ -229,16 +234,79 @@ class GapLearningCurve:
         n_labels : float
             The least number of labels in total, at least those that there are;
             infinity if no number up to a million is enough, as where the gap
-            vanishes as fast as its error.
+            vanishes as fast as its error. :meth:`labels_interval` is finite where most
+            curves decide, and :meth:`undecidable_probability` tells how many do not.
         """
-        sizes = np.unique(
-            np.geomspace(self.n_labeled, max(_MOST, self.n_labeled), 300).round()
-        )
         draws = self._draws()
-        for size in sizes:
-            if self._power(draws, size, confidence, interval_for) >= probability:
+        for size in self._numbers():
+            power = self._power(draws, size, confidence, interval_for).mean()
+            if power >= probability:
                 return float(size)
         return float(np.inf)
+
+    @_check(probability=_SHARE, confidence=_SHARE, interval_for=_GAP, coverage=_SHARE)
+    def labels_interval(
+        self, probability=0.8, confidence=0.95, interval_for="average", coverage=0.95
+    ):
+        """Estimate, curve by curve, from how many labels on a clear answer is likely.
+
+        :meth:`labels_needed` averages over the curves that the labels leave possible,
+        and with some of them no number of labels is enough. Here each has its own
+        number.
+
+        Parameters
+        ----------
+        probability, confidence, interval_for
+            As in :meth:`labels_needed`.
+        coverage : float in (0, 1), default=0.95
+            Share of the draws of the curve in the interval.
+
+        Returns
+        -------
+        n_labels : float
+            The median over draws of the curve: infinity if with most of them no number
+            of labels up to a million is enough.
+        interval : tuple of (float, float)
+            Quantiles over the draws.
+        """
+        found = self._needed(probability, confidence, interval_for)
+        middle = float(np.quantile(found, 0.5, method="inverted_cdf"))
+        return middle, self._interval(found, coverage)
+
+    @_check(probability=_SHARE, confidence=_SHARE, interval_for=_GAP)
+    def undecidable_probability(
+        self, probability=0.8, confidence=0.95, interval_for="average"
+    ):
+        """Estimate how probable it is that no number of labels gives a clear answer.
+
+        This is so where the gap vanishes as fast as its error: every label makes the
+        sources matter less, so that in the end it is the same with and without them.
+
+        Parameters
+        ----------
+        probability, confidence, interval_for
+            As in :meth:`labels_needed`.
+
+        Returns
+        -------
+        probability : float
+            Share of the draws of the curve.
+        """
+        found = self._needed(probability, confidence, interval_for)
+        return float(np.mean(np.isinf(found)))
+
+    def _numbers(self):
+        most = max(_MOST, self.n_labeled)
+        return np.unique(np.geomspace(self.n_labeled, most, 300).round())
+
+    def _needed(self, probability, confidence, interval_for):
+        """Return the number of labels for each draw of the curve."""
+        draws = self._draws()
+        found = np.full(_DRAWS, np.inf)
+        for size in self._numbers()[::-1]:
+            power = self._power(draws, size, confidence, interval_for)
+            found[power >= probability] = size
+        return found
 
     @staticmethod
     def _at(n_labels: float, rates: NDArray[Any], coefs: NDArray[Any]) -> NDArray[Any]:
@@ -356,8 +424,9 @@ def gap_learning_curve(
     Returns
     -------
     curve : GapLearningCurve
-        With ``predict(n_labels)``, ``break_even()``, ``decision_probability(n_labels)``
-        and ``labels_needed()``.
+        With ``predict(n_labels)``, ``break_even()``,
+        ``decision_probability(n_labels)``, ``labels_needed()``, ``labels_interval()``
+        and ``undecidable_probability()``.
 
     Raises
     ------
@@ -460,7 +529,7 @@ def gap_learning_curve(
         spread=_spread(numbers, np.sqrt(n * np.diagonal(covariance))),
         n_labeled=len(np.unique(units[data.is_labeled_target])),
         instability=last.instability,
-        dof_share=dof_share(loss in ("zero_one", "brier")),
+        kind={"zero_one": "hits", "brier": "brier"}.get(loss, "unbounded"),
     )
 
 

@@ -209,7 +209,9 @@ def cross_val_ntg(
     n_jobs : int, default=None
         Number of folds that are fitted in parallel.
     random_state : int, RandomState instance or None, default=None
-        Deals the rows to the folds when ``cv`` is an int.
+        Deals the rows to the folds when ``cv`` is an int. None deals anew at every
+        call, as scikit-learn's splitters that shuffle do: give an int to get the same
+        numbers again.
 
     Returns
     -------

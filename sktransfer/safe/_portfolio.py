@@ -481,10 +481,11 @@ class _TransferPortfolio(
 
     def _set_columns(self, data: Any) -> None:
         """Decide what is blended: values, probabilities, class shares or votes."""
+        classify = is_classifier(self)
         self._columns = common_columns(
             list(self.members_.values()),
-            data.labels(data.labeled),
-            classify=is_classifier(self),
+            data.labels(data.labeled) if classify else data.y_labeled,
+            classify=classify,
             power=deviance_power(self),
         )
 

@@ -37,8 +37,8 @@ class Evidence:
     folds : list of (train, test)
         Of :func:`~sktransfer._folds.target_folds`.
     held_out : dict of str to HeldOut
-        One entry per member; empty without folds. With a deviance the residuals are
-        then divided by the root of the variance function, see
+        One entry per member; empty without folds. The residuals are then divided by
+        the root of the variance function of a deviance, or the scales of outputs, see
         :meth:`~sktransfer._response.CommonColumns.spread`.
     """
 
@@ -50,7 +50,7 @@ class Evidence:
         self.y = np.concatenate([data.y[:0], *(data.y[test] for test in tests)])
         self.spread = np.ones(1)
         residuals = {name: one.residuals for name, one in held_out.items()}
-        if self.columns.power and residuals:
+        if residuals:
             self.spread = self.columns.spread(self.y, np.stack([*residuals.values()]))
         self.residuals = {name: r / self.spread for name, r in residuals.items()}
         self.held_out = {
@@ -119,7 +119,7 @@ class Evidence:
         losses = np.stack([self._losses(one) for one in residuals])
         steps = None
         if len(self.pair.reference):
-            steps = transfer.answers - target_only.answers
+            steps = self.columns.standardized(transfer.answers - target_only.answers)
         return self.pair.losses(self.folds, losses, residuals, steps)
 
     def _each_fold(self) -> list[NDArray[np.bool_]]:

@@ -84,6 +84,9 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         P-value of "the source has the distribution of the target", by source id.
     harm_ : dict of int to float
         P-value of "the source is of use to the target", by source id.
+    no_signal_ : dict of int to float
+        P-value of "the source model predicts held-out rows of the source no better
+        than their mean", by source id; NaN where this cannot be tested.
     estimator_ : estimator
         The fitted estimator that predicts.
     classes_ : ndarray of shape (n_classes,)
@@ -109,8 +112,13 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
     .. math:: p = \min(1, 2 \min(p_X, p_{Y|X}))
 
-    is kept. A source like the target is called high with a probability of about
-    1 - ``alpha``; with few target rows a moderate shift passes, too.
+    is kept. A model that errs at home as much as anywhere passes both, so that a
+    third test must find that the source has something to teach: with labeled target
+    rows it is high only if the source model predicts held-out source rows
+    significantly better than the mean of the other ones does (sign-flip test). A
+    source like the target from which its own labels can be predicted is called high
+    with a probability of about 1 - ``alpha``; with few target rows a moderate shift
+    passes, too.
 
     *Low* similarity: the source model predicts the labeled target rows significantly
     worse than the mean of the other ones does (sign-flip test of the paired squared
@@ -177,6 +185,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
     def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         self._check_parameters()
+        # every inner fit gets the domains of its own rows
+        fit_params = {k: v for k, v in fit_params.items() if k != "sample_domain"}
         given, given_params = data, fit_params
         if fit_params.get("exposure") is not None:  # evidence is about rates
             y, fit_params = without_exposure(data.y, fit_params, self.estimator)
@@ -185,10 +195,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             self._numeric_rows(data.X, accept_sparse=False, dtype=np.float64)
         )
         rng = check_random_state(self.random_state)
-        self.similarity_, self.harm_, self.levels_ = {}, {}, {}
+        self.similarity_, self.harm_, self.no_signal_ = {}, {}, {}
+        self.levels_ = {}
         for source in data.sources.tolist():
-            similar, useful = self._p_values(data, numbers, source, fit_params, rng)
-            self.similarity_[source], self.harm_[source] = similar, useful
+            found = self._p_values(data, numbers, source, fit_params, rng)
+            for name, p in zip(
+                ("similarity_", "harm_", "no_signal_"), found, strict=True
+            ):
+                getattr(self, name)[source] = p
             self.levels_[source] = self._level(source)
         self.decision_ = self._decide(data)
         if self.decision_ == "target_only":
@@ -221,18 +235,19 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         source: int,
         fit_params: dict[str, Any],
         rng: np.random.RandomState,
-    ) -> tuple[float, float]:
-        """Return the p-values of "one distribution" and of "of use"."""
+    ) -> tuple[float, float, float]:
+        """Return p-values of "one distribution", "of use" and "nothing to teach"."""
         rows = np.flatnonzero(numbers.rows_of(source) | numbers.is_target)
         pair = numbers.take(rows[canonical_order(numbers.X[rows])])
         similar = self._mmd_p_value(pair, rng)
         if not data.n_labeled:
-            return similar, _median_conformal_p_value(pair.X_source, pair.X_target)
+            useful = _median_conformal_p_value(pair.X_source, pair.X_target)
+            return similar, useful, np.nan
         losses = self._losses(data, numbers, data.rows_of(source), fit_params)
         if losses is None:
-            return similar, 1.0
-        same_labels, useful = _label_p_values(*losses, self.n_permutations)
-        return min(1.0, 2 * min(similar, same_labels)), useful
+            return similar, 1.0, np.nan
+        same_labels, useful, no_signal = _label_p_values(*losses, self.n_permutations)
+        return min(1.0, 2 * min(similar, same_labels)), useful, no_signal
 
     def _mmd_p_value(self, pair: Any, rng: np.random.RandomState) -> float:
         X = StandardScaler().fit_transform(pair.X)
@@ -250,11 +265,11 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
         numbers: Any,
         rows: NDArray[np.bool_],
         fit_params: dict[str, Any],
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]] | None:
         """Return held-out losses of the source model on source and target rows.
 
-        The third array is the loss of the mean of the other labeled target rows. None
-        if there is nothing to compare.
+        The other two arrays are the losses of the mean of the other source rows, and
+        of the other labeled target rows. None if there is nothing to compare.
         """
         classify = is_classifier(self.estimator)
         source, y = np.flatnonzero(rows), data.labels(rows)
@@ -272,7 +287,8 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             models.append(
                 fit_learner(self.estimator, X_train, data.labels(train), **params)
             )
-        columns = common_columns(models, data.labels(data.labeled), classify=classify)
+        labels = data.labels(data.labeled) if classify else data.y_labeled
+        columns = common_columns(models, labels, classify=classify)
         said = [
             columns.ask(model, take_rows(data.X, source[test]))
             for model, test in zip(models, folds, strict=True)
@@ -288,13 +304,18 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             ],
             axis=0,
         )  # fmt: skip
-        constant = _constant_answer(columns, columns.code(data.y_labeled), classify)
-        return own, foreign, _loss(columns, constant, data.y_labeled)
+        own_mean, foreign_mean = (
+            _loss(columns, _constant_answer(columns, columns.code(y), classify), y)
+            for y in (y[held_out], data.y_labeled)
+        )
+        return own, foreign, own_mean, foreign_mean
 
     def _level(self, source: int) -> str:
         if self.harm_[source] <= self.alpha:
             return "low"
-        return "high" if self.similarity_[source] > self.alpha else "medium"
+        teaches = not self.no_signal_[source] > self.alpha
+        similar = self.similarity_[source] > self.alpha
+        return "high" if similar and teaches else "medium"
 
     def _decide(self, data: Any) -> str:
         kept = [level for level in self.levels_.values() if level != "low"]
@@ -360,7 +381,7 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
 
 def _loss(columns: Any, answers: NDArray[Any], y: Any) -> NDArray[Any]:
     """Return the squared error of each row; the Brier score for classifiers."""
-    return np.sum((columns.code(y) - answers) ** 2, axis=1)
+    return columns.losses(y, columns.code(y) - answers)
 
 
 def _constant_answer(
@@ -376,31 +397,45 @@ def _constant_answer(
 
 
 def _label_p_values(
-    own: NDArray[Any], foreign: NDArray[Any], constant: NDArray[Any], n_resamples: int
-) -> tuple[float, float]:
-    """Return the p-values of "no larger errors than at home" and of "of use"."""
-    # sorted, so that the draws do not depend on the order of the rows
-    worse = np.sort(foreign - constant)
-    options = {
-        "alternative": "greater",
+    own: NDArray[Any],
+    foreign: NDArray[Any],
+    own_mean: NDArray[Any],
+    foreign_mean: NDArray[Any],
+    n_resamples: int,
+) -> tuple[float, float, float]:
+    """Return p-values of three hypotheses.
+
+    They are "no larger errors than at home", "of use" and "no better at home than the
+    mean".
+    """
+    options: dict[str, Any] = {
         "n_resamples": n_resamples,
         "vectorized": True,
         "batch": 100,
     }
+    # sorted, so that the draws do not depend on the order of the rows
     same = permutation_test(
         (np.sort(foreign), np.sort(own)),
         lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+        alternative="greater",
         rng=np.random.default_rng(0),
         **options,
     )
-    useful = permutation_test(
-        (worse,),
-        lambda a, axis: np.mean(a, axis=axis),
-        permutation_type="samples",
-        rng=np.random.default_rng(0),
-        **options,
+    useful, no_signal = (
+        permutation_test(
+            (np.sort(difference),),
+            lambda a, axis: np.mean(a, axis=axis),
+            permutation_type="samples",
+            alternative=alternative,
+            rng=np.random.default_rng(0),
+            **options,
+        )
+        for difference, alternative in (
+            (foreign - foreign_mean, "greater"),
+            (own - own_mean, "less"),
+        )
     )
-    return float(same.pvalue), float(useful.pvalue)
+    return float(same.pvalue), float(useful.pvalue), float(no_signal.pvalue)
 
 
 def _median_conformal_p_value(X_source: NDArray[Any], X_target: NDArray[Any]) -> float:

@@ -461,7 +461,7 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
         models = dict(enumerate(self.models_))
         self._columns = self._columns.completed(models, data.X_labeled)
         rows = data.X_target
-        answers = self._columns.answers(self.models_, rows)
+        answers = self._columns.standardized(self._columns.answers(self.models_, rows))
         safe, *others = answers.reshape(len(answers), -1)
         others = np.stack(others)
         weights, _ = simplex_least_squares(others, safe, solver=self.solver)

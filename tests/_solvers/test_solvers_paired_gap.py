@@ -50,6 +50,16 @@ def test_models_that_agree_everywhere_have_gap_zero():
     assert mean == 0 < variance  # the next row may tell them apart
 
 
+def test_equal_differences_are_no_proof():
+    """One more unit might have none: no interval has the width 0."""
+    variance = paired_gap(np.full(9, -0.4))[1]
+    unlike = np.append(np.full(9, -0.4), 0.0)
+    assert_allclose(variance, unlike.var() / 8)
+    # models that differ on unlabeled rows alone: held-out rows tell nothing
+    zero = np.zeros(6)
+    assert np.isinf(paired_gap(zero, None, zero, 0.3, 30)[1])
+
+
 def test_agreement_on_the_labels_alone_leaves_the_disagreement_elsewhere():
     zero = np.zeros(8)
     variance = [

@@ -88,7 +88,9 @@ def test_classes_of_any_names_with_given_models(learner, rng):
 def test_units_stay_together_and_one_unit_gives_equal_shares(rng):
     X, y, domain = problem(rng)
     groups = np.r_[np.full(110, -1), np.zeros(20)]
-    model = LinearInterpolation(Ridge()).fit(X, y, sample_domain=domain, groups=groups)
+    model = LinearInterpolation(Ridge())
+    with pytest.warns(UserWarning, match="one unit.* leave none to hold out"):
+        model.fit(X, y, sample_domain=domain, groups=groups)
     assert_allclose(model.source_weights_, [0.5, 0.5])
     groups[-10:] = 1
     model.fit(X, y, sample_domain=domain, groups=groups)

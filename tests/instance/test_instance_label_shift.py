@@ -129,6 +129,35 @@ def test_em_is_the_maximum_of_the_likelihood(small, counts):
     assert shares == pytest.approx(np.exp(best) / np.exp(best).sum(), abs=1e-4)
 
 
+@pytest.mark.parametrize("method", ["em", "bbse"])
+def test_few_labels_enter_as_by_another_route(small, method):
+    """The likelihood by SLSQP, the equations by cvxpy: no EM and no NNLS."""
+    y, source, target = small
+    y_target = [0, 0, 1, 2, 2, 2]
+    weights = label_shift_weights(
+        y, source, target, y_target=y_target, method=method, calibration=None, tol=1e-12
+    )
+    counts = np.bincount(y_target)
+    if method == "em":
+        best = minimize(
+            lambda w: -np.log(target @ w).sum() - counts @ np.log(w),
+            np.ones(3), method="SLSQP", bounds=[(1e-9, None)] * 3, tol=1e-14,
+            constraints={"type": "eq", "fun": lambda w: PRIOR @ w - 1},
+        ).x  # fmt: skip
+    else:
+        joint = source.T @ np.eye(3)[y] / len(y)
+        w = cp.Variable(3)
+        unlabeled = len(target) * cp.sum_squares(joint @ w - target.mean(axis=0))
+        known = len(y_target) * cp.sum_squares(
+            cp.multiply(PRIOR, w) - counts / len(y_target)
+        )
+        cp.Problem(cp.Minimize(unlabeled + known), [w >= 0]).solve(solver=cp.CLARABEL)
+        best = normalized(w.value)
+    assert weights == pytest.approx(best, abs=2e-5)
+    without = label_shift_weights(y, source, target, method=method, calibration=None)
+    assert np.abs(weights - without).max() > 0.01
+
+
 def test_the_gap_bounds_what_is_missing(small):
     ratio, none = small[2] / PRIOR, np.zeros(3)
     optimum, _ = numerics.em_shares(ratio, none, PRIOR, tol=1e-12, max_iter=10**5)

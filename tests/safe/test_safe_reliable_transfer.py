@@ -1,14 +1,18 @@
 """ReliableTransfer: levels, their calibration, what is fitted, and bad input."""
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from numpy.testing import assert_allclose
 from scipy.stats import binom
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
 
 from sktransfer.baselines import Pooled
 from sktransfer.exceptions import UnlabeledTargetError
 from sktransfer.instance import KMM
+from sktransfer.preprocessing import DomainScaler
 from sktransfer.safe import ReliableTransfer, TransferGuard
 from sktransfer.utils import parametrize_with_transfer_checks
 from sktransfer.utils.estimator_checks import make_problem
@@ -81,6 +85,44 @@ def test_low_similarity_takes_the_target_alone():
 def test_equal_features_with_other_labels_are_not_similar():
     model = fit(problem(sign=-1.0))
     assert model.similarity_[1] <= 0.05
+
+
+def test_a_source_that_teaches_nothing_is_not_pooled():
+    """A source model at chance errs at home as on the target, and passes both tests."""
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.arange(112) % 2)
+    X = rng.normal(size=(112, 3)) + 3.0 * y[:, None] * [1, 0, 0]
+    domain = np.repeat([1, -1], [100, 12])
+    useful = ReliableTransfer(LogisticRegression()).fit(X, y, sample_domain=domain)
+    assert useful.decision_ == "pool" and useful.no_signal_[1] < 0.05
+    labels = y.copy()
+    labels[:100] = rng.permutation(y[:100])
+    X_new, y_new = X[:100], y[:100]
+    model = ReliableTransfer(LogisticRegression()).fit(X, labels, sample_domain=domain)
+    assert model.levels_ == {1: "medium"} and model.no_signal_[1] > 0.05
+    alone = LogisticRegression().fit(X[100:], y[100:]).score(X_new, y_new)
+    assert model.score(X_new, y_new) > alone - 0.05
+    pooled = LogisticRegression().fit(X, labels).score(X_new, y_new)
+    assert pooled < alone - 0.2
+
+
+def test_pipelines_with_steps_that_know_domains_and_dates():
+    rng = np.random.default_rng(0)
+    domain, y = np.repeat([1, -1], 30), np.arange(60) % 2
+    X = rng.normal(size=(60, 2)) + 2.0 * y[:, None]
+    for shift, decision in ((0.0, "pool"), (1.0, "mitigate")):
+        learner = make_pipeline(DomainScaler(), LogisticRegression())
+        model = ReliableTransfer(learner)
+        model.fit(X + shift * (domain > 0)[:, None], y, sample_domain=domain)
+        assert model.decision_ == decision
+    days = np.arange("2020-01-01", "2020-03-01", dtype="datetime64[D]")
+    for frame in (
+        pd.DataFrame({"day": days}),
+        pl.DataFrame({"day": days}),
+        days[:, None],
+    ):
+        with pytest.raises(TypeError, match=r"holds dates.*TableEncoder"):
+            ReliableTransfer(LogisticRegression()).fit(frame, y, sample_domain=domain)
 
 
 def test_low_sources_are_left_out():
