@@ -105,7 +105,7 @@ MAIN = "5 features"
 #: samples of 20 labels for which is predicted what 40 would say
 N_CURVES, FEW, MORE = 160, 20, 40
 #: samples for the verdicts of the public functions
-N_VERDICTS = 20
+N_VERDICTS = 8
 KINDS = "unbounded", "brier", "hits"
 LOSSES = {"squared": "squared error, ridge", "brier": "Brier score, logistic",
           "hits": "error rate, logistic"}  # fmt: skip
