@@ -1,11 +1,13 @@
 """The command line: ``python -m benchmarks run|table|add``."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.board.peers import VARIABLE
 from benchmarks.board.quick import QUICK_LINES, compare_quick, quick_methods, quick_work
 from benchmarks.board.registry import TIERS, read_methods
 from benchmarks.board.runner import read_lines, run
@@ -49,7 +51,11 @@ def _add_run(commands):
     parser.add_argument("--seeds", nargs="*", type=int, default=[0])
     parser.add_argument("--targets", nargs="*", type=int, default=[0, 1],
                         help="positions among the targets of a set")  # fmt: skip
-    parser.add_argument("--tiers", nargs="*", default=list(TIERS), choices=TIERS)
+    parser.add_argument("--tiers", nargs="*", default=list(TIERS[:-1]), choices=TIERS)
+    parser.add_argument("--peers", type=Path, metavar="PYTHON",
+                        help="interpreter with peers; runs them alone")  # fmt: skip
+    parser.add_argument("--describe", action=argparse.BooleanOptionalAction,
+                        default=True, help="measure the features of tasks")  # fmt: skip
     parser.add_argument("--methods", nargs="*", help="names, or the start of names")
     parser.add_argument("--files", nargs="*", default=[], type=Path,
                         help="further files with methods")  # fmt: skip
@@ -89,7 +95,11 @@ def _run(options):
     methods = read_methods(*options.files)
     if options.methods is not None:
         methods = _chosen(methods, options.methods)
-    methods = {n: m for n, m in methods.items() if m.tier in options.tiers}
+    tiers = options.tiers
+    if options.peers is not None:
+        os.environ[VARIABLE] = str(options.peers)
+        tiers = ["peers"]
+    methods = {n: m for n, m in methods.items() if m.tier in tiers}
     names = set_names(options.parts)
     names = [n for n in names if options.sets is None or n in options.sets]
     if options.data is None:
@@ -102,7 +112,7 @@ def _run(options):
     out = options.out or Path("benchmarks/results/lines.jsonl")
     out.parent.mkdir(parents=True, exist_ok=True)
     run(work, out, total=total, folder=options.data, n_jobs=options.n_jobs,
-        cap=options.cap)  # fmt: skip
+        cap=options.cap, describe=options.describe)  # fmt: skip
     return 0
 
 

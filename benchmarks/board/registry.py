@@ -10,7 +10,7 @@ METHODS = Path(__file__).parents[1] / "methods"
 FAMILIES = "linear", "trees", "nets", "own"
 KINDS = "alone", "transfer", "guarded", "recipe", "peer"
 TASKS = "both", "classification", "regression"
-TIERS = "core", "further", "slow"
+TIERS = "core", "further", "slow", "peers"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Method:
         What it is.
     tasks : {"both", "classification", "regression"}
         What it is for.
-    tier : {"core", "further", "slow"}
+    tier : {"core", "further", "slow", "peers"}
         When a growing run comes to it: first the core on all sets, then the others.
     """
 

@@ -55,13 +55,14 @@ def fit_and_score(estimator, data):
     """Fit an estimator to the rows of a task and score it on the test rows.
 
     An estimator that takes no `sample_domain` is fitted on the labeled target rows. One
-    that is no transfer estimator of the library, such as a recipe, is not given the
-    unlabeled target rows: it need not know what a missing label means.
+    that is no transfer estimator of the library, such as a recipe, is given unlabeled
+    target rows only if its attribute ``unlabeled_rows`` asks for them: it need not know
+    what a missing label means.
     """
     estimator = clone(estimator)
     with config_context(enable_metadata_routing=True):
         if consumes_sample_domain(estimator):
-            X, y, domain = data.training_rows(unlabeled=_is_ours(estimator))
+            X, y, domain = data.training_rows(unlabeled=_takes_unlabeled(estimator))
             estimator.fit(X, y, sample_domain=domain)
         else:
             estimator.fit(data.X_labeled, data.y_labeled)
@@ -71,11 +72,12 @@ def fit_and_score(estimator, data):
     return scores
 
 
-def _is_ours(estimator):
+def _takes_unlabeled(estimator):
     steps = [estimator]
     if isinstance(estimator, Pipeline):
         steps = [step for _, step in estimator.steps]
-    return any(isinstance(step, TransferMixin) for step in steps)
+    ours = any(isinstance(step, TransferMixin) for step in steps)
+    return ours or getattr(estimator, "unlabeled_rows", False)
 
 
 def _child(sender, method, data, cap):
@@ -93,7 +95,8 @@ def _child(sender, method, data, cap):
             result["status"] = "ok"
         except Exception as error:  # the line says what went wrong
             reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-            result = {"status": "failed", "reason": reason}
+            late = reason == "RuntimeError: timeout"  # of another process
+            result = {"status": "timeout" if late else "failed", "reason": reason}
     cpu = round(time.process_time() - start, 3)
     sender.send({"cpu": cpu, "mb": round(_peak() - before, 1)} | result)
     sender.close()

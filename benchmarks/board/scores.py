@@ -64,6 +64,8 @@ def _of_classes(estimator, X, y, metric):
         "error": float(np.mean(np.sum((proba - own) ** 2, axis=1))),
         "deviance": float(-np.mean(np.log(np.maximum(proba[own], LEAST_PROBABILITY)))),
     }
+    if getattr(estimator, "votes_", False):  # of another package: no probabilities
+        rest = dict.fromkeys(rest)
     if metric == "auc":
         return lambda rows: _auc(y[rows], proba[rows, -1]), rest
     hit = classes[proba.argmax(axis=1)] == y
