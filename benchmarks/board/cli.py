@@ -69,6 +69,7 @@ def _add_table(commands):
     parser.add_argument("lines", nargs="+", type=Path)
     parser.add_argument("--page", type=Path, help="write the page to this file")
     parser.add_argument("--pictures", type=Path, help="write pictures to this folder")
+    parser.add_argument("--tables", type=Path, help="write CSV files to this folder")
     parser.set_defaults(do=_table)
 
 
@@ -124,7 +125,12 @@ def _chosen(methods, starts):
 
 
 def _table(options):
-    from benchmarks.board.pages import leaderboard, write_page, write_pictures
+    from benchmarks.board.pages import (
+        leaderboard,
+        write_page,
+        write_pictures,
+        write_tables,
+    )
 
     lines = [line for path in options.lines for line in read_lines(path)]
     methods = read_methods()
@@ -132,7 +138,9 @@ def _table(options):
         write_page(options.page, lines, methods)
     if options.pictures:
         write_pictures(options.pictures, lines, methods)
-    if not (options.page or options.pictures):
+    if options.tables:
+        write_tables(options.tables, lines, methods)
+    if not (options.page or options.pictures or options.tables):
         print(leaderboard(lines, methods))
     return 0
 

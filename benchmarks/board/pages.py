@@ -1,5 +1,6 @@
 """Pages and pictures, from lines alone."""
 
+import csv
 from collections import Counter
 from itertools import pairwise
 
@@ -21,6 +22,7 @@ from benchmarks.board.summary import (
 )
 
 LABELS = 10, 30, 100, 300
+MOST = 0.8  # of the tasks, for a place in the first table
 KINDS = {"classes": "Classes (gains in accuracy)", "reals": "Real labels (gains in R2)"}
 #: methods of the tables by regime and of the pictures
 SHOWN = [
@@ -56,6 +58,24 @@ CURVES = [
     "lightgbm, pooled",
     "lightgbm, continued",
 ]
+#: methods of the picture of ranks: the more there are, the larger the difference needed
+RANKED = [
+    "alone, linear",
+    "alone, portfolio",
+    "Pooled, linear",
+    "Pooled, linear, equal totals",
+    "LinearInterpolation, linear",
+    "linear on scores of linear",
+    "UOWQ, linear",
+    "CORAL, linear",
+    "KMM, linear",
+    "portfolio of linear",
+    "guard of Pooled, linear",
+    "lightgbm, alone",
+    "lightgbm, pooled",
+    "lightgbm, up-weighted",
+    "lightgbm, continued",
+]
 
 
 def leaderboard(lines, methods):
@@ -80,20 +100,31 @@ def leaderboard(lines, methods):
     )
 
 
-def _main_table(runs, methods, kind, parts=None):
-    rows = []
+def _main_table(runs, methods, kind, parts=None, labels=None):
+    """Return the table of methods that have most of the tasks, and one of the rest."""
+    found = {}
     for name, own in runs.items():
-        own = [r for r in own if r.kind == kind and (not parts or r.part in parts)]
-        found = figures(own)
-        if found is not None:
-            rows.append(
-                (found.place if name not in (ORACLE, FAIR) else -1, name, found)
-            )
+        own = [r for r in own if r.kind == kind and (not parts or r.part in parts)
+               and labels in (None, r.labels)]  # fmt: skip
+        if own:
+            found[name] = figures(own)
+    if not found:
+        return "No lines yet."
+    most = max(f.tasks for f in found.values())
+    groups = [
+        {name: f for name, f in found.items() if (f.tasks >= MOST * most) == whole}
+        for whole in (True, False)
+    ]
+    tables = [_figures_table(group, methods) for group in groups if group]
+    return "\n\nMethods that have run on fewer tasks so far:\n\n".join(tables)
+
+
+def _figures_table(found, methods):
     head = ["method", "kind", "tasks", "place", "gain", "hurt %", "loss when hurt",
             "worst tenth", "kept %", "of fair %", "error", "CPU s",
             "ran %"]  # fmt: skip
     body = []
-    for _, name, f in sorted(rows, key=lambda row: (row[0], row[1])):
+    for name, f in sorted(found.items(), key=_by_place):
         what = methods[name].kind if name in methods else "oracle"
         body.append([
             name, what, f"{f.tasks}", "" if name == FAIR else f"{f.place:.2f}",
@@ -106,34 +137,54 @@ def _main_table(runs, methods, kind, parts=None):
     return _markdown(head, body)
 
 
-def _side_by_side(runs, methods, kind):
-    """Return gain, hurt and kept on tune and on proof."""
+def _by_place(item):
+    name, f = item
+    return (-1.0 if name in (ORACLE, FAIR) else f.place), name
+
+
+def _side_by_side(runs, kind, labels=None):
+    """Return gain, hurt and kept on tune and on proof of methods with most tasks."""
     head = ["method"]
     for part in REAL:
         head += [f"{part}: tasks", "place", "gain", "hurt %", "kept %"]
-    rows = []
+    found = {}
     for name, own in runs.items():
-        cells, order = [], []
-        for part in REAL:
-            f = figures([r for r in own if r.kind == kind and r.part == part])
-            if f is None:
-                cells += [""] * 5
-                continue
-            order.append(f.place)
+        own = [r for r in own if r.kind == kind and labels in (None, r.labels)]
+        both = [figures([r for r in own if r.part == part]) for part in REAL]
+        if all(both):
+            found[name] = both
+    most = max((both[0].tasks for both in found.values()), default=0)
+    rows = []
+    for name, both in found.items():
+        if both[0].tasks < MOST * most:
+            continue
+        cells = [name]
+        for f in both:
             cells += [f"{f.tasks}", "" if name == FAIR else f"{f.place:.2f}",
                       _signed(f.gain), _percent(f.hurt), _percent(f.kept)]  # fmt: skip
-        if order:
-            first = -1 if name in (ORACLE, FAIR) else np.mean(order)
-            rows.append((first, [name, *cells]))
+        place = -1.0 if name in (ORACLE, FAIR) else sum(f.place for f in both)
+        rows.append((place, cells))
     return _markdown(head, [cells for _, cells in sorted(rows)])
 
 
-def _by_regime(runs, kind, regime, values, parts=REAL):
-    """Return gain and share hurt of the shown methods in each regime."""
-    head = ["method", *(f"{value}" for value in values)]
+def with_all_labels(own):
+    """Return the runs of draws that have every number of labels."""
+    seen = {}
+    for r in own:
+        seen.setdefault((r.set, r.target, r.seed), set()).add(r.labels)
+    return [r for r in own if set(LABELS) <= seen[r.set, r.target, r.seed]]
+
+
+def _by_regime(runs, kind, regime, values, choose=list):
+    """Return gain and share hurt of the shown methods in each regime as Markdown."""
+    return _markdown(*_regime_rows(runs, kind, regime, values, choose))
+
+
+def _regime_rows(runs, kind, regime, values, choose=list):
     body, counts = [], Counter()
     for name in SHOWN:
-        own = [r for r in runs.get(name, []) if r.kind == kind and r.part in parts]
+        own = [r for r in runs.get(name, []) if r.kind == kind and r.part in REAL]
+        own = choose(own)
         cells = []
         for value in values:
             f = figures([r for r in own if regime(r) == value])
@@ -143,8 +194,7 @@ def _by_regime(runs, kind, regime, values, parts=REAL):
             counts[value] = max(counts[value], 0 if f is None else f.tasks)
         if any(cells):
             body.append([name, *cells])
-    head = ["method", *(f"{v} ({counts[v]} tasks)" for v in values)]
-    return _markdown(head, body)
+    return ["method", *(f"{v} ({counts[v]} tasks)" for v in values)], body
 
 
 def _pays(runs, kind):
@@ -233,10 +283,13 @@ def write_page(path, lines, methods):
     tables = {"state": state_of(lines)}
     for kind in KINDS:
         tables |= {
-            f"main {kind}": _main_table(runs, methods, kind, REAL),
-            f"bundled {kind}": _main_table(runs, methods, kind, ["bundled"]),
-            f"parts {kind}": _side_by_side(runs, methods, kind),
-            f"labels {kind}": _by_regime(runs, kind, lambda r: r.labels, LABELS),
+            f"main {kind}": _main_table(runs, methods, kind, REAL, 30),
+            f"all {kind}": _main_table(runs, methods, kind, REAL),
+            f"bundled {kind}": _main_table(runs, methods, kind, ["bundled"], 30),
+            f"parts {kind}": _side_by_side(runs, kind, 30),
+            f"labels {kind}": _by_regime(
+                runs, kind, lambda r: r.labels, LABELS, with_all_labels
+            ),
             f"sources {kind}": _by_regime(
                 runs, kind, number_of_sources,
                 ["1 source", "2-4 sources", "5-8 sources"],
@@ -252,6 +305,27 @@ def write_page(path, lines, methods):
     for name, table in tables.items():
         text = text.replace("{{" + name + "}}", table)
     path.write_text(text)
+
+
+def write_tables(folder, lines, methods):
+    """Write gain and harm by the number of labels, for the user guide.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``gain_by_labels_classes.csv`` and ``gain_by_labels_reals.csv``.
+    lines : list of dict
+        Lines of results.
+    methods : dict of str to Method
+        The methods.
+    """
+    runs = all_runs(lines, methods)
+    for kind in KINDS:
+        rows = _regime_rows(runs, kind, lambda r: f"{r.labels} labels",
+                            [f"{n} labels" for n in LABELS])  # fmt: skip
+        path = folder / f"gain_by_labels_{kind}.csv"
+        with path.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([rows[0], *rows[1]])
 
 
 def write_pictures(folder, lines, methods):
@@ -286,12 +360,12 @@ def _draw_ranks(runs):
     """Draw mean ranks; methods under one bar are not told apart by Nemenyi's test."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 9))
+    figure = Figure(figsize=(9, 7))
     axes = figure.subplots(2, 1)
     for ax, (kind, title) in zip(axes, KINDS.items(), strict=True):
         own = {name: [r for r in rows if r.kind == kind and r.part in REAL]
                for name, rows in runs.items()}  # fmt: skip
-        names = [n for n in ["alone, linear", "alone, trees", *SHOWN] if own.get(n)]
+        names = [name for name in RANKED if own.get(name)]
         ranks = common_ranks(own, names)
         if len(ranks) < 2:
             ax.set_axis_off()
@@ -389,6 +463,7 @@ def _draw_labels(runs):
     """Draw gain and share hurt against the number of labels."""
 
     def points(own):
+        own = with_all_labels(own)
         found = [(n, figures([r for r in own if r.labels == n])) for n in LABELS]
         return [p for p in found if p[1] is not None]
 

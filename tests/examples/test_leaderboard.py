@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -267,4 +268,15 @@ def test_stored_lines_make_every_table_and_picture(board, tmp_path):
     assert "{{" not in page
     assert "CPU hours; seeds 0." in page
     pages.write_pictures(tmp_path, lines, methods)
+    pages.write_tables(tmp_path, lines, methods)
     assert len(list(tmp_path.glob("*.svg"))) == 3
+    assert len(list(tmp_path.glob("gain_by_labels_*.csv"))) == 2
+
+
+def test_pages_that_the_library_cites_are_there():
+    package = BENCHMARKS.parent / "sktransfer"
+    cited = set()
+    for path in package.rglob("*.py"):
+        cited |= set(re.findall(r"benchmarks/(\w+\.(?:md|py))", path.read_text()))
+    assert len(cited) > 8
+    assert {name for name in cited if not (BENCHMARKS / name).exists()} == set()
