@@ -1,12 +1,14 @@
 """Models of the sources in place of their rows."""
 
 from sklearn.pipeline import make_pipeline
+from sklearn.svm import LinearSVC
 
 from benchmarks.board.registry import method
 from sktransfer.baselines import TargetOnly
 from sktransfer.hypothesis import (
     AdaptiveGP,
     AdaptiveGPClassifier,
+    AdaptiveSVC,
     LinearInterpolation,
     OffsetTransfer,
     PositiveTransferLogistic,
@@ -68,6 +70,12 @@ def gaussian_process(problem):
     if problem.regression:
         return AdaptiveGP(random_state=0)
     return AdaptiveGPClassifier(random_state=0)
+
+
+@method("AdaptiveSVC", family="own", tasks="classification")
+def support_vectors(problem):
+    """Bias a support vector machine toward those of the sources."""
+    return AdaptiveSVC(LinearSVC(dual=False))
 
 
 @method("SlopeBiasCorrection, linear", tasks="regression")

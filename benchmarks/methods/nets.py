@@ -1,6 +1,7 @@
 """Every net of the extra "deep", with one hidden layer and 300 steps each."""
 
 from importlib.util import find_spec
+from inspect import signature
 
 from sklearn.base import BaseEstimator
 
@@ -36,7 +37,11 @@ if find_spec("skorch"):
         )
         def net(problem, pair=pair):
             """Train on the rows that the net uses."""
-            return pair[problem.regression](**BUDGET)
+            cls = pair[problem.regression]
+            asks = signature(cls).parameters.get("estimator")
+            if asks is None:
+                return cls(**BUDGET)
+            return cls(_pairs()["SourceOnlyNet"][0](**BUDGET), **BUDGET)
 
         if stem == "DANN":
 
