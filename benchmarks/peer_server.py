@@ -97,7 +97,8 @@ def fit_adapt(request):
 
 def answer(request, package, sender):
     """Fit and predict; send what comes of it."""
-    resource.setrlimit(resource.RLIMIT_CPU, (request["cap"], request["cap"] + 5))
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (request["cap"], hard))
     start = time.process_time()
     fit = {"skada": fit_skada, "adapt": fit_adapt}[package]
     try:
@@ -122,6 +123,8 @@ def serve(package, address):
         os.unlink(address)
         os._exit(0)
 
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))  # not that of the asking fit
     __import__(package)
     if package == "adapt":
         import adapt.feature_based

@@ -82,7 +82,8 @@ def _takes_unlabeled(estimator):
 
 def _child(sender, method, data, cap):
     """Fit in a process of its own, and send what goes into the line."""
-    resource.setrlimit(resource.RLIMIT_CPU, (cap, cap + 5))
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]  # left, for servers of peers
+    resource.setrlimit(resource.RLIMIT_CPU, (cap, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     before, start = _peak(), time.process_time()
     with warnings.catch_warnings(), threadpool_limits(1):
