@@ -429,7 +429,7 @@ def report(path):
                 [
                     [mean[task, FROZEN[n].name] for n in needed]
                     for task in all_tasks
-                    if f"{kind} corrupted" in task or (not kind)
+                    if not kind or f", {kind} corrupted" in task
                     if all((task, FROZEN[n].name) in mean for n in needed)
                 ]
             )
