@@ -1660,7 +1660,7 @@ def as_rows(X: Any) -> NDArray[Any]:
     return X if hasattr(X, "shape") or isinstance(X, list | tuple) else np.asarray(X)
 
 
-def _refuse_dates(X):
+def _refuse_dates(X: Any) -> None:
     """Refuse dates, of which NumPy would make a number of nanoseconds."""
     dtypes, names = [getattr(X, "dtype", None)], ["X"]
     if hasattr(X, "columns"):

@@ -197,7 +197,7 @@ class GapLearningCurve:
         n_labels: float,
         confidence: float,
         interval_for: str,
-    ) -> float:
+    ) -> Any:
         gaps = np.abs(self._at(n_labels, *draws))
         error = self.spread[0] * n_labels ** self.spread[1] / np.sqrt(n_labels)
         if error == 0:
@@ -246,8 +246,12 @@ class GapLearningCurve:
 
     @_check(probability=_SHARE, confidence=_SHARE, interval_for=_GAP, coverage=_SHARE)
     def labels_interval(
-        self, probability=0.8, confidence=0.95, interval_for="average", coverage=0.95
-    ):
+        self,
+        probability: Any = 0.8,
+        confidence: Any = 0.95,
+        interval_for: str = "average",
+        coverage: Any = 0.95,
+    ) -> tuple[float, tuple[float, float]]:
         """Estimate, curve by curve, from how many labels on a clear answer is likely.
 
         :meth:`labels_needed` averages over the curves that the labels leave possible,
@@ -275,8 +279,11 @@ class GapLearningCurve:
 
     @_check(probability=_SHARE, confidence=_SHARE, interval_for=_GAP)
     def undecidable_probability(
-        self, probability=0.8, confidence=0.95, interval_for="average"
-    ):
+        self,
+        probability: Any = 0.8,
+        confidence: Any = 0.95,
+        interval_for: str = "average",
+    ) -> float:
         """Estimate how probable it is that no number of labels gives a clear answer.
 
         This is so where the gap vanishes as fast as its error: every label makes the
@@ -295,11 +302,13 @@ class GapLearningCurve:
         found = self._needed(probability, confidence, interval_for)
         return float(np.mean(np.isinf(found)))
 
-    def _numbers(self):
+    def _numbers(self) -> Any:
         most = max(_MOST, self.n_labeled)
         return np.unique(np.geomspace(self.n_labeled, most, 300).round())
 
-    def _needed(self, probability, confidence, interval_for):
+    def _needed(
+        self, probability: float, confidence: float, interval_for: str
+    ) -> NDArray[Any]:
         """Return the number of labels for each draw of the curve."""
         draws = self._draws()
         found = np.full(_DRAWS, np.inf)

@@ -195,14 +195,14 @@ class ReliableTransfer(LearnerMethodsMixin, TransferMetaEstimator):
             self._numeric_rows(data.X, accept_sparse=False, dtype=np.float64)
         )
         rng = check_random_state(self.random_state)
-        self.similarity_, self.harm_, self.no_signal_ = {}, {}, {}
-        self.levels_ = {}
+        self.similarity_: dict[int, float] = {}
+        self.harm_: dict[int, float] = {}
+        self.no_signal_: dict[int, float] = {}
+        self.levels_: dict[int, str] = {}
         for source in data.sources.tolist():
             found = self._p_values(data, numbers, source, fit_params, rng)
-            for name, p in zip(
-                ("similarity_", "harm_", "no_signal_"), found, strict=True
-            ):
-                getattr(self, name)[source] = p
+            self.similarity_[source], self.harm_[source] = found[:2]
+            self.no_signal_[source] = found[2]
             self.levels_[source] = self._level(source)
         self.decision_ = self._decide(data)
         if self.decision_ == "target_only":
