@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -238,3 +239,16 @@ def test_import_is_light_and_changes_nothing():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_no_text_holds_control_characters():
+    """Such as a backspace that came from the first letters of a formula."""
+    folder = Path(__file__).parents[1]
+    found = [
+        str(path.relative_to(folder))
+        for room in ("sktransfer", "docs", "tests", "examples")
+        for suffix in ("*.py", "*.rst")
+        for path in (folder / room).rglob(suffix)
+        if re.search(r"[\x00-\x08\x0b-\x1f]", path.read_text())
+    ]
+    assert not found

@@ -429,11 +429,11 @@ class SourceFreeNets(_AdaptsNets, SourceFreeEnsemble):
 
     Notes
     -----
-    With :math:`p_i = \sum_k a_k p_{ki}` the mixture at target row i, :math:`ar p` its
+    With :math:`p_i = \sum_k a_k p_{ki}` the mixture at target row i, :math:`\bar p` its
     mean over a batch, H the entropy and :math:`y_i` a given label or pseudo-label, the
     extractors and, with "learn", the weights minimize
 
-    .. math:: rac1n \sum_i H(p_i) - H(ar p) - rac{eta}{n} \sum_i
+    .. math:: \frac1n \sum_i H(p_i) - H(\bar p) - \frac{\beta}{n} \sum_i
               \log p_{i, y_i} .
 
     Before each epoch rows get the pseudo-label of the nearest class centroid, in cosine
@@ -443,7 +443,7 @@ class SourceFreeNets(_AdaptsNets, SourceFreeEnsemble):
     ``pseudo_label_share`` below 1 and ``feature_alignment`` above 0 are the two parts
     of MSFDA [2]_: only sure pseudo-labels, which have less bias, and features that are
     alike with and without them. "date" takes up the idea of [3]_, in a form of our
-    own: discriminability is the mutual information :math:`H(ar p_k) - rac1n \sum_i
+    own: discriminability is the mutual information :math:`H(\bar p_k) - \frac1n \sum_i
     H(p_{ki})` between rows and predicted classes, transferability the mean probability
     that the net and another one name the same class.
 
@@ -595,11 +595,11 @@ class SHOT(_AdaptsNets, SourceModelsMixin, TransferMetaEstimator):
 
     Notes
     -----
-    With the probabilities :math:`p_i` at target row i, their mean :math:`ar p` over a
+    With the probabilities :math:`p_i` at target row i, their mean :math:`\bar p` over a
     batch, the entropy H and a given label or pseudo-label :math:`y_i`, the extractor
     minimizes
 
-    .. math:: rac1n \sum_i H(p_i) - H(ar p) - rac{eta}{n} \sum_i
+    .. math:: \frac1n \sum_i H(p_i) - H(\bar p) - \frac{\beta}{n} \sum_i
               \log p_{i, y_i} .
 
     Before each epoch rows get the pseudo-label of the nearest class centroid, in cosine
