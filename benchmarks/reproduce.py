@@ -6,8 +6,9 @@
 DIR holds the ``.npz`` files named in the modules of ``reproduction``. Every cell (one
 setting with one seed) is kept as a small file under ``--cache``, so a stopped run goes
 on where it was, and changed conclusions cost nothing. ``--quick`` takes few cells.
-The table goes to ``--out``; a claim that does not hold says "no". ``--gate`` takes over
-the fits that ``benchmarks/gate.py`` has done.
+The table goes to ``--out``; a claim that does not hold says "no". With ``--only`` rows
+and settings of the other claims stay as they stand there. ``--gate`` takes over the
+fits that ``benchmarks/gate.py`` has done.
 """
 
 import argparse
@@ -156,13 +157,43 @@ def count(answers):
     return f"Of {len(answers)} claims: {listed}."
 
 
-def write(rows, answers, runs, args):
-    """Lay out the table and what was run."""
+def kept(out, names):
+    """Read rows and settings from a page; those of claims in ``names`` are left out.
+
+    Returns
+    -------
+    rows : dict of str to str
+        Text of a claim -> its row.
+    settings : dict of str to str
+        Name of an experiment -> its paragraph.
+    """
+    rows, settings = {}, {}
+    if not out.exists():
+        return rows, settings
+    for line in out.read_text().splitlines():
+        if line.startswith("| ") and not line.startswith("| claim |"):
+            rows[line.split(" | ")[0].removeprefix("| ")] = line
+        elif line.startswith("**"):
+            settings[line[2:].split("**")[0]] = line
+    known = {escaped(claim.claim) for claim in all_claims()} - names
+    return {text: row for text, row in rows.items() if text in known}, settings
+
+
+def write(found, runs, args):
+    """Lay out the table and what was run; what was not run stays as it stands."""
+    claims = all_claims()
+    old, settings = kept(args.out, set(found)) if args.only else ({}, {})
+    texts, found = [escaped(claim.claim) for claim in claims], old | found
+    rows = {text: found[text] for text in texts if text in found}
+    answers = [row.removesuffix(" |").split(" | ")[-1] for row in rows.values()]
+    settings |= {run[0].name: describe(*run) for run in runs}
+    names = dict.fromkeys(claim.experiment.name for claim in claims)
+    settings = [settings[name] for name in names if name in settings]
     parts = [
         "# Do the claims of the papers hold here?",
         "Made by",
         f"    python benchmarks/reproduce.py --data DIR{' --quick' * args.quick}"
-        f"{' --gate FILE ...' * bool(args.gate)}",
+        f"{' --gate FILE ...' * bool(args.gate)}{' --only NAME ...' * bool(args.only)}",
         "Each row is a claim, the paper's own figure, and ours with a 95 % interval: a "
         "t interval over the seeds unless the setting says otherwise. A claim holds "
         '("yes") if the interval says so, it does not ("no") if the interval says the '
@@ -172,9 +203,9 @@ def write(rows, answers, runs, args):
         "the paper's own figure is wrong.",
         count(answers),
         "| claim | paper | figure in the paper | our figure | holds? |\n"
-        "|---|---|---|---|---|\n" + "\n".join(rows),
+        "|---|---|---|---|---|\n" + "\n".join(rows.values()),
         "## Settings",
-        *(describe(*run) for run in runs),
+        *settings,
         f"sktransfer {sktransfer.__version__}, Python {platform.python_version()}, "
         f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-learn "
         f"{sklearn.__version__}, torch {version('torch')}; one thread.",
@@ -183,9 +214,17 @@ def write(rows, answers, runs, args):
     args.out.write_text("\n\n".join(parts) + "\n")
 
 
+def escaped(cell):
+    """Write a cell so that no column ends in it."""
+    return cell.replace("|", "\\|")
+
+
 def row_of(claim, outcome):
-    cells = (claim.claim, claim.paper, claim.published, *outcome)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    ours, holds = outcome
+    if claim.reason and holds == "no":
+        ours = f"{ours}. Why: {claim.reason}"
+    cells = (claim.claim, claim.paper, claim.published, ours, holds)
+    return "| " + " | ".join(map(escaped, cells)) + " |"
 
 
 def describe(experiment, claims, seconds, cells):
@@ -221,7 +260,7 @@ def main():
     groups = {}
     for claim in chosen_claims(args.only):
         groups.setdefault(claim.experiment.name, []).append(claim)
-    rows, answers, runs = [], [], []
+    found, runs = {}, []
     for claims in groups.values():
         experiment = claims[0].experiment
         frame, seconds, cells = run_experiment(
@@ -230,10 +269,9 @@ def main():
         runs.append((experiment, claims, seconds, cells))
         for claim in claims:
             outcome = claim.conclude(frame)
-            rows.append(row_of(claim, outcome))
-            answers.append(outcome.holds)
+            found[escaped(claim.claim)] = row_of(claim, outcome)
             print(f"\n{claim.name}: {outcome.holds}\n  {outcome.ours}", flush=True)
-    write(rows, answers, runs, args)
+    write(found, runs, args)
     print(f"\nTable: {args.out}")
 
 

@@ -71,7 +71,7 @@ def perturbed_pair(source, target, eps_x, eps_y, share, max_per_class, perturb, 
     for label in np.unique(y_train):
         same = np.flatnonzero(y_train == label)
         wanted = min(max(1, round(share * len(same))), max_per_class or len(same))
-        labeled[same[:wanted]] = True
+        labeled[same[: wanted if share > 0 else 0]] = True
     data = stack_domains(
         {"source": (X, y)}, (X_train[labeled], y_train[labeled]), X_train[~labeled]
     )

@@ -40,7 +40,7 @@ class Claim:
     """One row of the table.
 
     ``conclude`` gets one line per result, a frame of the cell's and the result's
-    values.
+    values. ``reason`` stands beside a "no": why, and which experiment shows it.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Claim:
     published: str
     experiment: Experiment
     conclude: Callable[[pd.DataFrame], Outcome]
+    reason: str = ""
 
 
 def interval(values):
