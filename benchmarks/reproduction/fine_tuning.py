@@ -15,6 +15,7 @@ from reproduction.registry import (
     Outcome,
     interval,
     positive,
+    power,
     text,
     together,
 )
@@ -136,8 +137,10 @@ def beats_plain(frame):
         answers.append(positive(gain))
         means = ", ".join(f"{name} {group[name].mean():.3f}" for name in METHODS)
         parts.append(
-            f"{task}: {means}; OTCE minus plain {text(gain)} (task difference "
-            f"{group['first_w_t'].mean():.2f} to {group['last_w_t'].mean():.2f})"
+            f"{task}: {means}; OTCE minus plain {text(gain)}"
+            + power(gain, len(group), "tasks")
+            + f", task difference {group['first_w_t'].mean():.2f} to "
+            f"{group['last_w_t'].mean():.2f}"
         )
     return Outcome(". ".join(parts), together(answers))
 

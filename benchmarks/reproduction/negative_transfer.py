@@ -254,7 +254,12 @@ def with_labels(frame):
         estimate = over_seeds(slope(group, "labeled share"), "slope")
         answers.append(positive(estimate))
         steps = ", ".join(f"{value:+.3f}" for value in line)
-        parts.append(f"ε = {eps:g}: {steps}; slope {text(estimate)}")
+        part = f"ε = {eps:g}: {steps}; slope {text(estimate)}"
+        labeled = group[group["labeled share"] > 0]
+        if len(labeled) < len(group):
+            without = over_seeds(slope(labeled, "labeled share"), "slope")
+            part += f", of the shares above 0 {text(without)}"
+        parts.append(part)
     levels = ", ".join(
         f"{level:g}" for level in sorted(frame["labeled share"].unique())
     )

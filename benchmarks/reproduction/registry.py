@@ -72,6 +72,21 @@ def text(estimate, form="+.3f"):
     return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
+def power(estimate, n_units, unit):
+    """Tell how many units would settle a mean whose interval includes zero.
+
+    The width of the interval falls with the root of their number.
+    """
+    mean, low, high = estimate
+    if low > 0 or high < 0 or not np.isfinite(high - low):
+        return ""
+    if abs(mean) < 1e-12:
+        return f" (no number of {unit} settles a difference of 0)"
+    reach = (mean - low) if mean > 0 else (high - mean)
+    needed = int(np.ceil(n_units * (reach / abs(mean)) ** 2))
+    return f" (about {needed} {unit} would settle a difference of this size)"
+
+
 def positive(estimate):
     """Is the mean positive? "not settled" where the interval includes zero."""
     _, low, high = estimate
