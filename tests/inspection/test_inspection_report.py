@@ -20,6 +20,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sktransfer._domains import check_domains
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.datasets import from_frame, make_concept_shift
 from sktransfer.exceptions import DomainError
@@ -32,7 +33,7 @@ from sktransfer.inspection._report_models import (
     target_only,
 )
 from sktransfer.inspection._report_portfolio import member_name
-from sktransfer.inspection._report_steps import error_of
+from sktransfer.inspection._report_steps import Run, error_of, score_sources
 from sktransfer.inspection._report_text import listed, number
 from sktransfer.metrics import cross_val_ntg, gap_learning_curve, subset_influence
 from sktransfer.model_selection import StratifiedTargetKFold
@@ -803,3 +804,24 @@ def test_kind_03_groups_of_a_sample_of_the_rows():
         X, y, domain, groups=groups, estimators=METHODS, max_samples=40, n_repeats=1
     )
     assert not any("could not" in note for note in report.notes)
+
+
+def test_a_source_of_one_class_stands_in_a_note(rng):
+    X, y = rng.normal(size=(60, 2)), np.arange(60) % 2
+    domain = np.repeat([1, 2, -1], 20)
+    y[domain == 1] = 0
+    data = check_domains(X, y, domain)
+    folds = [(np.arange(50), np.arange(50, 60)), (np.r_[:40, 50:60], np.arange(40, 50))]
+    run = Run(
+        data, {1: "N", 2: "M", -1: "home"}, "accuracy", 2, 1, 0.95, None, 0,
+        groups=np.arange(60),
+    )  # fmt: skip
+    found = score_sources(run, Pooled(LogisticRegression()), True, folds)
+    assert set(found["source"]) == {"M"}
+    assert run.notes == [
+        "All labels of N are 0: no model of this source alone is scored."
+    ]
+    without = Run(data.take(domain != 1), run.names, "accuracy", 2, 1, 0.95, None, 0)
+    moved = [(train[train >= 20] - 20, test - 20) for train, test in folds]
+    other = score_sources(without, Pooled(LogisticRegression()), True, moved)
+    pd.testing.assert_frame_equal(found, other)
