@@ -258,18 +258,16 @@ CLAIMS = [
         experiment=OTCE,
         conclude=otce_first,
         reason=(
-            "over tasks NCE and LEEP see the labels that OTCE sees, whose transport adds "
-            "noise. Over the models of one task, which is what a user chooses from, "
-            "the next row asks"
+            "over tasks NCE and LEEP see the labels that OTCE sees, and its transport "
+            "adds noise. Over the models of one task, which is what a user chooses "
+            "from, the next row asks"
         ),
     ),
     Claim(
         name="otce-over-models",
         paper=TAN,
         claim="OTCE is the best score to choose among source models.",
-        published=(
-            "Talk: source-task selection is what the score is for; table I has tasks only"
-        ),
+        published=("Talk: the score is for source selection; table I has tasks only"),
         experiment=OTCE,
         conclude=partial(otce_first, by="models"),
     ),
