@@ -135,7 +135,8 @@ class _FineTunes:
         if sample_weight is not None:
             weight = check_weights(sample_weight, len(weight))
         if not warm:
-            part = data.take(weight > 0)
+            # without any weight the fit of the net raises
+            part = data.take(weight > 0) if weight.any() else data
             self._tunes = part.n_source > 0 or self.source_epochs == 0
             self.path_, self.distances_ = self._find_path(part)
         left_out = data.is_source & ~np.isin(data.sample_domain, self.path_)
