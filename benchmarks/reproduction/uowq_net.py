@@ -65,6 +65,14 @@ def gain_over(frame, names):
     return Outcome(ours, together(answers))
 
 
+def beats_static(frame):
+    """Conclude "no" where the whole interval is below half a point, too."""
+    outcome = gain_over(frame, ("UOWQ static",))
+    gain = frame["UOWQ dynamic"] - frame["UOWQ static"]
+    _, _, high = over_seeds(frame.assign(gain=gain), "gain")
+    return outcome._replace(holds="no") if high < 0.005 else outcome
+
+
 CLAIMS = [
     Claim(
         name="uowq-net",
@@ -80,6 +88,11 @@ CLAIMS = [
         claim="A net's weights that are updated in every epoch beat static ones.",
         published="Table V, Office-Home: 79.6 against 75.7",
         experiment=EXPERIMENT,
-        conclude=lambda frame: gain_over(frame, ("UOWQ static",)),
+        conclude=beats_static,
+        reason=(
+            "the weights do move, by up to .09, where the differences are measured on "
+            "rows that the net has not learned, and by .002 on labeled ones "
+            "(benchmarks/uowq_net.md); the accuracy hardly depends on moves of that size"
+        ),
     ),
 ]
