@@ -92,7 +92,7 @@ CLAIMS = [
         reason=(
             "the weights do move, by up to .09, where the differences are measured on "
             "rows that the net has not learned, and by .002 on labeled ones "
-            "(benchmarks/uowq_net.md); the accuracy hardly depends on moves of that size"
+            "(benchmarks/uowq_net.md); the accuracy hardly depends on such moves"
         ),
     ),
 ]
