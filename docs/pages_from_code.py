@@ -186,15 +186,17 @@ BENCHMARKED = {
     "source only": "SourceOnly",
 }
 SAFETY = DOCS.parent / "benchmarks" / "safety.md"
+#: written by ``python -m benchmarks table LINES --tables docs/guide``
+BOARD = DOCS / "guide" / "figures_by_estimator.csv"
 METHOD_HEADER = [
     "method",
     "target labels",
     "unlabeled target rows",
     "task",
-    "hurt, always",
-    "hurt, guarded",
-    "kept, guarded",
-    "runs",
+    "classes: hurt, kept (sets)",
+    "real labels: hurt, kept (sets)",
+    "measured as",
+    "guarded: hurt, kept (runs)",
 ]
 #: rooms that the table leaves out: nets have a section of their own, the other none
 _NO_METHODS = ("deep", "preprocessing")
@@ -211,34 +213,36 @@ def safety_figures(text):
     Returns
     -------
     figures : dict of str to tuple
-        Shares in percent: hurt when always transferring, hurt and kept with the guard
-        at its default risk, and the number of runs.
+        Percent hurt and kept with the guard at its default risk, and the number of
+        runs.
     """
     line = re.compile(
-        r"^method: (.+?) {2,}(always|aggregate 0\.3) +(\d+) +([\d.]+) +[+-][\d.]+ +"
-        r"([\d.]+|nan)",
+        r"^method: (.+?) {2,}aggregate 0\.3 +(\d+) +([\d.]+) +[+-][\d.]+ +([\d.]+|nan)",
         re.M,
     )
-    found = {}
-    for name, policy, runs, hurt, kept in line.findall(text):
-        cls = BENCHMARKED.get(name, name)
-        found.setdefault(cls, {})[policy] = runs, hurt, kept
     return {
-        name: (
-            rows["always"][1],
-            rows["aggregate 0.3"][1],
-            rows["aggregate 0.3"][2],
-            rows["always"][0],
-        )
-        for name, rows in found.items()
-        if len(rows) == 2
+        BENCHMARKED.get(name, name): (hurt, kept, runs)
+        for name, runs, hurt, kept in line.findall(text)
     }
 
 
-def method_rows(instances, text):
-    """Return the table "which method when": needs from tags, figures from the page.
+def board_figures(path):
+    """Return (class, kind of labels) -> row of the leaderboard's file.
 
-    Methods with figures come first, those that hurt least when guarded at the top.
+    Parameters
+    ----------
+    path : Path
+        CSV file with the columns estimator, labels ("classes" or "reals"), method,
+        sets, hurt and kept; the last two are percentages, empty with few sets.
+    """
+    with path.open(newline="") as file:
+        return {(row["estimator"], row["labels"]): row for row in csv.DictReader(file)}
+
+
+def method_rows(instances, text, board):
+    """Return the table "which method when": needs from tags, figures from benchmarks.
+
+    Methods with figures come first, those that hurt least at the top.
 
     Parameters
     ----------
@@ -246,13 +250,15 @@ def method_rows(instances, text):
         At least one per exported class.
     text : str
         The page of the safety benchmark.
+    board : Path
+        File of the leaderboard, see :func:`board_figures`.
 
     Returns
     -------
     rows : list of list of str
         One per method, in the order of ``METHOD_HEADER``.
     """
-    figures = safety_figures(text)
+    guarded, figures = safety_figures(text), board_figures(board)
     rows = []
     for name, cls in estimator_classes().items():
         if name.split(".")[1] in _NO_METHODS:
@@ -262,25 +268,37 @@ def method_rows(instances, text):
         tasks = [
             task for task in ("classification", "regression") if needs[task] == "yes"
         ]
-        numbers = figures.get(cls.__name__, ("",) * 4)
-        rows.append(
-            [
-                f":class:`~{name}`",
-                needs["labeled target rows"],
-                needs["unlabeled target rows"],
-                " or ".join(tasks) or "transformer",
-                *(f"{x} %" if x and x != "nan" else "" for x in numbers[:3]),
-                numbers[3],
-            ]
-        )
-    order = ["unused", "optional", "required"]
+        found = [figures.get((cls.__name__, kind)) for kind in ("classes", "reals")]
+        hurt = [float(row["hurt"]) for row in found if row and row["hurt"]]
+        measured = dict.fromkeys(row["method"] for row in found if row)
+        row = [
+            f":class:`~{name}`",
+            needs["labeled target rows"],
+            needs["unlabeled target rows"],
+            " or ".join(tasks) or "transformer",
+            *map(_board_cell, found),
+            " or ".join(measured),
+            _guard_cell(guarded.get(cls.__name__)),
+        ]
+        order = ["unused", "optional", "required"].index(row[1].split(" or ")[0])
+        mean = sum(hurt) / len(hurt) if hurt else 0.0
+        rows.append(((not hurt, mean, order, row[0]), row))
+    return [row for _, row in sorted(rows)]
 
-    def rank(row):
-        known = not row[5]
-        hurt = float(row[5].split()[0]) if row[5] else 0.0
-        return known, hurt, order.index(row[1].split(" or ")[0]), row[0]
 
-    return sorted(rows, key=rank)
+def _board_cell(row):
+    if row is None:
+        return ""
+    if not row["hurt"]:
+        return f"few sets ({row['sets']})"
+    return f"{row['hurt']} %, {row['kept']} % ({row['sets']})"
+
+
+def _guard_cell(found):
+    if found is None:
+        return ""
+    hurt, kept, runs = found
+    return f"{hurt} %" + ("" if kept == "nan" else f", {kept} %") + f" ({runs})"
 
 
 def references():
@@ -331,7 +349,7 @@ def write_pages(instances):
         _write(GENERATED / f"{module_name}.rst", api_page(module_name, names))
     with (GENERATED / "capabilities.csv").open("w", newline="") as file:
         csv.writer(file).writerows([HEADER, *capability_rows(instances)])
-    rows = method_rows(instances, SAFETY.read_text())
+    rows = method_rows(instances, SAFETY.read_text(), BOARD)
     with (GENERATED / "methods.csv").open("w", newline="") as file:
         csv.writer(file).writerows([METHOD_HEADER, *rows])
     entries = [

@@ -163,24 +163,41 @@ def test_capabilities_need_an_instance(code):
         code.capability_rows([])
 
 
-def test_the_table_of_methods_has_needs_from_tags_and_figures_from_the_page(code):
+def test_the_table_of_methods_has_needs_from_tags_and_figures(code, tmp_path):
     page = (
         "method: KMM  always  20 50.0 -0.1 100.0 -1.0 -1.0 set\n"
         "method: KMM  aggregate 0.3  20  6.0 +0.1 91.0 -0.1 -0.1 set\n"
         "method: TCA  always  20 54.0 -0.1 100.0 -1.0 -1.0 set\n"
     )
-    assert code.safety_figures(page) == {"KMM": ("50.0", "6.0", "91.0", "20")}
-    rows = code.method_rows(ESTIMATORS, page)
-    first = dict(zip(code.METHOD_HEADER, rows[0], strict=True))
-    assert first["method"] == ":class:`~sktransfer.instance.KMM`"
-    assert first["hurt, guarded"] == "6.0 %" and first["runs"] == "20"
+    assert code.safety_figures(page) == {"KMM": ("6.0", "91.0", "20")}
+    board = tmp_path / "figures.csv"
+    board.write_text(
+        "estimator,labels,method,sets,hurt,kept\n"
+        'KMM,classes,"KMM, linear",20,55,-19\n'
+        'TCA,reals,"TCA, linear",9,40,3\n'
+        'JDA,reals,"JDA, linear",3,,\n'
+    )
+    rows = code.method_rows(ESTIMATORS, page, board)
+    table = [dict(zip(code.METHOD_HEADER, row, strict=True)) for row in rows]
+    tca, kmm = table[:2]  # the one that hurts less is first
+    assert tca["method"] == ":class:`~sktransfer.feature.TCA`"
+    assert tca["real labels: hurt, kept (sets)"] == "40 %, 3 % (9)"
+    assert kmm["method"] == ":class:`~sktransfer.instance.KMM`"
+    assert kmm["classes: hurt, kept (sets)"] == "55 %, -19 % (20)"
+    assert kmm["real labels: hurt, kept (sets)"] == ""
+    assert kmm["measured as"] == "KMM, linear"
+    assert kmm["guarded: hurt, kept (runs)"] == "6.0 %, 91.0 % (20)"
+    (jda,) = (row for row in rows if row[0].endswith(".JDA`"))
+    assert "few sets (3)" in jda
     names = [row[0] for row in rows]
     assert ":class:`~sktransfer.feature.CORAL`" in names
     assert len(names) == len(set(names))
-    real = code.safety_figures(code.SAFETY.read_text())
     classes = {name.rsplit(".", 1)[1] for name in code.estimator_classes()}
+    real = code.safety_figures(code.SAFETY.read_text())
     assert {"KMM", "TCA", "UOWQ", "Pooled"} <= set(real)
     assert set(real) - classes <= {"pooled 0.1", "pooled 3-nn"}
+    measured = {name for name, _ in code.board_figures(code.BOARD)}
+    assert {"KMM", "TCA", "UOWQ", "Pooled"} <= measured <= classes
 
 
 def test_references_are_found_and_merged(code):

@@ -5,7 +5,9 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
+from benchmarks.board.problem import Problem
 from benchmarks.board.runner import FEATURES
 from benchmarks.board.summary import (
     EXPLAINED_BY,
@@ -20,8 +22,10 @@ from benchmarks.board.summary import (
     number_of_sources,
     when_it_pays,
 )
+from sktransfer.base import TransferMixin
 
 LABELS = 10, 30, 100, 300
+LEAST_SETS = 8  # with a result, for figures of a method in the user guide
 MOST = 0.8  # of the tasks, for a place in the first table
 KINDS = {"classes": "Classes (gains in accuracy)", "reals": "Real labels (gains in R2)"}
 #: methods of the tables by regime and of the pictures
@@ -307,13 +311,69 @@ def write_page(path, lines, methods):
     path.write_text(text)
 
 
+def estimator_of(method, regression):
+    """Return the name of the library's class that a method measures, or None.
+
+    Of a pipeline it is the first step that transfers. Nets, recipes and other packages
+    measure none, or not one alone.
+    """
+    if method.kind not in ("transfer", "guarded") or method.family == "nets":
+        return None
+    if not method.suits(regression):
+        return None
+    classes = np.zeros(0) if regression else np.arange(2)
+    made = method.make(Problem(regression, classes, 30, 2, 100, 8))
+    steps = [step for _, step in made.steps] if isinstance(made, Pipeline) else [made]
+    found = (type(s).__name__ for s in steps if isinstance(s, TransferMixin))
+    return next(found, None)
+
+
+def rows_by_estimator(runs, methods):
+    """Return hurt and kept of each class of the library on real sets, 30 labels.
+
+    Of several methods with a class the one with most sets counts, of as many the first.
+
+    Parameters
+    ----------
+    runs : dict of str to list of Run
+        By method.
+    methods : dict of str to Method
+        The methods.
+
+    Returns
+    -------
+    rows : list of dict
+        By class and kind of labels: its method, the number of sets, and percentages
+        that are empty where fewer than ``LEAST_SETS`` sets have a result.
+    """
+    rows = {}
+    for kind in KINDS:
+        for name, method in methods.items():
+            estimator = estimator_of(method, kind == "reals")
+            own = [r for r in runs.get(name, []) if r.kind == kind and r.labels == 30
+                   and r.part in REAL]  # fmt: skip
+            if estimator is None or not own:
+                continue
+            n_sets = len({r.set for r in own if r.ok})
+            if n_sets > rows.get((estimator, kind), {"sets": -1})["sets"]:
+                f = figures(own)
+                known = n_sets >= LEAST_SETS
+                rows[estimator, kind] = {
+                    "estimator": estimator, "labels": kind, "method": name,
+                    "sets": n_sets, "hurt": f"{100 * f.hurt[0]:.0f}" if known else "",
+                    "kept": f"{100 * f.kept[0]:.0f}" if known else "",
+                }  # fmt: skip
+    return [rows[key] for key in sorted(rows)]
+
+
 def write_tables(folder, lines, methods):
-    """Write gain and harm by the number of labels, for the user guide.
+    """Write gain and harm by the number of labels and by class, for the user guide.
 
     Parameters
     ----------
     folder : Path
-        Gets ``gain_by_labels_classes.csv`` and ``gain_by_labels_reals.csv``.
+        Gets ``gain_by_labels_classes.csv``, ``gain_by_labels_reals.csv`` and
+        ``figures_by_estimator.csv``.
     lines : list of dict
         Lines of results.
     methods : dict of str to Method
@@ -326,6 +386,13 @@ def write_tables(folder, lines, methods):
         path = folder / f"gain_by_labels_{kind}.csv"
         with path.open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([rows[0], *rows[1]])
+    rows = rows_by_estimator(runs, methods)
+    with (folder / "figures_by_estimator.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, list(rows[0]) if rows else [], lineterminator="\n"
+        )
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_pictures(folder, lines, methods):

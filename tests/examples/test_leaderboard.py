@@ -1,5 +1,6 @@
 """The leaderboard: one program, a method is a file, a result is a line."""
 
+import csv
 import importlib
 import inspect
 import json
@@ -273,6 +274,20 @@ def test_stored_lines_make_every_table_and_picture(board, tmp_path):
     pages.write_tables(tmp_path, lines, methods)
     assert len(list(tmp_path.glob("*.svg"))) == 3
     assert len(list(tmp_path.glob("gain_by_labels_*.csv"))) == 2
+    assert len((tmp_path / "figures_by_estimator.csv").read_text().split("\n")) > 20
+
+
+def test_the_figures_of_the_guide_are_those_of_the_stored_lines(board):
+    pages, methods = board("pages"), board("registry").read_methods()
+    lines = board("runner").read_lines(BENCHMARKS / "board" / "lines.jsonl.xz")
+    guide = BENCHMARKS.parent / "docs" / "guide" / "figures_by_estimator.csv"
+    with guide.open(newline="") as file:
+        stated = list(csv.DictReader(file))
+    rows = pages.rows_by_estimator(board("summary").all_runs(lines, methods), methods)
+    assert [{k: str(v) for k, v in row.items()} for row in rows] == stated
+    names = {row["estimator"]: row["method"] for row in rows}
+    assert names["TCA"] == "TCA, linear" and names["SecureRLS"] == "Secure, linear"
+    assert all((row["sets"] < pages.LEAST_SETS) == (row["hurt"] == "") for row in rows)
 
 
 def test_pages_that_the_library_cites_are_there():
