@@ -75,7 +75,7 @@ def fits_without(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> An
     models : list of estimator or None
         Fitted copies, one per entry of ``left_out``; None where fits of their own are
         needed: other learners and rows, rows of a class that a fit would lack, matrices
-        that are too large.
+        that are too large or singular.
     """
     X = as_floats(X)
     if not is_known(learner) or X is None or not left_out:
@@ -94,7 +94,10 @@ def fits_without(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> An
             return None
     if (len(left_out) + 1) * n_parameters**2 > MOST_NUMBERS:
         return None
-    found = solve(learner, X, y, weight, left_out)
+    try:
+        found = solve(learner, X, y, weight, left_out)
+    except np.linalg.LinAlgError:  # singular to rounding: the learner has its own way
+        found = None
     if found is None:
         return None
     models = []
@@ -178,8 +181,11 @@ class LinearFolds:
     def values(self, k: Any, X: Any) -> Any:
         """Return those of fold k, (n_samples, n_outputs); None: its model must look.
 
-        Where a second fold is asked about the same table, all are.
+        Where a second fold is asked about the same table, all are. Models in single
+        precision look themselves, since they round in their own way.
         """
+        if self.coef.dtype != np.float64:
+            return None
         own = slice(k * self.n_outputs, (k + 1) * self.n_outputs)
         if self._asked is not X or self._all is None:
             rows = as_floats(X)

@@ -193,3 +193,23 @@ def test_models_of_folds_answer_as_any_model(monkeypatch):
     with pytest.raises(ValueError, match="NaN"):
         found.predict_proba(bad)
     assert_array_equal(found.predict(X.tolist()), plain.predict(X))
+
+
+def test_singular_rows_are_left_to_the_learner(monkeypatch):
+    X, y, domain = rows("regression")
+    X = np.hstack([X, X])
+    fast, slow = compared(monkeypatch, Pooled(Ridge(1e-30)), X, y, domain)
+    assert_allclose(fast.ntg_, slow.ntg_)
+    assert_allclose(fast.weights_, slow.weights_)
+
+
+@pytest.mark.parametrize("label", [np.float32, np.float64])
+def test_single_precision_has_the_same_interval(label):
+    X, y, domain = rows("regression")
+    found = [
+        cross_val_ntg(
+            Pooled(Ridge()), table, labels, sample_domain=domain, random_state=0
+        ).interval
+        for table, labels in ((X, y), (X.astype(np.float32), y.astype(label)))
+    ]
+    assert_allclose(*found, rtol=1e-3)
