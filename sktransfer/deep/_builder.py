@@ -10,6 +10,7 @@ from torch import nn
 from sktransfer.deep._alignment import Sizes
 from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import MLP
+from sktransfer.deep._penalties import check_widths
 from sktransfer.deep._transfer_module import TransferModule
 
 __all__ = ["make_extractor", "make_module", "make_part"]
@@ -155,5 +156,5 @@ def _make_discriminator(net, sizes, width, noise):
         labels=sees_labels(net),
         max_ratio=net.max_weight,
         noise=noise,
-        hidden_units=net.discriminator_units,
+        hidden_units=check_widths("discriminator_units", net.discriminator_units),
     )

@@ -6,6 +6,7 @@ from torch.nn.functional import softplus
 from sktransfer.deep._class_alignment import ClassAlignment
 from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import reverse_gradient
+from sktransfer.deep._penalties import check_widths
 
 __all__ = ["ConditionalAlignment"]
 
@@ -40,7 +41,8 @@ class ConditionalAlignment(ClassAlignment):
 
     def __init__(self, entropy=True, hidden_units=(64,)):
         super().__init__()
-        self.entropy, self.hidden_units = entropy, hidden_units
+        self.entropy = entropy
+        self.hidden_units = check_widths("hidden_units", hidden_units)
 
     def build(self, sizes, net):
         """Make the discriminator."""

@@ -1,7 +1,11 @@
 """Layers that see which domain each row is from, and TransNorm, one of them."""
 
+from numbers import Integral
+
 import torch
 from torch import nn
+
+from sktransfer.deep._penalties import check_number
 
 __all__ = ["DomainLayer", "TransNorm1d", "extract", "tells_domains"]
 
@@ -184,6 +188,12 @@ class TransNorm1d(DomainLayer):
 
     def __init__(self, n_features, eps=1e-5, momentum=0.1):
         super().__init__()
+        check_number("n_features", n_features, Integral, 1)
+        for name, value in ("eps", eps), ("momentum", momentum):
+            if check_number(name, value) == 0:
+                raise ValueError(f"{name} must be more than 0.")
+        if momentum > 1:
+            raise ValueError(f"momentum must be in (0, 1], got {momentum!r}.")
         self.eps, self.momentum = eps, momentum
         self.weight = nn.Parameter(torch.ones(n_features))
         self.bias = nn.Parameter(torch.zeros(n_features))

@@ -152,6 +152,11 @@ class _FineTunes:
                 f"lr_ratio={self.lr_ratio} has no effect, as trainable="
                 f"{self.trainable!r} trains no part of the extractor; leave it at 1."
             )
+        if self.source_epochs == 0 and self.path is not None:
+            raise ValueError(
+                f"path={self.path!r} has no effect, as source_epochs=0 trains on no "
+                "source; set one of them to None."
+            )
         if self.trainable == "adapter" and self.lr_ratio == 0:
             raise ValueError(
                 "lr_ratio=0 would train no adapter; use trainable='head' for that."

@@ -1,5 +1,7 @@
 """Moments of several sources and the target that agree (M3SDA)."""
 
+from numbers import Integral
+
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -70,7 +72,8 @@ class MomentMatchingAlignment(Alignment):
 
     def __init__(self, n_moments=2, source_heads=True, beta=False):
         super().__init__()
-        if not isinstance(n_moments, int) or n_moments < 1:
+        whole = isinstance(n_moments, Integral) and not isinstance(n_moments, bool)
+        if not whole or n_moments < 1:
             raise ValueError(f"n_moments must be 1 or more, got {n_moments!r}.")
         if beta and not source_heads:
             raise ValueError("beta=True gives pairs of heads: set source_heads=True.")

@@ -7,6 +7,7 @@ from torch.nn.functional import one_hot, softplus
 from sktransfer.deep._class_alignment import ClassAlignment
 from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import reverse_gradient
+from sktransfer.deep._penalties import check_widths
 
 __all__ = ["MultiAdversarialAlignment"]
 
@@ -50,7 +51,7 @@ class MultiAdversarialAlignment(ClassAlignment):
 
     def __init__(self, hidden_units=(64,)):
         super().__init__()
-        self.hidden_units = hidden_units
+        self.hidden_units = check_widths("hidden_units", hidden_units)
 
     def build(self, sizes, net):
         """Make a discriminator for each class."""

@@ -109,6 +109,33 @@ def check_number(name, value, kind=Real, least=0):
     return value
 
 
+def check_widths(name, value):
+    """Return the widths of hidden layers: integers of 1 or more, or none.
+
+    Parameters
+    ----------
+    name : str
+        Argument.
+    value : object
+        What was given.
+
+    Returns
+    -------
+    value : tuple or list of int
+        The same.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not isinstance(value, (tuple, list)):
+        raise ValueError(f"{name} must be a tuple of widths, got {value!r}.")
+    for width in value:
+        check_number(f"{name}={value!r}: each width", width, Integral, 1)
+    return value
+
+
 def features_by_domain(batch, encoded):
     """Return the features of source and target rows of a batch.
 

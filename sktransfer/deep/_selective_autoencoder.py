@@ -14,6 +14,7 @@ from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._losses import mk_mmd_loss
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
+from sktransfer.deep._penalties import check_widths
 
 __all__ = ["SelectiveAutoencoder"]
 
@@ -271,7 +272,7 @@ class SelectiveAutoencoder(TransferNetClassifier):
             keep,
             max_loss,
             warmup=self.warmup,
-            units=tuple(self.decoder_units),
+            units=tuple(check_widths("decoder_units", self.decoder_units)),
             reconstruction_weight=self.reconstruction_weight,
             mmd_weight=self.mmd_weight,
         )

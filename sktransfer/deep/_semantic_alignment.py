@@ -3,6 +3,7 @@
 import torch
 
 from sktransfer.deep._class_alignment import ClassAlignment
+from sktransfer.deep._penalties import check_number
 
 __all__ = ["ContrastiveSemanticAlignment"]
 
@@ -16,11 +17,11 @@ class ContrastiveSemanticAlignment(ClassAlignment):
     .. math:: \tfrac12 d^2 \;\text{(same class)}, \qquad
         \tfrac12 \max(0, m - d)^2 \;\text{(different classes)}.
 
-    It needs labeled target rows, and uses no others.
+    It needs labeled target rows, and uses no others; without sources it is no loss.
 
     Parameters
     ----------
-    margin : float in (0, inf), default=1.0
+    margin : float in [0, inf), default=1.0
         Distance m beyond which rows of different classes are left alone.
 
     References
@@ -36,10 +37,12 @@ class ContrastiveSemanticAlignment(ClassAlignment):
 
     def __init__(self, margin=1.0):
         super().__init__()
-        self.margin = margin
+        self.margin = check_number("margin", margin)
 
     def losses(self, net, batch, encoded):
         """Return the losses of both kinds of pairs; 0 where there are none."""
+        if batch.target_alone:
+            return {}
         if not batch.n_labeled:
             raise ValueError(
                 "alignment=ContrastiveSemanticAlignment compares source rows with "

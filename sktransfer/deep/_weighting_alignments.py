@@ -1,11 +1,14 @@
 """Alignments that learn a weight of each source row by a net of its own (IWN, WANN)."""
 
+from numbers import Integral
+
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, softplus
 
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._class_alignment import another_head
+from sktransfer.deep._penalties import check_number
 
 __all__ = ["AdversarialWeighting", "ImportanceWeighting"]
 
@@ -61,7 +64,7 @@ class ImportanceWeighting(_WeightNet):
 
     def __init__(self, n_kernels=5):
         super().__init__()
-        self.n_kernels = n_kernels
+        self.n_kernels = check_number("n_kernels", n_kernels, Integral, 1)
 
     def own_losses(self, net, batch, encoded):
         """Return the discrepancy, which trains the net of the weights alone."""
@@ -89,7 +92,8 @@ class AdversarialWeighting(_WeightNet):
         \right|
 
     with the squared loss, of classes the cross-entropy. The label loss of a source row
-    counts by its weight, with mean 1 in a batch. It needs labeled target rows.
+    counts by its weight, with mean 1 in a batch. It needs labeled target rows;
+    without sources all weights are 1.
 
     Parameters
     ----------
@@ -110,6 +114,10 @@ class AdversarialWeighting(_WeightNet):
 
     def __init__(self, clip=1.0):
         super().__init__()
+        if check_number("clip", clip) == 0:
+            raise ValueError(
+                "clip must be more than 0: 0 leaves the adversary no weights."
+            )
         self.clip = clip
 
     def build(self, sizes, net):
@@ -120,6 +128,8 @@ class AdversarialWeighting(_WeightNet):
 
     def own_losses(self, net, batch, encoded):
         """Return the difference, for the adversary with the opposite sign."""
+        if batch.target_alone:
+            return {}
         if not batch.n_labeled:
             raise ValueError(
                 "alignment=AdversarialWeighting compares losses on source rows with "

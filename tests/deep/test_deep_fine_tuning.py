@@ -203,3 +203,8 @@ def test_partial_fit_goes_on_with_the_target(rows):
     for _ in range(2):
         net.partial_fit(X, y, sample_domain=domain)
     assert _same(_weights(net)[:2], _weights(_fit(rows, trainable=1, path="auto"))[:2])
+
+
+def test_a_path_without_training_on_sources_is_refused(rows):
+    with pytest.raises(ValueError, match="source_epochs=0"):
+        _fit(rows, module=MLP(2), source_epochs=0, path="auto")

@@ -5,17 +5,23 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from torch import nn
 
 from sktransfer.deep import (
     MLP,
     AdversarialWeighting,
+    Alignment,
+    ConditionalAlignment,
     ContrastiveSemanticAlignment,
     Encoded,
     ImportanceWeighting,
+    MomentMatchingAlignment,
+    MultiAdversarialAlignment,
     Sizes,
     TransferNetClassifier,
     TransferNetRegressor,
+    TransNorm1d,
     mk_mmd_loss,
 )
 from sktransfer.deep._rows import Batch
@@ -144,3 +150,33 @@ def test_they_learn_with_labeled_rows_alone(cls, make_toy):
     net.fit(toy.X, toy.y_true, sample_domain=toy.domain)
     assert net.score(toy.X[40:], toy.y_true[40:]) > 0.8
     assert len(net.history_) >= 5
+
+
+@pytest.mark.parametrize("cls", [AdversarialWeighting, ContrastiveSemanticAlignment])
+def test_without_sources_there_is_nothing_to_compare(cls, make_toy):
+    toy = make_toy(n_unlabeled=10, n_labeled=20)
+    keep = toy.domain < 0
+    net = TransferNetClassifier(alignment=cls(), max_steps=3, random_state=0)
+    net.fit(toy.X[keep], toy.y[keep], sample_domain=toy.domain[keep])
+    plain = clone(net).set_params(alignment=Alignment())
+    plain.fit(toy.X[keep], toy.y[keep], sample_domain=toy.domain[keep])
+    expected = plain.history_["loss"]
+    np.testing.assert_allclose(net.history_["loss"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: AdversarialWeighting(clip=0), "clip"),
+        (lambda: ContrastiveSemanticAlignment(margin=-1), "margin"),
+        (lambda: ImportanceWeighting(n_kernels=0), "n_kernels"),
+        (lambda: MomentMatchingAlignment(n_moments=True), "n_moments"),
+        (lambda: MultiAdversarialAlignment(hidden_units=64), "hidden_units"),
+        (lambda: ConditionalAlignment(hidden_units=(0,)), "hidden_units"),
+        (lambda: TransNorm1d(0), "n_features"),
+        (lambda: TransNorm1d(2, momentum=2.0), "momentum"),
+    ],
+)
+def test_arguments_out_of_range_are_named(make, name):
+    with pytest.raises(ValueError, match=name):
+        make()
