@@ -44,8 +44,8 @@ def make_rows(n, seed=0):
     X = rng.normal(size=(n, N_FEATURES)) + 2 * np.eye(N_CLASSES, N_FEATURES)[y]
     domain = np.repeat([1, -1], n // 2)
     X[domain < 0] += 0.5
-    y[(domain < 0) & (rng.uniform(size=n) > SHARE_LABELED)] = -1
-    return X.astype(np.float32), y, domain
+    unlabeled = (domain < 0) & (rng.uniform(size=n) > SHARE_LABELED)
+    return X.astype(np.float32), np.where(unlabeled, np.nan, y), domain
 
 
 class Catch(Callback):
