@@ -180,6 +180,12 @@ class BatchSpectralShrinkage(Penalty):
     k : int in [1, inf), default=1
         Number of singular values.
 
+    Notes
+    -----
+    A unit that is off for all rows of a batch, as with rectified ones, makes a value of
+    0, which cannot shrink: let k be larger than the number of such units. Where
+    ``history_["shrinkage_loss"]`` is 0, the penalty changes nothing.
+
     References
     ----------
     .. [1] X. Chen, S. Wang, B. Fu, M. Long, J. Wang, "Catastrophic forgetting meets

@@ -238,7 +238,12 @@ class _AdaptsNets:
     }
 
     def _check_nets(self, models=()):
-        """Refuse what is no net, the learner included."""
+        """Refuse what is no net, the learner included, and weights of nothing."""
+        if self.feature_alignment > 0 and self.pseudo_label_share == 1:
+            raise ValueError(
+                f"feature_alignment={self.feature_alignment} has no effect, as "
+                "pseudo_label_share=1 leaves no row without a pseudo-label; lower it."
+            )
         if _net_of(self.estimator) is None:
             raise TypeError(
                 f"estimator={type(self.estimator).__name__}(...) is no net: give a "
@@ -356,7 +361,8 @@ _ADAPTATION = """pseudo_label_weight : float in [0, inf), default=0.3
         Share of the rows with each pseudo-label that keep it: those surest of it.
     feature_alignment : float in [0, inf), default=0.0
         Weight of the maximum mean discrepancy (:func:`mk_mmd_loss`) between features
-        of rows with a label or pseudo-label and of those without.
+        of rows with a label or pseudo-label and of those without; above 0 only with
+        ``pseudo_label_share`` below 1.
     max_epochs : int in [0, inf), default=None
         Passes over the target rows. 0: the nets stay as they are.
     max_steps : int in [0, inf), default=None
