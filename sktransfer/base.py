@@ -85,7 +85,7 @@ from sktransfer._learners import (
     routing_of,
 )
 from sktransfer._response import CommonColumns, all_classes, common_columns
-from sktransfer._solvers.array_api import float_types, namespace_of
+from sktransfer._solvers.array_api import float_types, refuse_other_arrays
 from sktransfer._solvers.density_ratio import effective_sample_size
 from sktransfer._solvers.kernels import KERNELS, kernel_product, resolve_gamma
 from sktransfer.exceptions import (
@@ -523,12 +523,8 @@ class TransferMixin:
                 vars(self).pop("n_features_in_", None)
                 validate_data(self, X, reset=True, skip_check_array=True)
             return X
-        if not tags.array_api_support and namespace_of(X) is not np:
-            raise TypeError(
-                f"{type(self).__name__} takes NumPy's arrays, but X is a "
-                f"{type(X).__module__}.{type(X).__name__} under array_api_dispatch: "
-                "convert it, or switch the dispatch off."
-            )
+        if not tags.array_api_support:
+            refuse_other_arrays(type(self).__name__, X=X)
         with _naming_the_step(type(self).__name__):
             _refuse_dates(X)
             return validate_data(
@@ -543,6 +539,7 @@ class TransferMixin:
     def _numeric_rows(self, X: Any, **options: Any) -> Any:
         """Return rows as numbers for a wrapper that does arithmetic on them."""
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
+        refuse_other_arrays(type(self).__name__, X=X)
         with _naming_the_step(type(self).__name__):
             _refuse_dates(X)
             return check_array(X, input_name="X", **options)

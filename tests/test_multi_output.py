@@ -39,6 +39,7 @@ from sktransfer.safe import (
     TransferPortfolioRegressor,
     make_transfer_pipeline,
 )
+from sktransfer.safe._portfolio_members import default_linear
 
 DOMAIN = np.repeat([1, 2, -1], 40)
 TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
@@ -263,3 +264,14 @@ def test_the_unit_of_an_output_changes_no_weight(data, model, weights):
         found.append(list(values.values()) if isinstance(values, dict) else values)
     np.testing.assert_allclose(*found, atol=1e-6)
     assert np.max(found) > 0
+
+
+def test_the_unit_of_an_output_changes_no_penalty():
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    Y = X[:, :1] + noise * [0.1, 10.0]
+    found = []
+    for unit in (1.0, 1000.0):
+        model = default_linear(False, None).fit(X, Y * [unit, 1.0])
+        found.append(model.predict(X) / [unit, 1.0])
+    np.testing.assert_allclose(*found)

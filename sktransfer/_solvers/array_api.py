@@ -41,6 +41,30 @@ def namespace_of(*arrays: Any) -> Any:
     return np if _is_numpy_namespace(xp) else xp
 
 
+def refuse_other_arrays(taker: str, **arrays: Any) -> None:
+    """Refuse arrays of another library than NumPy under ``array_api_dispatch``.
+
+    Parameters
+    ----------
+    taker : str
+        Who takes NumPy's arrays only.
+    **arrays : array-like or sparse matrix
+        Arrays by the name of the argument.
+
+    Raises
+    ------
+    TypeError
+        If the dispatch is on and an array is of another library.
+    """
+    for name, X in arrays.items():
+        if namespace_of(X) is not np:
+            raise TypeError(
+                f"{taker} takes NumPy's arrays, but {name} is a "
+                f"{type(X).__module__}.{type(X).__name__} under array_api_dispatch: "
+                "convert it, or switch the dispatch off."
+            )
+
+
 def array_like(values: Any, X: Any, dtype: Any = None) -> Any:
     """Convert NumPy values to the library, device and dtype of an array.
 

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, column_or_1d
 
 from sktransfer._compat import _num_samples
-from sktransfer._solvers.array_api import namespace_of
+from sktransfer._solvers.array_api import namespace_of, refuse_other_arrays
 from sktransfer.exceptions import warn
 
 # more distinct whole numbers than this, with fewer rows each, may be values
@@ -28,6 +28,7 @@ _NO_NUMBERS = (
 
 def check_numbers(X: Any, *, accept_sparse: bool | str = False) -> Any:
     """Return the rows of all domains as finite float64 numbers."""
+    refuse_other_arrays("this function", X=X)
     try:
         return check_array(
             X, dtype=np.float64, input_name="X", accept_sparse=accept_sparse
@@ -57,6 +58,8 @@ def check_domain_pair(
     that do not depend on the origin but lose digits far from it. With ``array_api``
     arrays to which scikit-learn's dispatch applies stay what they are, float32 too.
     """
+    if not array_api:
+        refuse_other_arrays("this measure", X_source=X_source, X_target=X_target)
     xp = namespace_of(X_source, X_target) if array_api else np
     dtype = np.float64 if xp is np else [xp.float64, xp.float32]
     X_source = check_array(

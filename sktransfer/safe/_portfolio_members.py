@@ -407,7 +407,8 @@ def default_linear(
         return _encoded(
             PoissonRegressor(alpha=0.1, max_iter=1000) if power == 1 else learner, roles
         )
-    learner = FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11))
+    # of several outputs one alpha for all would hang on their units
+    learner = FewRowsRidgeCV(alphas=np.logspace(-2, 3, 11), alpha_per_target=True)
     return _encoded(learner, roles)
 
 

@@ -11,12 +11,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 
 from sktransfer._solvers import array_api
 from sktransfer._solvers.kernels import kernel_diagonal, kernel_matrix, kernel_product
 from sktransfer.feature import CORAL, TCA
-from sktransfer.instance import kmm_weights
-from sktransfer.metrics import mmd, mmd_test, sinkhorn_divergence
+from sktransfer.instance import KMM, kmm_weights
+from sktransfer.metrics import coral_distance, mmd, mmd_test, sinkhorn_divergence
 
 KERNELS = ["rbf", "laplacian", "linear", "poly", "cosine"]
 WIDTHS = [
@@ -109,6 +110,8 @@ def _all_solved():
             lambda: TCA(30).fit(X, sample_domain=domain),
             lambda: kmm_weights(X, Y, solver="dense"),
             lambda: CORAL().fit(X, sample_domain=domain),
+            lambda: KMM(Ridge()).fit(X, X[:, 0], sample_domain=domain),
+            lambda: coral_distance(X, Y),
         ):
             try:
                 refused()
@@ -135,11 +138,12 @@ def test_kernel_matrices_stay_where_they_are(solutions):
 
 
 def test_solvers_that_need_numpy_say_so(solutions):
-    nystroem, many, dense, other = solutions["errors"]
+    nystroem, many, dense, *others = solutions["errors"]
     assert "eigen_solver='nystroem' takes NumPy's arrays" in nystroem
     assert "more than a third" in many
     assert "solver='dense'" in dense
-    assert "CORAL takes NumPy's arrays" in other
+    for other, taker in zip(others, ["CORAL", "KMM", "this measure"], strict=True):
+        assert f"{taker} takes NumPy's arrays" in other
 
 
 def _print_values():
