@@ -10,6 +10,7 @@ from sktransfer.deep._net import (
     TransferNetRegressor,
 )
 from sktransfer.deep._parameters import inherit_parameters
+from sktransfer.exceptions import warn
 
 __all__ = ["DANN", "AdversarialAlignment", "DANNRegressor"]
 
@@ -74,6 +75,11 @@ class _Adversarial:
             raise ValueError(
                 "match='joint' needs a discriminator that sees labels: set "
                 "label_input=True or gate=True."
+            )
+        if self.mu != 1.0 and self._make_alignment().match == "none":
+            warn(
+                f"mu={self.mu} has no effect, because nothing is matched: give match, "
+                "such as match='both', or leave mu at 1."
             )
         super()._fit_domains(data)
 
