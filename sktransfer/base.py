@@ -525,7 +525,7 @@ class TransferMixin:
             return X
         if not tags.array_api_support:
             refuse_other_arrays(type(self).__name__, X=X)
-        with _naming_the_step(type(self).__name__):
+        with naming_the_step(type(self).__name__):
             _refuse_dates(X)
             return validate_data(
                 self,
@@ -540,7 +540,7 @@ class TransferMixin:
         """Return rows as numbers for a wrapper that does arithmetic on them."""
         options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]} | options
         refuse_other_arrays(type(self).__name__, X=X)
-        with _naming_the_step(type(self).__name__):
+        with naming_the_step(type(self).__name__):
             _refuse_dates(X)
             return check_array(X, input_name="X", **options)
 
@@ -1673,7 +1673,7 @@ def _refuse_dates(X: Any) -> None:
 
 
 @contextmanager
-def _naming_the_step(name: str) -> Iterator[Any]:
+def naming_the_step(name: str) -> Iterator[Any]:
     """Add to an error about the values of X the step that makes them numbers."""
     try:
         yield

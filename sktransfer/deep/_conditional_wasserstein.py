@@ -129,20 +129,25 @@ class ConditionalWassersteinAlignment(ClassAlignment):
         np.add.at(table, (domain, y), 1.0)
         sizes = table.sum(1)
         own = table / np.maximum(sizes, 1)[:, None]
-        seen = None
-        if self.seen is not None:
+        here, seen = sizes > 0, None
+        if self.seen is not None and np.array_equal(here, self.here):
             seen = [value.double().cpu().numpy() for value in self.seen]
         shares = own.mean(0)
         if rows.n_sources:
             shares = self._shares(rows, table, seen)
         ratios = np.where(own > 0, shares / np.where(own > 0, own, 1.0), 0.0)
         weights = self.source_weights.double().cpu().numpy()
-        if seen is not None and k > 1:
+        if rows.n_sources and not here.all():  # a later fit, without some sources
+            weights = np.where(here, np.maximum(weights, 1e-12), 0.0)
+            weights = weights / weights.sum()
+        if rows.n_sources and seen is not None and here.sum() > 1:
             risks, distances, count = seen[:3]
             losses = (risks + self.distance_weight * distances) / max(count, 1)
             curvature = sizes.sum() / np.maximum(sizes, 1)
-            curvature = curvature if self.spread_by == "sizes" else None
-            weights, _ = solve_norm_simplex(losses, self.spread, curvature)
+            curvature = curvature[here] if self.spread_by == "sizes" else None
+            found, _ = solve_norm_simplex(losses[here], self.spread, curvature)
+            weights = np.zeros(k)
+            weights[here] = found
         if not rows.n_sources:
             ratios = np.ones_like(ratios)
         scale = weights * sizes.sum() / np.maximum(sizes, 1)
@@ -154,7 +159,9 @@ class ConditionalWassersteinAlignment(ClassAlignment):
             buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype))
         like = self.source_weights.new_zeros
         self.seen = [like(k), like(k), like(()), like(c, c), like(c)]
-        self.in_source = torch.as_tensor(sizes / sizes.sum()).to(self.source_weights)
+        self.here = here
+        share = np.where(here, sizes, 1.0) / sizes.sum()  # of none its risk is 0
+        self.in_source = torch.as_tensor(share).to(self.source_weights)
 
     def _shares(self, rows, table, seen):
         """Return the shares of the classes in the target."""

@@ -23,7 +23,11 @@ from sktransfer._compat import Interval, StrOptions
 from sktransfer._domains import canonical_order, is_source
 from sktransfer._learners import check_weights
 from sktransfer._progress import CallbackSupportMixin, Progress, with_callbacks
-from sktransfer.base import TransferPredictorMixin, TransferTransformer
+from sktransfer.base import (
+    TransferPredictorMixin,
+    TransferTransformer,
+    naming_the_step,
+)
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._budget import epoch_size_of, find_budget
 from sktransfer.deep._builder import make_extractor, make_module
@@ -649,9 +653,10 @@ class TransferNet(
         return (part.to(self.net_.device) for part in values.split(_ROWS_AT_ONCE))
 
     def _validate_X(self, X, tags, *, reset, skip_check=False):
-        X = validate_data(
-            self, X, reset=reset, dtype=[np.float64, np.float32], allow_nd=True
-        )
+        with naming_the_step(type(self).__name__):
+            X = validate_data(
+                self, X, reset=reset, dtype=[np.float64, np.float32], allow_nd=True
+            )
         if not reset and X.shape[1:] != self._encoder.row_shape:
             raise ValueError(
                 f"X has rows of shape {X.shape[1:]}, but {type(self).__name__} was "

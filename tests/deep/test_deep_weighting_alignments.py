@@ -13,6 +13,7 @@ from sktransfer.deep import (
     AdversarialWeighting,
     Alignment,
     ConditionalAlignment,
+    ConditionalWassersteinAlignment,
     ContrastiveSemanticAlignment,
     Encoded,
     ImportanceWeighting,
@@ -180,3 +181,22 @@ def test_without_sources_there_is_nothing_to_compare(cls, make_toy):
 def test_arguments_out_of_range_are_named(make, name):
     with pytest.raises(ValueError, match=name):
         make()
+
+
+def test_a_later_fit_without_a_source_gives_it_no_weight():
+    rng = np.random.RandomState(0)
+    X, domain = rng.normal(size=(60, 2)), np.repeat([1, 2, -1], 20)
+    y = (X[:, 0] > 0).astype(float)
+    y[50:] = np.nan
+    net = TransferNetClassifier(
+        alignment=ConditionalWassersteinAlignment(), max_epochs=3, random_state=0
+    )
+    net.fit(X, y, sample_domain=domain)
+    for _ in range(2):
+        net.partial_fit(X[domain < 0], y[domain < 0], sample_domain=domain[domain < 0])
+    for _ in range(2):
+        keep = domain != 2
+        net.partial_fit(X[keep], y[keep], sample_domain=domain[keep])
+    assert net.module_.alignment.source_weights.tolist() == [1, 0]
+    with pytest.raises(ValueError, match="make_pipeline"):
+        net.fit(np.where(X > 2, np.nan, X), y, sample_domain=domain)
