@@ -360,8 +360,8 @@ def rows_by_estimator(runs, methods):
                 known = n_sets >= LEAST_SETS
                 rows[estimator, kind] = {
                     "estimator": estimator, "labels": kind, "method": name,
-                    "sets": n_sets, "hurt": f"{100 * f.hurt[0]:.0f}" if known else "",
-                    "kept": f"{100 * f.kept[0]:.0f}" if known else "",
+                    "sets": n_sets, "hurt": round(100 * f.hurt[0]) if known else "",
+                    "kept": round(100 * f.kept[0]) if known else "",
                 }  # fmt: skip
     return [rows[key] for key in sorted(rows)]
 
