@@ -207,7 +207,8 @@ class PairedEvidence:
         -------
         interval : ndarray of shape (2,)
             Lower and upper limit; infinite with fewer than two units, and a point
-            only where the two models answer the same everywhere.
+            only where the two models answer the same everywhere, or where a score of
+            ranks, such as "roc_auc", ties in every fold.
         """
         error = self.standard_error(interval_for)
         limits = _t_interval(self.mean, error, self.dof, confidence_level)
