@@ -207,8 +207,7 @@ class PairedEvidence:
         -------
         interval : ndarray of shape (2,)
             Lower and upper limit; infinite with fewer than two units, and a point
-            only where the two models answer the same everywhere, or where a score of
-            ranks, such as "roc_auc", ties in every fold.
+            only where the two models answer the same everywhere.
         """
         error = self.standard_error(interval_for)
         limits = _t_interval(self.mean, error, self.dof, confidence_level)
@@ -296,10 +295,14 @@ class FoldGaps:
         Gap of every fold.
     folds : FoldEvidence
         Their weights and sizes.
+    shares : bool, default=False
+        Whether the score is at most 1. Then gaps that are all 0 have the standard error
+        of one unit more that is worth 1, and never 0.
     """
 
     gaps: np.ndarray
     folds: FoldEvidence
+    shares: bool = False
 
     @property
     def mean(self) -> float:
@@ -314,7 +317,10 @@ class FoldGaps:
     def standard_error(self, interval_for: str = "fitted") -> float:
         """Return the standard error of the mean as an estimate of the gap."""
         more = _FITTED_FOLDS if interval_for == "fitted" else 1.0
-        return self.folds.scale(self.gaps) * np.sqrt(more)
+        error = self.folds.scale(self.gaps)
+        if self.shares and not self.gaps.any():
+            error = max(error, 1.0 / self.n_units)
+        return float(error * np.sqrt(more))
 
     def interval(
         self, confidence_level: float = 0.95, interval_for: str = "fitted"

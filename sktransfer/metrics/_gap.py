@@ -195,8 +195,14 @@ class PairMeasure:
         units = units_of(self.data, self.units["groups"])
         rows = row_scores(scores, self.scoring, [units[test] for _, test in folds])
         overall = fold_evidence(self.data, folds, **self.units)
+        # equal answers, unlike equal classes, to many rows are no accident
+        same = len(self.reference) and not any(
+            result.steps is None or result.steps.any() for result in results
+        )
+        # scores of classifiers are at most 1: as with hits, a tie is no proof
+        shares = scores[0][0].tags.estimator_type == "classifier" and not same
         if rows is None or len(folds) < 2:
-            evidence = FoldGaps(target_only - transfer, overall)
+            evidence = FoldGaps(target_only - transfer, overall, shares)
             return HeldOutScores(target_only, transfer, evidence, overall)
         reference = None
         if len(self.reference) and rows.guesses is not None:
@@ -207,14 +213,12 @@ class PairMeasure:
                 for scale, result in zip(rows.scales, results, strict=True)
             ]
             reference = np.mean(each, axis=0)
-        # equal answers, unlike equal classes, to many rows are no accident
-        same = len(self.reference) and not any(
-            result.steps is None or result.steps.any() for result in results
-        )
+        differences = rows.values[0] - rows.values[1]
+        tied = shares and rows.kind == "other" and not differences.any()
         evidence = paired_evidence(
-            self.data, folds, rows.values[0] - rows.values[1],
+            self.data, folds, differences,
             guesses=rows.guesses, reference_guesses=reference,
-            hits=rows.kind == "hits" and not same,
+            hits=tied or (rows.kind == "hits" and not same),
             unseen=UNSEEN * rows.scales[0] if rows.kind == "brier" else 0.0,
             **self.units,
         )  # fmt: skip

@@ -665,3 +665,19 @@ def test_kind_33_repeated_folds_are_no_new_evidence():
     gaps = results[1].gaps
     half = stats.t.ppf(0.975, 19) * np.sqrt((1 / 150 + 1 / 4) * gaps.var(ddof=1))
     assert_allclose(np.ptp(results[1].interval), 2 * half)
+
+
+@pytest.mark.parametrize("n_target", [20, 240])  # with jackknife values, and without
+@pytest.mark.parametrize("scoring", ["roc_auc", "f1"])
+def test_a_tie_of_classifiers_is_no_proof(scoring, n_target):
+    rng = np.random.default_rng(1)
+    y = np.arange(30 + n_target) % 2
+    X = np.column_stack([10.0 * (2 * y - 1), rng.normal(size=len(y))])
+    domain = np.repeat([1, -1], [30, n_target])
+    found = cross_val_ntg(
+        Pooled(LogisticRegression()), X, y, sample_domain=domain, scoring=scoring,
+        random_state=0,
+    )  # fmt: skip
+    low, high = found.interval
+    assert found.ntg == 0 and low == pytest.approx(-high) and 0 < high < 4 / n_target
+    assert 0.3 < found.harm_probability < 0.6
