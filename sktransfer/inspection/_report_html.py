@@ -52,8 +52,9 @@ _STYLE = """
   min-width: 7rem; max-width: min(22rem, 45vw); }
 .sktransfer-report figure { margin: 1.2rem 0; }
 .sktransfer-report figure > div { overflow-x: auto; }
-.sktransfer-report img { background: #fff; max-width: 100%; height: auto;
-  border: 1px solid var(--line); border-radius: .3rem; }
+.sktransfer-report img { background: #fff; min-width: 540px; max-width: 100%;
+  height: auto; border: 1px solid var(--line); border-radius: .3rem; }
+.sktransfer-report img.narrow { min-width: max-content; }
 .sktransfer-report figcaption, .sktransfer-report .small { font-size: .9rem;
   opacity: .85; }
 .sktransfer-report pre { overflow-x: auto; background: var(--soft);
@@ -85,7 +86,7 @@ _STYLE = """
 _DPI = 120
 #: most sources in one picture; the tables have all
 _MOST_SOURCES = 24
-#: narrower than this a picture scrolls, as its text would be too small
+#: a picture scrolls below this width, as its text would be too small; see the style
 _LEAST_WIDTH = 540
 _VERDICTS = {
     "transfer": "Transfer",
@@ -600,10 +601,10 @@ def _table(caption, header, rows, text=frozenset()):
         lines.append(f'<tr><th scope="row">{first}</th>{cells}</tr>')
     long = " long" * (len(rows) > _MOST_ROWS)
     return (
-        f'<div class="table{long}" role="region" aria-label="{escape(caption)}" '
-        'tabindex="0"><table>'
+        f'<section class="table{long}" aria-label="{escape(caption)}" tabindex="0">'
+        "<table>"
         f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div>"
+        f"<tbody>{''.join(lines)}</tbody></table></section>"
     )
 
 
@@ -630,9 +631,9 @@ def _figure(display, size, alt, caption, **options):
         )
     code = b64encode(picture.getvalue()).decode("ascii")
     width, height = (round(_DPI * side) for side in size)
+    small = ' class="narrow"' if width < _LEAST_WIDTH else ""
     return (
         f'<figure><div tabindex="0"><img src="data:image/png;base64,{code}" '
-        f'alt="{escape(alt)}" width="{width}" height="{height}" '
-        f'style="min-width: {min(width, _LEAST_WIDTH)}px"></div>'
+        f'alt="{escape(alt)}" width="{width}" height="{height}"{small}></div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
