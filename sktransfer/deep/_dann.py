@@ -10,7 +10,6 @@ from sktransfer.deep._net import (
     TransferNetRegressor,
 )
 from sktransfer.deep._parameters import inherit_parameters
-from sktransfer.exceptions import warn
 
 __all__ = ["DANN", "AdversarialAlignment", "DANNRegressor"]
 
@@ -76,11 +75,6 @@ class _Adversarial:
                 "match='joint' needs a discriminator that sees labels: set "
                 "label_input=True or gate=True."
             )
-        if self.mu != 1.0 and self._make_alignment().match == "none":
-            warn(
-                f"mu={self.mu} has no effect, because nothing is matched: give match, "
-                "such as match='both', or leave mu at 1."
-            )
         super()._fit_domains(data)
 
 
@@ -104,6 +98,7 @@ class DANN(_Adversarial, TransferNetClassifier):
         Which terms of :math:`L_{ADV}` reach the features: those of the features
         alone, those of pairs of features and labels, both or none. Without labels in
         the discriminator there is only the first. "auto": none with a gate, else both.
+        Where nothing is matched ``mu`` has no effect.
     %(parameters)s
 
     Attributes

@@ -176,13 +176,6 @@ def test_ablations_of_the_paper_are_reachable_and_differ(params, toy):
         np.testing.assert_array_equal(features, _features(DANN, toy, gate=True)[1])
 
 
-@pytest.mark.parametrize("params", [{"gate": True}, {"match": "none"}])
-def test_a_weight_of_a_matching_that_is_not_done_warns(toy, params):
-    net = DANN(max_steps=1, mu=0.1, random_state=0, **params)
-    with pytest.warns(UserWarning, match="mu=0.1 has no effect"):
-        net.fit(toy.X, toy.y, sample_domain=toy.domain)
-
-
 def test_matching_pairs_needs_labels(toy):
     net = DANN(match="joint")
     with pytest.raises(ValueError, match="label_input=True or gate=True"):
