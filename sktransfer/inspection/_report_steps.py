@@ -433,7 +433,7 @@ def _sources_with_a_model(run, classify):
     """Mask of the rows without sources of one class, which a note names."""
     data = run.data
     kept = np.ones(len(data.sample_domain), dtype=bool)
-    if not classify or run.outputs:
+    if not classify or run.outputs or not data.n_labeled:
         return kept
     for source in data.sources:
         rows = data.rows_of(source)
