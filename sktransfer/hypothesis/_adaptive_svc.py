@@ -6,27 +6,17 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
-from sklearn.utils import get_tags
-from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval, _fit_context
-from sktransfer._learners import check_weights
-from sktransfer._response import all_classes
 from sktransfer._solvers.box_qp import DenseForm, solve_box_qp
 from sktransfer._solvers.kernels import kernel_matrix
-from sktransfer._source_models import (
-    SourceModelsMixin,
-    check_source_models,
-    fit_sources,
-    given_entries,
-)
 from sktransfer.base import (
     KernelParametersMixin,
     TransferEstimator,
     TransferPredictorMixin,
 )
 from sktransfer.exceptions import warn
-from sktransfer.hypothesis._offset_transfer import without_weightless
+from sktransfer.hypothesis._source_classifiers import SourceClassifiersMixin
 
 __all__ = ["AdaptiveSVC"]
 
@@ -34,7 +24,7 @@ _LEAST = 1e-3  # probability of a class, where a model has no decision values
 
 
 class AdaptiveSVC(
-    SourceModelsMixin,
+    SourceClassifiersMixin,
     KernelParametersMixin,
     TransferPredictorMixin,
     ClassifierMixin,
@@ -147,7 +137,7 @@ class AdaptiveSVC(
     """
 
     _parameter_constraints: dict = {
-        **SourceModelsMixin._source_models_constraints,
+        **SourceClassifiersMixin._source_models_constraints,
         **KernelParametersMixin._kernel_constraints,
         "C": [Interval(Real, 0, None, closed="neither")],
         "source_share": [Interval(Real, 0, None, closed="left")],
@@ -208,33 +198,8 @@ class AdaptiveSVC(
         ValueError
             If there is one class in all.
         """
-        # source models may want the frame, so only the added machine's rows are numeric
-        data = self._validate_domains(X, y, sample_domain, skip_check_X=True)
-        if data.y is not None:
-            check_classification_targets(data.labels(data.labeled))
-        meta = {}
-        if sample_weight is not None:
-            meta["weight"] = check_weights(sample_weight, len(data.labeled))
-        data, meta = without_weightless(data, meta)
-        self._check_capable(data)
-        rows = self._validate_X(data.X, get_tags(self), reset=False)
-        if not hasattr(data.X, "columns"):
-            data = data.with_X(rows)
-        models = given_entries(self.source_models)
-        check_source_models(
-            models, owner=self, n_features=self.n_features_in_, learners=True
-        )
-        given = {"sample_weight": meta["weight"]} if meta else None
-        self.source_models_, self.source_names_ = fit_sources(
-            models or [LinearSVC()], data, given
-        )
-        labels = data.y_labeled if data.n_labeled else None
-        self.classes_ = all_classes(self.source_models_, labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "AdaptiveSVC needs at least two classes, but the source models and the "
-                f"labeled target samples have one class, {self.classes_.tolist()[0]!r}."
-            )
+        data, rows, meta = self._read_rows(X, y, sample_domain, sample_weight)
+        self._fit_source_models(data, meta, LinearSVC())
         weight = meta.get("weight", np.ones(len(data.labeled)))
         self._fit_machines(data, rows, np.asarray(weight, dtype=np.float64))
         return self

@@ -6,31 +6,20 @@ import numpy as np
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.utils import get_tags
-from sklearn.utils.multiclass import check_classification_targets
 
 from sktransfer._compat import Interval, StrOptions, _fit_context
-from sktransfer._folds import check_groups
-from sktransfer._learners import check_weights
 from sktransfer._linear import LinearClassifierMixin
-from sktransfer._response import all_classes
 from sktransfer._solvers.secure_logistic import SecureProblem, source_score_weights
-from sktransfer._source_models import (
-    SourceModelsMixin,
-    check_source_models,
-    fit_sources,
-    given_entries,
-)
 from sktransfer.base import TransferEstimator
 from sktransfer.exceptions import warn
 from sktransfer.hypothesis._alphas import candidate_alphas
 from sktransfer.hypothesis._offset_learners import LEAST_PROBABILITY
-from sktransfer.hypothesis._offset_transfer import without_weightless
+from sktransfer.hypothesis._source_classifiers import SourceClassifiersMixin
 
 _ALPHAS = np.append(np.logspace(-3, 3, 7), np.inf)
 
 
-class SecureLogistic(SourceModelsMixin, LinearClassifierMixin, TransferEstimator):
+class SecureLogistic(SourceClassifiersMixin, LinearClassifierMixin, TransferEstimator):
     r"""Logistic regression that corrects frozen source models and is never worse.
 
     The scores of the source models stay as they are; a linear correction is added to
@@ -160,7 +149,7 @@ class SecureLogistic(SourceModelsMixin, LinearClassifierMixin, TransferEstimator
     """
 
     _parameter_constraints: dict = {
-        **SourceModelsMixin._source_models_constraints,
+        **SourceClassifiersMixin._source_models_constraints,
         "alpha": [StrOptions({"auto"}), Interval(Real, 0, np.inf, closed="right")],
         "alphas": ["array-like", None],
         "source_weights": [StrOptions({"loss", "uniform"})],
@@ -225,30 +214,9 @@ class SecureLogistic(SourceModelsMixin, LinearClassifierMixin, TransferEstimator
         ValueError
             If there is one class in all, or ``alphas`` are not positive.
         """
-        # source models may want the frame, so only the correction's rows are numeric
-        data = self._validate_domains(X, y, sample_domain, skip_check_X=True)
-        if data.y is not None:
-            check_classification_targets(data.labels(data.labeled))
-        meta = {"units": check_groups(groups, data)}
-        if sample_weight is not None:
-            meta["weight"] = check_weights(sample_weight, len(data.labeled))
-        data, meta = without_weightless(data, meta)
-        self._check_capable(data)
-        rows = self._validate_X(data.X, get_tags(self), reset=False)
-        if not hasattr(data.X, "columns"):
-            data = data.with_X(rows)
+        data, rows, meta = self._read_rows(X, y, sample_domain, sample_weight, groups)
         alphas = self._candidates()
-        given = {"sample_weight": meta["weight"]} if "weight" in meta else None
-        models = self._check_source_models()
-        self.source_models_, self.source_names_ = fit_sources(models, data, given)
-        labels = data.y_labeled if data.n_labeled else None
-        self.classes_ = all_classes(self.source_models_, labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                "SecureLogistic needs at least two classes, but the source models and "
-                "the labeled target samples have one class, "
-                f"{self.classes_.tolist()[0]!r}."
-            )
+        self._fit_source_models(data, meta, LogisticRegression())
         self._fit_correction(data, rows, meta, alphas)
         return self
 
@@ -260,13 +228,6 @@ class SecureLogistic(SourceModelsMixin, LinearClassifierMixin, TransferEstimator
             default=_ALPHAS if self.alpha == "auto" else [self.alpha],
             finite=False,
         )
-
-    def _check_source_models(self):
-        models = given_entries(self.source_models)
-        check_source_models(
-            models, owner=self, n_features=self.n_features_in_, learners=True
-        )
-        return models or [LogisticRegression()]
 
     def _scores(self, X):
         """Return the scores of the source models, (n_models, n_samples, n_columns)."""
