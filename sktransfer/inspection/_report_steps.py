@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import get_scorer, make_scorer, mean_tweedie_deviance
 from sklearn.utils import check_random_state
 
-from sktransfer._compat import _safe_indexing, check_pandas_support
+from sktransfer._compat import check_pandas_support
 from sktransfer._folds import check_groups, target_folds
 from sktransfer._response import class_of_each
-from sktransfer.base import fit_on_domains, get_transfer_tags, slice_params
+from sktransfer.base import fit_on_domains, get_transfer_tags
 from sktransfer.baselines import Pooled
 from sktransfer.inspection._display import domain_label, find_attribute
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
@@ -403,16 +403,12 @@ def score_sources(run, estimator, classify, folds):
     scores : pandas.DataFrame
         Table of ``rank_sources``; empty without labeled target rows.
     """
-    scoring, kept = run.scoring, _sources_with_a_model(run, classify)
-    data = run.data.take(kept)
-    if not data.n_labeled or not len(data.sources):
+    scoring, data = run.scoring, run.data
+    if not data.n_labeled:
         return run.table(columns=[
             "source", "score", "kind", "value", "low", "high", "higher_is_better",
             "rank", "note",
         ])  # fmt: skip
-    place = np.cumsum(kept) - 1
-    folds = [(place[train[kept[train]]], place[test]) for train, test in folds]
-    groups = None if run.groups is None else _safe_indexing(run.groups, kept)
     score = get_scorer(scoring) if isinstance(scoring, str) else scoring
     scores = {"source_model": score}
     if classify and not run.outputs:
@@ -422,28 +418,14 @@ def score_sources(run, estimator, classify, folds):
     table = rank_sources(
         estimator, data.X, data.y, data.sample_domain, scores=scores,
         cv=folds or run.cv,
-        scoring=scoring, confidence_level=run.confidence_level, groups=groups,
-        params=slice_params(run.params, kept), n_jobs=run.n_jobs,
-        random_state=run.seed,
+        scoring=scoring, confidence_level=run.confidence_level, groups=run.groups,
+        params=run.params, n_jobs=run.n_jobs, random_state=run.seed,
     )  # fmt: skip
-    return _with_names(run.table(table).drop(columns="selected"), run)
-
-
-def _sources_with_a_model(run, classify):
-    """Mask of the rows without sources of one class, which a note names."""
-    data = run.data
-    kept = np.ones(len(data.sample_domain), dtype=bool)
-    if not classify or run.outputs or not data.n_labeled:
-        return kept
-    for source in data.sources:
-        rows = data.rows_of(source)
-        if len(np.unique(data.labels(rows))) == 1:
-            kept &= ~rows
-            run.note(
-                f"All labels of {run.names[int(source)]} are "
-                f"{data.labels(rows)[0]!s}: no model of this source alone is scored."
-            )
-    return kept
+    found = _with_names(run.table(table).drop(columns="selected"), run)
+    alone = found[(found["score"] == "source_model") & (found["note"] != "")]
+    for source, why in zip(alone["source"], alone["note"], strict=True):
+        run.note(f"The model of {source} alone has no score: {why}.")
+    return found
 
 
 def measure_parts(run, features, classify, folds, *, classes=True):

@@ -21,7 +21,6 @@ from sklearn.utils.validation import check_is_fitted
 from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains, source_id, take_rows
 from sktransfer._folds import check_groups, take_folds
-from sktransfer._learners import name_samples
 from sktransfer.base import consumes_sample_domain, slice_params, without_sources
 from sktransfer.exceptions import DomainError, UnlabeledTargetError
 from sktransfer.metrics._compare_domains import (
@@ -237,7 +236,8 @@ def rank_sources(
         "value", "low" and "high" (NaN without an interval), "higher_is_better",
         "rank" (1 is the best by this score, NaN where it is undefined), "selected"
         (the same in every entry of a source) and "note", the reason why a value is
-        NaN.
+        NaN: scores of source models, for example, where a source holds one class and
+        the estimator needs two.
 
     Raises
     ------
@@ -527,10 +527,17 @@ def score_sources(
     return results
 
 
+@dataclass(frozen=True)
+class NoModel:
+    """In place of a model of a source: why there is none."""
+
+    reason: str
+
+
 def _fit_models(
     estimator: Any, data: Any, options: ScoreOptions, params: dict[str, Any]
 ) -> dict[int, Any]:
-    """Fit the estimator on every source as if that were the only domain."""
+    """Fit the estimator, or find no model, on every source as the only domain."""
     fitted = Parallel(n_jobs=options.n_jobs)(
         delayed(_fit_alone)(without_sources(estimator), data, rows, params)
         for rows in (data.rows_of(source) for source in data.sources)
@@ -545,14 +552,13 @@ def _fit_alone(
     try:
         with config_context(enable_metadata_routing=True):
             return estimator.fit(take_rows(data.X, rows), y, **params)
-    except ValueError as error:
+    except ValueError:
         if is_regressor(estimator) or len(np.unique(y)) > 1:
             raise
-        raise ValueError(
-            f"No model of {name_samples(data, rows)} can be fitted and scored, as they "
-            f"hold one class, {np.unique(y).tolist()[0]!r}: leave that source out. "
-            f"{error}"
-        ) from error
+        return NoModel(
+            f"all labels of this source are {np.unique(y).tolist()[0]!r}, and no model "
+            "is fitted on one class"
+        )
 
 
 def _similarity(
@@ -674,6 +680,10 @@ def _transferability(
         data = _sample(data, options, labeled=True)
     values, notes = [], []
     for source, model in models.items():
+        if isinstance(model, NoModel):
+            values.append(np.nan)
+            notes.append(model.reason)
+            continue
         rows, extra = data.is_labeled_target, {}
         if score.takes_domains:
             rows = rows | data.rows_of(source)
