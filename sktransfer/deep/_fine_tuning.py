@@ -152,6 +152,12 @@ class _FineTunes:
                 f"lr_ratio={self.lr_ratio} has no effect, as trainable="
                 f"{self.trainable!r} trains no part of the extractor; leave it at 1."
             )
+        if self.source_epochs == 0 and self.module is None:
+            raise ValueError(
+                "source_epochs=0 takes module as an extractor that is trained already, "
+                "but module=None is a new one: give the module, or set source_epochs "
+                "to None."
+            )
         if self.source_epochs == 0 and self.path is not None:
             raise ValueError(
                 f"path={self.path!r} has no effect, as source_epochs=0 trains on no "

@@ -45,7 +45,8 @@ def find_path(path: Any, data: Any, X: Any, rng: Any) -> Any:
     sources = data.sources.tolist()
     if not isinstance(path, str):
         given = np.asarray(path)
-        if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu"):
+        whole = not len(given) or given.dtype.kind in "iu"
+        if given.ndim != 1 or not whole or any(map(_is_bool, path)):
             raise ValueError(f"path must hold ids of sources, got {path!r}.")
         given = given.astype(int).tolist()
         if not sources:
@@ -66,6 +67,11 @@ def find_path(path: Any, data: Any, X: Any, rng: Any) -> Any:
         rows = _sample(take_rows(scaled, data.rows_of(source)), rng)
         distances[source] = float(mmd(rows, target))
     return sorted(sources, key=lambda source: -distances[source]), distances
+
+
+def _is_bool(value: Any) -> bool:
+    """Tell whether a value is a bool, which NumPy turns into an int beside ints."""
+    return isinstance(value, bool | np.bool_)
 
 
 def _sample(X: Any, rng: Any) -> Any:

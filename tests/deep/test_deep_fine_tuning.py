@@ -208,3 +208,8 @@ def test_partial_fit_goes_on_with_the_target(rows):
 def test_a_path_without_training_on_sources_is_refused(rows):
     with pytest.raises(ValueError, match="source_epochs=0"):
         _fit(rows, module=MLP(2), source_epochs=0, path="auto")
+
+
+def test_an_extractor_that_is_trained_already_must_be_given(rows):
+    with pytest.raises(ValueError, match="source_epochs=0 takes module as"):
+        _fit(rows, source_epochs=0)

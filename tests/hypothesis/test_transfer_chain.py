@@ -168,6 +168,7 @@ def test_paths_in_a_search():
         (TransferChain(SecureRLS(), path=[1, 1]), "each once; these are"),
         (TransferChain(SecureRLS(), path=[]), "each once; these are"),
         (TransferChain(SecureRLS(), path=[1.5]), "must hold ids of sources"),
+        (TransferChain(SecureRLS(), path=[True, 2]), "must hold ids of sources"),
     ],
 )
 def test_bad_input_is_one_error(chain, match):
