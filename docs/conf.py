@@ -53,7 +53,7 @@ plot_include_source = True
 sphinx_gallery_conf = {
     "examples_dirs": str(ROOT / "examples"),
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"[/\\](howto|papers|tables)[/\\]",  # not the quickstart
+    "filename_pattern": r"[/\\](howto|papers|cases)[/\\]",  # not the quickstart
     "abort_on_example_error": True,
     "capture_repr": (),
     "write_computation_times": False,

@@ -1,6 +1,8 @@
 """Every script of the gallery runs as it is, draws something, and warns of nothing."""
 
 import ast
+import os
+import re
 import runpy
 from pathlib import Path
 
@@ -15,8 +17,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 FAST = ["howto/federated", "howto/few_shot", "howto/own_method", "howto/regression"]
 FAST += ["howto/bound_gate", "howto/prototypes", "howto/segmentation_scores"]
 FAST += ["howto/clusters_of_tasks", "howto/several_sources"]
-TABLES = ["tables/churn", "tables/counts", "tables/sites", "tables/spectra"]
-FAST += [*TABLES, "tables/make_tables"]
+RAW = ["cases/churn", "cases/counts", "cases/sites", "cases/spectra"]
+CASES = [*RAW, "cases/schools"]
+FAST += [*CASES, "cases/make_tables"]
 SLOW = ["howto/images", "howto/own_net", "papers/datn", "papers/gate"]
 SLOW += ["papers/perturbation", "papers/transferability", "papers/uowq"]
 
@@ -56,27 +59,39 @@ def test_every_script_is_tested():
     assert scripts == {*FAST, *SLOW}
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", RAW)
 def test_a_raw_table_takes_less_than_25_lines(name):
-    tree = ast.parse((EXAMPLES / f"{name}.py").read_text())
+    text = (EXAMPLES / f"{name}.py").read_text()
+    tree = ast.parse(text[: text.index("# Decision\n")])
     code = {
         n for part in tree.body[1:] for n in range(part.lineno, part.end_lineno + 1)
     }
     assert len(code) < 25
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_a_case_ends_in_a_decision_on_a_table_to_download(name):
+    text = (EXAMPLES / f"{name}.py").read_text()
+    _, decision = text.split("\n# Decision\n# --------\n")
+    assert "\nassert " in decision  # the script checks what the decision claims
+    (file,) = re.findall(r":download:`(\w+\.csv)\s+<([\w./]+)>`", text)
+    page = EXAMPLES.parent / "docs" / "auto_examples" / f"{name}.rst"
+    assert Path(os.path.normpath(page.parent / file[1])) == EXAMPLES / "cases" / file[0]
+    assert (EXAMPLES / "cases" / file[0]).exists()
+
+
 def test_tables_are_those_of_the_script(monkeypatch, tmp_path):
     copy = tmp_path / "make_tables.py"
-    copy.write_text((EXAMPLES / "tables" / "make_tables.py").read_text())
+    copy.write_text((EXAMPLES / "cases" / "make_tables.py").read_text())
     monkeypatch.setattr("sys.argv", [str(copy), "--write"])
     matplotlib.use("Agg")
     runpy.run_path(str(copy), run_name="__main__")
     matplotlib.pyplot.close("all")
     files = sorted(path.name for path in tmp_path.glob("*.csv"))
-    assert len(files) == 4
+    assert len(files) == 5
     for name in files:
         fresh = pd.read_csv(tmp_path / name)
-        pd.testing.assert_frame_equal(fresh, pd.read_csv(EXAMPLES / "tables" / name))
+        pd.testing.assert_frame_equal(fresh, pd.read_csv(EXAMPLES / "cases" / name))
 
 
 def test_every_tier_has_its_text():
