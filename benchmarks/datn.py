@@ -6,17 +6,21 @@ few target rows are labeled, and unlabeled pairs have both descriptions.
 - texts to images: source topics (LDA, 10) or words (tf-idf, reduced to 50 components),
   target bags of SIFT words (128), 10 classes (Wikipedia articles);
 - many sensors to one: source sensors 1 to 8 of 16 (64 features), target sensor 16
-  (8 features), 6 gases (one batch of the gas sensor drift data).
+  (8 features), 6 gases (one batch of the gas sensor drift data);
+- digits to strips: source images of 14 x 14 pixels, target two of their rows with noise
+  (MNIST), for the part "many" alone: it has enough rows without a label.
 
 Compared are the three variants of DATN, the same net without a source (theta(0, T)),
-its rivals in the paper (WSDTN, HHTL, CDLS, TTI; figures 2 and 3), and two shallow
-yardsticks: logistic regression on the labeled target rows, and the same with the pairs
-added, labeled by a logistic regression of the source. HHTL and CDLS have the same
-logistic regression.
+its rivals in the paper (WSDTN, HHTL, CDLS, TTI; a perceptron and a support vector
+machine on the labeled target rows), and two shallow yardsticks: logistic regression on
+the labeled target rows, and the same with the pairs added, labeled by a logistic
+regression of the source. HHTL and CDLS have the same logistic regression.
 
-Parts: "variants" (every method), "unlabeled" (rows of the source without a label, the
-paper's figure 5), "quality" (label noise, and number of labeled rows of the source,
-figure 3), "pairs" (their number, figure 4), "length" (a longer descent).
+Parts: "variants" (every method, the paper's figure 2 and tables 4 and 5), "unlabeled"
+and "many" (rows of the source without a label, figure 5), "quality" (number of labeled
+rows of the source, figure 3), "pairs" (their number, figure 4), "weights" (alpha and
+beta, figure 6), "printed" (sums as the paper prints them in place of means), "noise"
+(wrong labels of the source), "length" (a longer descent).
 
 Fixed for speed: tf-idf is reduced by a truncated SVD, 32-bit floats, batches of 512.
 The weight decay and the number of iterations of DATN were chosen by its full variant on
@@ -42,17 +46,62 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from sktransfer.datasets import mark_unlabeled
-from sktransfer.deep import DATN, WSDTN
+from sktransfer.deep import DATN, WSDTN, TargetOnlyNet
 from sktransfer.feature import CDLS, HHTL, TTI
 
 SETTINGS = {"weight_decay": 1e-2, "max_iter": 20, "batch_size": 512}
 OF_WSDTN = {"weight_decay": 1e-2, "max_iter": 20, "batch_size": 512}
 METHODS = (
     "DATN", "DATN supervised", "DATN unsupervised", "DATN, target only", "WSDTN",
-    "HHTL", "CDLS", "TTI", "LR, target only", "LR, pairs labeled by the source",
+    "HHTL", "CDLS", "TTI", "DNN", "SVM", "LR, target only",
+    "LR, pairs labeled by the source",
 )  # fmt: skip
+DIGITS = "digits to strips"
+#: values of alpha and of beta in the paper's figure 6
+WEIGHTS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+FULL, SUPERVISED = METHODS[:2]
+BOTH = (FULL, SUPERVISED)
+#: part -> label of a change -> the change of the task or of the settings
+CHANGES = {
+    "unlabeled": {f"{n} unlabeled": {"n_extra": n} for n in (0, 100, 10**6)},
+    "many": {f"{n} unlabeled": {"n_extra": n} for n in (0, 100, 1000, 10**6)},
+    "quality": {f"{n} rows": {"n_source": n} for n in (10, 20, 50, 200)} | {"": {}},
+    "pairs": {f"{n} pairs": {"n_pairs": n} for n in (30, 100)} | {"": {}},
+    "weights": {f"alpha {v:g}": {"settings": SETTINGS | {"alpha": v}} for v in WEIGHTS}
+    | {f"beta {v:g}": {"settings": SETTINGS | {"beta": v}} for v in WEIGHTS},
+    "printed": {"sums": {"printed": True}},
+    "noise": {f"{n:.0%} wrong labels": {"noise": n} for n in (0.0, 0.5, 1.0)},
+    "length": {
+        f"{n} iterations, weight decay {decay:g}": {
+            "settings": SETTINGS | {"weight_decay": decay, "max_iter": n}
+        }
+        for n, decay in ((60, 1e-2), (60, 1e-4))
+    },
+}
+#: part -> methods that are compared in it
+COMPARED = {
+    "unlabeled": BOTH,
+    "many": BOTH,
+    "quality": ("source", SUPERVISED, "WSDTN", "CDLS", "DNN"),
+    "pairs": (*BOTH, "WSDTN", "HHTL", "TTI"),
+    "weights": (FULL,),
+    "printed": BOTH,
+    "noise": ("source", SUPERVISED),
+    "length": BOTH,
+}
+TITLES = {
+    "unlabeled": "Unlabeled rows of the source (figure 5)",
+    "many": "Many unlabeled rows of the source (figure 5)",
+    "quality": "Quality of the source (figure 3)",
+    "pairs": "Number of pairs (figure 4)",
+    "weights": "Weights of the two terms (figure 6)",
+    "printed": "Sums as printed",
+    "noise": "Wrong labels of the source",
+    "length": "Length of the descent",
+}
 
 
 @dataclass
@@ -97,6 +146,17 @@ def load_gas(data):
         batch = z["domain"] == list(z["domain_names"]).index("batch6")
         X, y = z["X"][batch], z["y"][batch].astype(int)
     return Views(X[:, :64], X[:, 120:], y, 2, 500, 300, 700)
+
+
+def load_digits(data):
+    """Images of 14 x 14 pixels, and two of their rows with noise."""
+    with np.load(data / "digits_raw.npz") as z:
+        images, y = z["mnist_X"].reshape(-1, 14, 2, 14, 2), z["mnist_y"].astype(int)
+    images = images.mean(axis=(2, 4)) / 255
+    rng = np.random.RandomState(0)
+    strips = images[:, 6:8].reshape(len(y), -1)
+    strips = strips + 0.2 * rng.normal(size=strips.shape)
+    return Views(images.reshape(len(y), -1), strips, y, 3, 500, 300, 1000)
 
 
 def draw(views, seed, *, n_source=None, n_pairs=None, noise=0.0, n_extra=None):
@@ -178,9 +238,20 @@ def fit_logistic(task, *, with_pairs):
     return logistic().fit(X, y).score(task.X_test[:, width:], task.y_test)
 
 
+def fit_plain(task, model):
+    few = (task.sample_domain < 0) & (task.y >= 0)
+    model.fit(task.X[few, task.width :], task.y[few])
+    return model.score(task.X_test[:, task.width :], task.y_test)
+
+
 def score(method, task, seed, settings):
     if method.startswith("LR"):
         return fit_logistic(task, with_pairs="pairs" in method)
+    if method == "SVM":
+        return fit_plain(task, make_pipeline(StandardScaler(), SVC()))
+    if method == "DNN":
+        net = TargetOnlyNet(max_epochs=200, random_state=seed, device="cpu")
+        return fit_plain(task, net)
     if method == "TTI":
         return fit_net(task, TTI())
     if method in ("HHTL", "CDLS"):
@@ -193,10 +264,23 @@ def score(method, task, seed, settings):
     return fit_net(task, net.set_params(variant=(method.split() + ["full"])[1]))
 
 
-def cell(views, seed, method, *, settings=SETTINGS, **change):
+def as_printed(task):
+    """Return settings that make the mean over pairs a sum.
+
+    Adam does not see a common factor, so the other terms are divided by the number of
+    pairs instead.
+    """
+    n_pairs = int((~np.isnan(task.X)).all(axis=1).sum())
+    decay = SETTINGS["weight_decay"] / n_pairs
+    return SETTINGS | {"alpha": 2 / n_pairs, "beta": 1 / n_pairs, "weight_decay": decay}
+
+
+def cell(views, seed, method, *, settings=SETTINGS, printed=False, **change):
     """Return the accuracy of a method, and how long it took."""
     torch.set_num_threads(1)
     task = draw(views, seed, **change)
+    if printed:
+        settings = as_printed(task)
     begin = time.process_time()
     if method == "source":
         accuracy = source_model(task).score(task.source_test, task.y_test)
@@ -269,72 +353,31 @@ def compare(tasks, cells, args):
     return text + "\n" + table(["difference over the same draws", *tasks], rows)
 
 
-def sweep(tasks, changes, methods, cells, args):
-    """Accuracy as one property of the task changes."""
-    rows = []
+def sweep(part, tasks, cells, args):
+    """Accuracy as one property of the task or of a method changes."""
+    rows, methods = [], COMPARED[part]
+    both = set(BOTH) <= set(methods)
     for name, views in tasks.items():
-        for label, change in changes.items():
+        for label, change in CHANGES[part].items():
             found = {
                 m: cells.of(name, views, m, args.seeds, label, **change)[0]
                 for m in methods
             }
             results = [interval(values) for values in found.values()]
-            if {"DATN", "DATN supervised"} <= set(found):
-                gain = found["DATN"] - found["DATN supervised"]
-                results.append(interval(gain))
+            if both:
+                results.append(interval(found[FULL] - found[SUPERVISED]))
             print(name, label, results, flush=True)
-            rows.append([name, label, *results])
+            rows.append([name, label or "all", *results])
     header = ["task", "", *(m if m != "source" else "source accuracy" for m in methods)]
-    if {"DATN", "DATN supervised"} <= set(methods):
-        header.append("DATN - DATN supervised")
-    return table(header, rows)
-
-
-def variants(tasks, cells, args):
-    return "## Variants and rivals\n\n" + compare(tasks, cells, args)
-
-
-def unlabeled(tasks, cells, args):
-    changes = {f"{n} unlabeled": {"n_extra": n} for n in (0, 100, 10**6)}
-    return "## Unlabeled rows of the source\n\n" + sweep(
-        tasks, changes, ["DATN", "DATN supervised"], cells, args
-    )
-
-
-def quality(tasks, cells, args):
-    changes = {f"{n:.0%} wrong labels": {"noise": n} for n in (0.0, 0.5, 1.0)}
-    changes |= {f"{n} rows": {"n_source": n} for n in (200, 50, 20)}
-    methods = ["source", "DATN supervised", "WSDTN", "CDLS", "DATN, target only"]
-    return "## Quality of the source\n\n" + sweep(tasks, changes, methods, cells, args)
-
-
-def pairs(tasks, cells, args):
-    changes = {f"{n} pairs": {"n_pairs": n} for n in (30, 100, 300)}
-    methods = [*METHODS[:2], "WSDTN", "HHTL", "TTI"]
-    return "## Number of pairs\n\n" + sweep(tasks, changes, methods, cells, args)
-
-
-def length(tasks, cells, args):
-    changes = {
-        f"{n} iterations, weight decay {decay:g}": {
-            "settings": {"weight_decay": decay, "max_iter": n, "batch_size": 512}
-        }
-        for n, decay in ((60, 1e-2), (60, 1e-4))
-    }
-    return "## Length of the descent\n\n" + sweep(
-        tasks, changes, METHODS[:2], cells, args
-    )
+    return table(header + [f"{FULL} - {SUPERVISED}"] * both, rows)
 
 
 def main():
-    parts = {
-        "variants": variants, "unlabeled": unlabeled, "quality": quality,
-        "pairs": pairs, "length": length,
-    }  # fmt: skip
+    parts = ("variants", *CHANGES)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tasks", type=int, default=2, help="3: words, too (slow)")
     args = parser.parse_args()
@@ -345,11 +388,16 @@ def main():
     }
     args.out.mkdir(parents=True, exist_ok=True)
     cells = Cells(args.out / "cells.jsonl")
-    for name in args.parts:
-        some = dict(list(tasks.items())[: args.tasks if name == "variants" else 2])
-        text = parts[name](some, cells, args)
+    for part in args.parts:
+        some = dict(list(tasks.items())[: args.tasks if part == "variants" else 2])
+        if part == "variants":
+            text = "## Variants and rivals\n\n" + compare(some, cells, args)
+        else:
+            if part == "many":
+                some = {DIGITS: load_digits(args.data)}
+            text = f"## {TITLES[part]}\n\n" + sweep(part, some, cells, args)
         print(text, flush=True)
-        (args.out / f"datn_{name}.md").write_text(text)
+        (args.out / f"datn_{part}.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ DIR holds the ``.npz`` files named in the modules of ``reproduction``. Every cel
 setting with one seed) is kept as a small file under ``--cache``, so a stopped run goes
 on where it was, and changed conclusions cost nothing. ``--quick`` takes few cells.
 The table goes to ``--out``; a claim that does not hold says "no". With ``--only`` rows
-and settings of the other claims stay as they stand there. ``--gate`` takes over the
-fits that ``benchmarks/gate.py`` has done.
+and settings of the other claims stay as they stand there. ``--gate`` and ``--datn``
+take over the fits that ``benchmarks/gate.py`` and ``benchmarks/datn.py`` have done.
 """
 
 import argparse
@@ -38,6 +38,7 @@ MODULES = (
     "transferability",
     "fine_tuning",
     "survey",
+    "not_run",
 )
 
 
@@ -149,10 +150,12 @@ def run_experiment(experiment, cache, folder, quick):
 
 def count(answers):
     """Say how many claims hold."""
-    kinds = ("yes", "in part", "not settled", "no")
+    kinds = ("yes", "in part", "not settled", "not run", "no")
     numbers = dict.fromkeys(kinds, 0)
     for answer in answers:
         numbers[next(kind for kind in kinds if answer.startswith(kind))] += 1
+    if not numbers["not run"]:
+        del numbers["not run"]
     listed = ", ".join(f"{kind} {number}" for kind, number in numbers.items())
     return f"Of {len(answers)} claims: {listed}."
 
@@ -186,7 +189,8 @@ def write(found, runs, args):
     texts, found = [escaped(claim.claim) for claim in claims], old | found
     rows = {text: found[text] for text in texts if text in found}
     answers = [row.removesuffix(" |").split(" | ")[-1] for row in rows.values()]
-    settings |= {run[0].name: describe(*run) for run in runs}
+    shown = [claim for claim in claims if escaped(claim.claim) in rows]
+    settings |= {run[0].name: describe(shown, *run) for run in runs}
     names = dict.fromkeys(claim.experiment.name for claim in claims)
     settings = [settings[name] for name in names if name in settings]
     parts = [
@@ -200,7 +204,9 @@ def write(found, runs, args):
         "opposite, and otherwise it is not settled by this run. The settings are far "
         "smaller than the papers': linear models and shallow networks on small data, "
         'so a "no" says that the claim does not carry over to this setting, not that '
-        "the paper's own figure is wrong.",
+        "the paper's own figure is wrong. Where a claim is not settled, the row has "
+        "the number of tasks that would settle a difference of the measured size. "
+        '"Not run" are claims that need data or pretrained nets that are not at hand.',
         count(answers),
         "| claim | paper | figure in the paper | our figure | holds? |\n"
         "|---|---|---|---|---|\n" + "\n".join(rows.values()),
@@ -221,16 +227,19 @@ def escaped(cell):
 
 def row_of(claim, outcome):
     ours, holds = outcome
-    if claim.reason and holds == "no":
+    if claim.reason and holds.startswith(("no", "in part")) and holds != "not settled":
         ours = f"{ours}. Why: {claim.reason}"
     cells = (claim.claim, claim.paper, claim.published, ours, holds)
     return "| " + " | ".join(map(escaped, cells)) + " |"
 
 
-def describe(experiment, claims, seconds, cells):
+def describe(claims, experiment, seconds, cells):
+    own = [claim.name for claim in claims if claim.experiment.name == experiment.name]
+    names = ", ".join(f"`{name}`" for name in own)
+    if not cells:
+        return f"**{experiment.name}** ({names}). {experiment.setting}"
     seeds = sorted({cell["seed"] for cell in cells})
     numbers = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
-    names = ", ".join(f"`{claim.name}`" for claim in claims)
     return (
         f"**{experiment.name}** ({names}). {experiment.setting} Seeds {numbers}, "
         f"{len(cells)} cells, {seconds:.0f} s."
@@ -246,6 +255,9 @@ def parse():
     parser.add_argument(
         "--gate", nargs="+", type=Path, default=[], help="files of benchmarks/gate.py"
     )
+    parser.add_argument(
+        "--datn", nargs="+", type=Path, default=[], help="files of benchmarks/datn.py"
+    )
     parser.add_argument("--quick", action="store_true", help="few cells")
     args = parser.parse_args()
     if not args.data.is_dir():
@@ -257,6 +269,8 @@ def main():
     args = parse()
     for path in args.gate:
         import_module("reproduction.gate").take(path)
+    for path in args.datn:
+        import_module("reproduction.datn").take(path)
     groups = {}
     for claim in chosen_claims(args.only):
         groups.setdefault(claim.experiment.name, []).append(claim)
@@ -266,7 +280,7 @@ def main():
         frame, seconds, cells = run_experiment(
             experiment, args.cache, args.data, args.quick
         )
-        runs.append((experiment, claims, seconds, cells))
+        runs.append((experiment, seconds, cells))
         for claim in claims:
             outcome = claim.conclude(frame)
             found[escaped(claim.claim)] = row_of(claim, outcome)

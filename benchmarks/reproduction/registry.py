@@ -40,7 +40,8 @@ class Claim:
     """One row of the table.
 
     ``conclude`` gets one line per result, a frame of the cell's and the result's
-    values. ``reason`` stands beside a "no": why, and which experiment shows it.
+    values. ``reason`` stands beside a "no" or an "in part": why, and which experiment
+    shows it.
     """
 
     name: str

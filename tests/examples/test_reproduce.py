@@ -113,6 +113,16 @@ def test_verdicts(modules):
     assert registry.together(["not settled"]) == "not settled"
 
 
+def test_claims_that_are_not_run_have_their_count_and_setting(modules):
+    reproduce, _ = modules
+    assert "not run 1, no 1." in reproduce.count(["not run", "no", "in part (1 of 2)"])
+    assert "not run" not in reproduce.count(["yes", "not settled"])
+    claims = [claim for claim in reproduce.all_claims() if claim.name == "uowq-lora"]
+    assert claims[0].conclude(pd.DataFrame()).holds == "not run"
+    setting = reproduce.describe(claims, claims[0].experiment, 0.0, [])
+    assert setting.startswith("**not-run** (`uowq-lora`)")
+
+
 def test_interval_covers(modules):
     _, registry = modules
     rng = np.random.default_rng(0)
