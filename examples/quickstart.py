@@ -44,6 +44,7 @@ from sktransfer.model_selection import StratifiedTargetKFold, TargetKFold
 sklearn.set_config(enable_metadata_routing=True)
 
 BASELINE = "Target only"
+HELPS, HURTS = "#0072B2", "#BF5300"
 
 
 # %%
@@ -372,7 +373,8 @@ def print_table(rows, error):
 # The picture
 # -----------
 # An open circle per draw, a filled one for their mean. Left of the dashed line the
-# source rows helped, right of it they hurt, as in the displays of the library.
+# source rows helped (blue), right of it they hurt (orange), as in the displays of the
+# library.
 def draw_picture(rows, error, title, path):
     """Save the comparison as one picture."""
     import matplotlib
@@ -391,9 +393,9 @@ def draw_picture(rows, error, title, path):
     span = max(np.ptp(every), 0.02)
     ax.set_xlim(every.min() - 0.1 * span, every.max() + 0.1 * span)
     ax.set_xlabel(f"{error} on unseen target rows (● mean, ○ each draw)")
-    for text, side, x in (
-        ("◂ transfer helps ", "right", -3),
-        (" transfer hurts ▸", "left", 3),
+    for text, side, x, color in (
+        ("◂ transfer helps ", "right", -3, HELPS),
+        (" transfer hurts ▸", "left", 3, HURTS),
     ):
         ax.annotate(
             text,
@@ -402,6 +404,7 @@ def draw_picture(rows, error, title, path):
             xytext=(x, 3),
             textcoords="offset points",
             ha=side,
+            color=color,
         )
     figure.suptitle(title, fontsize=11)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -413,10 +416,11 @@ def draw_picture(rows, error, title, path):
 def draw_method(ax, height, row, base):
     """Draw one line: the draws, their mean, and the way from the baseline to it."""
     mean = row.errors.mean()
-    ax.plot([base, mean], [height, height], color="black", linewidth=3, alpha=0.35)
-    ax.plot(mean, height, "ko", markersize=12)
+    color = "black" if row.name == BASELINE else HELPS if mean < base else HURTS
+    ax.plot([base, mean], [height, height], color=color, linewidth=3, alpha=0.5)
+    ax.plot(mean, height, "o", color=color, markersize=12)
     every = np.full(len(row.errors), height)
-    ax.plot(row.errors, every, "ko", markerfacecolor="white", markersize=6)
+    ax.plot(row.errors, every, "o", color=color, markerfacecolor="white", markersize=6)
     note = f"{mean:.3f}"
     note += " (the bar to beat)" if row.name == BASELINE else f" ({row.gap:+.3f})"
     ax.annotate(

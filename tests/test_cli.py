@@ -365,6 +365,7 @@ def test_kind_41_one_stray_text_among_numeric_labels(data, capsys):
         (["-", "2"], [np.nan, 2], "'-' in column 'x' was read as a missing"),
         (["n.d.", "2"], [np.nan, 2], "'n.d.' in column 'x' was read as a missing"),
         (["#DIV/0!", "2"], [np.nan, 2], "'#DIV/0!' in column 'x' was read as"),
+        (["12,34,567", "1,23,456.5"], [1234567, 123456.5], "thousands commas"),
     ],
 )
 def test_kind_41_numbers_as_people_write_them(tmp_path, cells, numbers, word):
@@ -374,10 +375,24 @@ def test_kind_41_numbers_as_people_write_them(tmp_path, cells, numbers, word):
     assert word is None or any(word in note for note in table.notes)
 
 
-@pytest.mark.parametrize("cells", ["$1,€2", "5%,7", "555-1234,5", "-,x", "(a),1"])
-def test_kind_41_numbers_of_two_units_stay_text(tmp_path, cells):
+@pytest.mark.parametrize(
+    ("cells", "note"),
+    [
+        ("$1,€2", "have a unit"),
+        ("5%,7", "have a unit"),
+        ("555-1234,5", None),
+        ("-,x", None),
+        ("(a),1", None),
+        ("1_000,2_000", None),
+        ("9007199254740993,1", "codes"),
+        ("100000000000000000007,100000000000000000008", "codes"),
+    ],
+)
+def test_kind_41_what_is_no_number_stays_text(tmp_path, cells, note):
     content = "x,y\n" + "".join(f"{cell},1\n" for cell in cells.split(","))
-    assert _read(tmp_path, content.encode()).frame["x"].tolist() == cells.split(",")
+    table = _read(tmp_path, content.encode())
+    assert table.frame["x"].tolist() == cells.split(",")
+    assert any(note in text for text in table.notes) if note else len(table.notes) == 1
 
 
 def test_kind_41_labels_are_not_missing_by_a_dash(tmp_path):
@@ -393,6 +408,8 @@ def test_kind_41_labels_are_not_missing_by_a_dash(tmp_path):
         (b"\n\nx,y\n1,2\n", [4], None),
         (b"x,y\r1,2\r3,4\r", [2, 3], None),
         (b"x,y,,\n1,2,,\n", [2], "neither a name nor values: 2"),
+        (b"x,y\n1,2,\n3,4,\n", [2, 3], None),
+        (b",x,y\n0,1,2\n2,3,4\n", [2, 3], "counts rows"),
     ],
 )
 def test_kind_41_lines_that_are_no_rows(tmp_path, content, lines, note):
@@ -400,6 +417,23 @@ def test_kind_41_lines_that_are_no_rows(tmp_path, content, lines, note):
     assert list(table.frame.columns) == ["x", "y"]
     assert table.frame.index.tolist() == lines
     assert note is None or any(note in text for text in table.notes)
+
+
+def test_kind_41_a_column_without_a_name_that_does_not_count_is_kept(tmp_path):
+    table = _read(tmp_path, b",y\n5,1\n1,2\n3,3\n")
+    assert table.frame["(unnamed)"].tolist() == [5, 1, 3]
+
+
+def test_kind_41_two_encodings_in_one_file(tmp_path):
+    content = "x,y\nZürich,1\n".encode() + "Köln,2\n".encode("cp1252")
+    with pytest.raises(BadTable, match=r"line 2, and lines in another .* line 3"):
+        _read(tmp_path, content)
+    assert _read(tmp_path, content, encoding="latin-1").frame["x"][3] == "Köln"
+
+
+def test_kind_41_an_open_quotation_mark(tmp_path):
+    with pytest.raises(BadTable, match=r"line 2,.*quotation mark may be open"):
+        _read(tmp_path, b'x,y\n"1,2\n3,4\n')
 
 
 def test_kind_41_a_header_may_begin_with_a_hash(tmp_path):
@@ -460,6 +494,30 @@ def test_kind_41_typed_files_are_read_as_text_is(tmp_path, monkeypatch):
     assert stray_text(more, "x") == (3, "n.d.")
     with pytest.raises(BadTable, match="--sep is for text files"):
         read_table("a.parquet", sep=";")
+
+
+def test_kind_41_other_sheets_are_named(monkeypatch):
+    class Book:
+        sheet_names = ["2023", "2024", "notes"]
+
+        def __init__(self, path):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def parse(self, **options):
+            return pd.DataFrame({"site": ["A", "NA"], "x": ["", 2.5]})
+
+    monkeypatch.setattr(pd, "ExcelFile", Book)
+    table = read_table("a.xlsx", names=["site"])
+    assert table.frame["site"].tolist() == ["A", "NA"]
+    np.testing.assert_array_equal(table.frame["x"], [np.nan, 2.5])
+    assert "first sheet, '2023', was read" in table.notes[1]
+    assert "('2024', 'notes')" in table.notes[1]
 
 
 def test_kind_41_a_label_that_never_repeats_is_no_class(data, capsys):

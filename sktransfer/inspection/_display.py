@@ -10,8 +10,11 @@ from sktransfer._domains import TARGET_ID, is_source
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "oo")
 INK = "black"
-#: blue and vermilion of Okabe and Ito, which color-blind readers tell apart
-HELPS, HURTS = "#0072B2", "#D55E00"
+#: blue and, a little darker, vermilion of Okabe and Ito, which color-blind readers tell
+#: apart; texts in them can be read on white
+HELPS, HURTS = "#0072B2", "#BF5300"
+#: further colors for color-blind readers, which mean neither help nor harm
+COLORS = ("#b44b4e", "#07a1b2", "#7d42e1", "#6e2c00", "#9c9104")
 
 
 class Display:
@@ -87,6 +90,26 @@ def domain_label(domain, domain_names):
 _LONGEST_NAME = 40
 
 
+def short_name(name):
+    """Return a name in one line of at most 40 characters.
+
+    Parameters
+    ----------
+    name : object
+        Name of a domain, a class, a method or a model.
+
+    Returns
+    -------
+    text : str
+        A longer name without its middle, as its end tells most of them apart.
+    """
+    text = " ".join(str(name).split())
+    if len(text) > _LONGEST_NAME:
+        half = _LONGEST_NAME // 2
+        text = f"{text[:half]}\N{HORIZONTAL ELLIPSIS}{text[1 - half :]}"
+    return text
+
+
 def plain_text(name):
     """Return a name as pictures draw it: no formula, one line, not too long.
 
@@ -98,12 +121,19 @@ def plain_text(name):
     Returns
     -------
     text : str
-        The name with dollar signs that do not start a formula, spaces for line
-        breaks, and at most 40 characters.
+        The :func:`short_name`, with dollar signs that do not start a formula.
     """
-    text = " ".join(str(name).split())
-    if len(text) > _LONGEST_NAME:
-        half = _LONGEST_NAME // 2
-        text = f"{text[:half]}\N{HORIZONTAL ELLIPSIS}{text[1 - half :]}"
+    text = short_name(name)
     # a legend leaves out labels that begin with an underscore
     return ("\N{HAIR SPACE}" * text.startswith("_") + text).replace("$", r"\$")
+
+
+def number(value):
+    """Return a number with three digits, or whole from 1000 on."""
+    if value is None or np.isnan(value):
+        return "-"
+    if np.isinf(value):
+        return "infinity" if value > 0 else "minus infinity"
+    if 999.5 <= abs(value) < 1e7:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 1e7 else f"{value:.2e}"

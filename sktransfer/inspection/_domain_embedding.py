@@ -15,6 +15,7 @@ from sklearn.utils.metadata_routing import get_routing_for_object
 from sktransfer._compat import HasMethods, Interval, StrOptions, validate_params
 from sktransfer._domains import check_domains
 from sktransfer.inspection._display import (
+    COLORS,
     INK,
     MARKERS,
     Display,
@@ -33,14 +34,8 @@ _OPTIONS = {
     "domain_names": [dict, None],
     "random_state": ["random_state"],
 }
-#: (fill, color) of the sources; the target is full and dark
-_SOURCE_STYLES = (
-    ("none", "#d95f02"),
-    ("left", "#1b9e77"),
-    ("top", "#7570b3"),
-    ("right", "#e7298a"),
-    ("bottom", "#66a61e"),
-)
+#: fillings of the sources beside their colors; the target is full and dark
+_FILLS = ("none", "left", "top", "right", "bottom")
 _TARGET_STYLE = ("full", "#0b2545")
 
 
@@ -319,8 +314,9 @@ class DomainEmbeddingDisplay(Display):
 
     def _domain_styles(self):
         sources = dict.fromkeys(self.domains[~self.is_target])
-        styles = {
-            name: _SOURCE_STYLES[k % len(_SOURCE_STYLES)]
+        n_fills, n_colors = len(_FILLS), len(COLORS)
+        styles = {  # after five sources the colors go on to other fillings
+            name: (_FILLS[k % n_fills], COLORS[(k + k // n_fills) % n_colors])
             for k, name in enumerate(sources)
         }
         return styles | dict.fromkeys(self.domains[self.is_target], _TARGET_STYLE)

@@ -8,7 +8,7 @@ from io import BytesIO
 import numpy as np
 
 from sktransfer._learners import deviance_power
-from sktransfer.inspection._display import plain_text
+from sktransfer.inspection._display import number, plain_text, short_name
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.inspection._negative_transfer import NegativeTransferDisplay
@@ -16,7 +16,6 @@ from sktransfer.inspection._report_text import (
     leave_out_sentence,
     linear_kind,
     listed,
-    number,
     part_name,
     rates_sentence,
 )
@@ -26,7 +25,9 @@ _STYLE = """
 .sktransfer-report { color-scheme: light dark; --line: #8886; --soft: #8881;
   background: Canvas; color: CanvasText;
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
-  max-width: 58rem; margin: 0 auto; padding: 1rem; }
+  max-width: 66rem; margin: 0 auto; padding: 1rem; }
+.sktransfer-report p, .sktransfer-report ul, .sktransfer-report dl,
+.sktransfer-report figcaption, .sktransfer-report .verdict { max-width: 52rem; }
 .sktransfer-report h1 { font-size: 1.6rem; line-height: 1.2; margin: 0 0 .5rem; }
 .sktransfer-report h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem;
   border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
@@ -42,14 +43,15 @@ _STYLE = """
 .sktransfer-report table { border-collapse: collapse; font-size: .9rem;
   font-variant-numeric: tabular-nums; }
 .sktransfer-report caption { text-align: left; font-weight: 600;
-  padding-bottom: .3rem; }
+  padding-bottom: .3rem; position: sticky; left: 0;
+  max-width: min(52rem, 100vw - 2rem); }
 .sktransfer-report th, .sktransfer-report td { padding: .25rem .7rem;
   border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 .sktransfer-report thead th { vertical-align: bottom; background: var(--soft);
   white-space: normal; max-width: 9rem; }
 .sktransfer-report th:first-child, .sktransfer-report .text { text-align: left; }
 .sktransfer-report tbody th { white-space: normal; overflow-wrap: break-word;
-  min-width: 7rem; max-width: min(22rem, 45vw); }
+  min-width: min(9rem, 36vw); max-width: min(22rem, 45vw); }
 .sktransfer-report figure { margin: 1.2rem 0; }
 .sktransfer-report figure > div { overflow-x: auto; }
 .sktransfer-report img { background: #fff; min-width: 540px; max-width: 100%;
@@ -70,9 +72,16 @@ _STYLE = """
   .sktransfer-report .table, .sktransfer-report figure > div,
   .sktransfer-report pre { overflow: visible; max-height: none; }
   .sktransfer-report pre { white-space: pre-wrap; }
-  .sktransfer-report th, .sktransfer-report td { white-space: normal; }
+  .sktransfer-report table { font-size: 9pt; }
+  .sktransfer-report th, .sktransfer-report td { white-space: normal;
+    padding: .2rem .5rem; }
+  .sktransfer-report tbody th { min-width: 7rem; max-width: 55%; }
+  .sktransfer-report p, .sktransfer-report ul, .sktransfer-report caption {
+    max-width: none; }
   .sktransfer-report thead { display: table-header-group; }
-  .sktransfer-report tr, .sktransfer-report figure, .sktransfer-report .verdict {
+  .sktransfer-report tr, .sktransfer-report figure, .sktransfer-report .verdict,
+  .sktransfer-report caption, .sktransfer-report pre,
+  .sktransfer-report .table:not(.long) {
     break-inside: avoid; }
   .sktransfer-report h2, .sktransfer-report caption, .sktransfer-report thead,
   .sktransfer-report thead tr { break-after: avoid; }
@@ -160,7 +169,7 @@ def render_page(report):
     page : str
         HTML.
     """
-    title = escape(f"Transfer report for {report.target}")
+    title = escape(f"Transfer report for {short_name(report.target)}")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

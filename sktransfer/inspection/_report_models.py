@@ -88,27 +88,78 @@ def read_columns(X, y, sample_domain):
         Roles of a :class:`~sktransfer.preprocessing.TableEncoder` that leaves out the
         same columns.
     """
-    with warnings.catch_warnings():
-        # the sentences below name the columns that are left out
-        warnings.filterwarnings("ignore", message="TableEncoder leaves out")
-        encoder = TableEncoder().fit(X, y, sample_domain=sample_domain)
+    encoder = _find_roles(X, y, sample_domain)
+    X = _kept(X, encoder)
+    notes = column_notes(X, sample_domain, encoder)
+    return _typed(X, encoder), notes, dict.fromkeys(encoder.dropped_, "id")
+
+
+def column_notes(X, sample_domain=None, encoder=None):
+    """Tell what the columns hold, and which of them may hold something else.
+
+    Parameters
+    ----------
+    X : {ndarray, pandas.DataFrame} of shape (n_samples, n_features)
+        Rows of :func:`as_rows`.
+    sample_domain : ndarray of shape (n_samples,), default=None
+        Domain ids. None: columns that tell domains apart are not looked for.
+    encoder : TableEncoder, default=None
+        Fitted on these columns, and on those that it leaves out. None: one is fitted
+        on ``X`` alone, which cannot tell copies of the label.
+
+    Returns
+    -------
+    notes : list of str
+        One sentence per kind of column, with their names, and one per doubtful column.
+    """
+    if encoder is None:
+        encoder = _find_roles(X, None, sample_domain)
+        X = _kept(X, encoder)
     by_kind = {}
     for name, role in encoder.roles_.items():
         kind = encoder.dropped_.get(name) or role
         by_kind.setdefault((name in encoder.dropped_, kind), []).append(str(name))
-    reading = []
+    notes = []
     for (dropped, kind), names in by_kind.items():
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         listed = ", ".join(names[:MOST_NAMED]) + more
         what = f"Left out as {kind}" if dropped else f"Read as {kind}"
         if kind == columns.DROPPED["empty"]:
             what = "Empty in every row"
-        reading.append(f"{what}: {listed}.")
+        notes.append(f"{what}: {listed}.")
+    notes += mixed_columns(X, encoder)
+    if sample_domain is not None:
+        notes += telling_columns(X, encoder, np.asarray(sample_domain))
+    return notes
+
+
+def text_columns(X):
+    """Return the names of the columns of a frame that hold text."""
+    types = check_pandas_support("transfer_report").api.types
+    return [
+        name
+        for name in getattr(X, "columns", [])
+        if types.is_object_dtype(X[name]) or types.is_string_dtype(X[name])
+    ]
+
+
+def _find_roles(X, y, sample_domain):
+    with warnings.catch_warnings():
+        # the notes name the columns that are left out
+        warnings.filterwarnings("ignore", message="TableEncoder leaves out")
+        try:
+            return TableEncoder().fit(X, y, sample_domain=sample_domain)
+        except ValueError as error:  # the options of the encoder are none of a report
+            said = str(error).replace(
+                "drop_ids=False and drop_copies=False keep ids and copies.",
+                "Add other columns.",
+            )
+            raise ValueError(said) from error
+
+
+def _kept(X, encoder):
     kept = [k for k, name in enumerate(encoder.roles_) if name not in encoder.dropped_]
-    X = X.iloc[:, kept] if hasattr(X, "columns") else X[:, kept]
-    reading += mixed_columns(X, encoder)
-    reading += telling_columns(X, encoder, np.asarray(sample_domain))
-    return _typed(X, encoder), reading, dict.fromkeys(encoder.dropped_, "id")
+    return X.iloc[:, kept] if hasattr(X, "columns") else X[:, kept]
 
 
 def _typed(X, encoder):
@@ -130,8 +181,8 @@ def _typed(X, encoder):
 def mixed_columns(X, encoder):
     """Return a sentence per category whose values are mostly numbers."""
     pandas, notes = check_pandas_support("transfer_report"), []
-    for name, role in encoder.roles_.items():
-        if role != "category" or name not in getattr(X, "columns", []):
+    for name in text_columns(X):
+        if encoder.roles_[name] != "category":
             continue
         present = X[name].dropna().astype(str)
         if columns.is_ambiguous_date(present):
@@ -142,6 +193,13 @@ def mixed_columns(X, encoder):
             )
             continue
         numbers = pandas.to_numeric(present, errors="coerce").notna()
+        is_date = present.map(columns.is_date)
+        if is_date.mean() > 0.5 and not is_date.all():
+            notes.append(
+                f"Column {name!r} holds mostly dates but also "
+                f"{present[~is_date].iloc[0]!r}: it is treated as categories. Correct "
+                "it if it should be a date."
+            )
         if numbers.mean() > 0.5 and not numbers.all():
             notes.append(
                 f"Column {name!r} holds mostly numbers but also text, such as "

@@ -19,7 +19,7 @@ from sktransfer._folds import check_groups, target_folds
 from sktransfer._response import class_of_each
 from sktransfer.base import fit_on_domains, get_transfer_tags
 from sktransfer.baselines import Pooled
-from sktransfer.inspection._display import domain_label, find_attribute
+from sktransfer.inspection._display import domain_label, find_attribute, number
 from sktransfer.inspection._domain_embedding import DomainEmbeddingDisplay
 from sktransfer.inspection._learning_curve import LearningCurveTransferDisplay
 from sktransfer.inspection._report_models import log_linear
@@ -353,9 +353,9 @@ def describe_domains(run):
             else:
                 line["labels"] = _summary(labels, regression)
             if run.exposure is not None:
-                total = data.labels(known).sum(), run.exposure[known].sum()
+                count, exposed = data.labels(known).sum(), run.exposure[known].sum()
                 line["labels"] = (
-                    f"rate {total[0] / total[1]:.3g} ({total[0]:g} in {total[1]:.5g})"
+                    f"rate {number(count / exposed)} ({count:g} in {exposed:.5g})"
                 )
         lines.append(line)
     return run.table(lines)
@@ -364,7 +364,9 @@ def describe_domains(run):
 def _summary(labels, regression):
     """Say how labels are distributed."""
     if regression and len(np.unique(labels)) > 2:
-        return f"mean {labels.mean():.3g}, standard deviation {labels.std():.3g}"
+        return (
+            f"mean {number(labels.mean())}, standard deviation {number(labels.std())}"
+        )
     values, counts = np.unique(labels, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     shown = [f"{values[k]}: {counts[k] / len(labels):.0%}" for k in order[:4]]

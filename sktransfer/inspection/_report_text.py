@@ -5,6 +5,7 @@ from textwrap import wrap
 
 import numpy as np
 
+from sktransfer.inspection._display import number
 from sktransfer.inspection._report_steps import FEW_LABELS, RISK, error_of
 
 #: a source whose weight is below this share of the largest is not named
@@ -43,15 +44,6 @@ def listed(names):
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def number(value):
-    """Return a number with three digits."""
-    if value is None or np.isnan(value):
-        return "-"
-    if np.isinf(value):
-        return "infinity" if value > 0 else "minus infinity"
-    return f"{value:.3g}" if abs(value) < 1e5 else f"{value:.2e}"
 
 
 def graded(harm_probability):

@@ -6,6 +6,7 @@ import numpy as np
 
 from sktransfer._compat import Interval, validate_params
 from sktransfer.inspection._display import (
+    COLORS,
     HATCHES,
     INK,
     Display,
@@ -14,8 +15,6 @@ from sktransfer.inspection._display import (
 )
 
 __all__ = ["SampleWeightDisplay"]
-
-_FACES = ("0.25", "white", "0.7", "white", "0.5", "white")
 
 
 class SampleWeightDisplay(Display):
@@ -135,7 +134,7 @@ class SampleWeightDisplay(Display):
             self.bars_.append(
                 ax.bar(
                     edges[:-1] + (k + 0.5) * width, share, width,
-                    facecolor=_FACES[k % len(_FACES)], edgecolor=INK, linewidth=0.7,
+                    facecolor=COLORS[k % len(COLORS)], edgecolor=INK, linewidth=0.7,
                     hatch=HATCHES[k % len(HATCHES)], label=_caption(name, weights),
                 )
             )  # fmt: skip

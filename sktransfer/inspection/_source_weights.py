@@ -158,8 +158,12 @@ class SourceWeightsDisplay(Display):
 
 
 def _is_dark(color):
-    red, green, blue = color[:3]
-    return 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
+    """Tell whether white has more contrast to a color than black has."""
+    channels = np.asarray(color[:3])
+    linear = np.where(
+        channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+    )
+    return 0.05 + linear @ (0.2126, 0.7152, 0.0722) < np.sqrt(0.05 * 1.05)
 
 
 def _source_names(part, domain_names):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from sktransfer._compat import check_pandas_support
+from sktransfer.preprocessing._columns import is_beyond_floats
 
 __all__ = ["BadTable", "ReadTable", "read_table"]
 
@@ -48,7 +49,9 @@ _BOMS = {
 _GROUPED = r"[-+]?\d{{1,3}}(?:{sep}\d{{3}})+"
 _PLAIN = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(?:[eE][-+]?\d+)?")
-_THOUSANDS_COMMA = re.compile(_GROUPED.format(sep=",") + r"(?:\.\d+)?")
+_THOUSANDS_COMMA = re.compile(  # 1,234,567 and, as in India, 12,34,567
+    rf"(?:{_GROUPED.format(sep=',')}|[-+]?\d{{1,2}}(?:,\d{{2}})+,\d{{3}})(?:\.\d+)?"
+)
 _THOUSANDS_POINT = re.compile(_GROUPED.format(sep=r"\.") + r"(?:,\d+)?")
 _INFINITE = re.compile(r"[-+]?inf(?:inity)?", re.IGNORECASE)
 
@@ -144,11 +147,15 @@ def _read_typed(path, suffix, names, extra, decimal):
     pandas = check_pandas_support("reading a table")
     readers = {".parquet": "read_parquet", ".pq": "read_parquet"}
     readers |= {".feather": "read_feather"}
-    reader = getattr(pandas, readers.get(suffix, "read_excel"))
-    # what stands for a missing value among texts is decided below
-    options = {} if suffix in readers else {"keep_default_na": False, "na_values": [""]}
+    sheets = []
     try:
-        frame = reader(path, **options)
+        if suffix in readers:
+            frame = getattr(pandas, readers[suffix])(path)
+        else:
+            with pandas.ExcelFile(path) as book:
+                sheets = [str(name) for name in book.sheet_names]
+                # what stands for a missing value among texts is decided below
+                frame = book.parse(keep_default_na=False, na_values=[""])
     except ImportError as error:
         needed = str(error).splitlines()[0]
         raise BadTable(
@@ -164,6 +171,12 @@ def _read_typed(path, suffix, names, extra, decimal):
     frame.columns = [str(name) for name in frame.columns]
     frame.index = np.arange(2, len(frame) + 2)
     notes = [f"{len(frame)} rows and {frame.shape[1]} columns, with types of the file."]
+    if len(sheets) > 1:
+        others = ", ".join(map(repr, sheets[1:4])) + ", ..." * (len(sheets) > 4)
+        notes.append(
+            f"The first sheet, {sheets[0]!r}, was read, and none of the others "
+            f"({others}). Save another one as a file of its own."
+        )
     texts = {}
     for name in frame.columns:
         present = frame[name].dropna()
@@ -235,6 +248,7 @@ def _decode(raw, path, encoding):
                 f"{path!r} is not in the encoding {encoding or marked} ({error.reason} "
                 f"at byte {error.start}); name another by --encoding"
             ) from error
+    _refuse_two_encodings(raw, path)
     if set(raw[:1000]) & {*range(9), *range(14, 32)}:  # control characters
         raise BadTable(
             f"{path!r} is no text in UTF-8; name its encoding by --encoding, such as "
@@ -248,6 +262,29 @@ def _decode(raw, path, encoding):
         "The file is not in UTF-8; it was read as Windows-1252 (Western European). "
         "If letters look wrong, name its encoding by --encoding."
     ]
+
+
+def _refuse_two_encodings(raw, path):
+    """Refuse a file of which some lines are in UTF-8 and others are not.
+
+    Letters of other encodings make hardly ever a valid sequence of UTF-8.
+    """
+    first = {}
+    for number, line in enumerate(raw.splitlines(), 1):
+        if line.isascii():
+            continue
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            first.setdefault(False, number)
+        else:
+            first.setdefault(True, number)
+    if len(first) == 2:
+        raise BadTable(
+            f"{path!r} has lines in UTF-8, such as line {first[True]}, and lines in "
+            f"another encoding, such as line {first[False]}; save it in one, or read "
+            "it as it is by --encoding"
+        )
 
 
 def _find_separator(text, path):
@@ -292,7 +329,7 @@ def _parse(text, sep, path, first, notes):
     """Return the header, and the rows with the line that each begins in."""
     csv.field_size_limit(10**7)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sep)
-    header, lines, rows, start, comments = None, [], [], first, []
+    header, lines, rows, start, comments, ends = None, [], [], first, [], None
     try:
         for row in reader:
             line, start = start, reader.line_num + first
@@ -304,10 +341,16 @@ def _parse(text, sep, path, first, notes):
             if len(row) != len(header) and row[0].startswith("#"):
                 comments.append(line)
                 continue
+            if ends is None:
+                ends = len(row) == len(header) + 1 and not row[-1].strip()
+            if ends and len(row) == len(header) + 1 and not row[-1].strip():
+                del row[-1]  # the separator ends each line but the header
             if len(row) != len(header):
+                quote = "; a quotation mark may be open" * ("\n" in row[-1])
                 raise BadTable(
                     f"{path!r} has {len(row)} cells in line {line}, but its header has "
-                    f"{len(header)}; the separator is {sep!r} (--sep names another)"
+                    f"{len(header)}; the separator is {sep!r} (--sep names "
+                    f"another){quote}"
                 )
             lines.append(line)
             rows.append(row)
@@ -336,12 +379,23 @@ def _name_unnamed(header, rows, notes):
         notes.append(
             f"Columns left out that have neither a name nor values: {len(empty)}."
         )
+    index = {0} & ({*unnamed} | {k for k in (0,) if header[k] == "Unnamed: 0"}) - empty
+    if index and _is_index([row[0] for row in rows]):
+        notes.append("The first column has no name and counts rows: it is left out.")
+        empty |= index
     for k in unnamed:
-        header[k] = (
-            f"(column {k + 1})" if len(unnamed) - len(empty) > 1 else "(unnamed)"
-        )
+        header[k] = f"(column {k + 1})" if len({*unnamed} - empty) > 1 else "(unnamed)"
     kept = [k for k in range(len(header)) if k not in empty]
     return [header[k] for k in kept], [[row[k] for k in kept] for row in rows]
+
+
+def _is_index(cells):
+    """Tell whether cells are whole numbers that rise, with few starts anew."""
+    cells = [cell.strip() for cell in cells]
+    if not all(re.fullmatch(r"\d{1,15}", cell) for cell in cells):
+        return False
+    steps = np.diff(np.array(cells, dtype=np.int64))
+    return bool((steps != 0).all() and np.sum(steps < 0) <= len(cells) / 10)
 
 
 def _given(decimal):
@@ -430,7 +484,20 @@ def _convert(name, cells, lines, is_name, extra, comma, notes):
     numbers = [_number(text, comma) for text in present]
     units = {_without_unit(text)[1] for text in present}
     coded = any(re.match(r"[-+]?0\d", text) for text in present)
-    if present and not coded and None not in numbers and len(units) == 1:
+    numeric = bool(present) and None not in numbers
+    if numeric and len(units) > 1:
+        listed = ", ".join(repr(unit) for unit in sorted(units) if unit)
+        notes.append(
+            f"Column {name!r} stays text: some of its numbers have a unit ({listed}), "
+            "others have none or another one."
+        )
+    if numeric and any(map(is_beyond_floats, present)):
+        notes.append(
+            f"Column {name!r} stays text: it holds whole numbers of more digits than "
+            "calculations keep, which are codes rather than quantities."
+        )
+        coded = True
+    if numeric and not coded and len(units) == 1:
         _note_numbers(name, present, units.pop(), comma, notes)
         values = np.full(len(texts), np.nan)
         values[~gone] = numbers

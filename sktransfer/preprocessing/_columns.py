@@ -34,6 +34,7 @@ WORDS_OF_A_TEXT = 3
 _LARGEST_GAP = 2.0
 
 _LEADING_ZERO = re.compile(r"[-+]?0\d")
+_LARGEST_EXACT = 2**53
 _WITH_COMMA = re.compile(
     r"(?P<sign>[-+]?)(?P<whole>\d+|\d{1,3}(?:\.\d{3})+|)(?:,(?P<part>\d+))?"
     r"(?P<power>[eE][-+]?\d+)?"
@@ -46,6 +47,7 @@ _DATE_FORMATS = (
 _SLASHED = re.compile(
     r"(\d{1,2})([/-])(\d{1,2})\2(\d{4}|\d{2})( \d{1,2}:\d{2}(?::\d{2})?)?"
 )
+_MONTH = re.compile(r"(?:19|20)\d{2}[-/](?:0[1-9]|1[0-2])")
 _CLOCK = re.compile(
     r"(\d{1,2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?(?:\s*([ap])\.?m\.?)?", re.I
 )
@@ -241,11 +243,19 @@ def parse_numbers(values, *, comma=False):
         text = value.strip()
         if _LEADING_ZERO.match(text) or text.lower().lstrip("+-") == "nan":
             return None
+        if "_" in text or is_beyond_floats(text):  # Python reads 1_000 as a number
+            return None
         try:
             numbers[row] = float(_without_comma(text) if comma else text)
         except ValueError:
             return None
     return None if np.isnan(numbers).all() else numbers
+
+
+def is_beyond_floats(text):
+    """Tell whether a text is a whole number that floats round to another one."""
+    digits = text.strip().lstrip("+-")
+    return len(digits) > 15 and digits.isdecimal() and int(digits) > _LARGEST_EXACT
 
 
 def day_first_of(values):
@@ -275,9 +285,10 @@ def day_first_of(values):
 def parse_dates(values, day_first=None):
     """Return strings as dates, or None if one is in no unambiguous format.
 
-    ISO 8601, ``31.12.2020``, ``31 Dec 2020`` and ``2020/12/31`` are; ``03/04/2020`` is
-    where another value of the column, or ``day_first``, settles what comes first. A
-    year may have two digits where it comes last: 69 to 99 are 1969 to 1999.
+    ISO 8601, ``31.12.2020``, ``31 Dec 2020``, ``2020/12/31`` and ``2020-12``, the first
+    of December, are; ``03/04/2020`` is where another value of the column, or
+    ``day_first``, settles what comes first. A year may have two digits where it comes
+    last: 69 to 99 are 1969 to 1999.
     """
     missing = missing_in(values)
     if day_first is None:
@@ -290,6 +301,8 @@ def parse_dates(values, day_first=None):
 
 
 def _parse_date(text):
+    if _MONTH.fullmatch(text):
+        return np.datetime64(f"{text.replace('/', '-')}-01", "us")
     if not 8 <= len(text) <= 35 or not text[-1].isalnum() or text.isdigit():
         return None
     if not any(character.isdigit() for character in text):
@@ -416,6 +429,11 @@ def role_of(values, *, categorical=False):
             return "text"
     unique = n_values == len(present) >= LEAST_EVIDENCE and not _is_measured(present)
     return "id" if unique and not categorical else "category"
+
+
+def is_date(text):
+    """Tell whether a text is a date in one of the unambiguous formats."""
+    return _parse_date(text.strip()) is not None
 
 
 def is_ambiguous_date(values):

@@ -3,10 +3,12 @@
 import ast
 import copy
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from sklearn.linear_model import Ridge
 
 import sktransfer.inspection as inspection
@@ -20,7 +22,8 @@ from sktransfer.inspection import (
     SourceWeightsDisplay,
     TransferabilityDisplay,
 )
-from sktransfer.inspection._display import plain_text
+from sktransfer.inspection._display import COLORS, HELPS, HURTS, INK, plain_text
+from sktransfer.inspection._domain_embedding import _TARGET_STYLE
 from sktransfer.instance import KMM
 from sktransfer.multisource import UOWQ
 
@@ -247,3 +250,68 @@ def test_kind_42_every_picture_takes_any_name():
     ]  # fmt: skip
     for display in displays:
         display.plot().figure_.canvas.draw()
+
+
+#: what color-blind readers see of linear RGB, by Machado, Oliveira and Fernandes (2009)
+SIGHTS = [
+    np.eye(3),
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+     [-0.003882, -0.048116, 1.051998]],
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+     [-0.011820, 0.042940, 0.968881]],
+    [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+     [0.004733, 0.691367, 0.303900]],
+]  # fmt: skip
+TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375],
+                   [0.2126729, 0.7151522, 0.0721750],
+                   [0.0193339, 0.1191920, 0.9503041]])  # fmt: skip
+
+
+def _linear(color):
+    channels = np.array(to_rgb(color))
+    return np.where(
+        channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+    )
+
+
+def _contrast(color, other="white"):
+    """Contrast of two colors by WCAG 2."""
+    dark, light = sorted(0.05 + TO_XYZ[1] @ _linear(c) for c in (color, other))
+    return light / dark
+
+
+def _lab(linear):
+    ratio = TO_XYZ @ np.clip(linear, 0, 1) / [0.95047, 1.0, 1.08883]
+    f = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize(
+    "colors", [(HELPS, HURTS, INK), (*COLORS, _TARGET_STYLE[1])], ids=["gap", "domains"]
+)
+def test_colors_can_be_told_apart_by_all_readers(colors):
+    for sight in np.array(SIGHTS):
+        seen = [_lab(sight @ _linear(color)) for color in colors]
+        assert min(np.linalg.norm(a - b) for a, b in combinations(seen, 2)) > 20
+
+
+def test_colors_have_enough_contrast():
+    assert all(_contrast(color) >= 3 for color in COLORS)  # markers
+    assert all(_contrast(color) >= 4.5 for color in (HELPS, HURTS))  # texts, too
+
+
+def test_weights_can_be_read_on_every_shade(pyplot):
+    display = SourceWeightsDisplay(
+        np.linspace(0, 1, 40)[None], target_names="t", source_names=range(40)
+    ).plot()
+    shades = display.image_.cmap(display.image_.norm(display.weights[0]))
+    for text, shade in zip(display.text_[0], shades, strict=True):
+        assert _contrast(text.get_color(), shade[:3]) >= 4.5
+
+
+def test_more_than_five_domains_differ():
+    names = [f"s{k}" for k in range(12)]
+    display = DomainEmbeddingDisplay(
+        np.zeros((13, 2)), None, domains=[*names, "t"], is_target=[False] * 12 + [True]
+    )
+    assert len(set(display._domain_styles().values())) == 13

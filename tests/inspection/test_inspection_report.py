@@ -407,6 +407,14 @@ def test_names_are_escaped():
     assert "a &amp; b" in page
 
 
+def test_a_long_name_does_not_fill_the_title():
+    names = {1: "a source", -1: "The municipal comprehensive school number " + "9" * 40}
+    page = _report(_concept([0.0]), domain_names=names, n_repeats=1).to_html()
+    title = re.search("<title>(.*)</title>", page)[1]
+    assert len(title) <= 70 and title.endswith("9999")
+    assert f"<h1>Transfer report for {names[-1]}</h1>" in page
+
+
 def test_how_the_table_was_read_comes_first(default):
     page = default.to_html()
     headings = re.findall("<h2>(.*?)</h2>", page)
@@ -687,6 +695,8 @@ def test_words():
     assert listed("abcdefgh") == "a, b, c, d, e and 3 others"
     assert number(np.nan) == "-"
     assert number(np.inf) == "infinity"
+    shown = [number(v) for v in (0.012345, -3.14159, 999.4, 6177.3, -10725, 1.2e8)]
+    assert shown == ["0.0123", "-3.14", "999", "6177", "-10725", "1.20e+08"]
 
 
 @pytest.mark.parametrize(

@@ -440,13 +440,16 @@ def test_plain_names():
 def test_periods_are_dates():
     periods = pd.period_range("2020-01", periods=N, freq="M")
     frame = pd.DataFrame({"month": periods})
+    texts = pd.DataFrame({"month": periods.strftime("%Y-%m")})
     days = pd.DataFrame({"month": periods.to_timestamp()})
     frame.loc[3, "month"] = days.loc[3, "month"] = pd.NaT
-    encoder = TableEncoder().fit(frame)
-    assert encoder.roles_ == {"month": "date"}
-    np.testing.assert_array_equal(
-        encoder.transform(frame), TableEncoder().fit_transform(days)
-    )
+    texts.loc[3, "month"] = None
+    for months in (frame, texts):
+        encoder = TableEncoder().fit(months)
+        assert encoder.roles_ == {"month": "date"}
+        np.testing.assert_array_equal(
+            encoder.transform(months), TableEncoder().fit_transform(days)
+        )
 
 
 @pytest.mark.parametrize(
