@@ -18,7 +18,7 @@ FAST = ["howto/federated", "howto/few_shot", "howto/own_method", "howto/regressi
 FAST += ["howto/bound_gate", "howto/prototypes", "howto/segmentation_scores"]
 FAST += ["howto/clusters_of_tasks", "howto/several_sources"]
 RAW = ["cases/churn", "cases/counts", "cases/sites", "cases/spectra"]
-CASES = [*RAW, "cases/schools"]
+CASES = [*RAW, "cases/activity", "cases/schools"]
 FAST += [*CASES, "cases/make_tables"]
 SLOW = ["howto/images", "howto/own_net", "papers/datn", "papers/gate"]
 SLOW += ["papers/perturbation", "papers/transferability", "papers/uowq"]
@@ -88,7 +88,7 @@ def test_tables_are_those_of_the_script(monkeypatch, tmp_path):
     runpy.run_path(str(copy), run_name="__main__")
     matplotlib.pyplot.close("all")
     files = sorted(path.name for path in tmp_path.glob("*.csv"))
-    assert len(files) == 5
+    assert len(files) == 6
     for name in files:
         fresh = pd.read_csv(tmp_path / name)
         pd.testing.assert_frame_equal(fresh, pd.read_csv(EXAMPLES / "cases" / name))
