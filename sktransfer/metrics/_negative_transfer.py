@@ -464,10 +464,16 @@ def labeled_folds(
     )  # fmt: skip
     if not folds:
         units = ", or groups one unit" if params.get("groups") is not None else ""
+        weight = params.get("sample_weight")
+        weighed = "" if weight is None else " of positive sample_weight"
+        n_labeled = int(
+            data.n_labeled if weight is None
+            else np.sum(np.asarray(weight)[data.is_labeled_target] > 0)
+        )  # fmt: skip
         raise UnlabeledTargetError(
             "The gap needs labeled target rows to hold out, but y labels "
-            f"{data.n_labeled} row(s), or one row per class{units}. Label more target "
-            "rows."
+            f"{n_labeled} row(s){weighed}, or one row per class{units}. Label more "
+            "target rows."
         )
     return folds
 
