@@ -186,7 +186,7 @@ BENCHMARKED = {
     "source only": "SourceOnly",
 }
 SAFETY = DOCS.parent / "benchmarks" / "safety.md"
-#: written by ``python -m benchmarks table LINES --tables docs/guide``
+#: written by ``python -m benchmarks table LINES --guide docs/guide``
 BOARD = DOCS / "guide" / "figures_by_estimator.csv"
 METHOD_HEADER = [
     "method",

@@ -69,7 +69,12 @@ def _add_table(commands):
     parser.add_argument("lines", nargs="+", type=Path)
     parser.add_argument("--page", type=Path, help="write the page to this file")
     parser.add_argument("--pictures", type=Path, help="write pictures to this folder")
-    parser.add_argument("--tables", type=Path, help="write CSV files to this folder")
+    parser.add_argument("--guide", type=Path, metavar="FOLDER",
+                        help="write what the user guide shows")  # fmt: skip
+    parser.add_argument("--methods", nargs="*", help="rows: names, or their start")
+    parser.add_argument("--sets", nargs="*", help="only tasks of these sets")
+    parser.add_argument("--parts", nargs="*", choices=SETS, help="of these parts")
+    parser.add_argument("--labels", nargs="*", type=int, help="with so many labels")
     parser.set_defaults(do=_table)
 
 
@@ -125,6 +130,7 @@ def _chosen(methods, starts):
 
 
 def _table(options):
+    from benchmarks.board.guide import write_guide
     from benchmarks.board.pages import (
         leaderboard,
         write_page,
@@ -133,16 +139,30 @@ def _table(options):
     )
 
     lines = [line for path in options.lines for line in read_lines(path)]
+    lines = [line for line in lines if _is_asked(line, options)]
     methods = read_methods()
     if options.page:
         write_page(options.page, lines, methods)
     if options.pictures:
         write_pictures(options.pictures, lines, methods)
-    if options.tables:
-        write_tables(options.tables, lines, methods)
-    if not (options.page or options.pictures or options.tables):
-        print(leaderboard(lines, methods))
+    if options.guide:
+        write_tables(options.guide, lines, methods)
+        write_guide(options.guide, lines, methods)
+    if not (options.page or options.pictures or options.guide):
+        rows = None
+        if options.methods is not None:
+            rows = set(_chosen(methods, options.methods))
+        print(leaderboard(lines, methods, rows))
     return 0
+
+
+def _is_asked(line, options):
+    labels = options.labels is None or line["labels"] in (*options.labels, 0)
+    return (
+        labels
+        and (options.sets is None or line["set"] in options.sets)
+        and (options.parts is None or line["part"] in options.parts)
+    )
 
 
 def _add(options):

@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from benchmarks.board.problem import Problem
+from benchmarks.board.registry import TIERS
 from benchmarks.board.runner import FEATURES
 from benchmarks.board.summary import (
     EXPLAINED_BY,
@@ -81,8 +82,56 @@ RANKED = [
     "lightgbm, continued",
 ]
 
+#: named in the picture of harm beside the best ones
+KNOWN = [
+    "Pooled, linear",
+    "Pooled, linear, equal totals",
+    "UOWQ, linear",
+    "portfolio of linear",
+    "guard of Pooled, linear",
+    "SourceOnly, linear",
+    "KMM, linear",
+    "CORAL, linear",
+    "TrAdaBoost",
+    "TrAdaBoostR2",
+    "lightgbm, continued",
+]
+LEARNERS = "linear", "forest", "LightGBM", "XGBoost", "CatBoost"
+#: way of using the sources -> the method with each of these learners
+USES = {
+    "target alone": (
+        "alone, linear", "alone, trees", "lightgbm, alone", "xgboost, alone",
+        "catboost, alone",
+    ),
+    "sources alone": ("SourceOnly, linear", "SourceOnly, trees"),
+    "all rows": (
+        "Pooled, linear", "Pooled, trees", "lightgbm, pooled", "xgboost, pooled",
+        "catboost, pooled",
+    ),
+    "all rows, equal totals": (
+        "Pooled, linear, equal totals", "Pooled, trees, equal totals",
+        "lightgbm, up-weighted", "xgboost, up-weighted", "catboost, up-weighted",
+    ),
+    "all rows, a column per domain": (
+        "Pooled, linear, domain column", "Pooled, trees, domain column",
+        "lightgbm, domain column", "xgboost, domain column",
+        "catboost, domain column",
+    ),
+    "training continued": (
+        None, None, "lightgbm, continued", "xgboost, continued", "catboost, continued",
+    ),
+    "offset on the sources' model": (
+        "OffsetTransfer, linear", "OffsetTransfer, trees", "lightgbm, offset",
+        "xgboost, offset", "catboost, offset",
+    ),
+    "interpolated": ("LinearInterpolation, linear", "LinearInterpolation, trees"),
+    "kernel mean matching": ("KMM, linear", "KMM, trees"),
+    "CORAL, then all rows": ("CORAL, linear", "CORAL, trees"),
+    "guard of all rows": ("guard of Pooled, linear", "guard of Pooled, trees"),
+}  # fmt: skip
 
-def leaderboard(lines, methods):
+
+def leaderboard(lines, methods, rows=None):
     """Return the leaderboard of each kind of labels as text.
 
     Parameters
@@ -91,6 +140,8 @@ def leaderboard(lines, methods):
         Lines of results.
     methods : dict of str to Method
         The methods.
+    rows : set of str or None, default=None
+        Methods that are shown; places and oracles are those among all of them.
 
     Returns
     -------
@@ -98,6 +149,8 @@ def leaderboard(lines, methods):
         Markdown.
     """
     runs = all_runs(lines, methods)
+    if rows is not None:
+        runs = {name: own for name, own in runs.items() if name in rows}
     return "\n\n".join(
         f"## {title}\n\n{_main_table(runs, methods, kind)}"
         for kind, title in KINDS.items()
@@ -201,6 +254,27 @@ def _regime_rows(runs, kind, regime, values, choose=list):
     return ["method", *(f"{v} ({counts[v]} tasks)" for v in values)], body
 
 
+def _by_learner(runs, kind, labels):
+    """Return place, gain and share hurt of each use with each learner as Markdown.
+
+    A cell needs ``LEAST_SETS`` sets; in brackets the number of its tasks.
+    """
+    body = []
+    for use, names in USES.items():
+        cells = []
+        for name in names:
+            own = [r for r in runs.get(name, []) if r.kind == kind and r.part in REAL
+                   and r.labels == labels]  # fmt: skip
+            f = figures(own)
+            cells.append("" if f is None or f.sets < LEAST_SETS else
+                         f"{f.place:.2f}; {f.gain[0]:+.3f}, {100 * f.hurt[0]:.0f} % "
+                         f"({f.tasks})")  # fmt: skip
+        cells += [""] * (len(LEARNERS) - len(cells))
+        if any(cells):
+            body.append([use, *cells])
+    return _markdown(["use of the sources", *LEARNERS], body)
+
+
 def _pays(runs, kind):
     head = ["method", *EXPLAINED_BY]
     body = []
@@ -270,6 +344,40 @@ def state_of(lines):
     ])  # fmt: skip
 
 
+def coverage(lines, methods):
+    """Return how far the run is, as Markdown.
+
+    Parameters
+    ----------
+    lines : list of dict
+        Lines of results.
+    methods : dict of str to Method
+        The methods.
+
+    Returns
+    -------
+    text : str
+        A row per tier; a cell has the number of its methods with results on real sets
+        and the median number of tasks that they have.
+    """
+    tasks = {}
+    for line in lines:
+        name = line["method"]
+        if name in methods and line["part"] in REAL:
+            own = tasks.setdefault((methods[name].tier, line["labels"]), Counter())
+            own[name] += 1
+    body = []
+    for tier in TIERS:
+        n = sum(m.tier == tier for m in methods.values())
+        cells = [f"{tier} ({n} methods)"]
+        for labels in LABELS:
+            own = tasks.get((tier, labels), {})
+            cells.append(f"{len(own)} methods, {np.median(list(own.values())):.0f} "
+                         "tasks" if own else "")  # fmt: skip
+        body.append(cells)
+    return _markdown(["tier", *(f"{n} labels" for n in LABELS)], body)
+
+
 def write_page(path, lines, methods):
     """Write the page of the leaderboard.
 
@@ -284,13 +392,14 @@ def write_page(path, lines, methods):
         The methods.
     """
     runs = all_runs(lines, methods)
-    tables = {"state": state_of(lines)}
+    tables = {"state": state_of(lines), "coverage": coverage(lines, methods)}
     for kind in KINDS:
         tables |= {
             f"main {kind}": _main_table(runs, methods, kind, REAL, 30),
             f"all {kind}": _main_table(runs, methods, kind, REAL),
             f"bundled {kind}": _main_table(runs, methods, kind, ["bundled"], 30),
             f"parts {kind}": _side_by_side(runs, kind, 30),
+            f"learners {kind}": _by_learner(runs, kind, 30),
             f"labels {kind}": _by_regime(
                 runs, kind, lambda r: r.labels, LABELS, with_all_labels
             ),
@@ -401,8 +510,8 @@ def write_pictures(folder, lines, methods):
     Parameters
     ----------
     folder : Path
-        Gets ``leaderboard_ranks.svg``, ``leaderboard_labels.svg`` and
-        ``leaderboard_shift.svg``.
+        Gets ``leaderboard_ranks.svg``, ``leaderboard_labels.svg``,
+        ``leaderboard_shift.svg`` and ``leaderboard_harm.svg``.
     lines : list of dict
         Lines of results.
     methods : dict of str to Method
@@ -417,6 +526,7 @@ def write_pictures(folder, lines, methods):
     _save(_draw_ranks(runs), folder / "leaderboard_ranks.svg")
     _save(_draw_labels(runs), folder / "leaderboard_labels.svg")
     _save(_draw_shift(runs), folder / "leaderboard_shift.svg")
+    _save(_draw_harm(runs, methods), folder / "leaderboard_harm.svg")
 
 
 def _save(figure, path):
@@ -567,6 +677,64 @@ def _draw_shift(runs):
         ax.set_xlabel("what a forest of the sources falls short by")
     _legend(figure, axes)
     return figure
+
+
+_COLORS = {"transfer": "tab:blue", "guarded": "tab:green", "recipe": "tab:orange",
+           "peer": "tab:red"}  # fmt: skip
+
+
+def _draw_harm(runs, methods, labels=30):
+    """Draw each method by its share of tasks hurt and its mean gain.
+
+    Named are those that no method beats in both, and some that many know.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.8))
+    axes = figure.subplots(1, 2)
+    for ax, (kind, title) in zip(axes, KINDS.items(), strict=True):
+        found = {}
+        for name, method in methods.items():
+            own = [r for r in runs.get(name, []) if r.kind == kind
+                   and r.part in REAL and r.labels == labels]  # fmt: skip
+            f = figures(own)
+            if f is None or f.sets < LEAST_SETS or method.kind not in _COLORS:
+                continue
+            found[name] = 100 * f.hurt[0], f.gain[0], method.kind
+        for what, color in _COLORS.items():
+            points = [(x, y) for x, y, other in found.values() if other == what]
+            if points:
+                ax.scatter(*zip(*points, strict=True), s=16, color=color, label=what,
+                           alpha=0.7, linewidth=0)  # fmt: skip
+        best = _undominated({name: point[:2] for name, point in found.items()})
+        named = [*best, *(n for n in KNOWN if n in found and n not in best)]
+        for i, name in enumerate(named, start=1):
+            ax.annotate(str(i), found[name][:2], fontsize=8, xytext=(3, 2),
+                        textcoords="offset points")  # fmt: skip
+        texts = [f"{i}  {name}" for i, name in enumerate(named, start=1)]
+        half = -(-len(texts) // 2)
+        for x, part in ((0.0, texts[:half]), (0.6, texts[half:])):
+            ax.text(x, -0.16, "\n".join(part), fontsize=7.5, va="top",
+                    transform=ax.transAxes)  # fmt: skip
+        ax.axhline(0, color="0.5", linewidth=0.8)
+        ax.set_title(title, fontsize=10)
+        ax.set_xlabel("tasks hurt, %")
+    axes[0].set_ylabel("mean gain over the target alone")
+    handles, names = axes[1].get_legend_handles_labels()
+    if handles:
+        axes[1].legend(handles, names, fontsize=8, loc="upper right")
+    return figure
+
+
+def _undominated(points):
+    """Return the names whose points no other has both less hurt and more gain than."""
+    order = sorted(points, key=lambda name: (points[name][0], -points[name][1]))
+    best, most = [], -np.inf
+    for name in order:
+        if points[name][1] > most:
+            best.append(name)
+            most = points[name][1]
+    return best
 
 
 def _legend(figure, axes):

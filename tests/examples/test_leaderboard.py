@@ -263,8 +263,8 @@ def test_stored_lines_make_every_table_and_picture(board, tmp_path):
         line["part"] = "tune" if line["set"].startswith("g_") else "proof"
     names = [name for kind in pages.KINDS for name in
              (f"main {kind}", f"parts {kind}", f"labels {kind}", f"shift {kind}",
-              f"sources {kind}", f"pays {kind}")]  # fmt: skip
-    text = "\n".join("{{" + name + "}}" for name in ["state", *names])
+              f"sources {kind}", f"pays {kind}", f"learners {kind}")]  # fmt: skip
+    text = "\n".join("{{" + name + "}}" for name in ["state", "coverage", *names])
     (tmp_path / "page.in.md").write_text(text)
     pages.write_page(tmp_path / "page.md", lines, methods)
     page = (tmp_path / "page.md").read_text()
@@ -272,7 +272,7 @@ def test_stored_lines_make_every_table_and_picture(board, tmp_path):
     assert "CPU hours; seeds 0." in page
     pages.write_pictures(tmp_path, lines, methods)
     pages.write_tables(tmp_path, lines, methods)
-    assert len(list(tmp_path.glob("*.svg"))) == 3
+    assert len(list(tmp_path.glob("*.svg"))) == 4
     assert len(list(tmp_path.glob("gain_by_labels_*.csv"))) == 2
     assert len((tmp_path / "figures_by_estimator.csv").read_text().split("\n")) > 20
 
@@ -288,6 +288,22 @@ def test_the_figures_of_the_guide_are_those_of_the_stored_lines(board):
     names = {row["estimator"]: row["method"] for row in rows}
     assert names["TCA"] == "TCA, linear" and names["SecureRLS"] == "Secure, linear"
     assert all((row["sets"] < pages.LEAST_SETS) == (row["hurt"] == "") for row in rows)
+
+
+def test_the_page_what_to_do_is_that_of_the_stored_lines(board, tmp_path):
+    guide, methods = board("guide"), board("registry").read_methods()
+    lines = board("runner").read_lines(BENCHMARKS / "board" / "lines.jsonl.xz")
+    guide.write_guide(tmp_path, lines, methods)
+    written = (tmp_path / guide.PAGE).read_text()
+    page = BENCHMARKS.parent / "docs" / "guide" / guide.PAGE
+    assert written == page.read_text(), "python -m benchmarks table LINES --guide"
+    asked = "{{sets|classes|30 & tune|alone, linear}}"
+    shown = guide.fill_in(asked + " {{mean|reals||KMM, linear}}", lines, methods)
+    assert re.fullmatch(r"\d+ -?\.\d{3}", shown)
+    with pytest.raises(ValueError, match="has no lines"):
+        guide.fill_in(asked.replace("linear", "none"), lines, methods)
+    with pytest.raises(ValueError, match="is no figure"):
+        guide.fill_in(asked.replace("sets", "luck"), lines, methods)
 
 
 def test_pages_that_the_library_cites_are_there():
