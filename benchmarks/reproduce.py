@@ -34,10 +34,12 @@ MODULES = (
     "gate",
     "uowq",
     "uowq_net",
+    "multi_task",
     "datn",
     "transferability",
     "fine_tuning",
     "survey",
+    "survey_methods",
     "not_run",
 )
 

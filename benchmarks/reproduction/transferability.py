@@ -1,5 +1,6 @@
 """H-score (Bao et al. 2019) and OTCE (Tan et al. 2021), as in the talk."""
 
+import time
 import warnings
 from functools import partial
 
@@ -24,7 +25,7 @@ from reproduction.registry import (
     text,
     together,
 )
-from sktransfer.metrics import h_score
+from sktransfer.metrics import h_score, logme, ranking_ndcg, transrate
 
 BAO, TAN = "Bao et al. 2019, H-score", "Tan et al. 2021, OTCE"
 
@@ -69,11 +70,19 @@ def rank_features(cell, folder):
     for name, transform in features_of(domains, "mnist", rng).items():
         scaler = StandardScaler().fit(transform(X[train]))
         F, G = (scaler.transform(transform(X[rows])) for rows in (train, test))
+        start = time.process_time()
         head = LogisticRegression(max_iter=2000).fit(F, y[train])
+        trained = time.process_time()
+        score = float(h_score(F, y[train]))
+        scored = time.process_time()
         results.append(
             {
                 "features": name,
-                "h_score": float(h_score(F, y[train])),
+                "h_score": score,
+                "head_seconds": trained - start,
+                "score_seconds": scored - trained,
+                "transrate": float(transrate(F, y[train])),
+                "logme": float(logme(F, y[train])),
                 "log_loss": float(log_loss(y[test], head.predict_proba(G))),
                 "accuracy": float(head.score(G, y[test])),
             }
@@ -95,6 +104,7 @@ HSCORE = Experiment(
         for target in ("usps", "semeion")
     ],
     run=rank_features,
+    version=2,
 )
 
 
@@ -114,6 +124,138 @@ def follows_log_loss(frame):
         f"Rank correlation of H-score and -log-loss {text(estimate, '.2f')}, of "
         f"H-score and accuracy {text(interval(accuracies), '.2f')}",
         holds,
+    )
+
+
+def correlations_of(frame, score, truth, sign=1):
+    """Return the rank correlation of each seed, the mean over both targets."""
+    return [
+        np.mean(
+            [
+                spearmanr(group[score], sign * group[truth])[0]
+                for _, group in of_seed.groupby("target")
+            ]
+        )
+        for _, of_seed in frame.groupby("seed")
+    ]
+
+
+def cheaper_than_affinity(frame):
+    """Compare with the accuracy of trained heads, which task affinity is made of."""
+    seconds = frame.groupby("seed")[["head_seconds", "score_seconds"]].sum()
+    ratio = interval(np.log(seconds["head_seconds"] / seconds["score_seconds"]))
+    mean, low, high = np.exp(ratio)
+    order = interval(correlations_of(frame, "h_score", "accuracy"))
+    gain = [
+        np.mean(
+            [
+                ranking_ndcg(group["h_score"], group["accuracy"])
+                for _, group in of_seed.groupby("target")
+            ]
+        )
+        for _, of_seed in frame.groupby("seed")
+    ]
+    return Outcome(
+        f"Training the heads takes {text((mean, low, high), '.1f')} times as long as "
+        f"the H-score; rank correlation with their accuracy {text(order, '.2f')}, "
+        f"normalized DCG {text(interval(gain), '.2f')}",
+        together([positive((mean - 5, low - 5, high - 5)), positive(order)]),
+    )
+
+
+def transrate_selects(frame):
+    """Conclude from layers and components whether TransRate orders them."""
+    own = np.array(correlations_of(frame, "transrate", "accuracy"))
+    others = {
+        name: interval(correlations_of(frame, column, "accuracy"))
+        for name, column in (("H-score", "h_score"), ("LogME", "logme"))
+    }
+    listed = ", ".join(f"{name} {text(v, '.2f')}" for name, v in others.items())
+    return Outcome(
+        "Rank correlation with the accuracy over layers and components: TransRate "
+        f"{text(interval(own), '.2f')}, {listed}",
+        positive(interval(own)),
+    )
+
+
+# --- source accuracy ----------------------------------------------------------------
+
+NETS = ((4,), (16,), (64,), (256,), (64, 32, 16))
+ROWS = (30, 100, 300, 1000)
+
+
+def train_sources(cell, folder):
+    """Accuracy of source nets at home and of new heads on their features."""
+    domains, rng = digits16(folder), np.random.RandomState(cell["seed"])
+    X, y = sample(domains["mnist"], 2000, rng)
+    X_target, y_target = sample(domains["usps"], 700, rng)
+    few, test = slice(0, 100), slice(100, None)
+    results = []
+    for n in ROWS:
+        for units in NETS:
+            net = MLPClassifier(units, max_iter=60, random_state=cell["seed"])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                net.fit(X[:n], y[:n])
+            features = hidden(net, len(units))
+            scaler = StandardScaler().fit(features(X_target[few]))
+            F, G = (scaler.transform(features(X_target[rows])) for rows in (few, test))
+            head = LogisticRegression(max_iter=1000).fit(F, y_target[few])
+            results.append(
+                {
+                    "rows": n,
+                    "units": "-".join(map(str, units)),
+                    "source": float(net.score(X[1000:], y[1000:])),
+                    "target": float(head.score(G, y_target[test])),
+                }
+            )
+    return results
+
+
+SOURCES = Experiment(
+    name="source-accuracy",
+    setting=(
+        "Perceptrons of five sizes (4, 16, 64 and 256 units, and three layers) learn "
+        "30 to 1000 rows of MNIST; a new softmax layer on their last hidden layer "
+        "learns 100 rows of USPS and is tested on 600. Published: nets for "
+        "segmentation, trained on the images of one city."
+    ),
+    cells=lambda quick: [{"seed": seed} for seed in range(2 if quick else 10)],
+    run=train_sources,
+)
+
+
+def more_rows_help(frame):
+    table = frame.pivot_table(index="seed", columns="rows", values="target")
+    first = interval(table[100] - table[30])
+    last = interval(table[1000] - table[300])
+    least = interval((table[100] - table[30]) - (table[1000] - table[300]))
+    means = ", ".join(f"{table[n].mean():.3f}" for n in ROWS)
+    return Outcome(
+        f"Accuracy after transfer from 30, 100, 300, 1000 rows: {means}; from 30 to "
+        f"100 {text(first)}, from 300 to 1000 {text(last)}, difference {text(least)}",
+        together([positive(first), positive(least)]),
+    )
+
+
+def source_accuracy_misleads(frame):
+    """Conclude from what a choice by the source's accuracy loses, net by net."""
+    largest = frame[frame["rows"] == ROWS[-1]]
+    source = largest.pivot_table(index="seed", columns="units", values="source")
+    target = largest.pivot_table(index="seed", columns="units", values="target")
+    order = [spearmanr(source.loc[s], target.loc[s])[0] for s in source.index]
+    chosen = np.array([target.loc[s, source.loc[s].idxmax()] for s in source.index])
+    loss = interval(target.max(axis=1).to_numpy() - chosen)
+    means = ", ".join(
+        f"{name} {source[name].mean():.3f}, {target[name].mean():.3f}"
+        for name in source.mean().sort_values(ascending=False).index
+    )
+    best = source.mean().idxmax() != target.mean().idxmax()
+    return Outcome(
+        f"Source and target accuracy by units: {means}; rank correlation "
+        f"{text(interval(order), '.2f')}; the net that is best at home is behind the "
+        f"best after transfer by {text(loss)}",
+        "yes" if loss[1] > 0.005 and best else "no" if not best else "not settled",
     )
 
 
@@ -280,6 +422,17 @@ def most_stable(frame):
     )
 
 
+def leep_orders_models(frame):
+    """Conclude from the rank correlation over the models of a task."""
+    families, parts, answers = as_families(frame), [], []
+    for setting in benchmark.SETTINGS:
+        value, drawn = correlation_of(families, setting, "LEEP", "models")
+        estimate = value, *np.percentile(drawn, [2.5, 97.5])
+        answers.append(positive(estimate))
+        parts.append(f"{setting}: {text(estimate, '.2f')}")
+    return Outcome("Rank correlation. " + "; ".join(parts), together(answers))
+
+
 CLAIMS = [
     Claim(
         name="h-score-log-loss",
@@ -346,5 +499,45 @@ CLAIMS = [
         published="Figure 8, against LEEP and LogME, segmentation (a figure)",
         experiment=OTCE,
         conclude=most_stable,
+    ),
+    Claim(
+        name="h-score-affinity",
+        paper=BAO,
+        claim="The H-score is five times cheaper than task affinity and has its order.",
+        published="Talk, Taskonomy: five times; Spearman and DCG in a figure",
+        experiment=HSCORE,
+        conclude=cheaper_than_affinity,
+    ),
+    Claim(
+        name="source-rows",
+        paper=TAN,
+        claim="Few source rows (about 100) are too few; above them more help less.",
+        published="Figure 9 (a), segmentation (a figure)",
+        experiment=SOURCES,
+        conclude=more_rows_help,
+    ),
+    Claim(
+        name="source-accuracy",
+        paper=TAN,
+        claim="The model that is best on the source is not the best after transfer.",
+        published="Figure 9 (b): the largest nets are not first (a figure)",
+        experiment=SOURCES,
+        conclude=source_accuracy_misleads,
+    ),
+    Claim(
+        name="survey-leep",
+        paper="Nguyen et al. 2020, in the survey of Zhang et al. 2022",
+        claim="LEEP orders source models by their accuracy after transfer.",
+        published="Section 5.3, a statement without numbers",
+        experiment=OTCE,
+        conclude=leep_orders_models,
+    ),
+    Claim(
+        name="survey-transrate",
+        paper="Huang et al. 2022, in the survey of Zhang et al. 2022",
+        claim="TransRate orders models and layers by their accuracy after transfer.",
+        published="Section 5.3, a statement without numbers",
+        experiment=HSCORE,
+        conclude=transrate_selects,
     ),
 ]
