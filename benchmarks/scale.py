@@ -1,108 +1,359 @@
-"""How CPU time grows with samples, features and sources, and where it ends.
+"""How time and memory grow with samples, features and sources, and where they end.
 
-    python benchmarks/scale.py                       # the table of benchmarks/scale.md
-    python benchmarks/scale.py UOWQ KMM --limit 20   # some estimators, longer fits
+    python benchmarks/scale.py                       # the missing lines of scale.jsonl
+    python benchmarks/scale.py UOWQ KMM --anew       # measure these estimators again
+    python benchmarks/scale.py --table               # write the table of scale.md
     python benchmarks/scale.py --rows 10000000       # one pass over so many rows
     python benchmarks/scale.py --weights 1000000     # weights of so many rows in chunks
     python benchmarks/scale.py --code PATH           # UOWQ and KMM of another worktree
 
-One core. Along each axis (samples per source, features, sources) the other two stay at
-500, 20 and 3; the target has 500 samples, 50 of them labeled. An axis ends with the
-first fit above ``--limit`` seconds. The slope is that of log time over log size over
-the last two sizes; the first impractical size is where a line with this slope (at least
-0) reaches 10 minutes, and "beyond" more than a million.
+Growth is measured for every line of ``tests/instances.py`` that differs in class or in
+the kind of labels, with the default parameters; required ones are those of the line.
+Nets make two epochs, DATN and WSDTN the iterations of their lines. Transformers map
+the samples, too. One core. Along each axis (samples per source, features, sources) the
+other two stay at 500, 20 and 3; the target has 500 samples, 50 of them labeled. Sizes
+double (those of nets are four times the last); an axis ends with the first fit above
+``--limit`` seconds that has two before it, or after one above ``LONGEST``, and a fit is
+stopped after ``STOP`` seconds. Every fit has a process of its own, after a small one
+there, which has paid for imports. Times below 20 ms are the least of three.
+
+Memory is the peak of the resident memory during the fit above that before, plus the
+samples and labels. A slope is that of least squares of the logarithms over the last
+three sizes with at least ``SHORT`` seconds (``SMALL`` megabytes), and in parentheses
+over the last three sizes where fewer than two are that large. The first impractical
+size is where a line with this slope through the last size reaches 10 minutes or 20 GB.
 """
 
 import argparse
+import gc
+import json
 import os
 import resource
+import select
+import signal
 import sys
 import time
 import warnings
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
+HERE = Path(__file__).parent
 parser = argparse.ArgumentParser()
-parser.add_argument("names", nargs="*", help="estimators; default: one of each family")
-parser.add_argument("--limit", type=float, default=4.0)
+parser.add_argument("names", nargs="*", help="estimators; default: all")
+parser.add_argument("--lines", type=Path, default=HERE / "scale.jsonl")
+parser.add_argument("--limit", type=float, default=0.25, help="seconds of a fit")
+parser.add_argument("--anew", action="store_true", help="forget the lines of the names")
+parser.add_argument("--table", action="store_true", help="write the table of scale.md")
 parser.add_argument("--rows", type=int, help="summarize so many rows in chunks")
 parser.add_argument("--weights", type=int, help="weigh so many rows in chunks")
 parser.add_argument("--code", type=Path, help="worktree whose UOWQ and KMM are timed")
 args = parser.parse_args()
-ROOT = Path(__file__).parents[1] if args.code is None else args.code
-sys.path[:0] = [str(ROOT), str(Path(__file__).parents[1] / "docs")]
+ROOT = HERE.parent if args.code is None else args.code
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from sktransfer.datasets import make_concept_shift
 
-IMPRACTICAL = 600.0
+SECONDS, MEGABYTES = 600.0, 20 * 1024.0
+LONGEST, STOP, WALL = 1.5, 8.0, 120.0
+SHORT, SMALL = 0.02, 5.0
+BEYOND = 1e9
 AXES = {
-    "n": [250, 1000, 4000, 16_000],
-    "d": [10, 40, 160, 640],
-    "K": [2, 8, 32, 128],
+    "n": [250 * 2**k for k in range(9)],
+    "d": [10 * 2**k for k in range(8)],
+    "K": [2**k for k in range(1, 8)],
 }
-FAMILIES = [
-    "Pooled", "KMM", "ULSIF", "TrAdaBoost", "CORAL", "TCA", "JDOT",
-    "SecureRLS", "PositiveTransferRidge", "UOWQ", "EmpiricalBayesRidge", "ARMUL",
-    "AngleTransfer", "TransGLM", "PeerWeightedEnsemble", "MMDWeightedEnsemble",
-    "SelfTraining", "SAFEW", "TransferGuard",
-]  # fmt: skip
+MARK = "<!-- written by scale.py -->"
 
 
-def rows(task, n=500, d=20, K=3):
+def rows(task, n=500, d=20, K=3, n_target=500):
     """Draw the samples of a task."""
     return make_concept_shift(
-        n, n_labeled=50, n_unlabeled=450, shift=list(np.linspace(0.2, 1.0, K)),
-        n_features=d, task=task, random_state=0,
+        n, n_labeled=50, n_unlabeled=n_target - 50, n_features=d, task=task,
+        shift=list(np.linspace(0.2, 1.0, K)), random_state=0,
     )  # fmt: skip
 
 
-def grow(cls, axis, limit):
-    """Return sizes and CPU seconds along an axis."""
-    from running_times import measure
+def lines_of_instances():
+    """Return (room, class, kind of labels) -> an estimator with default parameters."""
+    from instances import ESTIMATORS, PLAIN_ESTIMATORS
+    from sklearn.utils import get_tags
 
-    sizes, seconds = [], []
-    for size in AXES[axis]:
-        drawn = {t: rows(t, **{axis: size}) for t in ("classification", "regression")}
-        data = {t: [(b.X, b.y, b.sample_domain)] for t, b in drawn.items()}
-        found = measure(cls, data, 5 * limit)
-        if found is None or not np.isfinite(found[1]):
-            break
-        sizes.append(size)
-        seconds.append(found[1])
-        if found[1] > limit:
-            break
-    return sizes, seconds
+    found = {}
+    for own in ESTIMATORS + PLAIN_ESTIMATORS:
+        kind = get_tags(own).estimator_type or "transformer"
+        room = type(own).__module__.split(".")[1]
+        found.setdefault((room, type(own).__name__, kind), own)
+    order = sorted(found, key=lambda key: (key[0], key[1].lower(), key[2]))
+    return {key: with_defaults(found[key]) for key in order}
 
 
-def cell(sizes, seconds):
-    """Return the last size with its time, the slope, and the first impractical size."""
-    if len(sizes) < 2:
-        return "-", "-", "-"
-    (a, b), (s, t) = sizes[-2:], np.maximum(seconds[-2:], 1e-3)
-    slope = max(np.log(t / s) / np.log(b / a), 0.0)
-    end = b * (IMPRACTICAL / t) ** (1 / slope) if slope > 0.05 else np.inf
-    far = "beyond" if end > 1e6 else f"{float(f'{end:.1g}'):,.0f}"
-    return f"{t:.2g} s at {b}", f"{slope:.1f}", far
+def with_defaults(own):
+    """Return an estimator with its defaults, but for required parameters and effort."""
+    import inspect
+
+    parameters = inspect.signature(type(own)).parameters
+    kept = [name for name, p in parameters.items() if p.default is p.empty]
+    if "pretrain_iter" in parameters:
+        kept += ["pretrain_iter", "max_iter", "n_components"]
+    given = {name: defaults_inside(getattr(own, name)) for name in kept}
+    effort = {"max_epochs": 2, "random_state": 0}
+    given |= {name: value for name, value in effort.items() if name in parameters}
+    return type(own)(**given)
 
 
-def print_growth(names, limit):
-    """Print the table, a row per estimator."""
-    from pages_from_code import estimator_classes
+def defaults_inside(value):
+    """Return a learner with its defaults; lists and numbers stay."""
+    if isinstance(value, LogisticRegression):
+        return LogisticRegression(max_iter=1000)
+    if isinstance(value, BaseEstimator) and hasattr(value, "max_steps"):
+        return with_defaults(value)
+    return value
 
-    classes = {name.rpartition(".")[2]: c for name, c in estimator_classes().items()}
-    print("| estimator | " + " | ".join(
-        f"time, {a} | slope | impractical" for a in AXES) + " |")  # fmt: skip
-    print("| --- |" + " --- |" * 9)
-    for name in names:
-        if name not in classes:
-            print(f"| {name} | unknown |")
+
+def fit(name, model, data, values):
+    """Fit to samples; a transformer maps them, too."""
+    X = np.abs(data.X) if values == "nonnegative" else data.X
+    if values == "plain":
+        if name == "OTCERegressor":
+            X = X[:, :2]
+        return model.fit(X, np.nan_to_num(data.y))
+    given = {"sample_domain": data.sample_domain}
+    if name.endswith("Standardization"):  # pairs: the target with the first source
+        pairs = np.full(len(X), np.nan)
+        for domain in (1, -1):
+            own = np.flatnonzero(np.sign(data.sample_domain) == domain)[:250]
+            pairs[own] = np.arange(len(own))
+        given["sample_pair"] = pairs
+    run = model.fit_transform if hasattr(model, "fit_transform") else model.fit
+    return run(X, data.y, **given)
+
+
+def resident(field):
+    """Return megabytes of resident memory: VmRSS now, VmHWM at most."""
+    with open("/proc/self/status") as file:
+        text = file.read()
+    return int(text.split(field + ":")[1].split()[0]) / 1024
+
+
+def cost(name, model, task, axis, size, values):
+    """Return CPU seconds and megabytes of a fit in this process."""
+    from sklearn.base import clone
+
+    data = rows(task, **{axis: size})
+    fit(name, clone(model), rows(task, 100, 8, 2, 100), values)
+    seconds = []
+    while not seconds or (seconds[0] < SHORT and len(seconds) < 3):
+        fresh = clone(model)
+        if not seconds:
+            Path("/proc/self/clear_refs").write_text("5")
+            before = resident("VmRSS")
+        begin = time.process_time()
+        fit(name, fresh, data, values)
+        seconds.append(time.process_time() - begin)
+        if len(seconds) == 1:
+            held = (data.X.nbytes + data.y.nbytes + data.sample_domain.nbytes) / 2**20
+            peak = max(resident("VmHWM") - before, 0.0) + held
+    return {"s": round(min(seconds), 5), "mb": round(peak, 2)}
+
+
+def cpu_of(process):
+    """Return the CPU seconds of a process."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def in_child(run):
+    """Return what a function returns in a process of its own, or what ended it."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(reading)
+            try:
+                answer = run()
+            except Exception as error:
+                text = str(error).splitlines() or [""]
+                answer = {"error": f"{type(error).__name__}: {text[0]}"[:200]}
+            os.write(writing, json.dumps(answer).encode())
+            code = 0
+        finally:
+            os._exit(code)
+    os.close(writing)
+    ready, waited = [], 0.0
+    while not ready and waited < WALL and cpu_of(child) < STOP:
+        ready, _, _ = select.select([reading], [], [], 0.25)
+        waited += 0.25
+    text = os.read(reading, 65536) if ready else b""
+    os.close(reading)
+    if not text:
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {"stopped": True}
+
+
+def grow(key, model, known, file):
+    """Append the lines of an estimator that are missing."""
+    room, name, kind = key
+    task = "regression" if kind == "regressor" else "classification"
+
+    def small(values):
+        def run():
+            fit(name, model, rows(task, 100, 8, 2, 100), values)
+
+        return run
+
+    ways = ["any", "nonnegative", "plain"]
+    answers = [in_child(small(ways[0]))]
+    while answers[-1] is not None and len(answers) < len(ways):
+        answers.append(in_child(small(ways[len(answers)])))
+    line = {"room": room, "name": name, "kind": kind}
+    if answers[-1] is not None:
+        print(json.dumps(line | answers[0]), file=file, flush=True)
+        return
+    values = ways[len(answers) - 1]
+    for axis, sizes in AXES.items():
+        if values == "plain" and axis == "K":
+            continue  # no sources
+        if name == "OTCERegressor" and axis == "d":
+            continue  # two features by definition
+        seconds = []
+        for size in sizes[:: 2 if room == "deep" else 1]:
+            found = known.get((*key, axis, size))
+            if found is None:
+                found = in_child(
+                    lambda a=axis, s=size: cost(name, model, task, a, s, values)
+                )
+                found = line | {"axis": axis, "size": size, "values": values} | found
+                print(json.dumps(found), file=file, flush=True)
+            if "s" not in found:
+                break
+            seconds.append(found["s"])
+            if seconds[-1] > (args.limit if len(seconds) > 2 else LONGEST):
+                break
+
+
+def read_lines(path):
+    """Return the stored lines."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def measure_growth(names):
+    """Measure what the file lacks."""
+    stored = read_lines(args.lines)
+    if args.anew:
+        stored = [line for line in stored if line["name"] not in names]
+        args.lines.write_text("".join(json.dumps(line) + "\n" for line in stored))
+    fields = ("room", "name", "kind", "axis", "size")
+    known = {tuple(line.get(f) for f in fields): line for line in stored}
+    ended = {key[:3] for key in known if key[3] is None}
+    models = lines_of_instances()
+    for key, model in models.items():  # imports that a fit makes, once for all children
+        if key[1] in ("DANN", "SHOT", "TransferPortfolioClassifier"):
+            fit(key[1], model, rows("classification", 100, 8, 2, 100), "any")
+    gc.freeze()  # or each child would copy what its collections touch
+    with args.lines.open("a") as file:
+        for key, model in models.items():
+            if key in ended or (names and key[1] not in names):
+                continue
+            begin = time.process_time(), time.time()
+            grow(key, model, known, file)
+            print(*key, f"{time.time() - begin[1]:.1f} s", flush=True)
+
+
+def slope(sizes, amounts, least):
+    """Return the slope of the logarithms, and whether the amounts are large enough."""
+    large = [(s, a) for s, a in zip(sizes, amounts, strict=True) if a >= least]
+    sure = len(large) > 1
+    used = large if sure else list(zip(sizes, amounts, strict=True))
+    if len(used) < 2:
+        return np.nan, False
+    x, y = np.log(np.maximum(used[-3:], 1e-4)).T
+    return max(float(np.polyfit(x, y, 1)[0]), 0.0), sure
+
+
+def round_number(number):
+    """Return one significant digit in words."""
+    number = float(f"{number:.1g}")
+    if number >= 1e6:
+        return f"{number / 1e6:,.0f} million"
+    return f"{number:,.0f}"
+
+
+def cells(found):
+    """Return time, memory and the first impractical size along an axis."""
+    done = [line for line in found if "s" in line]
+    ends = [line for line in found if "s" not in line]
+    if len(done) < 2:
+        why = ends[0].get("error", f"over {STOP:.0f} s") if ends else "-"
+        where = f" at {ends[0]['size']:,}" if ends else ""
+        first = f"{done[0]['s']:.2g} s at {done[0]['size']:,}; " if done else ""
+        return [f"{first}{why}{where}", "-", "-"]
+    sizes = [line["size"] for line in done]
+    texts, limits = [], {}
+    for field, unit, least, most, reason in (
+        ("s", "s", SHORT, SECONDS, "time"),
+        ("mb", "MB", SMALL, MEGABYTES, "memory"),
+    ):
+        amounts = [line[field] for line in done]
+        steep, sure = slope(sizes, amounts, least)
+        last = max(amounts[-1], 1e-4)
+        far = sizes[-1] * (most / last) ** (1 / steep) if steep > 0.05 else np.inf
+        limits[reason] = far
+        shown = f"{steep:.1f}" if sure else f"({steep:.1f})"
+        texts.append(f"{last:.2g} {unit}, {shown}" if last < 99.5
+                     else f"{last:,.0f} {unit}, {shown}")  # fmt: skip
+    texts[0] = texts[0].replace(" s,", f" s at {sizes[-1]:,},")
+    reason = min(limits, key=limits.get)
+    far = limits[reason]
+    if not far <= BEYOND:
+        return [*texts, "beyond"]
+    return [*texts, f"{round_number(far)}, {reason}"]
+
+
+def table():
+    """Return the table of the stored lines, sorted by room."""
+    keep = list(lines_of_instances())
+    found = {}
+    for line in read_lines(args.lines):
+        key = line["room"], line["name"], line["kind"]
+        found.setdefault(key, []).append(line)
+    head = " | ".join(f"{axis}: time | memory | impractical" for axis in AXES)
+    out = []
+    room = None
+    for key in keep:
+        if key not in found:
             continue
-        cells = [c for axis in AXES for c in cell(*grow(classes[name], axis, limit))]
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+        if key[0] != room:
+            room = key[0]
+            out += ["", f"### `{room}`", "", f"| estimator | {head} |",
+                    "| --- |" + " --- |" * 9]  # fmt: skip
+        kinds = [k for k in keep if k[:2] == key[:2]]
+        name = f"`{key[1]}`" + (f", {key[2]}" if len(kinds) > 1 else "")
+        errors = [line["error"] for line in found[key] if "axis" not in line]
+        if errors:
+            out.append(f"| {name} | no fit: {errors[0]} |" + " |" * 8)
+            continue
+        row = []
+        for axis in AXES:
+            own = [line for line in found[key] if line["axis"] == axis]
+            row += cells(sorted(own, key=lambda line: line["size"])) if own else "---"
+        out.append(f"| {name} | " + " | ".join(row) + " |")
+    return "\n".join(out)
+
+
+def write_table():
+    """Write the table between the marks of scale.md."""
+    path = HERE / "scale.md"
+    before, _, after = path.read_text().split(MARK)
+    path.write_text(f"{before}{MARK}\n{table()}\n\n{MARK}{after}")
 
 
 def print_one_pass(n_rows, chunk=100_000, d=20):
@@ -221,5 +472,7 @@ if __name__ == "__main__":
             print_weights_of_chunks(args.weights)
         elif args.code:
             print_beside()
+        elif args.table:
+            write_table()
         else:
-            print_growth(args.names or FAMILIES, args.limit)
+            measure_growth(args.names)

@@ -4,8 +4,12 @@ Run ``.ci/matrix/engines``, or ``python .ci/matrix/engines.py dask`` (or ``ray``
 the extras are installed. Every line is a check that holds; an assertion ends the run.
 """
 
+import copyreg
+import re
 import sys
+import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +18,7 @@ from joblib import parallel_config
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
 
+from sktransfer.baselines import Pooled
 from sktransfer.datasets import make_concept_shift
 from sktransfer.inspection import transfer_report
 from sktransfer.instance import KMM
@@ -142,6 +147,102 @@ def check_parallel(backend):
     print(f"ok  report on {backend} workers", flush=True)
 
 
+def open_map(*where):
+    """Return a memory map of a part of a file."""
+    name, dtype, offset, shape, order = where
+    return np.memmap(name, dtype, "r", offset, shape, order)
+
+
+def by_name(rows):
+    """Reduce a memory map to its place in the file; copy what is not contiguous."""
+    order = {(True, False): "C", (False, True): "F", (True, True): "C"}.get(
+        (rows.flags.c_contiguous, rows.flags.f_contiguous)
+    )
+    if rows.filename is None or order is None:
+        return np.array, (np.asarray(rows),)
+    whole = rows
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    offset = whole.offset + rows.ctypes.data - whole.ctypes.data
+    return open_map, (str(rows.filename), rows.dtype, offset, rows.shape, order)
+
+
+def send_maps_by_name(client=None):
+    """Let pickles, and the workers of a Dask client, get memory maps by name."""
+    copyreg.pickle(np.memmap, by_name)
+
+    def register():
+        from distributed.protocol import dask_deserialize, dask_serialize, pickle
+
+        def send(rows, context=None):
+            return {}, [pickle.dumps(by_name(rows))]
+
+        def receive(header, frames):
+            function, arguments = pickle.loads(frames[0])
+            return function(*arguments)
+
+        dask_serialize.register(np.memmap, send)
+        dask_deserialize.register(np.memmap, receive)
+
+    if client is not None:
+        register()
+        client.run(register)
+
+
+def own_memory(model, X, y):
+    """Score: megabytes of the worker that no file and no other process shares."""
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return int(re.search(r"Anonymous:\s+(\d+)", text)[1]) / 1024
+
+
+def check_memory_maps(backend, n_samples=1_000_000):
+    """Workers open the file of a memory map; they do not get a copy of it."""
+    kind = np.where(np.arange(n_samples) % 2, 1, -1).astype(np.int8)
+    # a guard of few samples: what a worker holds is what it was sent
+    folds = [(np.arange(k, 400 + k), np.arange(400 + k, 450 + k)) for k in (0, 500)]
+    search = GridSearchCV(
+        TransferGuard(Pooled(Ridge()), cv=3),
+        {"estimator__estimator__alpha": [0.1, 1.0, 10.0]},
+        scoring=own_memory, cv=folds, refit=False, n_jobs=2,
+    )  # fmt: skip
+
+    def most(rows):
+        """Return the most memory of a worker that searches on these samples."""
+        domain = kind[: len(rows)]
+        search.fit(rows, domain.astype(np.float32), sample_domain=domain)
+        results = search.cv_results_
+        return max(results[f"split{k}_test_score"].max() for k in range(len(folds)))
+
+    with tempfile.TemporaryDirectory() as folder, parallel_config(backend=backend):
+        X = np.lib.format.open_memmap(
+            f"{folder}/X.npy", "w+", np.float64, (n_samples, 20)
+        )
+        rng = np.random.default_rng(0)
+        for start in range(0, n_samples, 100_000):
+            X[start : start + 100_000] = rng.normal(size=(100_000, 20))
+        X.flush()
+        X = np.load(f"{folder}/X.npy", mmap_mode="r")
+        few = X[:1000]
+        most(few)  # imports
+        before = most(few)
+        grown = {"as it is": most(X) - before}
+        client = None
+        if backend == "dask":
+            from dask.distributed import default_client
+
+            client = default_client()
+            client.restart()
+        send_maps_by_name(client)
+        most(few)
+        before = most(few)
+        grown["by name"] = most(X) - before
+    size = X.nbytes / 2**20
+    for way, megabytes in grown.items():
+        print(f"    a map of {size:.0f} MB sent {way}: {megabytes:.0f} MB in a worker")
+    assert grown["by name"] < size / 4, grown
+    print(f"ok  memory maps are not copied to {backend} workers", flush=True)
+
+
 if __name__ == "__main__":
     sklearn.set_config(enable_metadata_routing=True)
     engine = sys.argv[1]
@@ -152,3 +253,4 @@ if __name__ == "__main__":
     with cluster():
         check_summaries(distribute)
         check_parallel(engine)
+        check_memory_maps(engine)
