@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 parser = argparse.ArgumentParser()
 parser.add_argument("names", nargs="*", help="estimators; default: all")
 parser.add_argument("--lines", type=Path, default=HERE / "scale.jsonl")
-parser.add_argument("--limit", type=float, default=0.25, help="seconds of a fit")
+parser.add_argument("--limit", type=float, default=0.15, help="seconds of a fit")
 parser.add_argument("--anew", action="store_true", help="forget the lines of the names")
 parser.add_argument("--table", action="store_true", help="write the table of scale.md")
 parser.add_argument("--rows", type=int, help="summarize so many rows in chunks")
@@ -59,7 +59,7 @@ from threadpoolctl import threadpool_limits
 from sktransfer.datasets import make_concept_shift
 
 SECONDS, MEGABYTES = 600.0, 20 * 1024.0
-LONGEST, STOP, WALL = 1.5, 8.0, 120.0
+LONGEST, STOP, WALL = 0.8, 6.0, 180.0
 SHORT, SMALL = 0.02, 5.0
 BEYOND = 1e9
 AXES = {

@@ -84,11 +84,10 @@ def measure(benchmark, yardstick):
 
     def run(function, family, n, rounds=None):
         if rounds is None:
-            function()  # imports
             begin = time.process_time()
-            function()
+            function()  # makes imports, too
             once = time.process_time() - begin
-            rounds = int(np.clip(0.2 / max(once, 1e-3), 1, 12))
+            rounds = int(np.clip(0.1 / max(once, 1e-3), 2, 10))
         found = benchmark.pedantic(function, rounds=rounds)
         least = benchmark.stats.stats.min
         LEAST[family, n] = least

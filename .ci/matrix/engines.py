@@ -4,7 +4,6 @@ Run ``.ci/matrix/engines``, or ``python .ci/matrix/engines.py dask`` (or ``ray``
 the extras are installed. Every line is a check that holds; an assertion ends the run.
 """
 
-import copyreg
 import re
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from sktransfer.instance import KMM
 from sktransfer.model_selection import TargetKFold
 from sktransfer.multisource import summarize_source
 from sktransfer.safe import TransferGuard, TransferPortfolioRegressor
+from sktransfer.utils import send_memory_maps_by_name
 
 FEATURES = ["a", "b", "c"]
 
@@ -147,48 +147,6 @@ def check_parallel(backend):
     print(f"ok  report on {backend} workers", flush=True)
 
 
-def open_map(*where):
-    """Return a memory map of a part of a file."""
-    name, dtype, offset, shape, order = where
-    return np.memmap(name, dtype, "r", offset, shape, order)
-
-
-def by_name(rows):
-    """Reduce a memory map to its place in the file; copy what is not contiguous."""
-    order = {(True, False): "C", (False, True): "F", (True, True): "C"}.get(
-        (rows.flags.c_contiguous, rows.flags.f_contiguous)
-    )
-    if rows.filename is None or order is None:
-        return np.array, (np.asarray(rows),)
-    whole = rows
-    while isinstance(whole.base, np.memmap):
-        whole = whole.base
-    offset = whole.offset + rows.ctypes.data - whole.ctypes.data
-    return open_map, (str(rows.filename), rows.dtype, offset, rows.shape, order)
-
-
-def send_maps_by_name(client=None):
-    """Let pickles, and the workers of a Dask client, get memory maps by name."""
-    copyreg.pickle(np.memmap, by_name)
-
-    def register():
-        from distributed.protocol import dask_deserialize, dask_serialize, pickle
-
-        def send(rows, context=None):
-            return {}, [pickle.dumps(by_name(rows))]
-
-        def receive(header, frames):
-            function, arguments = pickle.loads(frames[0])
-            return function(*arguments)
-
-        dask_serialize.register(np.memmap, send)
-        dask_deserialize.register(np.memmap, receive)
-
-    if client is not None:
-        register()
-        client.run(register)
-
-
 def own_memory(model, X, y):
     """Score: megabytes of the worker that no file and no other process shares."""
     text = Path("/proc/self/smaps_rollup").read_text()
@@ -231,8 +189,7 @@ def check_memory_maps(backend, n_samples=1_000_000):
             from dask.distributed import default_client
 
             client = default_client()
-            client.restart()
-        send_maps_by_name(client)
+        send_memory_maps_by_name(client)
         most(few)
         before = most(few)
         grown["by name"] = most(X) - before
