@@ -2,6 +2,7 @@
 
     python benchmarks/reproduce.py --data DIR
     python benchmarks/reproduce.py --data DIR --only uowq secure --quick
+    python benchmarks/reproduce.py --only sam glm armul    # simulated: no data
 
 DIR holds the ``.npz`` files named in the modules of ``reproduction``. Every cell (one
 setting with one seed) is kept as a small file under ``--cache``, so a stopped run goes
@@ -40,6 +41,9 @@ MODULES = (
     "fine_tuning",
     "survey",
     "survey_methods",
+    "borrowing",
+    "many_tasks",
+    "high_dimensional",
     "not_run",
 )
 
@@ -250,7 +254,7 @@ def describe(claims, experiment, seconds, cells):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data")
+    parser.add_argument("--data", type=Path, help="folder; simulated claims need none")
     parser.add_argument("--cache", type=Path, default=Path("benchmarks/results/cells"))
     parser.add_argument("--out", type=Path, default=Path("docs/reproduction.md"))
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names of claims")
@@ -262,8 +266,12 @@ def parse():
     )
     parser.add_argument("--quick", action="store_true", help="few cells")
     args = parser.parse_args()
-    if not args.data.is_dir():
+    if args.data is not None and not args.data.is_dir():
         parser.error(f"--data {args.data} is no folder")
+    args.claims = chosen_claims(args.only)
+    needy = [c.name for c in args.claims if not c.experiment.simulated]
+    if args.data is None and needy:
+        parser.error(f"--data is needed for {', '.join(needy)}")
     return args
 
 
@@ -274,7 +282,7 @@ def main():
     for path in args.datn:
         import_module("reproduction.datn").take(path)
     groups = {}
-    for claim in chosen_claims(args.only):
+    for claim in args.claims:
         groups.setdefault(claim.experiment.name, []).append(claim)
     found, runs = {}, []
     for claims in groups.values():

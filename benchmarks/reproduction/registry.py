@@ -18,7 +18,7 @@ class Experiment:
 
     ``cells(quick)`` lists the cells as dicts of plain values; each has a "seed".
     ``run(cell, folder)`` returns one dict of plain values, or a list of them.
-    A new ``version`` makes kept results invalid.
+    A new ``version`` makes kept results invalid. ``simulated``: it reads no data.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Experiment:
     cells: Callable[[bool], list[dict]]
     run: Callable[[dict, Path], dict | list[dict]]
     version: int = 1
+    simulated: bool = False
 
 
 class Outcome(NamedTuple):
