@@ -44,6 +44,8 @@ MODULES = (
     "borrowing",
     "many_tasks",
     "high_dimensional",
+    "shift_benchmark",
+    "office_caltech",
     "not_run",
 )
 

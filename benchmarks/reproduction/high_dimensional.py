@@ -17,7 +17,7 @@ from reproduction.registry import (
 )
 from sktransfer.multisource import TransGLM
 
-FEATURES, SOURCES, TARGET_ROWS = 150, 8, 100
+FEATURES, SOURCES, TARGET_ROWS = 100, 8, 70
 #: an error is not above the lasso's, or the oracle's, if it is at most so much larger
 MARGIN = 1.1
 
@@ -27,7 +27,7 @@ MARGIN = 1.1
 
 def trans_glm(n_useful, h, rng):
     """Section 4.1 of Tian and Feng, as their package draws it."""
-    p, s, size = FEATURES, 5, 100
+    p, s, size = FEATURES, 5, 70
     beta = np.repeat([0.5, 0.0], [s, p - s])
     covariance = toeplitz(0.5 ** np.arange(p))
     shared = 0.3 * rng.normal(size=p)
@@ -49,7 +49,7 @@ def trans_glm(n_useful, h, rng):
 
 def trans_lasso(n_useful, h, rng):
     """Section 5 of Li, Cai and Li, as their example draws it."""
-    p, s, size, signal = FEATURES, 8, 80, 0.3
+    p, s, size, signal = FEATURES, 6, 60, 0.3
     beta = np.repeat([signal, 0.0], [s, p - s])
     moved = rng.choice(p, h, replace=False)
     parts = []
@@ -100,15 +100,15 @@ def grid(quick, useful, distances):
     ]
 
 
-USEFUL, DISTANCES = (0, 2, 4, 8), {"glm": (3, 12), "lasso": (2, 6)}
+USEFUL, DISTANCES = (0, 2, 4, 8), {"glm": (2, 8), "lasso": (2, 6)}
 GLM = Experiment(
     name="trans-glm",
     setting=(
         "The linear simulation of Trans-GLM as the authors' package draws it, smaller: "
-        "150 features (500 in the package), 5 of them with coefficient 0.5, 100 rows "
+        "100 features (500 in the package), 5 of them with coefficient 0.5, 70 rows "
         "of the target and of each of 8 sources, correlated features whose covariance "
         "differs in the sources. A transferable source has every coefficient moved by "
-        "h / 150, h = 3 or 12; the others have other features and an intercept. "
+        "h / 100, h = 2 or 8; the others have other features and an intercept. "
         "Figures are squared errors of the coefficients over those of the lasso on the "
         'target (geometric means over the draws); the lasso, "oracle" (the '
         'transferable sources, known) and "all" are TransGLM with these sources, so '
@@ -121,11 +121,11 @@ GLM = Experiment(
 LASSO = Experiment(
     name="trans-lasso",
     setting=(
-        "The simulation of Trans-Lasso as the authors' example draws it, smaller: 150 "
-        "features (500 there), 8 of them (16) with coefficient 0.3, 100 rows of the "
-        "target (150) and 80 of each of 8 sources (20 of 100). An informative source "
+        "The simulation of Trans-Lasso as the authors' example draws it, smaller: 100 "
+        "features (500 there), 6 of them (16) with coefficient 0.3, 70 rows of the "
+        "target (150) and 60 of each of 8 sources (20 of 100). An informative source "
         "has h = 2 or 6 coefficients moved by 0.3, the same ones in all; the others "
-        "have none of the signal and 16 coefficients of -0.3. Trans-Lasso is TransGLM "
+        "have none of the signal and 12 coefficients of -0.3. Trans-Lasso is TransGLM "
         "with Q-aggregation; the rest as above."
     ),
     cells=lambda quick: grid(quick, USEFUL, DISTANCES["lasso"]),

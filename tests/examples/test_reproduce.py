@@ -148,3 +148,34 @@ def test_kmm_below_tca_is_told_apart(modules):
     frame.loc[of_svm & (frame["eps_y"] > 0), "common"] *= -1
     outcome = module.kmm_below_tca(frame)
     assert outcome.holds == "in part (1 of 2)" and "true labels" in outcome.ours
+
+
+def test_simulated_claims_need_no_data(modules, monkeypatch, capsys):
+    reproduce, _ = modules
+    monkeypatch.setattr("sys.argv", ["reproduce.py", "--only", "sam-", "armul-"])
+    assert reproduce.parse().data is None
+    monkeypatch.setattr("sys.argv", ["reproduce.py", "--only", "sam-", "secure"])
+    with pytest.raises(SystemExit):
+        reproduce.parse()
+    assert "--data is needed for secure-rls" in capsys.readouterr().err
+
+
+def test_rejections_without_a_prior_are_those_by_hand(modules):
+    module = importlib.import_module("reproduction.borrowing")
+    rejected = module.rejections("library", "none")
+    assert rejected.shape == (36, 71)
+    rng = np.random.default_rng(0)
+    for controls, treated in [(10, 27), (10, 36), (20, 50)]:
+        control = rng.beta(1 + controls, 36 - controls, size=20_000)
+        share = np.mean(rng.beta(1 + treated, 71 - treated, size=20_000) > control)
+        assert rejected[controls, treated] == (share > 0.95)
+
+
+def test_a_task_method_keeps_what_it_gains(modules):
+    module = importlib.import_module("reproduction.many_tasks")
+    table = pd.DataFrame(
+        {"single": [1.0, 1.1, 1.2], "pooled": [0.1, 0.1, 0.1], "ARMUL": [0.11] * 3}
+    )
+    assert module.keeps(table, "pooled") == "yes"
+    assert module.below(table, "ARMUL", "pooled") == "no"
+    assert module.below(table, "ARMUL", "single") == "yes"
