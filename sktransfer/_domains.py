@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from numbers import Real
 from typing import Any, cast
 
@@ -242,6 +242,8 @@ def source_id(position: int) -> int:
 
 def take_rows(X: Any, rows: Rows) -> Any:
     """Index the rows of an array, a sparse matrix or a dataframe."""
+    if type(X) is np.ndarray:
+        return X[rows]
     return _safe_indexing(X, np.flatnonzero(rows) if rows.dtype == bool else rows)
 
 
@@ -269,21 +271,31 @@ def canonical_order(
     order : ndarray of shape (n_samples,)
         Positions of the rows.
     """
-    rng = np.random.RandomState(0) if rng is None else rng
+    draw = _default_draw if rng is None else rng.normal
     if sparse.issparse(X):
         rows = X.tocsr()
         _, spread = _low_and_spread(rows)
-        projection = rows @ (rng.normal(size=rows.shape[1]) / spread)
+        projection = rows @ (draw(size=rows.shape[1]) / spread)
     else:
         rows = _as_numbers(X)
         known = np.isfinite(rows)
-        low, spread = _low_and_spread(np.where(known, rows, np.nan))
-        with np.errstate(invalid="ignore"):
-            rows = (rows - low) / spread
-        if not known.all():
-            rows = np.nan_to_num(rows, nan=-1.0, posinf=3.0, neginf=-3.0)
-        # a sum per row, not a matrix product: its rounding may depend on the position
-        projection = np.einsum("ij,j->i", rows, rng.normal(size=rows.shape[1]))
+        finite = bool(known.all())
+        if finite and rows.size:
+            low, spread = _low_and_spread_of(*(_end(rows, f) for f in _ENDS))
+        else:
+            low, spread = _low_and_spread(np.where(known, rows, np.nan))
+        drawn = draw(size=rows.shape[1])
+        projection = np.empty(len(rows))
+        step = max(_BLOCK // max(rows.shape[1], 1), 1)
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            with np.errstate(invalid="ignore"):
+                block = (block - low) / spread
+            if not finite:
+                block = np.nan_to_num(block, nan=-1.0, posinf=3.0, neginf=-3.0)
+            # a sum per row, not a matrix product: its rounding may depend on the
+            # position
+            projection[start : start + step] = np.einsum("ij,j->i", block, drawn)
     first = [key if key.ndim == 1 else key[:, 0] for key in map(np.asarray, keys)]
     codes = [np.unique(key, return_inverse=True)[1] for key in first]
     return np.lexsort((projection, *codes[::-1]))
@@ -297,11 +309,39 @@ def _low_and_spread(rows: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]
         ends = [np.asarray(f(axis=0).todense()).ravel() for f in (rows.min, rows.max)]
     else:
         ends = [f.reduce(rows, axis=0, initial=np.nan) for f in (np.fmin, np.fmax)]
-    low, high = (np.asarray(end, dtype=np.float64) for end in ends)
+    return _low_and_spread_of(*(np.asarray(end, dtype=np.float64) for end in ends))
+
+
+def _low_and_spread_of(low: Any, high: Any) -> tuple[Any, Any]:
     with np.errstate(invalid="ignore"):
         spread = high - low
     known = np.isfinite(spread) & (spread > 0)
     return np.where(np.isfinite(low), low, 0.0), np.where(known, spread, 1.0)
+
+
+#: least and greatest value
+_ENDS = np.minimum, np.maximum
+#: numbers that are worked on at a time
+_BLOCK = 2**15
+
+
+def _end(rows: NDArray[np.float64], extreme: Any) -> NDArray[np.float64]:
+    """Return the least or greatest value of each column, several rows at a time."""
+    n, d = rows.shape
+    block = max(1024 // d, 1)
+    head, tail = rows[: n - n % block], rows[n - n % block :]
+    if len(head):
+        head = extreme.reduce(head.reshape(-1, block * d), axis=0).reshape(block, d)
+    found: NDArray[np.float64] = extreme.reduce(np.vstack([head, tail]), axis=0)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _default_draw(size: int) -> NDArray[np.float64]:
+    """Return the directions that are drawn where no generator is given."""
+    drawn = np.random.RandomState(0).normal(size=size)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def _as_numbers(X: Any) -> NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """Learners whose fits without some rows follow from the fit on all rows."""
 
 from copy import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sktransfer._solvers.without_rows import (
 #: most parameters of a logistic regression whose Newton steps are worth their matrices
 _MOST_PARAMETERS = 300
 #: how much closer than asked the held-out fits of a logistic regression are solved
-_CLOSER = 1e-2
+_CLOSER = 0.1
 #: most folds whose answers to a table are computed together
 _MOST_TOGETHER = 50
 
@@ -38,6 +39,7 @@ def is_known(learner: Any) -> Any:
     """
     if type(learner) is Ridge:
         exact = learner.solver in ("auto", "cholesky") and not learner.positive
+        exact = exact and learner.copy_X  # its rows are used again
         return bool(exact and np.ndim(learner.alpha) == 0 and learner.alpha > 0)
     if type(learner) is LogisticRegression:
         plain = (
@@ -52,10 +54,10 @@ def is_known(learner: Any) -> Any:
 def fits_without(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:
     r"""Return what a learner would be without some of the rows that it is fitted on.
 
-    Ridge regression is solved exactly. A logistic regression with ``warm_start=True``
-    is solved by Newton steps from the fitted one to a gradient of a hundredth of its
-    ``tol`` (over the sum of the weights). A fit from 0 ends where the gradient is
-    ``tol``, which leaves other solutions open, so without ``warm_start`` there is none.
+    Ridge regression is solved exactly. The fit of a logistic regression ends where
+    the gradient, over the sum of the weights, is at most ``tol``; the others are those
+    with the same gradient, by Newton steps from the fitted one, up to a tenth of
+    ``tol``. Fits of their own would end with other gradients.
 
     Parameters
     ----------
@@ -72,15 +74,13 @@ def fits_without(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> An
 
     Returns
     -------
-    models : list of estimator or None
-        Fitted copies, one per entry of ``left_out``; None where fits of their own are
-        needed: other learners and rows, rows of a class that a fit would lack, matrices
-        that are too large or singular.
+    folds : LinearFolds or None
+        One model per entry of ``left_out``; None where fits of their own are needed:
+        other learners and rows, rows of a class that a fit would lack, matrices that
+        are too large or singular.
     """
     X = as_floats(X)
     if not is_known(learner) or X is None or not left_out:
-        return None
-    if not getattr(learner, "warm_start", True):
         return None
     n, d = X.shape
     if any(len(rows) == n for rows in left_out):
@@ -98,20 +98,7 @@ def fits_without(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> An
         found = solve(learner, X, y, weight, left_out)
     except np.linalg.LinAlgError:  # singular to rounding: the learner has its own way
         found = None
-    if found is None:
-        return None
-    models = []
-    for coef, intercept in zip(*found, strict=True):
-        model = copy(learner)
-        if hasattr(learner, "n_iter_"):
-            model.n_iter_ = copy(learner.n_iter_)
-        model.coef_ = coef.reshape(learner.coef_.shape).astype(learner.coef_.dtype)
-        if learner.fit_intercept:
-            dtype = np.asarray(learner.intercept_).dtype
-            intercept = intercept.reshape(np.shape(learner.intercept_)).astype(dtype)
-            model.intercept_ = intercept if intercept.ndim else intercept[()]
-        models.append(model)
-    return models
+    return None if found is None else LinearFolds(learner, *found)
 
 
 def as_floats(X: Any) -> Any:
@@ -138,6 +125,8 @@ def _ridge(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:
 
 
 def _logistic(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:
+    if np.max(learner.n_iter_) >= learner.max_iter:
+        return None  # it did not end by itself, and says so
     goal = (y[:, None] == learner.classes_).astype(np.float64)
     counts = goal.sum(axis=0)
     if any((counts - goal[rows].sum(axis=0) < 1).any() for rows in left_out):
@@ -159,68 +148,91 @@ def _logistic(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:
 
 
 class LinearFolds:
-    """Linear predictors of the models of all folds, which are asked about one table.
+    """Models of all folds, which are asked about one table.
 
     Parameters
     ----------
-    models : list of estimator
-        Ridge or logistic regressions.
+    learner : estimator
+        A ridge or logistic regression, whose form the models have.
+    coef : ndarray of shape (n_folds, n_outputs, n_features)
+        Coefficients of each fold.
+    intercept : ndarray of shape (n_folds, n_outputs)
+        Intercepts of each fold.
     """
 
-    def __init__(self, models: Any) -> None:
-        self.n_outputs = len(np.atleast_2d(models[0].coef_))
-        self.coef = np.concatenate([np.atleast_2d(m.coef_) for m in models])
-        self.intercept = np.concatenate(
-            [np.broadcast_to(m.intercept_, self.n_outputs) for m in models]
-        )
+    def __init__(self, learner: Any, coef: Any, intercept: Any) -> None:
+        self.template = learner
+        self.coef, self.intercept = coef, intercept
         self._asked = self._all = None
 
     def __getstate__(self) -> Any:
         return {**vars(self), "_asked": None, "_all": None}
 
+    def __len__(self) -> int:
+        return len(self.coef)
+
+    def learner(self, k: int) -> Any:
+        """Return the fitted learner of fold k."""
+        learner = copy(self.template)
+        if hasattr(learner, "n_iter_"):
+            learner.n_iter_ = copy(learner.n_iter_)
+        like = learner.coef_
+        learner.coef_ = self.coef[k].reshape(like.shape).astype(like.dtype)
+        if learner.fit_intercept:
+            like = np.asarray(learner.intercept_)
+            intercept = self.intercept[k].reshape(like.shape).astype(like.dtype)
+            learner.intercept_ = intercept if intercept.ndim else intercept[()]
+        return learner
+
     def values(self, k: Any, X: Any) -> Any:
-        """Return those of fold k, (n_samples, n_outputs); None: its model must look.
+        """Return linear predictors, (n_samples, n_outputs); None: a model must look.
 
         Where a second fold is asked about the same table, all are. Models in single
         precision look themselves, since they round in their own way.
         """
-        if self.coef.dtype != np.float64:
+        if self.template.coef_.dtype != np.float64:
             return None
-        own = slice(k * self.n_outputs, (k + 1) * self.n_outputs)
         if self._asked is not X or self._all is None:
             rows = as_floats(X)
-            if rows is None or rows.shape[1] != self.coef.shape[1]:
+            if rows is None or rows.shape[1] != self.coef.shape[2]:
                 return None
-            if self._asked is not X or len(self.coef) > _MOST_TOGETHER * self.n_outputs:
+            if self._asked is not X or len(self.coef) > _MOST_TOGETHER:
                 self._asked, self._all = X, None
-                values = rows @ self.coef[own].T + self.intercept[own]
+                values = rows @ self.coef[k].T + self.intercept[k]
                 return values if np.isfinite(values).all() else None
-            self._all = rows @ self.coef.T + self.intercept
-        values = self._all[:, own]
+            n_folds, n_outputs, d = self.coef.shape
+            values = rows @ self.coef.reshape(-1, d).T + self.intercept.ravel()
+            self._all = values.reshape(len(rows), n_folds, n_outputs)
+        values = self._all[:, k]
         return values if np.isfinite(values).all() else None
 
 
-def held_out_models(models: Any, learners: Any) -> Any:
+def held_out_models(model: Any, folds: LinearFolds) -> Any:
     """Return models of folds that answer rows of numbers without checking them.
 
     Parameters
     ----------
-    models : list of estimator
-        Fitted.
-    learners : list of estimator
-        The ridge or logistic regression that each of them ends in.
+    model : estimator
+        Fitted wrapper of the learner.
+    folds : LinearFolds
+        Its learners on the folds.
 
     Returns
     -------
     models : list of HeldOutModel
-        One for each.
+        One for each fold.
     """
-    kind = HeldOutClassifier if hasattr(learners[0], "classes_") else HeldOutModel
-    folds = LinearFolds(learners)
-    return [
-        kind(model, learner, folds, k)
-        for k, (model, learner) in enumerate(zip(models, learners, strict=True))
-    ]
+    kind = HeldOutModel
+    if hasattr(folds.template, "classes_"):
+        kind = HeldOutClassifier
+    return [kind(model, folds, k) for k in range(len(folds))]
+
+
+def held_out_model(model: Any, learner: Any) -> Any:
+    """Return the model of one fold, whose fitted learner is a known one."""
+    coef = np.atleast_2d(learner.coef_)
+    intercept = np.broadcast_to(learner.intercept_, len(coef))
+    return held_out_models(model, LinearFolds(learner, coef[None], intercept[None]))[0]
 
 
 class HeldOutModel:
@@ -228,26 +240,31 @@ class HeldOutModel:
 
     Parameters
     ----------
-    model : estimator
-        Fitted model; it is asked whatever else is asked for.
-    linear : estimator
-        The ridge or logistic regression that it ends in.
+    wrapper : estimator
+        Fitted wrapper of the learner, of any fold.
     folds : LinearFolds
-        Answers of all folds.
+        Learners of all folds.
     k : int
         Which of them is its own.
     """
 
-    def __init__(self, model: Any, linear: Any, folds: Any, k: int) -> None:
-        self.model, self.linear, self.folds, self.k = model, linear, folds, k
+    def __init__(self, wrapper: Any, folds: Any, k: int) -> None:
+        self.wrapper, self.folds, self.k = wrapper, folds, k
+
+    @cached_property
+    def model(self) -> Any:
+        """The wrapper of this fold; it is asked whatever else is asked for."""
+        model = copy(self.wrapper)
+        model.estimator_ = self.folds.learner(self.k)
+        return model
 
     def __getattr__(self, name: Any) -> Any:
-        if name == "model":  # not there while it is unpickled
+        if "folds" not in vars(self):  # while it is unpickled
             raise AttributeError(name)
         return getattr(self.model, name)
 
     def __sklearn_tags__(self) -> Any:
-        return self.model.__sklearn_tags__()
+        return self.wrapper.__sklearn_tags__()
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -257,15 +274,21 @@ class HeldOutModel:
         values = None if params else self.folds.values(self.k, X)
         if values is None:
             return self.model.predict(X, **params)
-        if not hasattr(self.linear, "classes_"):
-            return values if self.linear.coef_.ndim == 2 else values[:, 0]
+        template = self.folds.template
+        if not hasattr(template, "classes_"):
+            return values if template.coef_.ndim == 2 else values[:, 0]
         if values.shape[1] == 1:
-            return self.linear.classes_[(values[:, 0] > 0).astype(np.intp)]
-        return self.linear.classes_[values.argmax(axis=1)]
+            return template.classes_[(values[:, 0] > 0).astype(np.intp)]
+        return template.classes_[values.argmax(axis=1)]
 
 
 class HeldOutClassifier(HeldOutModel):
     """The same with probabilities."""
+
+    @property
+    def classes_(self) -> Any:
+        """Classes of the learner."""
+        return self.folds.template.classes_
 
     def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the log-odds, or the logits."""

@@ -297,19 +297,26 @@ def _checked(
     exists: Rows,
 ) -> tuple[Indices, Indices]:
     """Restrict one fold to what may be tested, and refuse a leak."""
-    where = f"fold {k} of cv={_name(cv)}"
-    train = np.sort(train[exists[train]])
+
+    def where() -> str:
+        return f"fold {k} of cv={_name(cv)}"
+
+    if not exists.all():
+        train = train[exists[train]]
+    if not (train[1:] > train[:-1]).all():
+        train = np.sort(train)
     test = np.unique(test)
     test = test[(data.is_labeled_target & exists)[test]]
     if not len(test):
         raise ValueError(
-            f"{where} tests no labeled target row. A test part may hold source and "
+            f"{where()} tests no labeled target row. A test part may hold source and "
             "unlabeled rows, which are left out, but not only those."
         )
-    both = data.mask_of(train) & data.mask_of(test)
-    if both.any():
+    both = data.mask_of(train)
+    if both[test].any():
+        both &= data.mask_of(test)
         raise ValueError(
-            f"{where} trains on {both.sum()} rows that it tests (first: row "
+            f"{where()} trains on {both.sum()} rows that it tests (first: row "
             f"{both.argmax()})."
         )
     if units is not None:
@@ -317,7 +324,7 @@ def _checked(
         labeled = train[leaks & data.is_labeled_target[train]]
         if len(labeled):
             raise ValueError(
-                f"{where} trains on {len(labeled)} labeled target rows (first: row "
+                f"{where()} trains on {len(labeled)} labeled target rows (first: row "
                 f"{labeled[0]}) of units in groups that it tests. Use an int, or a "
                 "splitter that keeps units together, such as GroupKFold or "
                 "GroupTargetKFold."
@@ -325,7 +332,7 @@ def _checked(
         train = train[~leaks]
     if not data.is_labeled_target[train].any():
         raise ValueError(
-            f"{where} trains on no labeled target row, so nothing can be fitted to "
+            f"{where()} trains on no labeled target row, so nothing can be fitted to "
             "the target alone."
         )
     return train, test

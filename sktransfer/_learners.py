@@ -80,7 +80,7 @@ def fit_learner(
     method_weight: Any = None,
     sample_weight: Any = None,
     routing: bool | None = None,
-    samples: str = "the samples that it is fitted on",
+    samples: str | Callable[[], str] = "the samples that it is fitted on",
     **params: Any,
 ) -> Any:
     """Fit a clone of a learner.
@@ -105,8 +105,9 @@ def fit_learner(
     routing : bool, default=None
         Whether scikit-learn's metadata routing is on in ``fit``. None: where the
         learner requests what it gets.
-    samples : str, default="the samples that it is fitted on"
-        What the message calls the samples where they hold one class only.
+    samples : str or callable, default="the samples that it is fitted on"
+        What the message calls the samples where they hold one class only, or a
+        function that returns it.
     **params : dict
         Further metadata, one entry per sample.
 
@@ -162,6 +163,8 @@ def fit_learner(
 
 def has_no_event(learner: Any, y: Any) -> bool:
     """Tell whether a learner with a log link is to learn from counts that are all 0."""
+    if np.asarray(y).dtype.kind in "biuf" and np.any(y):
+        return False
     if not is_regressor(learner) or not len(y) or np.any(y):
         return False
     power = deviance_power(learner)
@@ -187,12 +190,13 @@ def _advise_on_text(learner: Any, error: Any) -> None:
     ) from error
 
 
-def _check_several_classes(learner: Any, y: Any, samples: str, error: Any) -> None:
+def _check_several_classes(learner: Any, y: Any, samples: Any, error: Any) -> None:
     """Say which samples hold one class, if that is why a learner failed."""
     if not is_classifier(learner) or np.ndim(y) != 1 or len(np.unique(y)) != 1:
         return
+    named = samples() if callable(samples) else samples
     raise ValueError(
-        f"estimator={learner!r} cannot be fitted: {samples} hold one class, "
+        f"estimator={learner!r} cannot be fitted: {named} hold one class, "
         f"{np.unique(y).tolist()[0]!r}. Label samples of another class, or use a "
         f"learner that takes one class. It says: {error}"
     ) from error

@@ -537,6 +537,8 @@ def align_classes(
             f"A model answers with shape {values.shape}, but knows {len(known)} "
             f"classes ({known.tolist()}): each of its classes_ needs a column."
         )
+    if np.array_equal(known, classes):
+        return values
     shared = np.isin(known, classes)
     aligned = np.full((len(values), len(classes)), absent, dtype=values.dtype)
     aligned[:, np.searchsorted(classes, known[shared])] = values[:, shared]

@@ -392,6 +392,11 @@ def without_sources(estimator: Any) -> Any:
     if hasattr(estimator, "without_sources"):
         return estimator.without_sources()
     copy = clone(estimator)
+    if not any(
+        hasattr(value, "without_sources") and not isinstance(value, type)
+        for value in copy.get_params(deep=True).values()
+    ):
+        return copy
     nested = {
         name: without_sources(value)
         for name, value in copy.get_params(deep=False).items()

@@ -11,10 +11,16 @@ from scipy import sparse
 from sklearn.base import clone, is_classifier
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import validate_data
 
 from sktransfer._compat import Interval, StrOptions, _num_samples
 from sktransfer._domains import canonical_order, take_rows
-from sktransfer._fold_fits import fits_without, held_out_models, is_known
+from sktransfer._fold_fits import (
+    fits_without,
+    held_out_model,
+    held_out_models,
+    is_known,
+)
 from sktransfer._learners import (
     LearnerMethodsMixin,
     fit_learner,
@@ -71,7 +77,7 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         -------
         leaves_out : bool
             True for ridge and logistic regression on rows as they are: see
-            :meth:`fits_of_folds` and :meth:`fit_of_fold`. A subclass may fit in its
+            :meth:`fit_with_folds` and :meth:`fit_of_fold`. A subclass may fit in its
             own way.
         """
         ours = type(self).__module__ == __name__
@@ -81,13 +87,13 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         """Tell whether no row is sampled and no column added (a hook)."""
         return True
 
-    def fits_of_folds(self, data: Any, folds: Any, params: dict[str, Any]) -> Any:
-        """Return what this fitted estimator would be on the training parts of folds.
+    def fit_with_folds(self, data: Any, folds: Any, params: dict[str, Any]) -> Any:
+        """Return a fitted clone, and what it would be on the training parts of folds.
 
         Parameters
         ----------
         data : DomainData
-            The rows that it was fitted on.
+            Samples that an outer fit has checked.
         folds : list of (train, test)
             Indices of rows.
         params : dict
@@ -95,27 +101,46 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
 
         Returns
         -------
+        model : estimator
+            What :meth:`fit` would return.
         models : list of estimator or None
             One per fold, to be asked about rows; None where fits of their own are
             needed.
         """
-        rows, weight = self._rows(data), self._weights(data)
-        weight = multiply_weights(weight, params.get("sample_weight"))
-        position = np.cumsum(rows) - 1
+        model = clone(self)
+        model._validate_params()
+        validate_data(model, data.X, reset=True, skip_check_array=True)
+        model._check_capable(data)
+        used = model._rows(data)
+        part, of_part = data, params
+        if not used.all():
+            part, of_part = data.take(used), slice_params(params, used)
+        model.estimator_ = model._fit_estimator(part, of_part)
+        if not used.all():
+            model._restore_rows(data, used)
+        return model, model._fits_of_folds(part, data, used, folds, of_part)
+
+    def _fits_of_folds(
+        self, part: Any, data: Any, used: Any, folds: Any, params: dict[str, Any]
+    ) -> Any:
+        """Return the models of folds; ``part`` has the rows in ``used``."""
+        weight = multiply_weights(self._weights(part), params.get("sample_weight"))
+        position = np.cumsum(used) - 1
+        n_rows, n_source = len(part.labeled), part.n_source
         left_out = []
         for train, _ in folds:
-            kept = data.mask_of(train)
-            for kind in (data.is_source, data.is_labeled_target):
-                if (rows & kind).any() and not (rows & kind & kept).any():
-                    return None
-            left_out.append(position[rows & ~kept])
-        models = fits_without(
-            self.estimator_, take_rows(data.X, rows), data.labels(rows),
-            None if weight is None else weight[rows], left_out,
-        )  # fmt: skip
-        if models is None:
-            return None
-        return held_out_models([self._ending_in(model) for model in models], models)
+            lost = used.copy()
+            lost[train] = False
+            lost = np.flatnonzero(lost)
+            n_lost = int(data.is_source[lost].sum())
+            sources_gone = 0 < n_source == n_lost
+            if sources_gone or 0 < n_rows - n_source == len(lost) - n_lost:
+                return None
+            left_out.append(position[lost])
+        learners = fits_without(
+            self.estimator_, part.X, part.labels(part.labeled), weight, left_out
+        )
+        return None if learners is None else held_out_models(self, learners)
 
     def fit_of_fold(self, data: Any, params: dict[str, Any]) -> Any:
         """Return what this fitted estimator would be on some of its rows.
@@ -135,10 +160,8 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
             It can be asked about rows.
         """
         learner = self._fit_rows(data, self._rows(data), params)
-        model = self._ending_in(learner)
-        return held_out_models([model], [learner])[0] if is_known(learner) else model
-
-    def _ending_in(self, learner: Any) -> Any:
+        if is_known(learner):
+            return held_out_model(self, learner)
         model = copy(self)
         model.estimator_ = learner
         return model
@@ -147,12 +170,14 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         self, data: Any, rows: NDArray[np.bool_], fit_params: dict[Any, Any]
     ) -> Any:
         weights = self._weights(data)
+        # known learners neither change nor keep their rows
+        as_they_are = rows.all() and is_known(self.estimator)
         return fit_learner(
             self.estimator,
-            take_rows(data.X, rows),
+            data.X if as_they_are else take_rows(data.X, rows),
             data.labels(rows),
             method_weight=None if weights is None else weights[rows],
-            samples=name_samples(data, rows),
+            samples=lambda: name_samples(data, rows),
             **slice_params(fit_params, rows),
         )
 

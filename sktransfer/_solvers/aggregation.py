@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import special
 
 from sktransfer._solvers.simplex_qp import Solver, check_solver, solve_simplex_qp
 
@@ -229,7 +229,7 @@ def log_bayes_factor(center: Any, scale: Any, dof: Any) -> Array:
     log_high = _log_survival(high, nu)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_mass = log_low + np.log1p(-np.exp(np.minimum(log_high - log_low, 0.0)))
-    log_factor = stats.t.logpdf(left, nu) - np.log(s) - log_mass
+    log_factor = _log_density(left, nu) - np.log(s) - log_mass
     factor: Array = np.where(known, log_factor, 0.0)
     return factor
 
@@ -237,11 +237,20 @@ def log_bayes_factor(center: Any, scale: Any, dof: Any) -> Array:
 def _log_survival(x: Array, nu: Array) -> Array:
     """Log of P(t > x); where that underflows, the density over its log-slope."""
     with np.errstate(divide="ignore"):
-        direct = np.log(stats.t.sf(x, nu))
+        direct: Array = np.log(special.stdtr(nu, -x))
+    if np.isfinite(direct).all():
+        return direct
     far = np.maximum(np.abs(x), 1.0)
-    tail = stats.t.logpdf(far, nu) + np.log((nu + far**2) / (nu * far))
+    tail = _log_density(far, nu) + np.log((nu + far**2) / (nu * far))
     survival: Array = np.where(np.isneginf(direct), tail, direct)
     return survival
+
+
+def _log_density(x: Array, nu: Array) -> Array:
+    """Log density of Student's t."""
+    constant = np.log(special.poch(0.5 * nu, 0.5)) - 0.5 * (np.log(nu) + np.log(np.pi))
+    density: Array = constant - (nu + 1) / 2 * np.log1p(x * x / nu)
+    return density
 
 
 def blend_weight(
@@ -288,12 +297,12 @@ def _truncated_t_quantile(
         return 1.0 - _truncated_t_quantile(1.0 - center, scale, dof, 1.0 - quantile)
     if scale < 1e-12:
         return max(center, 0.0)
-    t = stats.t(dof, loc=center, scale=scale)
-    above_0, above_1 = float(t.sf(0.0)), float(t.sf(1.0))
+    above_0 = float(special.stdtr(dof, center / scale))
+    above_1 = float(special.stdtr(dof, (center - 1.0) / scale))
     if above_0 <= above_1:  # the density beyond 0 underflows
         return 0.0
     tail = above_0 - quantile * (above_0 - above_1)
-    return float(np.clip(t.isf(tail), 0.0, 1.0))
+    return float(np.clip(center - scale * special.stdtrit(dof, tail), 0.0, 1.0))
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,14 @@ Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.intp]
 #: most numbers in the matrices of all folds
 MOST_NUMBERS = 2**23
-#: factor by which a step must shrink the gradient, lest the Hessian be taken anew
-_SLOW = 0.1
+#: most runs of consecutive rows that are summed one by one
+_MOST_RUNS = 10
+#: numbers that are worked on at a time
+_BLOCK = 2**16
 
 
 def sums_without(
-    total: Callable[[Indices], Array], n_rows: int, left_out: Sequence[Indices]
+    total: Callable[[Any], Array], n_rows: int, left_out: Sequence[Indices]
 ) -> Array:
     """Sum over the rows, without some of them, for several sets of these.
 
@@ -35,7 +37,7 @@ def sums_without(
     Parameters
     ----------
     total : callable
-        ``total(rows)`` sums over rows with these indices.
+        ``total(rows)`` sums over rows with these indices, or of this slice.
     n_rows : int
         Number of rows.
     left_out : list of ndarray of int
@@ -49,7 +51,14 @@ def sums_without(
     count = np.zeros(n_rows, dtype=np.intp)
     for rows in left_out:
         count[rows] += 1
-    common = total(np.flatnonzero(count == 0))
+    never = np.flatnonzero(count == 0)
+    ends = np.flatnonzero(np.diff(never) != 1)
+    if len(ends) < _MOST_RUNS and len(never):  # slices are not copied
+        starts, stops = never[np.append(0, ends + 1)], never[np.append(ends, -1)] + 1
+        runs = [total(slice(a, b)) for a, b in zip(starts, stops, strict=True)]
+        common = sum(runs[1:], runs[0])
+    else:
+        common = total(never)
     if count.max(initial=0) <= 1:
         parts = np.stack([total(rows) for rows in left_out])
         before, after = np.zeros_like(parts), np.zeros_like(parts)
@@ -99,28 +108,46 @@ def ridge_without(
     n, d = X.shape
     n_outputs = y.shape[1]
     center, middle = np.zeros(d), np.zeros(n_outputs)
-    if fit_intercept:
-        center, middle = (np.average(a, axis=0, weights=weight) for a in (X, y))
-    rows = np.hstack([X - center, y - middle, np.ones((n, 1))])
     plain = bool(np.all(weight == weight[0]))
+    if fit_intercept:  # any center near the means does
+        center, middle = (
+            a.mean(axis=0) if plain else (weight / weight.sum()) @ a for a in (X, y)
+        )
+    root = None if plain else np.sqrt(weight)[:, None]
+
+    def centered(some: Any) -> Array:
+        """Return rows, labels and ones side by side."""
+        x = X[some]
+        rows = np.empty((len(x), d + n_outputs + 1))
+        np.subtract(x, center, out=rows[:, :d])
+        np.subtract(y[some], middle, out=rows[:, d:-1])
+        rows[:, -1] = 1.0
+        return rows
+
     coef = np.empty((len(left_out), n_outputs, d))
     intercept = np.zeros((len(left_out), n_outputs))
     kept = n - np.array([len(out) for out in left_out])
     wide = kept < d  # the dual has one unknown for each row
+    if wide.any():
+        rows = centered(slice(None))
+        products = rows[:, :d] @ rows[:, :d].T
     for k in np.flatnonzero(wide).tolist():
         mask = np.ones(n, dtype=bool)
         mask[left_out[k]] = False
-        solved = _dual_ridge(rows[mask], weight[mask], d, alpha, fit_intercept)
-        coef[k], intercept[k] = solved
+        coef[k], intercept[k] = _dual_ridge(
+            rows[mask], products[np.ix_(mask, mask)], weight[mask], d, alpha,
+            fit_intercept,
+        )  # fmt: skip
     if not wide.all():
 
-        def total(some: Indices) -> Array:
-            part = rows if len(some) == n else rows[some]
-            factor = weight[0] if plain else weight[some, None]
-            found: Array = (
-                factor * (part.T @ part) if plain else (part * factor).T @ part
-            )
-            return found
+        def total(some: Any) -> Array:
+            found = np.zeros((d + n_outputs + 1,) * 2)
+            for block in _blocks(some, d):
+                part = centered(block)
+                if root is not None:
+                    part *= root[block]
+                found += part.T @ part
+            return found if root is not None else weight[0] * found
 
         narrow = np.flatnonzero(~wide).tolist()
         sums = sums_without(total, n, [left_out[k] for k in narrow])
@@ -132,7 +159,11 @@ def ridge_without(
             A -= np.einsum("kd,ke->kde", x_mean * size[:, None], x_mean)
             b -= np.einsum("kd,ke->kde", x_mean * size[:, None], y_mean)
         A[:, np.arange(d), np.arange(d)] += alpha
-        coef[narrow] = np.linalg.solve(A, b).transpose(0, 2, 1)
+        for k, own, right in zip(narrow, A, b, strict=True):
+            factor = linalg.cho_factor(
+                own.T, lower=True, overwrite_a=True, check_finite=False
+            )
+            coef[k] = linalg.cho_solve(factor, right, check_finite=False).T
         if fit_intercept:
             slopes = np.einsum("kod,kd->ko", coef[narrow], x_mean)
             intercept[narrow] = y_mean - slopes
@@ -141,18 +172,38 @@ def ridge_without(
     return coef, intercept
 
 
+def _blocks(some: Any, d: int) -> list[Any]:
+    """Split indices, or a slice, into parts that fit a cache."""
+    step = max(_BLOCK // d, 1)
+    if isinstance(some, slice):
+        return [
+            slice(a, min(a + step, some.stop))
+            for a in range(some.start, some.stop, step)
+        ]
+    return [some[a : a + step] for a in range(0, len(some), step)]
+
+
 def _dual_ridge(
-    rows: Array, weight: Array, d: int, alpha: float, fit_intercept: bool
-) -> tuple[Array, Array]:
+    rows: Array, products: Array, weight: Array, d: int, alpha: float,
+    fit_intercept: bool,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Solve ridge regression by the products of its rows, which it may overwrite."""
     X, y = rows[:, :d], rows[:, d:-1]
     x_mean, y_mean = np.zeros(d), np.zeros(y.shape[1])
+    K = products
     if fit_intercept:
-        x_mean, y_mean = (np.average(a, axis=0, weights=weight) for a in (X, y))
+        share = weight / weight.sum()
+        x_mean, y_mean = share @ X, share @ y
+        X, y = X - x_mean, y - y_mean
+        shift = share @ K
+        K += share @ shift - shift - shift[:, None]
     root = np.sqrt(weight)[:, None]
-    X, y = (X - x_mean) * root, (y - y_mean) * root
-    K = X @ X.T
+    K *= root
+    K *= root.T
     K[np.diag_indices_from(K)] += alpha
-    coef: Array = (X.T @ linalg.solve(K, y, assume_a="pos")).T
+    factor = linalg.cho_factor(K, lower=True, overwrite_a=True, check_finite=False)
+    dual = linalg.cho_solve(factor, root * y, check_finite=False)
+    coef: Array = (root * dual).T @ X
     return coef, y_mean - coef @ x_mean
 
 
@@ -161,12 +212,19 @@ def logistic_without(
     penalty: float, start: Array, fit_intercept: bool = True, tol: float = 1e-6,
     max_iter: int = 20,
 ) -> tuple[Array, Array]:  # fmt: skip
-    r"""Solve logistic regression without some of the rows, for several sets of these.
+    r"""Fit logistic regression without some of the rows, for several sets of these.
 
-    .. math:: \min_\theta\; \sum_i w_i \ell(y_i, \theta z_i)
+    .. math:: F(\theta) = \sum_i w_i \ell(y_i, \theta z_i)
         + \frac{\lambda}{2} \lVert \theta \rVert^2
 
-    The penalty leaves the intercept out. All sets take their steps together.
+    The penalty leaves the intercept out. A solver stops where the gradient is small,
+    so that `start`, the fit on all rows, has one left. Each set is solved as far: with
+    F and the sum W of the weights of all rows, and :math:`F_k, W_k` of the rows of set
+    k,
+
+    .. math:: \nabla F_k(\theta_k) / W_k = \nabla F(\theta) / W .
+
+    All sets take their Newton steps together.
 
     Parameters
     ----------
@@ -181,11 +239,11 @@ def logistic_without(
     penalty : float
         Positive :math:`\lambda`.
     start : ndarray of shape (q, d + 1)
-        Solution for all rows, the intercept last.
+        The fit on all rows, the intercept last.
     fit_intercept : bool, default=True
         Whether there is an intercept.
     tol : float, default=1e-6
-        Largest gradient, over the sum of the weights, that counts as solved.
+        Largest entry of the difference of both sides that counts as solved.
     max_iter : int, default=20
         Most Newton steps.
 
@@ -194,82 +252,118 @@ def logistic_without(
     theta : ndarray of shape (len(left_out), q, d + 1)
         Parameters of each set, the intercept last.
     residual : ndarray of shape (len(left_out),)
-        The largest gradient left, over the sum of the weights.
+        The largest entry of the difference that is left.
     """
-    n, q, n_sets = len(X), goal.shape[1], len(left_out)
-    Z = np.hstack([X, np.ones((n, 1))]) if fit_intercept else X
-    p = Z.shape[1]
+    (n, d), q, n_sets = X.shape, goal.shape[1], len(left_out)
+    p = d + fit_intercept
+    Z = X
+    if fit_intercept:
+        Z = np.empty((n, p))
+        Z[:, :d] = X
+        Z[:, d] = 1.0
     shrunk = np.full((q, p), penalty)
     if fit_intercept:
         shrunk[:, -1] = 0.0
-    theta = np.repeat(start[None, :, :p], n_sets, axis=0)
-    weights = np.repeat(weight[:, None], n_sets, axis=1)
-    for k, rows in enumerate(left_out):
-        weights[rows, k] = 0.0
-    total = weights.sum(axis=0)
-    best, residual = theta.copy(), np.full(n_sets, np.inf)
-    hessians = None
-    for _ in range(max_iter + 1):
-        eta = (Z @ theta.reshape(n_sets * q, p).T).reshape(n, n_sets, q)
-        mean = special.expit(eta) if q == 1 else special.softmax(eta, axis=2)
-        slope = (mean - goal[:, None]) * weights[:, :, None]
-        gradient = (slope.reshape(n, -1).T @ Z).reshape(n_sets, q, p)
-        gradient += shrunk * theta
-        size = np.abs(gradient).max(axis=(1, 2)) / total
-        closer = size < residual
-        slow = bool((size > np.maximum(_SLOW * residual, tol)).any())
-        best[closer], residual[closer] = theta[closer], size[closer]
+    start = start[:, :p]
+    mean = _means(start @ Z.T)
+    slope = (mean - goal.T) * weight
+    size = np.array([weight[rows].sum() for rows in left_out])
+    size = weight.sum() - size
+    left = (slope @ Z + shrunk * start) / weight.sum()
+    goals = size[:, None, None] * left
+
+    def slopes(some: Any) -> Array:
+        found: Array = slope[:, some] @ Z[some]
+        return found
+
+    gradient = sums_without(slopes, n, left_out) + shrunk * start - goals
+    hessians = sums_without(
+        lambda some: _hessian(Z[some], mean[:, some], weight[some]), n, left_out
+    )
+    factors = _factors(hessians, shrunk)
+    theta = np.repeat(start[None], n_sets, axis=0)
+    best, residual = theta.copy(), np.abs(gradient).max(axis=(1, 2)) / size
+    for _ in range(max_iter):
+        for k in np.flatnonzero(residual > tol).tolist():
+            step = linalg.cho_solve(factors[k], gradient[k].ravel(), check_finite=False)
+            theta[k] -= step.reshape(q, p)
+        means = _means(theta @ Z.T)
+        slope_of = means - goal.T
+        slope_of *= weight
+        for k, rows in enumerate(left_out):
+            slope_of[k][:, rows] = 0.0
+        gradient = (slope_of.reshape(n_sets * q, n) @ Z).reshape(n_sets, q, p)
+        gradient += shrunk * theta - goals
+        now = np.abs(gradient).max(axis=(1, 2)) / size
+        closer = now < residual
+        slow = _is_slow(now, residual, tol, q * p)
+        best[closer], residual[closer] = theta[closer], now[closer]
         if (residual <= tol).all() or not closer[residual > tol].all():
             break  # all are solved, or one gets no closer
-        if hessians is None or slow:
-            first = hessians is None
-            hessians = _hessians(Z, mean, weights, left_out, shrunk, first=first)
-        step = np.linalg.solve(hessians, gradient.reshape(n_sets, q * p, 1))
-        open_ = residual > tol
-        theta[open_] -= step.reshape(n_sets, q, p)[open_]
+        if slow:
+            parts = []
+            for k, rows in enumerate(left_out):
+                own = weight.copy()
+                own[rows] = 0.0
+                parts.append(_hessian(Z, means[k], own))
+            factors = _factors(np.stack(parts), shrunk)
     if not fit_intercept:
         best = np.concatenate([best, np.zeros((n_sets, q, 1))], axis=2)
     return best, residual
 
 
-def _hessians(
-    Z: Array, mean: Array, weights: Array, left_out: Sequence[Indices],
-    shrunk: Array, *, first: bool,
-) -> Array:  # fmt: skip
-    """Return the Hessian of each set, (n_sets, q * p, q * p)."""
-    n, n_sets, q = mean.shape
-    p = Z.shape[1]
-    if first:  # the solution for all rows is the start of every set
-        own = weights.max(axis=1)
+def _is_slow(now: Array, before: Array, tol: float, p: int) -> bool:
+    """Tell whether new Hessians cost less than the steps that the old ones need."""
+    left = now > tol
+    if not left.any():
+        return False
+    shrunk = np.minimum(now[left] / before[left], 0.99)
+    n_steps = np.log(tol / now[left]) / np.log(shrunk)
+    return bool(n_steps.max() > 2 + p / 8)
 
-        def total(some: Indices) -> Array:
-            return _hessian(Z[some], mean[some, 0], own[some])
 
-        found = sums_without(total, n, left_out)
-    else:
-        found = np.stack(
-            [_hessian(Z, mean[:, k], weights[:, k]) for k in range(n_sets)]
-        )
-    found[:, np.arange(q * p), np.arange(q * p)] += shrunk.ravel()
+def _means(eta: Array) -> Array:
+    """Return probabilities of logits of shape (..., q, n)."""
+    if eta.shape[-2] > 1:
+        mean: Array = special.softmax(eta, axis=-2)
+        return mean
+    with np.errstate(over="ignore"):
+        np.exp(-eta, out=eta)
+        eta += 1.0
+        np.reciprocal(eta, out=eta)
+    return eta
+
+
+def _factors(hessians: Array, shrunk: Array) -> list[Any]:
+    """Add the penalty, and what makes the matrices regular; factorize them."""
+    q, p = shrunk.shape
+    hessians[:, np.arange(q * p), np.arange(q * p)] += shrunk.ravel()
     if q > 1 and not shrunk[0, -1]:
         # probabilities do not change where all intercepts grow alike
         last = np.arange(p - 1, q * p, p)
-        found[:, last[:, None], last] += found[:, last, last].mean(axis=1)[
+        hessians[:, last[:, None], last] += hessians[:, last, last].mean(axis=1)[
             :, None, None
         ]
-    return found
+    return [
+        linalg.cho_factor(one.T, lower=True, overwrite_a=True, check_finite=False)
+        for one in hessians
+    ]
 
 
 def _hessian(Z: Array, mean: Array, weight: Array) -> Array:
-    q, p = mean.shape[1], Z.shape[1]
+    """Return the sum over rows for probabilities of shape (q, n)."""
+    q, p = len(mean), Z.shape[1]
     if q == 1:
-        curvature = weight * mean[:, 0] * (1 - mean[:, 0])
-        whole: Array = (Z * curvature[:, None]).T @ Z
+        root = np.sqrt(weight * mean[0] * (1 - mean[0]))[:, None]
+        whole = np.zeros((p, p))
+        for block in _blocks(slice(0, len(Z)), p):
+            part = Z[block] * root[block]
+            whole += part.T @ part
         return whole
     found = np.empty((q, p, q, p))
     for a in range(q):
         for b in range(a + 1):
-            curvature = weight * mean[:, a] * ((a == b) - mean[:, b])
+            curvature = weight * mean[a] * ((a == b) - mean[b])
             found[a, :, b] = (Z * curvature[:, None]).T @ Z
             found[b, :, a] = found[a, :, b]
     return found.reshape(q * p, q * p)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
-from sktransfer._domains import canonical_order
+from sktransfer._domains import canonical_order, take_rows
 from sktransfer._folds import check_groups
 from sktransfer._learners import check_weights
 from sktransfer._solvers.paired_gap import least_spread, paired_gap
@@ -342,7 +342,7 @@ def _t_interval(
         return np.array([-np.inf, np.inf])
     if error == 0:
         return np.array([mean, mean])
-    reach = stats.t.ppf((1 + confidence_level) / 2, dof) * error
+    reach = special.stdtrit(dof, (1 + confidence_level) / 2) * error
     return np.array([mean - reach, mean + reach])
 
 
@@ -351,7 +351,7 @@ def _t_positive(mean: float, error: float, dof: float, lean: float = 0.0) -> flo
         return 0.5
     if error == 0:
         return float(mean > 0)
-    return float(stats.t.cdf(mean / error - lean, dof))
+    return float(special.stdtr(dof, mean / error - lean))
 
 
 def paired_evidence(
@@ -485,7 +485,7 @@ def mean_interval(
     if n < 1 + 1e-9:
         return np.array([0.0, 1.0 if hits else np.inf])
     if hits:
-        z = stats.norm.ppf((1 + confidence_level) / 2)
+        z = special.ndtri((1 + confidence_level) / 2)
         center = (mean + z**2 / (2 * n)) / (1 + z**2 / n)
         reach = z * np.sqrt(mean * (1 - mean) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
         return np.clip([center - reach, center + reach], 0.0, 1.0)
@@ -493,7 +493,7 @@ def mean_interval(
         return np.zeros(2)
     spread = max(weights @ (values - mean) ** 2, least_spread(mean, n))
     error = np.sqrt(spread / (n - 1))
-    reach = stats.t.ppf((1 + confidence_level) / 2, n - 1) * error / mean
+    reach = special.stdtrit(n - 1, (1 + confidence_level) / 2) * error / mean
     return mean * np.exp([-reach, reach])
 
 
@@ -517,7 +517,10 @@ def reference_rows(data: Any, sample_weight: Any = None) -> NDArray[Any]:
         rows = rows & (np.asarray(sample_weight, dtype=np.float64) > 0)
     rows = np.flatnonzero(rows)
     if len(rows) > _MOST_REFERENCE:
-        order = canonical_order(data.take(rows).X)
+        first, last = int(rows[0]), int(rows[-1]) + 1
+        table = isinstance(data.X, np.ndarray) and last - first == len(rows)
+        own = data.X[first:last] if table else take_rows(data.X, rows)
+        order = canonical_order(own)
         rows = np.sort(rows[order[:_MOST_REFERENCE]])
     return rows
 
@@ -545,19 +548,25 @@ def fold_evidence(
     """
     units = units_of(data, groups)
     labeled = data.is_labeled_target
-    sizes = [
-        (len(np.unique(units[test])), len(np.unique(units[train[labeled[train]]])))
-        for train, test in folds
-    ]
+    tested = np.concatenate([test for _, test in folds])
+
+    def n_units(rows: NDArray[Any]) -> int:
+        # without groups each row is a unit, which a fold may repeat
+        return (
+            int(data.mask_of(rows).sum())
+            if groups is None
+            else len(np.unique(units[rows]))
+        )
+
+    sizes = [(n_units(test), n_units(train[labeled[train]])) for train, test in folds]
     each = np.ones(len(folds))
     if sample_weight is not None:
         weight = check_weights(sample_weight, len(units))
         each = np.array([weight[test].mean() for _, test in folds])
-    tested = np.concatenate([test for _, test in folds])
     return FoldEvidence(
         each / each.sum(),
         float(np.mean([n_test / max(n_train, 1) for n_test, n_train in sizes])),
-        len(np.unique(units[tested])),
+        n_units(tested),
     )
 
 

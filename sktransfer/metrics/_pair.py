@@ -227,12 +227,13 @@ def prepare_folds(
     An estimator with a method ``prepare_folds(data, folds, params)`` computes there
     what its fits on all rows and on the training parts have in common, and returns a
     list of unfitted clones that hold it: for all rows, then for each fold. One whose
-    ``leaves_out()`` is true, such as a ridge regression in ``Pooled``, is fitted on all
-    rows here and asked for the others by ``fits_of_folds(data, folds, params)``, or by
-    ``fit_of_fold`` where each has its own fit. Of a pipeline transformers that see no
-    label of the target are fitted once on all rows if there are ``LEAST_SHARED`` target
-    rows or more: the few rows that a fold leaves out, without their labels, are then
-    among those that they are fitted on. Every other estimator is fitted from scratch.
+    ``leaves_out()`` is true, such as a ridge regression in ``Pooled``, is fitted here
+    by ``fit_with_folds(data, folds, params)`` on all rows and, if they follow from
+    that, on the folds; otherwise each fold has a fit of its own by ``fit_of_fold``. Of
+    a pipeline transformers that see no label of the target are fitted once on all rows
+    if there are ``LEAST_SHARED`` target rows or more: the few rows that a fold leaves
+    out, without their labels, are then among those that they are fitted on. Every other
+    estimator is fitted from scratch.
 
     Parameters
     ----------
@@ -286,12 +287,16 @@ def prepare_target_only(
     pipeline = folds and type(baseline) is Pipeline and consumes_sample_domain(baseline)
     linear = folds and hasattr(baseline, "leaves_out") and baseline.leaves_out()
     if pipeline or linear:
-        rows = data.is_target
+        # what a linear model learns without sources are labeled rows alone
+        rows = data.is_target if pipeline else data.is_labeled_target
         parts = [
             (np.flatnonzero(data.mask_of(train)[rows]), None) for train, _ in folds
         ]
         prepare = _prepare_pipeline if pipeline else _prepare_linear
         prepared = prepare(baseline, data.take(rows), parts, slice_params(params, rows))
+        if linear and prepared is not None:
+            everyone: Any = prepared[0]
+            everyone.estimator._restore_rows(data, data.labeled[data.is_target])
     if pipeline and prepared is not None:
         everyone = [data, *(data.take(train) for train, _ in folds)]
         for fitter, rows in zip(prepared, everyone, strict=True):
@@ -306,8 +311,8 @@ def _prepare_linear(estimator: Any, data: Any, folds: Any, params: Any) -> Any:
         return None  # its fit on all rows has other rows than the folds
     if set(params) - {"groups", "sample_weight"}:
         return None
-    model = fit_transfer(estimator, data, params)
-    others = model.fits_of_folds(data, folds, _weights_alone(params))
+    weights = _weights_alone(params)
+    model, others = estimator.fit_with_folds(data, folds, weights)
     if others is None:
         return [Fitted(model), *[Refit(model)] * len(folds)]
     return list(map(Fitted, [model, *others]))
@@ -416,15 +421,15 @@ def cross_fit(
     if alone is None:
         alone = prepare_target_only(baseline, data, folds, params)
     tasks = [None] * len(folds) if tasks is None else tasks
-    return Parallel(n_jobs=n_jobs)(
-        delayed(run_task)(
-            task, _fit_and_measure, fitter, other, estimator, data, *fold, measure,
-            params,
-        )
+    calls = [
+        (task, _fit_and_measure, fitter, other, estimator, data, *fold, measure, params)
         for task, fitter, other, fold in zip(
             tasks, prepared[1:], alone[1:], folds, strict=True
         )
-    )  # fmt: skip
+    ]
+    if all(isinstance(one, Fitted) for one in (*prepared[1:], *alone[1:])):
+        return [run_task(*call) for call in calls]  # nothing is left to be fitted
+    return Parallel(n_jobs=n_jobs)(delayed(run_task)(*call) for call in calls)
 
 
 def _fit_and_measure(
