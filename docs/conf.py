@@ -26,6 +26,7 @@ extensions = [
     "numpydoc",
     "docstrings",
     "mathml",
+    "accessible",
     "matplotlib.sphinxext.plot_directive",
     "sphinx_gallery.gen_gallery",
 ]
@@ -72,6 +73,7 @@ html_theme_options = {
 }
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
+html_favicon = "_static/icon.svg"
 # `.ci/matrix/site` builds several versions beside each other, and names them here
 versions = os.environ.get("DOCS_VERSIONS", release).split()
 html_context = {

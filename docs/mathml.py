@@ -35,7 +35,7 @@ def visit_displaymath(self, node):
     latex = node.astext().strip()
     if "\\\\" in latex and "\\begin" not in latex:
         latex = rf"\begin{{aligned}}{latex}\end{{aligned}}"
-    self.body.append(self.starttag(node, "div", CLASS="math-block"))
+    self.body.append(self.starttag(node, "div", CLASS="math-block", tabindex="0"))
     if node["number"]:
         self.body.append(f'<span class="eqno">({node["number"]})</span>')
         self.add_permalink_ref(node, "Link to this equation")
