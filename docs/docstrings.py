@@ -37,7 +37,8 @@ def link_references(app, what, name, obj, options, lines):
 
 def add_version(app, what, name, obj, options, lines):
     """Show since when a class or function is there: from the start, if it is silent."""
-    if what in {"class", "function"} and "versionadded::" not in "\n".join(lines):
+    kinds = {"class", "function", "exception", "data"}
+    if what in kinds and "versionadded::" not in "\n".join(lines):
         end = lines.index("") if "" in lines else len(lines)
         lines[end:end] = ["", f".. versionadded:: {FIRST_RELEASE}"]
 

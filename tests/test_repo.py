@@ -175,6 +175,8 @@ def test_exports_are_sorted_and_documented(name):
     exported = module.__all__
     assert exported == sorted(exported)
     assert all(isinstance(entry, str) and hasattr(module, entry) for entry in exported)
+    undocumented = [e for e in exported if not getattr(module, e).__doc__]
+    assert not undocumented
 
 
 #: numpydoc's codes that are not asked for, each with the reason
@@ -239,6 +241,13 @@ def test_import_is_light_and_changes_nothing():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_news_have_names_that_a_release_collects():
+    folder = Path(__file__).parents[1] / "changes"
+    form = re.compile(r"\+\w+\.(added|changed|fixed|deprecated|removed)\.md")
+    names = {path.name for path in folder.iterdir()} - {"README.md"}
+    assert not [name for name in names if not form.fullmatch(name)]
 
 
 def test_no_text_holds_control_characters():

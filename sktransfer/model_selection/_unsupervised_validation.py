@@ -368,6 +368,11 @@ class _DomainScorer:
 
 
 class _ImportanceWeighted(_DomainScorer):
+    """Minus the target risk by weighted losses of source rows.
+
+    Callable ``(estimator, X, y, sample_domain)``; higher is better.
+    """
+
     needs_source = True
 
     def _score(self, estimator, data, *, control_variate, space, classifier):
@@ -397,6 +402,11 @@ def _density_ratio(source, target, classifier):
 
 
 class _PredictionEntropy(_DomainScorer):
+    """Minus the mean entropy of target predictions.
+
+    Callable ``(estimator, X, y, sample_domain)``; higher is better.
+    """
+
     needs_source = False
 
     def _score(self, estimator, data):
@@ -404,6 +414,11 @@ class _PredictionEntropy(_DomainScorer):
 
 
 class _SoftNeighborhoodDensity(_DomainScorer):
+    """Soft neighborhood density of target predictions.
+
+    Callable ``(estimator, X, y, sample_domain)``; higher is better.
+    """
+
     needs_source = False
 
     def _score(self, estimator, data, *, temperature):
@@ -412,6 +427,11 @@ class _SoftNeighborhoodDensity(_DomainScorer):
 
 
 class _Mano(_DomainScorer):
+    """Matrix norm of target predictions.
+
+    Callable ``(estimator, X, y, sample_domain)``; higher is better.
+    """
+
     needs_source = False
 
     def _score(self, estimator, data, *, p, threshold):
@@ -420,6 +440,11 @@ class _Mano(_DomainScorer):
 
 
 class _Mixval(_DomainScorer):
+    """Consistency of predictions on mixed target samples.
+
+    Callable ``(estimator, X, y, sample_domain)``; higher is better.
+    """
+
     needs_source = False
 
     def _score(self, estimator, data, *, share, pairs, n_repeats, random_state):
@@ -460,6 +485,11 @@ def _mix(X, other, share, data):
 
 
 class _CircularValidation(_DomainScorer):
+    """Score, on source rows, of a model fitted on predicted target labels.
+
+    Callable ``(estimator, X, y, sample_domain)``; higher is better.
+    """
+
     needs_source = True
 
     def _score(self, estimator, data):
