@@ -1,6 +1,7 @@
 """The documentation: every name has its page, every link its object, every example
 its output. Sphinx is not needed here."""
 
+import ast
 import csv
 import doctest
 import importlib
@@ -226,6 +227,17 @@ def _resolve(target):
             obj = getattr(obj, part)
         return True
     return False
+
+
+def test_every_page_says_what_you_will_know_after_it():
+    """Pages of the documentation and of the gallery alike."""
+    scripts = list((DOCS.parent / "examples").glob("*/*.py"))
+    headers = (DOCS.parent / "examples").rglob("GALLERY_HEADER.rst")
+    texts = {page: page.read_text() for page in [*PAGES, *headers]}
+    texts |= {page: ast.get_docstring(ast.parse(page.read_text())) for page in scripts}
+    promise = "After this page you will know"
+    assert not [p for p, text in texts.items() if promise not in " ".join(text.split())]
+    assert len(texts) > 45
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS)))

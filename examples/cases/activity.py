@@ -2,6 +2,9 @@ r"""
 Activity: a new person, and six others
 ======================================
 
+After this page you will know how to choose among persons as sources, and how sure the
+choice is with few labels.
+
 Does Noa rest, walk, or take the stairs? A phone's accelerometer and gyroscope give
 thirteen numbers of every window of 2.6 seconds (:download:`activity.csv
 <../../../examples/cases/activity.csv>`). Six others have labels for all of their

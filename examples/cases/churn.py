@@ -2,6 +2,9 @@ r"""
 Churn: 25 labels, three countries
 =================================
 
+After this page you will know how to get from a table of customers to a decision about
+each of two countries as a source.
+
 Who will leave in Germany, where few answers are in? The table (:download:`churn.csv
 <../../../examples/cases/churn.csv>`) has text, dates with years of two digits and
 missing values: the encoder reads them. The guard decides how far France and the United

@@ -2,6 +2,9 @@ r"""
 Counts and exposure: few motorcycles, many cars
 ===============================================
 
+After this page you will know how to price a thin segment with the claims of larger
+ones.
+
 Claims with the years at risk (:download:`claims.csv
 <../../../examples/cases/claims.csv>`). Of the 90 motorcycles with a known count alone,
 rates cannot be told well; cars and vans have nearly the same dependence on age and

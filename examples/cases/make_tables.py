@@ -2,6 +2,9 @@ r"""
 The tables of these examples, and what is true in them
 ======================================================
 
+After this page you will know how the tables of the case studies were drawn, and what is
+true in them.
+
 Six small tables as people have them, drawn from known rules. ``truth`` is what a
 perfect model would say of a row; it is no feature, and the examples check their results
 by it. ``python make_tables.py --write`` writes the files anew.

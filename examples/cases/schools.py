@@ -2,6 +2,9 @@ r"""
 Schools: does a new school need tests of its own?
 =================================================
 
+After this page you will know how other domains, each in turn as the target, answer what
+a few labels cannot.
+
 Scores in mathematics of 160 schools, drawn after the table Hsb82
 (:ref:`how <sphx_glr_auto_examples_cases_make_tables.py>`). In a new school, S160, ten
 students were tested, and the scores of the others are to be predicted.

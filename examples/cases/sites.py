@@ -2,6 +2,9 @@ r"""
 Sites: a hospital that was not there before
 ===========================================
 
+After this page you will know what a model is worth at a site that it has not seen, and
+what a few labels add there.
+
 Scanners with scales of their own, three visits of each patient, and a new hospital
 (:download:`sites.csv <../../../examples/cases/sites.csv>`). What is a model worth at a
 site left out, and at the new one, where ten patients have a diagnosis? Whole patients

@@ -2,6 +2,8 @@ r"""
 Spectra: a new instrument and ten samples on both
 =================================================
 
+After this page you will know how to carry a calibration over to a new instrument.
+
 A calibration of the old spectrometer is carried over: ten samples that were measured on
 both tell how the new one sees what the old one saw. :download:`spectra.csv
 <../../../examples/cases/spectra.csv>` has 40 channels of either.

@@ -2,6 +2,9 @@ r"""
 A gate by a bound: Bayesian search for a source weight
 ======================================================
 
+After this page you will know how to let an upper bound of the gap choose the weight of
+the sources, and when a guard does that with fewer fits.
+
 M. Sorocky, S. Zhou and A. Schoellig (ICRA 2020) let a robot take over experience only
 where a Gaussian process bounds the loss. For tables the idea reads: the gap of a tuning
 value, such as the weight of the source rows, is measured by cross-validation, with

@@ -2,6 +2,9 @@
 Which tasks are alike? Clusters by scores
 =========================================
 
+After this page you will know how to find groups among many sources by how well they
+serve each other.
+
 With many sources, ask which of them serve the same targets. Each domain in turn is the
 target, and every other domain is scored as its source: here by
 :func:`~sktransfer.metrics.transfer_affinity`, the share of held-out target rows that a

@@ -2,6 +2,9 @@ r"""
 Five sites that may not share rows
 ==================================
 
+After this page you will know how to learn from sites that keep their samples and send a
+summary instead.
+
 Five sites keep their rows. Each runs one line, :func:`~sktransfer.multisource.\
 summarize_source`, in a process of its own, and what crosses to the target is a
 :class:`~sktransfer.multisource.SourceSummary`: coefficients, their information and the

@@ -2,6 +2,9 @@ r"""
 Few-shot classification: a handful of labels per class
 ======================================================
 
+After this page you will know how to let a guard decide about a source when each class
+has three labels.
+
 Three labeled images per digit, and 898 labeled images from elsewhere. How good the
 others are decides whether to use them, and one cannot see it from outside. So let
 :class:`~sktransfer.safe.TransferGuard` measure it.

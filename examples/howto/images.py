@@ -2,6 +2,9 @@ r"""
 Images: a convolutional net that crosses domains
 ================================================
 
+After this page you will know how to train a convolutional net on pictures of two kinds,
+with few labels of the second.
+
 The source is labeled pictures, the target is pictures of another kind with three labels
 per class. Any torch module that turns images into features can be the extractor; the
 nets of :mod:`sktransfer.deep` do the rest.

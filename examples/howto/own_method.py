@@ -2,6 +2,9 @@ r"""
 Your own method in thirty lines
 ===============================
 
+After this page you will know how to write a transfer method of your own and check that
+it keeps the contract.
+
 A transfer method is a scikit-learn estimator whose ``fit`` also takes
 ``sample_domain``. Derive from :class:`~sktransfer.base.TransferEstimator`: it checks
 the input and hands you the rows by domain, and

@@ -2,6 +2,9 @@ r"""
 Your own net and your own alignment
 ===================================
 
+After this page you will know how to replace the extractor, the head and the alignment
+of a net.
+
 A net of :mod:`sktransfer.deep` has parts that you can replace one by one: the
 ``module`` that makes features, the ``head`` on top, and the ``alignment`` that brings
 the domains together. Everything else, from batches to the gate, stays.

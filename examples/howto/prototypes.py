@@ -2,6 +2,9 @@ r"""
 Prototypes: new classes from a handful of labels
 ================================================
 
+After this page you will know how to classify new classes by the features of a source
+model and a handful of labels.
+
 A source model that has never seen the target's classes may still have features that
 tell them apart. The prototype of a class is the mean of the features of its few
 labeled rows, and a row gets the class of the nearest one, as in prototypical networks

@@ -2,6 +2,9 @@ r"""
 Regression: few rows of one group, many of another
 ==================================================
 
+After this page you will know how to compare ways of transferring a regression, and how
+many target labels make the sources superfluous.
+
 You want to predict the progress of diabetes for one sex and have 20 patients of it,
 and 235 of the other sex. Do the others help? And until when?
 """

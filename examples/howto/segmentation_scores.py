@@ -2,6 +2,9 @@ r"""
 Scores of segmentation models: pixels near edges
 ================================================
 
+After this page you will know how to score segmentation models on the pixels that
+matter.
+
 A segmentation model classifies pixels, and one image has as many rows as it has
 pixels. Most of them lie inside of an area, where models hardly differ; a score of all
 of them is slow. Y. Tan, Y. Li and S.-L. Huang score source models by OTCE on pixels

@@ -2,6 +2,9 @@ r"""
 Several sources: which of them count?
 =====================================
 
+After this page you will know how to rank sources, measure the gap of each, and weigh
+them in one fit.
+
 Four sources, and nobody has told you which one is good. Rank them, look at the gap of
 each, and let :class:`~sktransfer.multisource.UOWQ` weigh them.
 """

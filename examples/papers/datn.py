@@ -2,6 +2,9 @@ r"""
 DATN: labels in one feature space, predictions in another
 =========================================================
 
+After this page you will know which parts of DATN matter here, and how that compares
+with the paper.
+
 D. Wang, P. Cui and W. Zhu, "Deep asymmetric transfer network for unbalanced domain
 adaptation", AAAI 2018, classify images with the labels of texts. Rows that have both a
 text and an image, without any label, are the bridge. They find that all parts of the

@@ -2,6 +2,9 @@ r"""
 The discriminator gate: nets that ignore bad source rows
 ========================================================
 
+After this page you will know when the discriminator gate finds bad source samples, and
+how much it gains.
+
 Z. Wang, Z. Dai, B. Póczos and J. Carbonell, "Characterizing and avoiding negative
 transfer", CVPR 2019, train a discriminator of domains on pairs of features and labels
 and weigh each source row by its odds. Rows that look like no target row, or whose label

@@ -2,6 +2,9 @@ r"""
 Negative transfer: when and by whom
 ===================================
 
+After this page you will know how corruption of a source turns into negative transfer,
+and which methods bear it.
+
 Z. Wang, Z. Dai, B. Póczos and J. Carbonell, "Characterizing and avoiding negative
 transfer", CVPR 2019, corrupt a source on purpose and measure the negative transfer gap
 (NTG): the error of a method with the source minus its error without. They find that it

@@ -2,6 +2,9 @@ r"""
 Transferability: which source model to take
 ===========================================
 
+After this page you will know how well scores of transferability rank source models
+here.
+
 A score of transferability predicts, without any training on the target, how well a
 source model will do there. Y. Bao et al. show that the H-score follows the negative
 log-loss (ICIP 2019), and Y. Tan et al. that OTCE ranks source models best of H-score,

@@ -2,6 +2,9 @@ r"""
 UOWQ: how much each of several sources weighs
 =============================================
 
+After this page you will know how UOWQ compares with the target alone and with plain
+pooling here.
+
 Q. Zhang et al., "Unified optimization of source weights and transfer quantities in
 multi-source transfer learning", derive the weight of each source from its distance to
 the target in parameters and from both numbers of rows. They find that UOWQ beats the
