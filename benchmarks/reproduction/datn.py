@@ -14,6 +14,7 @@ from reproduction.registry import (
     interval,
     positive,
     power,
+    settled,
     text,
     together,
 )
@@ -144,7 +145,8 @@ def compare(frame, names, pairs):
         for better, worse in pairs:
             gain = interval((group[better] - group[worse]).dropna())
             answers.append(positive(gain))
-            differences.append(f"{better} minus {worse} {text(gain)}")
+            line = settled(gain, group["seed"].nunique(), "seeds")
+            differences.append(f"{better} minus {worse} {line}")
         parts.append(f"{task}: {means}; " + ", ".join(differences))
     return Outcome(". ".join(parts), together(answers))
 

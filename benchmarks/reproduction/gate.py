@@ -15,6 +15,7 @@ from reproduction.registry import (
     interval,
     over_seeds,
     positive,
+    settled,
     text,
     together,
 )
@@ -233,7 +234,8 @@ def removes_negative_transfer(frame):
         mean, low, high = gated
         answers.append(positive((-mean, -high, -low)))
         parts.append(
-            f"{method} {text(plain)}, gated {text(gated)} (by set: {by_set(pair)})"
+            f"{method} {text(plain)}, gated {settled(gated, len(pair), 'draws')} (by "
+            f"set: {by_set(pair)})"
         )
     pair = by_draw(frame, "ntg")
     plain, gated = (text(interval(pair[g])) for g in (0, 1))
@@ -265,7 +267,8 @@ def order(frame):
         difference = (table[better] - table[worse]).rename("gain").reset_index()
         estimate = over_seeds(difference, "gain")
         answers.append(positive(estimate))
-        parts.append(f"{better} minus {worse} {text(estimate)}")
+        line = settled(estimate, len(table), "draws")
+        parts.append(f"{better} minus {worse} {line}")
     means = ", ".join(
         f"{name} {table[name].mean():.3f}"
         for name in ("DANN", "labels only", "gate only", "none", "marginal", "joint",
@@ -309,7 +312,8 @@ def order_of_methods(frame):
     for larger, smaller in pairs:
         estimate = interval(table[larger] - table[smaller])
         answers.append(positive(estimate))
-        parts.append(f"{larger} minus {smaller} {text(estimate)}")
+        line = settled(estimate, len(table), "draws")
+        parts.append(f"{larger} minus {smaller} {line}")
     means = ", ".join(f"{name} {table[name].mean():+.3f}" for name in table)
     return Outcome(f"NTG {means}. " + "; ".join(parts), together(answers))
 
@@ -320,7 +324,8 @@ def negative_without_labels(frame):
     for eps, group in plain.groupby("eps"):
         mean, low, high = over_seeds(group, "ntg")
         answers.append(positive((-mean, -high, -low)))
-        parts.append(f"{text((mean, low, high))} at ε = {eps:g}")
+        line = settled((mean, low, high), group["seed"].nunique(), "seeds")
+        parts.append(f"{line} at ε = {eps:g}")
     return Outcome("NTG. " + "; ".join(parts), together(answers))
 
 

@@ -23,6 +23,7 @@ from reproduction.registry import (
     Outcome,
     over_seeds,
     positive,
+    settled,
     text,
     together,
 )
@@ -303,7 +304,8 @@ def no_harm_under_covariate_shift(frame):
     for (name, eps), group in frame.groupby(["method", "eps_x"], sort=False):
         mean, low, high = over_seeds(group, "ntg")
         answers.append(positive((-mean, -high, -low)))
-        parts.append(f"{name} at ε_x = {eps:g}: {text((mean, low, high))}")
+        line = settled((mean, low, high), group["seed"].nunique(), "seeds")
+        parts.append(f"{name} at ε_x = {eps:g}: {line}")
     return Outcome("NTG. " + "; ".join(parts), together(answers))
 
 

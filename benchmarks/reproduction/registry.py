@@ -74,6 +74,11 @@ def text(estimate, form="+.3f"):
     return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
+def settled(estimate, n_units, unit, form="+.3f"):
+    """Write an estimate, and how many units would settle it where it includes zero."""
+    return text(estimate, form) + power(estimate, n_units, unit)
+
+
 def power(estimate, n_units, unit):
     """Tell how many units would settle a mean whose interval includes zero.
 

@@ -18,6 +18,7 @@ from reproduction.registry import (
     interval,
     over_seeds,
     positive,
+    settled,
     text,
     together,
 )
@@ -158,7 +159,8 @@ def against_baselines(frame):
     for name in BASELINES:
         gain = over_seeds(frame.assign(gain=frame["UOWQ"] - frame[name]), "gain")
         answers.append(positive(gain))
-        parts.append(f"{name} {frame[name].mean():.3f} ({text(gain)})")
+        line = settled(gain, frame["seed"].nunique(), "seeds")
+        parts.append(f"{name} {frame[name].mean():.3f} ({line})")
     as_published = frame.assign(gain=frame["UOWQ"] - frame["UOWQ paper"])
     best = frame["single, best"].mean()
     return Outcome(
