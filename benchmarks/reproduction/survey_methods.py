@@ -590,9 +590,9 @@ CLAIMS = [
         experiment=SHARES,
         conclude=recovers_shares,
         reason=(
-            "the weights can be no better than the recognition of the domains that they "
-            "count: on SURF features it tells half of the rows only, as two of the four "
-            "domains hold pictures of one kind"
+            "the weights can be no better than the recognition of domains, which they "
+            "count: on SURF features it tells half of the rows only, as two of the "
+            "four domains hold pictures of one kind"
         ),
     ),
     Claim(
