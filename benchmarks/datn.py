@@ -8,7 +8,7 @@ few target rows are labeled, and unlabeled pairs have both descriptions.
 - many sensors to one: source sensors 1 to 8 of 16 (64 features), target sensor 16
   (8 features), 6 gases (one batch of the gas sensor drift data);
 - digits to strips: source images of 14 x 14 pixels, target two of their rows with noise
-  (MNIST), for the part "many" alone: it has enough rows without a label.
+  (MNIST), for the part "unlabeled" alone: it has many rows without a label.
 
 Compared are the three variants of DATN, the same net without a source (theta(0, T)),
 its rivals in the paper (WSDTN, HHTL, CDLS, TTI; a perceptron and a support vector
@@ -17,7 +17,7 @@ the labeled target rows, and the same with the pairs added, labeled by a logisti
 regression of the source. HHTL and CDLS have the same logistic regression.
 
 Parts: "variants" (every method, the paper's figure 2 and tables 4 and 5), "unlabeled"
-and "many" (rows of the source without a label, figure 5), "quality" (number of labeled
+(rows of the source without a label, figure 5), "quality" (number of labeled
 rows of the source, figure 3), "pairs" (their number, figure 4), "weights" (alpha and
 beta, figure 6), "printed" (sums as the paper prints them in place of means), "noise"
 (wrong labels of the source), "length" (a longer descent).
@@ -59,6 +59,7 @@ METHODS = (
     "HHTL", "CDLS", "TTI", "DNN", "SVM", "LR, target only",
     "LR, pairs labeled by the source",
 )  # fmt: skip
+IMAGES, SENSORS = "topics to images", "8 sensors to 1"
 DIGITS = "digits to strips"
 #: values of alpha and of beta in the paper's figure 6
 WEIGHTS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -66,8 +67,7 @@ FULL, SUPERVISED = METHODS[:2]
 BOTH = (FULL, SUPERVISED)
 #: part -> label of a change -> the change of the task or of the settings
 CHANGES = {
-    "unlabeled": {f"{n} unlabeled": {"n_extra": n} for n in (0, 100, 10**6)},
-    "many": {f"{n} unlabeled": {"n_extra": n} for n in (0, 100, 1000, 10**6)},
+    "unlabeled": {f"{n} unlabeled": {"n_extra": n} for n in (0, 10**6)},
     "quality": {f"{n} rows": {"n_source": n} for n in (10, 20, 50, 200)} | {"": {}},
     "pairs": {f"{n} pairs": {"n_pairs": n} for n in (30, 100)} | {"": {}},
     "weights": {f"alpha {v:g}": {"settings": SETTINGS | {"alpha": v}} for v in WEIGHTS}
@@ -84,7 +84,6 @@ CHANGES = {
 #: part -> methods that are compared in it
 COMPARED = {
     "unlabeled": BOTH,
-    "many": BOTH,
     "quality": ("source", SUPERVISED, "WSDTN", "CDLS", "DNN"),
     "pairs": (*BOTH, "WSDTN", "HHTL", "TTI"),
     "weights": (FULL,),
@@ -94,7 +93,6 @@ COMPARED = {
 }
 TITLES = {
     "unlabeled": "Unlabeled rows of the source (figure 5)",
-    "many": "Many unlabeled rows of the source (figure 5)",
     "quality": "Quality of the source (figure 3)",
     "pairs": "Number of pairs (figure 4)",
     "weights": "Weights of the two terms (figure 6)",
@@ -380,21 +378,24 @@ def main():
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--tasks", type=int, default=2, help="3: words, too (slow)")
+    parser.add_argument("--only", nargs="+", metavar="TASK", help="names of tasks")
     args = parser.parse_args()
     tasks = {
-        "topics to images": load_wikipedia(args.data, "topics"),
-        "8 sensors to 1": load_gas(args.data),
-        "words to images": load_wikipedia(args.data, "words"),
+        IMAGES: load_wikipedia(args.data, "topics"),
+        SENSORS: load_gas(args.data),
     }
+    if args.tasks > 2:
+        tasks["words to images"] = load_wikipedia(args.data, "words")
     args.out.mkdir(parents=True, exist_ok=True)
     cells = Cells(args.out / "cells.jsonl")
     for part in args.parts:
         some = dict(list(tasks.items())[: args.tasks if part == "variants" else 2])
+        if part == "unlabeled":
+            some = {SENSORS: tasks[SENSORS], DIGITS: load_digits(args.data)}
+        some = {n: v for n, v in some.items() if not args.only or n in args.only}
         if part == "variants":
             text = "## Variants and rivals\n\n" + compare(some, cells, args)
         else:
-            if part == "many":
-                some = {DIGITS: load_digits(args.data)}
             text = f"## {TITLES[part]}\n\n" + sweep(part, some, cells, args)
         print(text, flush=True)
         (args.out / f"datn_{part}.md").write_text(text)

@@ -378,6 +378,12 @@ CLAIMS = [
         ),
         experiment=GATES,
         conclude=removes_negative_transfer,
+        reason=(
+            "the gate takes 45 % of the gap or more away, but three labels per class "
+            "on features of a pretrained net leave nothing to gain from a source of "
+            "which seven rows in ten are corrupted. The paper's target alone has .44 "
+            "to .57 on these tasks, ours (ADDA's aside) .89 to .98"
+        ),
     ),
     Claim(
         name="gate-true-labels",
@@ -433,6 +439,11 @@ CLAIMS = [
         ),
         experiment=ABLATION,
         conclude=order,
+        reason=(
+            "on features of a pretrained net the domains are close, and every kind of "
+            "matching costs more than it brings: without it the gate is at the level "
+            "of the oracle, which knows the corrupted rows"
+        ),
     ),
     Claim(
         name="gate-algorithms",
@@ -465,6 +476,11 @@ CLAIMS = [
         published="Table 1, ε = 0: gains of the gate from 0 points on",
         experiment=DANN_FACTORS,
         conclude=unharmed_by_the_gate,
+        reason=(
+            "the gate compares a source row with the target rows; with few labels it "
+            "gives true rows of the source small weights, too, and the net has the "
+            "fewer rows. The loss shrinks as labels are added"
+        ),
     ),
     Claim(
         name="gate-degenerate",

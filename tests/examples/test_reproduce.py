@@ -179,3 +179,66 @@ def test_a_task_method_keeps_what_it_gains(modules):
     assert module.keeps(table, "pooled") == "yes"
     assert module.below(table, "ARMUL", "pooled") == "no"
     assert module.below(table, "ARMUL", "single") == "yes"
+
+
+def datn_frame(module, part, accuracy):
+    """Cells of a part on one task, whose accuracy is a function of the cell."""
+    cells = module.cells_of(part, module.TASKS[:1], 3)(False)
+    return pd.DataFrame([{**c, "accuracy": accuracy(c)} for c in cells])
+
+
+def test_figures_of_datn_are_read_as_the_paper_reads_them(modules):
+    module = importlib.import_module("reproduction.datn")
+
+    def by_quality(cell):
+        rows = int(cell["label"].split()[0]) if cell["label"] else 700
+        source = np.log10(rows) / 3 + 0.001 * cell["seed"]
+        slope = {"source": 1.0, "DATN supervised": 0.5, "DNN": 0.0}
+        start = {"source": 0.0, "DATN supervised": 0.1, "DNN": 0.2}
+        return start.get(cell["method"], 0.1) + slope.get(cell["method"], 0.2) * source
+
+    frame = datn_frame(module, "quality", by_quality)
+    assert module.rises_faster(frame).holds == "yes"
+    poor = module.beats_dnn_with_poor_source(frame)  # 0.5 * log10(20) / 3 + 0.1 > 0.2
+    assert poor.holds == "yes" and "20 rows" in poor.ours
+
+    def by_weight(cell):
+        weight, value = cell["label"].split()
+        return 0.01 * cell["seed"] * float(value) + (weight == "alpha") * float(value)
+
+    frame = datn_frame(module, "weights", by_weight)
+    assert module.alpha_matters_more(frame).holds == "yes"
+
+    def by_pairs(cell):
+        n = int(cell["label"].split()[0]) if cell["label"] else 700
+        first = cell["method"] in ("DATN", "DATN supervised")
+        return n / 1000 + 0.001 * cell["seed"] + 0.1 * first
+
+    assert module.pairs_of(datn_frame(module, "pairs", by_pairs)).holds == "yes"
+    cells = [c for c in module.MANY.cells(False) if c["seed"] < 4]
+
+    def by_rows(cell):
+        sign = 1 if cell["label"].startswith("1000000") else -1
+        own = cell["method"] == "DATN"
+        return 0.5 + own * (0.1 * sign + 0.001 * cell["seed"])
+
+    frame = pd.DataFrame([{**c, "accuracy": by_rows(c)} for c in cells])
+    assert module.helped_by_unlabeled(frame).holds == "yes"
+
+
+def test_multi_task_rivals_are_compared_task_by_task(modules):
+    module = importlib.import_module("reproduction.multi_task")
+    frame = pd.DataFrame(
+        [
+            {"set": name, "task": task, "method": method, "seed": seed,
+             "score": 0.1 * task + (0.05 + 0.001 * task) * (method == module.OWN)}
+            for name in module.DOMAINS
+            for task in range(3)
+            for method in module.METHODS
+            for seed in range(2)
+        ]
+    )  # fmt: skip
+    outcome = module.best_on_average(frame)
+    assert outcome.holds == "yes" and "over 12 tasks" in outcome.ours
+    frame.loc[frame["method"] == "modo", "score"] += 1.0
+    assert module.best_on_average(frame).holds == "in part (7 of 8)"
