@@ -275,7 +275,7 @@ class MarginColumns(CommonColumns):
     def calibrated(
         self, values: dict[Any, Any], y: Any, sample_weight: Any = None
     ) -> "MarginColumns":
-        """Return columns with the slopes that held-out samples ask for."""
+        """Return columns with the slopes that held-out samples support."""
         hits = self.code(y) > 0
         slopes = {k: fit_slope(v, hits, sample_weight) for k, v in values.items()}
         return replace(self, slopes=self.slopes | slopes)

@@ -383,7 +383,7 @@ class SourceSummary:
 
 
 def centered_logits(vector: NDArray[Any], family: str, n_logits: int) -> NDArray[Any]:
-    """Return parameters that sum to 0 over the classes, which says the same."""
+    """Return parameters that sum to 0 over the classes, which is the same model."""
     if family != "multinomial":
         return vector
     theta = vector.reshape(n_logits, -1)

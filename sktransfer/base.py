@@ -331,8 +331,8 @@ def _asks_by_class(estimator: Any) -> Any:
 def fit_on_domains(estimator: Any, data: DomainData, **fit_params: Any) -> Any:
     """Fit an estimator that takes `sample_domain` on the rows of ``data``.
 
-    The domains reach every step of a pipeline whatever scikit-learn's global
-    routing switch says.
+    The domains reach every step of a pipeline whatever scikit-learn's global routing
+    switch is.
 
     Parameters
     ----------

@@ -414,9 +414,9 @@ class Pooled(_Baseline):
         source rows nothing is added.
     max_rows : int in [1, inf), default=None
         Most rows of each source that are used. A larger source is represented by a
-        random sample of its rows, for classifiers with every class in proportion and
-        at least one row of each as far as ``max_rows`` allows. A sampled row counts
-        as one row. All labeled target rows are used in any case. None: no limit.
+        random sample of its rows, for classifiers with every class in proportion and,
+        where ``max_rows`` allows, at least one row of each. A sampled row counts as one
+        row. All labeled target rows are used in any case. None: no limit.
     random_state : int, RandomState instance or None, default=0
         Draws the sample of ``max_rows``. The order of the rows does not matter.
 

@@ -6,9 +6,9 @@ After this page you will know how to price a thin segment with the claims of lar
 ones.
 
 Claims with the years at risk (:download:`claims.csv
-<../../../examples/cases/claims.csv>`). Of the 90 motorcycles with a known count alone,
-rates cannot be told well; cars and vans have nearly the same dependence on age and
-region. As vehicles are known to be related, the guard starts without the suspicion that
+<../../../examples/cases/claims.csv>`). The 90 motorcycles with a known count are too
+few to estimate rates well. Cars and vans depend on age and region in nearly the same
+way. As vehicles are known to be related, the guard starts without the suspicion that
 they are not (``atom=0``).
 """
 

@@ -5,9 +5,9 @@ The tables of these examples, and what is true in them
 After this page you will know how the tables of the case studies were drawn, and what is
 true in them.
 
-Six small tables as people have them, drawn from known rules. ``truth`` is what a
-perfect model would say of a row; it is no feature, and the examples check their results
-by it. ``python make_tables.py --write`` writes the files anew.
+Six small tables as people have them, drawn from known rules. ``truth`` is the answer of
+a perfect model for a row. It is not a feature; the examples check their results by it.
+``python make_tables.py --write`` writes the files anew.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def churn():
 # %%
 # Claims
 # ------
-# Counts of claims with the years at risk. Of motorcycles there are 90 policies with a
+# Counts of claims with the years at risk. There are 90 policies of motorcycles with a
 # known count. The rate depends on age and region in the same way for all vehicles; vans
 # have 0.8 times the rate of cars, motorcycles 1.05 times.
 def claims():
@@ -144,7 +144,7 @@ def spectra():
 # two-level model that S. W. Raudenbush and A. S. Bryk published of it ("Hierarchical
 # Linear Models", 2nd edition, 2002, chapter 4). Level and slope of a school depend on
 # its sector and mean status, with variances of 2.38 and 0.15 between schools and 36.7
-# between students. Of the last school ten students have a score.
+# between students. Ten students of the last school have a score.
 def schools():
     rng = np.random.default_rng(7)
     size = rng.normal(45, 11, 160).round().clip(14, 67).astype(int)
@@ -182,7 +182,7 @@ def schools():
 # bout of three windows. The phone lies in a pocket, or tilted at the belt, where the
 # leg hardly turns it. What is kept of a window are means and standard deviations by
 # axis, and four numbers of the size of the acceleration. Fred's log is one bout late.
-# Of Noa, who is new, two bouts of each activity have a label.
+# Noa is new: two bouts of each of her activities have a label.
 PEOPLE = {  # steps per second, strength, tilts of the phone, swing that it sees
     "Ada": (1.90, 1.00, (0.3, 0.2), 1.0),
     "Ben": (1.80, 1.10, (0.3, 0.2), 1.0),

@@ -6,13 +6,13 @@ After this page you will know how to let an upper bound of the gap choose the we
 the sources, and when a guard does that with fewer fits.
 
 M. Sorocky, S. Zhou and A. Schoellig (ICRA 2020) let a robot take over experience only
-where a Gaussian process bounds the loss. For tables the idea reads: the gap of a tuning
-value, such as the weight of the source rows, is measured by cross-validation, with
-noise; a Gaussian process over the value joins the measurements; and there is transfer
-only where the upper bound of the gap is below 0.
+where a Gaussian process bounds the loss. For tables the idea reads as follows.
+Cross-validation measures the gap of a tuning value, such as the weight of the source
+rows, with noise. A Gaussian process over the value joins the measurements. The sources
+are used only where the upper bound of the gap is below 0.
 
 It is an example, not a class: with one value to tune
-:class:`~sktransfer.safe.TransferGuard` says the same with fewer fits.
+:class:`~sktransfer.safe.TransferGuard` decides with fewer fits.
 """
 
 import argparse

@@ -6,7 +6,7 @@ After this page you will know how to find groups among many sources by how well 
 serve each other.
 
 With many sources, ask which of them serve the same targets. Each domain in turn is the
-target, and every other domain is scored as its source: here by
+target, and every other domain is scored as its source. The score is
 :func:`~sktransfer.metrics.transfer_affinity`, the share of held-out target rows that a
 source serves better than the others, put together as in Taskonomy (A. Zamir et al.,
 CVPR 2018). Domains with alike columns of scores are alike as sources.
@@ -80,8 +80,8 @@ dendrogram(tree, labels=names, ax=axes[1])
 axes[1].set(ylabel="distance of the scores", title="Clusters of sources")
 
 # %%
-# Do two targets want the same sources? The footrule of their rankings says how far they
-# are apart: 0 is the same order, 1 the reverse.
+# Do two targets want the same sources? The footrule of their rankings measures how far
+# they are apart: 0 is the same order, 1 the reverse.
 others = [k for k in range(n) if k not in (0, 1, 3)]
 for other in (1, 3):
     far = ranking_footrule(table[0, others], table[other, others], normalize=True)

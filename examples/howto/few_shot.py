@@ -68,8 +68,8 @@ def scenarios():
 # ------------------------------
 # The guard fits the pipeline with and without the sources, estimates the gap between
 # both out of fold on the 30 labeled rows, and predicts with the one that is better. It
-# must decide from 30 labels, so it errs sometimes; the rows to test on, of which no fit
-# has seen a label, show what it would have been right to do.
+# must decide from 30 labels, so it errs sometimes. The test rows, whose labels no fit
+# has seen, show what would have been right.
 def pipeline(model):
     return make_pipeline(MaxAbsScaler(), model)
 

@@ -53,8 +53,8 @@ def features(picture, width):
 # %%
 # Pixels near edges
 # -----------------
-# A pixel is near an edge if there is another class within some pixels of it. Of these
-# as many are drawn from each class.
+# A pixel is near an edge if there is another class within some pixels of it. As many of
+# these are drawn from each class.
 def pixels_near_edges(label, width, n_pixels, rng):
     """Return the positions of drawn pixels near edges, shape (n, 2)."""
     size = 2 * width + 1

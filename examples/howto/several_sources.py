@@ -37,8 +37,8 @@ rng = np.random.default_rng(0)
 # %%
 # The data
 # --------
-# Handwritten digits from five scanners. The target's is clean, and so is the first
-# source's. The others are noisy, mirror the image, or write down a random digit. The
+# Handwritten digits from five scanners. Those of the target and of the first source are
+# clean. The others are noisy, mirror the image, or write down a random digit. The
 # target has five labels per class.
 #
 # With ``--data`` the domains are reviews of four kinds of products and the target is

@@ -56,7 +56,7 @@ METHODS = {
 # ------------
 # Each source image is turned, mirrored and sprinkled with probability ε, and each
 # source label is replaced by a random one with probability ε. A quarter of the digits
-# is the target's training half, of which a share keeps its labels. With ``--data`` the
+# is the target's training half; a share of them keeps its labels. With ``--data`` the
 # source is MNIST, whose labels are replaced, and the target is USPS.
 def draw(eps, share, seed):
     if args.data is None:

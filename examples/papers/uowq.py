@@ -8,9 +8,9 @@ pooling here.
 Q. Zhang et al., "Unified optimization of source weights and transfer quantities in
 multi-source transfer learning", derive the weight of each source from its distance to
 the target in parameters and from both numbers of rows. They find that UOWQ beats the
-target alone, the single sources and all sources unweighted (table II), that weights
-which are updated during training beat static ones (section VI), and that weights grow
-when only half of the source rows are used, with the same pattern (figures 5 and 6).
+target alone, the single sources and all sources unweighted (table II). Weights that are
+updated during training beat static ones (section VI). With half of the source rows the
+weights are larger, with the same pattern (figures 5 and 6).
 """
 
 import argparse

@@ -46,7 +46,7 @@ def starting_slope(values: Array) -> float:
 
 
 def fit_slope(values: Array, hits: Array, sample_weight: Array | None = None) -> float:
-    r"""Return the slope that held-out samples ask for.
+    r"""Return the slope that held-out samples support.
 
     With the slope :math:`b_0` of :func:`starting_slope` it minimizes
 

@@ -27,8 +27,8 @@ def stack_domains(sources, target=None, unlabeled=None):
         Labeled target rows; None where no target row has a label.
     unlabeled : {array-like, sparse matrix, dataframe} or None, default=None
         Target rows without a label, of shape (n_unlabeled, n_features). Images and
-        other arrays with more axes work alike, here and in the pairs, and so do lists
-        of texts.
+        other arrays with more axes work alike, here and in the pairs; lists of texts
+        do, too.
 
     Returns
     -------

@@ -19,8 +19,8 @@ class UOWQTasks(TaskWeighting):
     r"""Weigh tasks by how much they are worth to each other, by UOWQ's theory [1]_.
 
     Before the training each task gets a net of its own. With task i as the target and
-    the others as its sources, :func:`~sktransfer.multisource.uowq_weights` says how
-    much a row of task j is worth to it beside a row of its own: :math:`a_{ij}`, with
+    the others as its sources, :func:`~sktransfer.multisource.uowq_weights` gives the
+    worth of a row of task j to it, beside a row of its own: :math:`a_{ij}`, with
     :math:`a_{ii} = 1`. The extractor serves all tasks, so the loss of task j gets the
     mean of its shares in them,
 

@@ -49,10 +49,10 @@ class CDLS(ColumnBlocksMixin, TransferMetaEstimator):
         Classifier whose ``fit`` takes ``sample_weight``; the paper has a linear
         support vector machine. It sees components of the target.
     source_columns, target_columns : int, str, slice, array-like or None, default=None
-        The two blocks of columns: positions, a slice, a boolean mask, or names if X
-        is a dataframe. A row that lacks a block holds NaN in all of its columns.
-        Columns in no block are ignored, and so is the other block of a row that has
-        both. None for both: one feature space.
+        The two blocks of columns: positions, a slice, a boolean mask, or names if X is
+        a dataframe. A row that lacks a block holds NaN in all of its columns. Columns
+        in no block, and the other block of a row that has both, are ignored. None for
+        both: one feature space.
     n_components : int in [1, inf) or None, default=100
         Principal components of the target; None, or more than there are: all.
     delta : float in (0, 1], default=0.5

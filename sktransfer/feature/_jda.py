@@ -101,15 +101,14 @@ class JDA(KernelParametersMixin, ClassNamePrefixFeaturesOutMixin, TransferTransf
 
     :math:`v` with :math:`1/n_s` on source and :math:`-1/n_t` on target samples, and
     :math:`v_c` the same among samples of class c [1]_, [2]_. With
-    ``regularizer="coefficients"`` :math:`\mu I` is
-    :math:`\mu (\Phi'\Phi)^{-1}`, the norm of the least coefficients a with
-    :math:`p = \Phi'a`. Unlike the first form it depends on the origin of the features
-    where the kernel does (linear, polynomial): center them before. The paper has the
-    first form for features as they are and the second for kernels; its published table
-    of images goes with the second, a linear kernel, and the means of the domains as
-    heavy as those of all classes together (``balance=1 / (1 + n_classes)``).
-    The first round has no pseudo-labels and M compares the means of the domains and the
-    classes of labeled samples alone.
+    ``regularizer="coefficients"`` :math:`\mu I` is :math:`\mu (\Phi'\Phi)^{-1}`, the
+    norm of the least coefficients a with :math:`p = \Phi'a`. Unlike the first form it
+    depends on the origin of the features where the kernel does (linear, polynomial):
+    center them before. The paper has the first form for features as they are and the
+    second for kernels. Its published table of images goes with the second, a linear
+    kernel, and equal weights for the means of the domains and for those of all classes
+    together (``balance=1 / (1 + n_classes)``). The first round has no pseudo-labels and
+    M compares the means of the domains and the classes of labeled samples alone.
 
     References
     ----------

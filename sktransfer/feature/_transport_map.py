@@ -326,8 +326,9 @@ def _mismatches(data):
 class LinearTransportMap(SourceMap):
     r"""Optimal transport between Gaussians: a linear map of source samples.
 
-    Of all linear maps that give source samples the mean and the covariance of the
-    target it moves them least. Target samples stay what they are. Labels are not used.
+    It is the linear map that moves source samples least among those that give them the
+    mean and the covariance of the target. Target samples stay what they are. Labels are
+    not used.
 
     Parameters
     ----------

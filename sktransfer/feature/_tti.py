@@ -36,10 +36,10 @@ class TTI(
     Parameters
     ----------
     source_columns, target_columns : int, str, slice, array-like or None, default=None
-        The two blocks of columns: positions, a slice, a boolean mask, or names if X
-        is a dataframe. A row that lacks a block holds NaN in all of its columns; a
-        row with both blocks is a pair; so are two rows, one of each domain, that
-        ``sample_pair`` in ``fit`` gives the same name. Columns in no block are ignored.
+        The two blocks of columns: positions, a slice, a boolean mask, or names if X is
+        a dataframe. A row that lacks a block holds NaN in all of its columns; a row
+        with both blocks is a pair. Two rows, one of each domain, that ``sample_pair``
+        in ``fit`` gives the same name are a pair, too. Columns in no block are ignored.
         None for both: one feature space, in which each row is its own pair; with
         ``sample_pair`` only the pairs that it names count.
     pair_weight : float in [0, inf), default=1.0

@@ -127,14 +127,14 @@ class AdaptiveGP(
     two such matrices, and the elementwise product of positive semidefinite matrices
     is one (Schur). So two sources share what each shares with the target.
 
-    Everything is learned by maximizing
-    :math:`\log p(y_T \mid y_S) = \log p(y_T, y_S) - \log p(y_S)`, or only the first
-    term, over the logarithms of :math:`b`, noises and the kernel's hyperparameters
-    with analytic gradients. With few target labels the maximum overstates unrelated
-    sources. So they are dropped, the weakest first, unless twice the gain in log
-    likelihood exceeds the ``significance`` quantile of a chi-square law with 2 degrees
-    of freedom (strength and source noise; 1 for the joint likelihood, which knows the
-    noise anyway). Without a source left the fit is that of the target alone.
+    Everything is learned by maximizing :math:`\log p(y_T \mid y_S) = \log p(y_T, y_S) -
+    \log p(y_S)`, or only the first term, over the logarithms of :math:`b`, noises and
+    the kernel's hyperparameters with analytic gradients. With few target labels the
+    maximum overstates unrelated sources. So they are dropped, the weakest first, unless
+    twice the gain in log likelihood exceeds the ``significance`` quantile of a
+    chi-square law with 2 degrees of freedom (strength and source noise; 1 for the joint
+    likelihood, which has the noise anyway). Without a source left the fit is that of
+    the target alone.
 
     Each step of the optimizer takes time of order :math:`m^3` in the number m of
     samples that are learned from, at most ``max_samples``. One further factorization

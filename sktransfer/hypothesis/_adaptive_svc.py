@@ -111,9 +111,9 @@ class AdaptiveSVC(
     first term is :math:`\lVert v - r w \rVert^2 / 2` of the weights v of the whole. The
     norm counts the intercept like a weight, as in ``LinearSVC``, which the fit without
     sources is (with the hinge loss). More than two classes are separated one against
-    the others. A model without decision values gives the log-odds of its
-    probabilities, raised to 0.001, and one that only predicts a vote of -1 or 1; a
-    class that a model does not know has the value 0.
+    the others. A model without decision values gives the log-odds of its probabilities,
+    raised to 0.001, and one that only predicts a vote of -1 or 1; a class that a model
+    has not seen has the value 0.
 
     References
     ----------
@@ -307,7 +307,7 @@ def _added_machine(K, sign, known, caps):
 
 
 def _values_of(model, X):
-    """Return a decision value per class that a model knows."""
+    """Return a decision value per class of a model."""
     if hasattr(model, "decision_function"):
         values = np.asarray(model.decision_function(X), dtype=np.float64)
         if values.ndim == 1:

@@ -23,7 +23,7 @@ class SecureLogistic(SourceClassifiersMixin, LinearClassifierMixin, TransferEsti
     r"""Logistic regression that corrects frozen source models and is never worse.
 
     The scores of the source models stay as they are; a linear correction is added to
-    them where the labels ask for it. On the labeled target samples the mean log loss is
+    them where the labels support it. On the labeled target samples the mean log loss is
     never above that of the source, and how strongly the correction is penalized is
     chosen by leave-one-out.
 
@@ -118,7 +118,7 @@ class SecureLogistic(SourceClassifiersMixin, LinearClassifierMixin, TransferEsti
 
     A score is the logarithm of a probability, raised to 0.001 and centered over the
     classes; of a model without probabilities a decision value, and of one that only
-    predicts a vote of probability 0.999. A class that a model does not know has the
+    predicts a vote of probability 0.999. A class that a model has not seen has the
     score 0. A sample (or unit) is left out by one Newton step from the fit with it, and
     the source weights are kept; with unlabeled samples, where that step is not defined,
     it is left out by a fit.
@@ -367,7 +367,7 @@ class SecureLogistic(SourceClassifiersMixin, LinearClassifierMixin, TransferEsti
 
 
 def _scores_of(model, X):
-    """Return a score per class that a model knows."""
+    """Return a score per class of a model."""
     if hasattr(model, "predict_proba"):
         proba = np.asarray(model.predict_proba(X), dtype=np.float64)
         return np.log(np.maximum(proba, LEAST_PROBABILITY))

@@ -26,9 +26,9 @@ class TransferChain(TransferMetaEstimator):
     r"""Go from a distant source over bridges to the target.
 
     The model of the farthest source is the hypothesis that the next source corrects,
-    and so on; the target corrects the model of the nearest one. A bridge helps where
-    a source says little of the target, but much of the bridge, and the bridge much of
-    the target.
+    and so on; the target corrects the model of the nearest one. A bridge helps where a
+    source predicts the target badly and the bridge well, and the bridge predicts the
+    target well.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class TransferChain(TransferMetaEstimator):
         Returns
         -------
         target_only : estimator
-            A copy whose link knows no source model.
+            A copy whose link has no source model.
         """
         return clone(self).set_params(estimator=without_sources(self.estimator))
 

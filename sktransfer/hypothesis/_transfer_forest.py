@@ -65,16 +65,16 @@ class TransferForest(BlendingMetaEstimator):
 
     Notes
     -----
-    *Structure expansion and reduction* [1]_: below each leaf that target samples reach
-    a tree with the same parameters is grown on them; then, from the leaves up, a node
-    becomes a leaf with the mean of its target samples where that has no larger error
-    on them than the tree below. Parts that no target sample reaches stay as they are.
+    *Structure expansion and reduction* [1]_: below each leaf that target samples reach,
+    a tree with the same parameters is grown on them. Then, from the leaves up, a node
+    becomes a leaf with the mean of its target samples where that has no larger error on
+    them than the tree below. Parts that no target sample reaches stay as they are.
 
     *Structure transfer* [1]_: from the root down, the threshold of a test on the same
-    feature moves to that local maximum of the information gain whose children have
-    classes most like those in the source, by the Jensen-Shannon divergence weighted by
-    their sizes; the children are exchanged where that fits better. Leaves get the
-    classes of their target samples.
+    feature moves to a local maximum of the information gain. It is the one whose
+    children have classes most like those in the source, by the Jensen-Shannon
+    divergence weighted by their sizes; the children are exchanged where that fits
+    better. Leaves get the classes of their target samples.
 
     All sources are one. Several trees are averaged. Target samples decide alone where
     they are, so with a handful of them a node of one sample does; guard the fit.

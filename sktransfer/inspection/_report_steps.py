@@ -546,8 +546,8 @@ def tabulate_sources(run, similarity, scores):
     Returns
     -------
     sources : pandas.DataFrame
-        Columns "source", "rows", the similarities, "source_model_error", "leep",
-        "nce", "ntg", "low", "high" and "effect", as far as they are defined.
+        Columns "source", "rows", the similarities, "source_model_error", "leep", "nce",
+        "ntg", "low", "high" and "effect"; those that are not defined are missing.
     """
     best, _ = error_of(run.scoring)
     frame = run.table({"source": run.sources})

@@ -422,7 +422,7 @@ def label_advice(report):
 
 
 def _curve_sentences(more):
-    """Return what the extrapolated learning curve of the gap says."""
+    """Return the sentences on the extrapolated learning curve of the gap."""
     n, needed, what = more["n_labeled"], more["labels_needed"], more["counted"]
     chance = f"{more['probability']:.0%}"
     if more["goal"] == needed:

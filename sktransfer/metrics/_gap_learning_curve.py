@@ -452,7 +452,7 @@ def gap_learning_curve(
     Notes
     -----
     The expected loss of a parametric model falls with :math:`1/m` toward its limit,
-    with the sources and without, and so does the gap:
+    with the sources and without; the gap follows:
 
     .. math:: g(m) = g_\infty + c\, m^{-r},
 

@@ -117,7 +117,7 @@ class HeldOutScore:
 def score_pair(
     pair: Any, X: Any, y: Any, sample_weight: Any = None, *, scoring: Any
 ) -> list[HeldOutScore]:
-    """Score both models on held-out rows, over all classes that one of them knows.
+    """Score both models on held-out rows, over the classes of both.
 
     Parameters
     ----------

@@ -75,8 +75,8 @@ def negative_transfer_gap(
         unlabeled target is not defined.
     scoring : str, callable or None, default=None
         Scorer, higher is better. None: the ``score`` method of the estimators. Log
-        loss, Brier score and top-k accuracy are taken over all classes that one of
-        the estimators knows.
+        loss, Brier score and top-k accuracy are taken over the classes of both
+        estimators.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights of the rows in the scores.
 

@@ -128,13 +128,12 @@ def query_target(
               \ell_k = \log p_k - \frac1K \sum_j \log p_j,
 
     so that there is no evidence where there are no sources. The score is the entropy
-    :math:`H(\alpha / \sum_k \alpha_k)`. It is the sum of two uncertainties: that of
-    the distribution, which is the mutual information of label and probabilities and
-    is large where evidence is missing, and that of the data, which is the expected
-    entropy of the probabilities and is large where classes overlap.
-    This is the selection of "Detective" (below) for tables: the density ratio, from
-    1/20 to 20, stands in for the evidence of its nets, and the clusters for its
-    context.
+    :math:`H(\alpha / \sum_k \alpha_k)`. It is the sum of two uncertainties. That of the
+    distribution is the mutual information of label and probabilities, and is large
+    where evidence is missing. That of the data is the expected entropy of the
+    probabilities, and is large where classes overlap. This is the selection of
+    "Detective" (below) for tables: the density ratio, from 1/20 to 20, replaces the
+    evidence of its nets, and the clusters its context.
 
     A unit of ``groups`` has the mean score and the mean features of its rows.
 

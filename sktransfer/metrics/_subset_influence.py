@@ -104,7 +104,7 @@ def subset_influence(
     Parameters
     ----------
     estimator : estimator
-        Estimator that knows domains, such as ``Pooled(LogisticRegression())``, or a
+        Estimator with ``sample_domain``, such as ``Pooled(LogisticRegression())``, or a
         pipeline that ends in one.
     X : {array-like, sparse matrix, dataframe} of shape (n_samples, ...)
         Samples of every domain, in any order.
@@ -273,7 +273,7 @@ class SubsetStudy:
     Parameters
     ----------
     estimator : estimator
-        It knows domains.
+        It takes ``sample_domain``.
     data : DomainData
         Checked rows.
     folds : list of (train, test)

@@ -78,9 +78,9 @@ def target_mean(
 ) -> TargetEstimate:
     r"""Estimate the mean label of the target with the help of source models.
 
-    The few labels give an unbiased mean; what the sources predict for the many
-    unlabeled rows sharpens it as far as the predictions follow the labels, and not at
-    all where they do not. No assumption about the sources is made.
+    The few labels give an unbiased mean; the sources' predictions for the many
+    unlabeled rows sharpen it where they follow the labels, and not at all where they do
+    not. No assumption about the sources is made.
 
     Parameters
     ----------

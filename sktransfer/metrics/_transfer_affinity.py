@@ -128,7 +128,7 @@ def transfer_affinity(
     Parameters
     ----------
     estimator : estimator
-        Estimator that knows domains, such as ``Pooled(LogisticRegression())``, or a
+        Estimator with ``sample_domain``, such as ``Pooled(LogisticRegression())``, or a
         pipeline that ends in one.
     X : {array-like, sparse matrix, dataframe} of shape (n_samples, ...)
         Samples of every domain, in any order.
@@ -219,7 +219,7 @@ def affinity_on_folds(
     Parameters
     ----------
     estimator : estimator
-        It knows domains.
+        It takes ``sample_domain``.
     data : DomainData
         Checked rows.
     folds : list of (train, test)

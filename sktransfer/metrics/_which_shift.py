@@ -149,7 +149,7 @@ def which_shift(
     covariate :math:`\max(p_x, p_{x|y})`, label :math:`\max(p_y, p_{y|x})`, concept
     :math:`\max(p_{y|x}, p_{x|y})`. Where the concept moves, the shares of the labels
     often do, and then both are found. A large p-value shows nothing: with few labels
-    the tests see little.
+    the tests have little power.
 
     References
     ----------

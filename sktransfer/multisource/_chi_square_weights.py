@@ -94,10 +94,10 @@ class ChiSquareWeights(ProbaClassifierMixin, TransferEstimator):
         D_{kl} = \sum_y P_0(y) (g_k - g_0)(y)^\top \Lambda\, (g_l - g_0)(y)
 
     with V the number of features times the number of classes less 1 [1]_. Estimated
-    class means make D too large, by about :math:`V / n_0` in every entry of sources
-    and :math:`V / n_k` on the diagonal; the correction subtracts that and sets
-    negative eigenvalues to 0. In its place it uses an estimate, as classes that lie
-    far apart and the shrinkage make it much smaller than V says:
+    class means make D too large, by about :math:`V / n_0` in every entry of sources and
+    :math:`V / n_k` on the diagonal; the correction subtracts that and sets negative
+    eigenvalues to 0. In its place it uses an estimate, as classes that lie far apart
+    and the shrinkage make it much smaller than V:
 
     .. math:: v_k = \mathrm{tr}(\Lambda^{-1} \Sigma_k) \sum_y P_0(y) (1 - P_0(y)) /
         n_k(y)

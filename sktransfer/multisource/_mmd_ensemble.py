@@ -85,9 +85,9 @@ class MMDWeightedEnsemble(TransferMetaEstimator):
     with :math:`n_0` labeled target rows and :math:`p = (d + 1) \max(C - 1, 1)`, the
     number of coefficients of a linear model of :math:`d` features and :math:`C`
     classes. In [1]_ :math:`\delta_0 = 1`, the limit of many rows. The factor is about
-    the share of the error of a fitted model that more rows would not remove; it
-    keeps a model of a few rows from outvoting the sources, and one row, which fits no
-    more than a constant, counts nothing beside a source.
+    the share of the error of a fitted model that more rows would not remove. It keeps a
+    model of a few rows from outvoting the sources. One row, which fits no more than a
+    constant, counts nothing beside a source.
 
     References
     ----------

@@ -88,11 +88,11 @@ class PeerWeightedEnsemble(MMDWeightedEnsemble):
         w \propto \delta^\top (\mu I + (1 - \mu) R), \qquad
         p(y | x) = \sum_k w_k p_k(y | x),
 
-    where :math:`p_k` is the answer of model :math:`k` if it is confident at
-    :math:`x`, and otherwise :math:`\sum_m R_{km} h_m(y | x)` with :math:`h_m` the
-    model of source :math:`m`. Of the trust :math:`R_{k0}` in the model of the target
-    the share :math:`\delta_0 = (n_0 - 1) / (n_0 - 1 + p)` counts, as its closeness
-    does, and the rest stays with model :math:`k`.
+    where :math:`p_k` is the answer of model :math:`k` if it is confident at :math:`x`,
+    and otherwise :math:`\sum_m R_{km} h_m(y | x)` with :math:`h_m` the model of source
+    :math:`m`. The trust :math:`R_{k0}` in the model of the target counts with the share
+    :math:`\delta_0 = (n_0 - 1) / (n_0 - 1 + p)`, as its closeness does; the rest stays
+    with model :math:`k`.
 
     References
     ----------

@@ -47,7 +47,7 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
     Parameters
     ----------
     estimator : estimator
-        Estimator that knows domains and takes several sources, such as
+        Estimator with ``sample_domain`` and several sources, such as
         ``UOWQ(LogisticRegression())``: its sources are the components. Or a plain
         learner that takes ``sample_weight``: it is fitted on the labeled samples, with
         the weights of the components.
@@ -104,8 +104,8 @@ class SourceClusters(LearnerMethodsMixin, TransferMetaEstimator):
 
     A user's ``sample_weight`` goes to the estimator; clusters and means count samples.
     K-means and the kernel use the features as they are: scale them first. With one
-    component of each source, no merging and an estimator that knows domains, the fit
-    is that of the estimator.
+    component of each source, no merging and an estimator with ``sample_domain`` the
+    fit is that of the estimator.
 
     References
     ----------

@@ -41,7 +41,7 @@ class SourceInfluence(TakesGroupsMixin, LearnerMethodsMixin, TransferMetaEstimat
     Parameters
     ----------
     estimator : estimator
-        Estimator that knows domains, such as ``Pooled(LogisticRegression())``, or a
+        Estimator with ``sample_domain``, such as ``Pooled(LogisticRegression())``, or a
         pipeline that ends in one.
     parts : {"source", "class", "cluster"}, default="source"
         What is left out together: a source, the samples of a class in a source, or a

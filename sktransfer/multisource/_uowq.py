@@ -30,9 +30,9 @@ __all__ = ["UOWQ"]
 class UOWQ(SourceModelsMixin, TransferMetaEstimator):
     r"""Fit a likelihood model to target rows and optimally weighted source rows.
 
-    Every source gets one weight: how much a row of it is worth beside a
-    target row: near 1 for a source like the target, near 0 for a misleading one, and
-    less for a large source than for a small one at the same distance.
+    Every source gets one weight, the worth of one of its rows beside a target row. It
+    is near 1 for a source like the target, near 0 for a misleading one, and less for a
+    large source than for a small one at the same distance.
 
     Parameters
     ----------

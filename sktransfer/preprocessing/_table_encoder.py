@@ -94,8 +94,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     -----
     Labels are compared with columns to find copies, and are used for nothing else. A
     column is a copy if each of its values belongs to one label (or domain) and each
-    label to one value, or if it is a linear function of a numeric label, in the samples
-    that have a value and a label, if these are 20 or more. An id is a column of whole
+    label to one value, or if it is a linear function of a numeric label. Samples with a
+    value and a label decide, if there are 20 or more. An id is a column of whole
     numbers without repetition that fill at least half of their range, or of short texts
     without repetition, in 20 samples or more.
 

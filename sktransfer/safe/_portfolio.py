@@ -408,7 +408,7 @@ class _TransferPortfolio(
         params: dict[str, Any],
         progress: Progress,
     ) -> Evidence:
-        """Return what every member says of held-out labeled target rows."""
+        """Return every member's predictions for held-out labeled target rows."""
         pair = PairMeasure(data, params, None, self._columns)
         reference = None
         if len(pair.reference):

@@ -158,10 +158,10 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
 
     a Student t truncated to [0, 1]. The held-out rows share most of their training
     rows, so they carry less evidence than n rows: in the simulations of
-    ``benchmarks/posterior.py`` the error of the minimizer is 1.0 to 1.7 times as
-    large as that t says, whose scale is therefore multiplied by ``inflation``.
-    With the prior probability :math:`p_0` = ``atom`` of a best weight of 0 and the
-    density :math:`f` of the widened, truncated t, the rows leave it the probability
+    ``benchmarks/posterior.py`` the error of the minimizer is 1.0 to 1.7 times as large
+    as by that t, whose scale is therefore multiplied by ``inflation``. With the prior
+    probability :math:`p_0` = ``atom`` of a best weight of 0 and the density :math:`f`
+    of the widened, truncated t, the rows leave it the probability
 
     .. math:: P(w = 0) = \frac{p_0 f(0)}{p_0 f(0) + 1 - p_0}
 
