@@ -124,8 +124,9 @@ class EmpiricalBayesRidge(LinearRegressorMixin, SummaryEstimator):
 
     With "sam" the prior weight of the sources is :math:`R / (1 + R)`,
     :math:`R = f(y | m) / \max_\pm f(y | m \pm \delta)`, the largest over a change of
-    any one coefficient [2]_. The noise of the target is that of the largest marginal
-    likelihood, under the prior information of up to four rows of the sources.
+    any one coefficient [2]_ on which the likelihood depends. The noise of the target
+    is that of the largest marginal likelihood, under the prior information of up to
+    four rows of the sources.
 
     References
     ----------
@@ -334,8 +335,13 @@ def mix_with_vague(
     weight = estimator.borrow_weight
     if weight == "sam":
         shifts = np.vstack([np.eye(len(mean)), -np.eye(len(mean))])
-        shifted = [log_density(mean + estimator.sam_delta * s) for s in shifts]
-        weight = sam_weight(log_density(mean), np.array(shifted))
+        here = log_density(mean)
+        shifted = np.array(
+            [log_density(mean + estimator.sam_delta * s) for s in shifts]
+        )
+        # a coefficient of which the rows say nothing is no evidence of a conflict
+        told = np.abs(shifted - here) > 1e-9 * (1 + abs(here))
+        weight = sam_weight(here, shifted[told]) if told.any() else 0.5
     odds = np.log(weight) - np.log1p(-weight) if weight < 1 else np.inf
     odds += informed.log_likelihood - vague.log_likelihood
     w = float(1 / (1 + np.exp(-np.clip(odds, -700, 700))))
@@ -409,9 +415,11 @@ def estimate_effects(
     options = {"free": free}
     if estimator.pseudo_sources:
         inner, part = _without_intercepts(information, vectors, slopes)
-        pooled = fit_random_effects(inner, part, common=True, boundary=1.0)
-        options["shrink_to"] = float(pooled.variances[0])
-        options["shrinkage"] = estimator.pseudo_sources
+        # constant columns alone have no variance that the slopes have in common
+        if np.abs(inner).max(initial=0.0) > 1e-10 * np.abs(information).max():
+            pooled = fit_random_effects(inner, part, common=True, boundary=1.0)
+            options["shrink_to"] = float(pooled.variances[0])
+            options["shrinkage"] = estimator.pseudo_sources
     if not common:
         return Effects(
             fit_random_effects(information, vectors, **options).variances, False, noise

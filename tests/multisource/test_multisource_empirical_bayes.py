@@ -353,6 +353,24 @@ def test_sam_in_the_estimator(rng):
         EmpiricalBayesRidge(borrow_weight="sam").fit(X, y, sample_domain=domain)
 
 
+def test_constant_columns_leave_weight_and_variance(rng):
+    X, y, domain = _data(rng, shift=0.05)
+    wide = np.column_stack([X, np.zeros(len(X))])
+    settings = {"borrow_weight": "sam", "sam_delta": 0.5, "commensurability": 1.0}
+    fits = [
+        EmpiricalBayesRidge(**settings).fit(rows, y, sample_domain=domain)
+        for rows in (X, wide)
+    ]
+    assert fits[0].borrow_weight_ > 0.5
+    assert fits[1].borrow_weight_ == pytest.approx(fits[0].borrow_weight_, rel=1e-4)
+    # a mean alone: the spread of the intercepts is that of the sources' means
+    means = EmpiricalBayesRidge(alpha=0.0).fit(
+        np.zeros((len(X), 1)), y, sample_domain=domain
+    )
+    sources = [y[domain == k].mean() for k in np.unique(domain) if k > 0]
+    assert means.tau_[-1] < 3 * np.ptp(sources)
+
+
 #: Nine trials in ankylosing spondylitis, control arms: responders and patients.
 #: Restated from the example of P. Yang et al., Biometrics 79(4), 2023.
 TRIALS = np.array([
