@@ -14,6 +14,7 @@ from reproduction.registry import (
     Outcome,
     interval,
     positive,
+    settled,
     text,
     together,
 )
@@ -110,7 +111,7 @@ SHIFTS = Experiment(
     ),
     cells=lambda quick: [
         {"shift": shift, "method": method, "seed": seed}
-        for seed in range(2 if quick else 10)
+        for seed in range(2 if quick else 16)
         for method in METHODS
         for shift in benchmark.SHIFTS
     ],
@@ -141,7 +142,8 @@ def agrees(frame):
         "Covariate, target, conditional and subspace shift, published in brackets: "
         + "; ".join(parts)
         + f" (agree: within {TOLERANCE} of the interval; largest difference of the "
-        f"means {largest:.2f})",
+        f"means {largest:.2f}). LabelShiftClassifier counts predicted classes, the "
+        "published method matches kernel means of the inputs",
         together(answers),
     )
 
@@ -167,10 +169,15 @@ def right_kind(frame):
             if kind != right:
                 gap = interval(own - table[list(methods)].mean(axis=1))
                 answers.append(positive(gap))
-        listed = ", ".join(f"{kind} {text(gain)}" for kind, gain in gains.items())
+        shown = {kind: text(gain) for kind, gain in gains.items()}
+        shown[right] = settled(gains[right], len(table), "draws")
+        listed = ", ".join(f"{kind} {line}" for kind, line in shown.items())
         parts.append(f"{shift}: {listed}")
     return Outcome(
-        "Gain over the source alone, settings by labels. " + "; ".join(parts),
+        "Gain over the source alone, settings by labels. "
+        + "; ".join(parts)
+        + ". Under covariate shift TCA is ahead of the weights; the published 0.40 is "
+        "that of another eigenproblem, which skada solves",
         together(answers),
     )
 
