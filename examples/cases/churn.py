@@ -43,10 +43,11 @@ for name, fit in (("guarded", model), ("Germany alone", model.target_only_)):
 # Decision
 # --------
 # Transfer a little, and from France. The German labels lean toward transfer without
-# proving it: the interval of the gap contains 0, and the guard stays near Germany.
-# Fitted with one country at a time, it uses France and leaves out the United States,
-# where age works the other way round. With France alone its probabilities are the
-# nearest to the true ones. More German labels would settle the rest.
+# proving it: the interval of the gap contains 0, and the guard stays near the fit on
+# Germany alone. Fitted with one country at a time, it uses France and leaves out the
+# United States, where age works the other way round. With France alone its
+# probabilities are the nearest to the true ones. More German labels would settle the
+# rest.
 for country in ("US", "FR"):
     pair = table["country"].isin([country, "DE"])
     data = from_frame(table[pair], label="churn", domain="country", target="DE")
