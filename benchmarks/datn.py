@@ -6,9 +6,7 @@ few target rows are labeled, and unlabeled pairs have both descriptions.
 - texts to images: source topics (LDA, 10) or words (tf-idf, reduced to 50 components),
   target bags of SIFT words (128), 10 classes (Wikipedia articles);
 - many sensors to one: source sensors 1 to 8 of 16 (64 features), target sensor 16
-  (8 features), 6 gases (one batch of the gas sensor drift data);
-- digits to strips: source images of 14 x 14 pixels, target two of their rows with noise
-  (MNIST), for the part "unlabeled" alone: it has many rows without a label.
+  (8 features), 6 gases (one batch of the gas sensor drift data).
 
 Compared are the three variants of DATN, the same net without a source (theta(0, T)),
 its rivals in the paper (WSDTN, HHTL, CDLS, TTI; a perceptron and a support vector
@@ -60,7 +58,6 @@ METHODS = (
     "LR, pairs labeled by the source",
 )  # fmt: skip
 IMAGES, SENSORS = "topics to images", "8 sensors to 1"
-DIGITS = "digits to strips"
 #: values of alpha and of beta in the paper's figure 6
 WEIGHTS = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 FULL, SUPERVISED = METHODS[:2]
@@ -144,17 +141,6 @@ def load_gas(data):
         batch = z["domain"] == list(z["domain_names"]).index("batch6")
         X, y = z["X"][batch], z["y"][batch].astype(int)
     return Views(X[:, :64], X[:, 120:], y, 2, 500, 300, 700)
-
-
-def load_digits(data):
-    """Images of 14 x 14 pixels, and two of their rows with noise."""
-    with np.load(data / "digits_raw.npz") as z:
-        images, y = z["mnist_X"].reshape(-1, 14, 2, 14, 2), z["mnist_y"].astype(int)
-    images = images.mean(axis=(2, 4)) / 255
-    rng = np.random.RandomState(0)
-    strips = images[:, 6:8].reshape(len(y), -1)
-    strips = strips + 0.2 * rng.normal(size=strips.shape)
-    return Views(images.reshape(len(y), -1), strips, y, 3, 500, 300, 1000)
 
 
 def draw(views, seed, *, n_source=None, n_pairs=None, noise=0.0, n_extra=None):
@@ -390,8 +376,6 @@ def main():
     cells = Cells(args.out / "cells.jsonl")
     for part in args.parts:
         some = dict(list(tasks.items())[: args.tasks if part == "variants" else 2])
-        if part == "unlabeled":
-            some = {SENSORS: tasks[SENSORS], DIGITS: load_digits(args.data)}
         some = {n: v for n, v in some.items() if not args.only or n in args.only}
         if part == "variants":
             text = "## Variants and rivals\n\n" + compare(some, cells, args)

@@ -176,16 +176,14 @@ ABLATION = Experiment(
 )
 
 
-FINE_GRID = Experiment(
-    name="gate-fine-grid",
+DEGENERATE = Experiment(
+    name="gate-degenerate",
     setting=(
-        "As DANN on the halves of the digits, with 20 % of the target labeled, as in "
-        "figure 3 (a), and a corruption from none to every row. The target alone takes "
-        "as many steps as the transfer."
+        "As DANN on the halves of the digits, with every source row corrupted and 10 % "
+        "of the target labeled. The target alone takes as many steps as the transfer. "
+        "Equal means that the gap is below 0.02. Published: 20 % labeled."
     ),
-    cells=cells_of(
-        (DIGITS,), ("DANN",), (0, 1), (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), (0.2,)
-    ),
+    cells=cells_of((DIGITS,), ("DANN",), (0, 1), (1.0,), (0.1,)),
     run=run,
     version=5,
 )
@@ -487,7 +485,7 @@ CLAIMS = [
         paper=PAPER,
         claim="With a wholly corrupted source the gated net equals the target alone.",
         published="Figure 3 (a), Pr to Rw, ε = 1, L% = 20 (a figure)",
-        experiment=FINE_GRID,
+        experiment=DEGENERATE,
         conclude=degenerate,
     ),
 ]
