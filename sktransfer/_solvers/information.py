@@ -25,11 +25,17 @@ _FREE = 1e-8
 _RANK = 1e-9
 #: the same for eigenvalues of their Gram matrices, which are the squares
 _RANK_GRAM = 1e-12
+#: and for those of single precision
+_RANK_SINGLE = 1e-6
 _RIDGE = 1e-11
+#: least size of a matrix that is worth single precision
+_LARGE = 500
 _BLOCK = 256
 
 
-def column_units(X: Any, mass: Array, intercept: bool) -> tuple[Array, Array]:
+def column_units(
+    X: Any, mass: Array, intercept: bool, *, spread: bool = True
+) -> tuple[Array, Array]:
     """Center and spread of the columns, by the information of the rows.
 
     Parameters
@@ -40,6 +46,8 @@ def column_units(X: Any, mass: Array, intercept: bool) -> tuple[Array, Array]:
         Nonnegative weights of the rows.
     intercept : bool
         Whether an intercept takes up the center; if not it is 0.
+    spread : bool, default=True
+        Whether the spread is needed; if not, it is 1.
 
     Returns
     -------
@@ -52,7 +60,7 @@ def column_units(X: Any, mass: Array, intercept: bool) -> tuple[Array, Array]:
     n, d = X.shape
     total = float(mass.sum())
     share = mass / total if total > 0 else np.full(n, 1.0 / max(n, 1))
-    center, scale = np.zeros(d), np.empty(d)
+    center, scale = np.zeros(d), np.ones(d)
     columns = X.tocsc() if sparse.issparse(X) else X
     for start in range(0, d, _BLOCK):
         part = slice(start, start + _BLOCK)
@@ -61,9 +69,11 @@ def column_units(X: Any, mass: Array, intercept: bool) -> tuple[Array, Array]:
             # around a row first: the mean of large numbers loses digits
             first = block[0] if n else 0.0
             center[part] = first + share @ (block - first)
-        spread = np.sqrt(share @ (block - center[part]) ** 2)
+        if not spread:
+            continue
+        size = np.sqrt(share @ (block - center[part]) ** 2)
         rounding = 8 * np.finfo(float).eps * np.max(np.abs(block), axis=0, initial=0.0)
-        scale[part] = np.where(spread > rounding, spread, np.inf)
+        scale[part] = np.where(size > rounding, size, np.inf)
     return center, scale
 
 
@@ -83,7 +93,9 @@ def row_products(X: Any, center: Array, factor: Array) -> Array:
         The products.
     """
     if not sparse.issparse(X):
-        Z = (X - center) * factor
+        Z = X - center
+        if np.any(factor != 1):
+            Z *= factor
         return np.asarray(Z @ Z.T)
     shift = center * factor
     far = np.abs(shift) > 1e3  # here the products of sparse rows lose digits
@@ -126,10 +138,12 @@ def effective_parameters(
         without a penalty.
     """
     n, r, q = B.shape
-    center, scale = column_units(X, np.sum(B**2, axis=(1, 2)), intercept)
-    if not np.any(penalty > 0):
+    narrow, free = q * (X.shape[1] + intercept) < n * r, not np.any(penalty > 0)
+    mass = np.sum(B**2, axis=(1, 2))
+    center, scale = column_units(X, mass, intercept, spread=narrow or free)
+    if free:
         return float(_rank(X, B, intercept, center, scale))
-    if q * (X.shape[1] + intercept) < n * r:
+    if narrow:
         Z = _standardized(X, center, scale, intercept)
         M = _primal(Z, B)
         precision = _precision(penalty, scale, intercept)
@@ -143,7 +157,13 @@ def effective_parameters(
 
 
 def leverage_of_first(
-    X: Any, B: Array, n_first: int, intercept: bool, penalty: Array
+    X: Any,
+    B: Array,
+    n_first: int,
+    intercept: bool,
+    penalty: Array,
+    *,
+    room: float = 0.0,
 ) -> float:
     r"""Sum the leverages of the first rows in a penalized fit to all rows.
 
@@ -159,6 +179,9 @@ def leverage_of_first(
         Whether every output has a free parameter that multiplies 1.
     penalty : ndarray of shape (q,)
         Precision of the coefficients of each output.
+    room : float, default=0.0
+        Error that is allowed: large matrices are factored in single precision where
+        its rounding is less.
 
     Returns
     -------
@@ -168,14 +191,16 @@ def leverage_of_first(
     """
     n, r, q = B.shape
     first = n_first * r
-    center, scale = column_units(X, np.sum(B**2, axis=(1, 2)), intercept)
-    if q * (X.shape[1] + intercept) < n * r:
+    narrow, free = q * (X.shape[1] + intercept) < n * r, not np.any(penalty > 0)
+    mass = np.sum(B**2, axis=(1, 2))
+    center, scale = column_units(X, mass, intercept, spread=narrow or free)
+    if narrow:
         Z = _standardized(X, center, scale, intercept)
         H = _primal(Z, B) + np.diag(_precision(penalty, scale, intercept))
         own = _primal(Z[:n_first], B[:n_first])
         return float(np.trace(_solve_equilibrated(H, own)))
-    if np.any(penalty > 0):
-        S = _residual_maker(X, B, intercept, penalty, center, first)
+    if not free:
+        S = _residual_maker(X, B, intercept, penalty, center, first, room)
         return float(first - np.trace(S))
     M = _dual(row_products(X, center, 1 / scale) + intercept, _per_output(B))
     values, vectors = linalg.eigh(M, check_finite=False)
@@ -217,8 +242,8 @@ def _dual(K: Array, B: Array) -> Array:
     if r == 1:
         return np.asarray(K * (flat @ flat.T))
     M: Array = flat @ flat.T
-    blocks = M.reshape(n, r, n, r)
-    blocks *= K[:, None, :, None]
+    blocks = M.reshape(n, r, n * r)
+    blocks *= np.repeat(K, r, axis=1)[:, None]
     return M
 
 
@@ -255,31 +280,54 @@ def _solve_equilibrated(H: Array, M: Array) -> Array:
 
 
 def _residual_maker(
-    X: Any, B: Array, intercept: bool, penalty: Array, center: Array, first: int
+    X: Any,
+    B: Array,
+    intercept: bool,
+    penalty: Array,
+    center: Array,
+    first: int,
+    room: float = 0.0,
 ) -> Array:
     r"""Return the leading block of :math:`(I + R \Lambda^{-1} R')^{-1}`, R the root.
 
     Taken in reverse order the leading rows come last, and the last block of the
-    inverse needs the last block of the Cholesky factor only.
+    inverse needs the last block of the Cholesky factor only. An error E of the matrix
+    changes the trace by less than its norm times the trace, as the inverse is at most
+    1; the rounding of a factorization is about the root of the size.
     """
     n, r, _ = B.shape
     # an output without a penalty beside one with it has almost none
     weighted = B / np.sqrt(np.where(penalty > 0, penalty, 1e-10 * penalty.max()))
     weighted = weighted[::-1, ::-1]
-    M = _dual(row_products(X[::-1], center, np.ones(X.shape[1])), weighted)
+    K = row_products(X, center, np.ones(X.shape[1]))[::-1, ::-1]
+    single = n * r >= _LARGE and room > 0
+    if single:
+        M = _dual(K.astype(np.float32), weighted.astype(np.float32))
+        norm = float(np.linalg.norm(M)) + 1.0
+        error = 2 * np.sqrt(n * r) * float(np.finfo(np.float32).eps) * norm * first
+        single = error <= room
+    if not single:
+        M = _dual(K, weighted)
     M[np.arange(n * r), np.arange(n * r)] += 1.0
     # LAPACK reads M.T, so nothing is copied; M is symmetric
     L = linalg.cholesky(M.T, lower=True, overwrite_a=True, check_finite=False)
     corner = L[n * r - first :, n * r - first :]
     half = linalg.solve_triangular(
-        corner, np.eye(first), lower=True, check_finite=False
+        corner.astype(np.float64), np.eye(first), lower=True, check_finite=False
     )
     S: Array = half.T @ half
     if intercept:
         # the prior of the intercepts is as good as none: Woodbury's identity
-        U = weighted.reshape(n * r, -1)
+        U = weighted.reshape(n * r, -1).astype(M.dtype)
         V = linalg.solve_triangular(L, U, lower=True, check_finite=False)
+        V = V.astype(np.float64)
         W = half.T @ V[n * r - first :]
-        G = V.T @ V + _FREE * np.eye(U.shape[1])
+        G = V.T @ V
+        if single:  # what the outputs have not in common alone is more than rounding
+            values, vectors = linalg.eigh(G, check_finite=False)
+            seen = values > _RANK_SINGLE * values.max(initial=0.0)
+            W = W @ vectors[:, seen]
+            G = np.diag(values[seen])
+        G += _FREE * np.eye(len(G))
         S = S - W @ linalg.solve(G, W.T, assume_a="pos", check_finite=False)
     return S[::-1, ::-1]

@@ -11,6 +11,8 @@ from sktransfer._solvers.information import leverage_of_first
 _STEP = 10**-0.5
 _LEAST = 1e-4
 _MAX_SCORES = 1500
+#: error of the trace that decides nothing unless risks are close
+_ROOM = 0.25
 
 
 def least_risk(
@@ -52,22 +54,44 @@ def least_risk(
     """
     if not np.any(weights > 0):
         return weights, model, 1.0
-    scale, best = 1.0, estimated_risk(problem, model, weights)
+    scale, best = 1.0, _Risk(problem, model, weights)
     while scale > _LEAST:
         lower = scale * _STEP
         candidate = refit(lower * weights)
-        risk = estimated_risk(problem, candidate, lower * weights)
-        if risk >= best:
+        risk = _Risk(problem, candidate, lower * weights)
+        if not best.exceeds(risk):
             break
         scale, best, model = lower, risk, candidate
     none = np.zeros_like(weights)
-    alone = estimated_risk(problem, problem.target_model, none)
-    if not alone - best > (min_gain if scale < 1 else 0.0):
+    alone = _Risk(problem, problem.target_model, none)
+    if not alone.exceeds(best, min_gain if scale < 1 else 0.0):
         return none, problem.target_model, 0.0
     return scale * weights, model, scale
 
 
-def estimated_risk(problem: Any, model: Any, weights: Any) -> float:
+class _Risk:
+    """Estimated risk of one fit, as exact as it must be."""
+
+    def __init__(self, *args: Any) -> None:
+        self.args, self.room = args, _ROOM
+        self.value = estimated_risk(*args, room=_ROOM)
+
+    def exceeds(self, other: "_Risk", gain: float = 0.0) -> bool:
+        """Tell whether another risk is lower by more than ``gain``."""
+        if abs(self.value - other.value - gain) <= 2 * (self.room + other.room):
+            for risk in (self, other):
+                risk.settle()
+        return bool(self.value - other.value > gain)
+
+    def settle(self) -> None:
+        """Compute it in double precision."""
+        if self.room:
+            self.room, self.value = 0.0, estimated_risk(*self.args)
+
+
+def estimated_risk(
+    problem: Any, model: Any, weights: Any, *, room: float = 0.0
+) -> float:
     """Estimate the expected deviance of a weighted fit, less that of the target's.
 
     Parameters
@@ -78,6 +102,8 @@ def estimated_risk(problem: Any, model: Any, weights: Any) -> float:
         The fit.
     weights : ndarray of shape (n_sources,)
         Its weights.
+    room : float, default=0.0
+        Error of the trace that is allowed.
 
     Returns
     -------
@@ -85,10 +111,12 @@ def estimated_risk(problem: Any, model: Any, weights: Any) -> float:
         R(c), up to a constant that is the same for all weights.
     """
     loss = problem.deviance(model)
-    return loss + 2 * problem.degrees_of_freedom(model, weights)
+    return loss + 2 * problem.degrees_of_freedom(model, weights, room=room)
 
 
-def degrees_of_freedom(problem: Any, model: Any, weights: NDArray[Any]) -> float:
+def degrees_of_freedom(
+    problem: Any, model: Any, weights: NDArray[Any], *, room: float = 0.0
+) -> float:
     """Return the trace in R(c); J_k = J for models of which only scores are known."""
     root, n = problem.fisher_root(model), problem.n_target
     if problem.averages or not problem.likelihood.expected:
@@ -102,14 +130,14 @@ def degrees_of_freedom(problem: Any, model: Any, weights: NDArray[Any]) -> float
         at_most = max(_MAX_SCORES // (used.sum() * root.factors.shape[1]), 10)
         roots.append(problem.source_root(model, source, root, at_most))
     total = sum(quantities) / n if problem.likelihood.normalized else 1.0
-    return leverage(roots, np.array(quantities), root.penalty * total)
+    return leverage(roots, np.array(quantities), root.penalty * total, room=room)
 
 
 def _spread(items: NDArray[Any], at_most: int) -> NDArray[Any]:
     return items[:: max(1, -(-len(items) // max(at_most, 1)))]
 
 
-def leverage(roots: Any, quantities: Any, penalty: Any) -> float:
+def leverage(roots: Any, quantities: Any, penalty: Any, *, room: float = 0.0) -> float:
     r"""Sum the leverages of the rows of the first domain in a weighted fit.
 
     Parameters
@@ -121,6 +149,8 @@ def leverage(roots: Any, quantities: Any, penalty: Any) -> float:
         Weight times number of rows, :math:`w_k n_k`.
     penalty : float or ndarray of shape (n_outputs,)
         Precision :math:`\Lambda` of the prior; the intercept is free.
+    room : float, default=0.0
+        Error that is allowed.
 
     Returns
     -------
@@ -133,7 +163,8 @@ def leverage(roots: Any, quantities: Any, penalty: Any) -> float:
     X = sparse.vstack(X, format="csr") if sparse.issparse(X[0]) else np.vstack(X)
     B = np.concatenate([factors for _, factors in parts])
     penalties = np.broadcast_to(np.asarray(penalty, float), B.shape[2:])
-    return leverage_of_first(X, B, len(parts[0][1]), roots[0].intercept, penalties)
+    n_first = len(parts[0][1])
+    return leverage_of_first(X, B, n_first, roots[0].intercept, penalties, room=room)
 
 
 def _scaled(root: Any, quantity: float) -> tuple[Any, NDArray[Any]]:

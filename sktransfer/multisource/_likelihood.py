@@ -334,13 +334,23 @@ class _LinearPredictor(Likelihood):
         return (residual[:, :, None] * X[:, None, :]).reshape(len(X), -1)
 
 
+def _decisions(model: Any, X: Any) -> Any:
+    """Return decision values; numbers are not checked, as fits have seen them."""
+    if type(model) is not LogisticRegression or type(X) is not np.ndarray:
+        return model.decision_function(X)
+    if X.dtype != np.float64:
+        return model.decision_function(X)
+    values = X @ model.coef_.T + model.intercept_
+    return values[:, 0] if values.shape[1] == 1 else values
+
+
 class _Logistic(_LinearPredictor):
     """Binary and multinomial logistic regression; labels drawn from the model."""
 
     def fisher_root(
         self, model: Any, X: Any, y: Any, sample_weight: Any = None
     ) -> FisherRoot:
-        decision = model.decision_function(X)
+        decision = _decisions(model, X)
         if decision.ndim == 1:
             p = expit(decision)
             factors = np.sqrt(p * (1 - p))[:, None, None]
@@ -356,7 +366,7 @@ class _Logistic(_LinearPredictor):
         columns = np.searchsorted(reference.classes_, y)[:, None]
         losses = []
         for fit in (reference, model):
-            decision = fit.decision_function(X)
+            decision = _decisions(fit, X)
             if decision.ndim == 1:
                 decision = np.column_stack([np.zeros(len(decision)), decision])
             hits = np.take_along_axis(log_softmax(decision, axis=1), columns, axis=1)

@@ -172,8 +172,13 @@ class SummarizedLikelihood(WeightedLikelihood):
         self.likelihood.set_parameters(model, self._raw(theta.ravel()))
         return model
 
-    def degrees_of_freedom(self, model: Any, weights: NDArray[Any]) -> float:
-        """Return the trace of the target's leverages, of matrices of the parameters."""
+    def degrees_of_freedom(
+        self, model: Any, weights: NDArray[Any], *, room: float = 0.0
+    ) -> float:
+        """Return the trace of the target's leverages, of matrices of the parameters.
+
+        They are small, so that no error is made, whatever ``room`` is allowed.
+        """
         root, n = self.fisher_root(model), self.n_target
         own = n * self._information(root)
         total, n_rows = own.copy(), len(self.row_sources)

@@ -18,6 +18,7 @@ from sktransfer.base import slice_params
 from sktransfer.exceptions import warn
 from sktransfer.multisource._estimated_risk import degrees_of_freedom
 from sktransfer.multisource._likelihood import FisherRoot, likelihood_of
+from sktransfer.multisource._row_space import RowSpace
 
 
 class Relaxation:
@@ -96,6 +97,7 @@ class WeightedLikelihood:
         ids = np.unique(domain)
         self.sources = ids[ids != target]
         self.source_sizes = np.array([self.size_of(domain == k) for k in self.sources])
+        self._row_space = RowSpace(estimator, X, y)
         self._check_classes()
 
     def _check_classes(self) -> None:
@@ -135,13 +137,28 @@ class WeightedLikelihood:
 
     def fit_rows(self, rows: NDArray[np.bool_], sample_weight: Any) -> Any:
         """Fit the learner to weighted rows, given by a mask."""
+        found = self._fit_in_row_space(rows, sample_weight)
+        if found is not None:
+            return found
         X, y = take_rows(self.X, rows), self.y[rows]
         params = slice_params(self.fit_params, rows)
         params["sample_weight"] = self.weights_of(rows)
         return fit_learner(self.estimator, X, y, method_weight=sample_weight, **params)
 
+    def _fit_in_row_space(self, rows: NDArray[np.bool_], weight: Any) -> Any:
+        """Return the fit, to rounding, where there are more features than rows."""
+        if set(self.fit_params) - {"sample_weight"}:
+            return None
+        weight = np.ones(rows.sum()) if weight is None else weight
+        own = self.weights_of(rows)
+        return self._row_space.fit(rows, weight if own is None else weight * own)
+
     def fit_target(self) -> Any:
         """Fit the learner to the target rows alone."""
+        found = self._fit_in_row_space(self.is_target, None)
+        if found is not None:
+            self.target_model = found
+            return found
         X, y = take_rows(self.X, self.is_target), self.y[self.is_target]
         params = slice_params(self.fit_params, self.is_target)
         params["samples"] = "the labeled target samples"
@@ -233,9 +250,11 @@ class WeightedLikelihood:
             **self._own_weight(rows),
         )
 
-    def degrees_of_freedom(self, model: Any, weights: NDArray[Any]) -> float:
-        """Return the trace of the target's leverages in a weighted fit."""
-        return degrees_of_freedom(self, model, weights)
+    def degrees_of_freedom(
+        self, model: Any, weights: NDArray[Any], *, room: float = 0.0
+    ) -> float:
+        """Return the trace of the target's leverages, up to an error of ``room``."""
+        return degrees_of_freedom(self, model, weights, room=room)
 
     def deviance(self, model: Any) -> float:
         """Twice the log-likelihood that the target rows lose to another model."""

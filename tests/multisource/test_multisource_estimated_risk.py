@@ -11,7 +11,7 @@ from sklearn.linear_model import (
     Ridge,
 )
 
-from sktransfer.multisource import UOWQ, FisherRoot, likelihood_of
+from sktransfer.multisource import UOWQ, FisherRoot, _estimated_risk, likelihood_of
 from sktransfer.multisource._estimated_risk import estimated_risk, leverage
 from sktransfer.multisource._weighted_likelihood import WeightedLikelihood
 
@@ -230,3 +230,24 @@ def test_poisson_penalty_grows_with_the_total_weight():
     alone = estimated_risk(problem, problem.target_model, 0 * ones)
     copied = estimated_risk(problem, problem.fit_weighted(ones), ones)
     assert copied == pytest.approx(alone / 2, rel=1e-4)
+
+
+def test_single_precision_decides_where_risks_are_apart(monkeypatch):
+    rng = np.random.default_rng(0)
+    root, source = (random_root(rng, n, 3, True, 5.0, d=600) for n in (12, 160))
+    sizes = np.array([12.0, 40.0])
+    exact, rounded = (leverage([root, source], sizes, 5.0, room=r) for r in (0.0, 5.0))
+    assert exact != rounded == pytest.approx(exact, rel=1e-4)
+    values, rooms = iter([3.0, 3.4, 3.2, 3.1, 2.0]), []
+
+    def risk(*args, room=0.0):
+        rooms.append(room)
+        return next(values)
+
+    monkeypatch.setattr(_estimated_risk, "estimated_risk", risk)
+    first, second = (_estimated_risk._Risk(None, None, k) for k in range(2))
+    assert not any(risk_.room == 0 for risk_ in (first, second))
+    assert first.exceeds(second)  # too close: both are computed once more
+    assert rooms[2:] == [0.0, 0.0] and first.value == 3.2
+    third = _estimated_risk._Risk(None, None, 2)
+    assert first.exceeds(third) and len(rooms) == 5

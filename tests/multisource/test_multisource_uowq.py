@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from joblib import parallel_backend
+from numpy.testing import assert_allclose
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -15,12 +17,15 @@ from sklearn.linear_model import (
     Ridge,
 )
 
+from sktransfer import _learners
 from sktransfer.multisource import (
     UOWQ,
     Likelihood,
+    _weighted_likelihood,
     register_likelihood,
     uowq_weights,
 )
+from sktransfer.multisource._row_space import RowSpace
 
 
 def regression_data(seed=0, n_target=30, n_source=100, shifts=(0.0, 0.5, 5.0), d=3):
@@ -344,3 +349,41 @@ def test_singular_information_counts_what_the_target_determines():
     model = UOWQ(LinearRegression()).fit(X, y, sample_domain=domain)
     assert model.n_parameters_ == 4
     assert np.isfinite(model.source_weights_).all()
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_features_are_fitted_in_the_space_of_the_samples(
+    n_classes, weighted, monkeypatch
+):
+    X, y, domain = class_data(n_classes=n_classes, n_target=20, n_source=30, d=200)
+    y = np.array(["a", "b", "c"])[y]
+    learner, extra = LogisticRegression(max_iter=1000), {}
+    if weighted:
+        extra = {"sample_weight": np.random.default_rng(0).uniform(0.5, 2, len(y))}
+    fits = []
+
+    def fit_learner(*args, **params):
+        fits.append(args)
+        return _learners.fit_learner(*args, **params)
+
+    monkeypatch.setattr(_weighted_likelihood, "fit_learner", fit_learner)
+    with config_context(enable_metadata_routing=True):
+        learner.set_fit_request(sample_weight=True)
+        fast = UOWQ(learner).fit(X, y, sample_domain=domain, **extra)
+        assert not fits
+        monkeypatch.setattr(RowSpace, "fit", lambda *args: None)
+        slow = UOWQ(learner).fit(X, y, sample_domain=domain, **extra)
+    assert fits
+    assert_allclose(fast.source_weights_, slow.source_weights_, atol=1e-6)
+    assert_allclose(fast.predict_proba(X), slow.predict_proba(X), atol=1e-7)
+    for name in ("classes_", "n_iter_", "n_features_in_"):
+        assert np.all(getattr(fast.estimator_, name) == getattr(slow.estimator_, name))
+    # what has no such space has fits of the learner
+    for other, table in (
+        (LogisticRegression(solver="newton-cg"), X),
+        (LogisticRegression(), X.astype(np.float32)),
+        (LogisticRegression(class_weight="balanced"), X),
+    ):
+        space = RowSpace(other, table, y)
+        assert not space.usable and space.fit(domain > 0, np.ones(90)) is None
