@@ -326,6 +326,8 @@ def state_of(lines):
     versions = Counter(
         ", ".join(f"{k} {v}" for k, v in line["versions"].items()) for line in results
     )
+    common = versions.most_common(3)
+    rest = len(results) - sum(n for _, n in common)
     status = Counter(line["status"] for line in results)
     sets = Counter(part for _, part in {(x["set"], x["part"]) for x in results})
     labels = Counter(
@@ -340,7 +342,9 @@ def state_of(lines):
         "- Tasks: " + ", ".join(f"{labels[n]} with {n} labels"
                                 for n in sorted(labels)) + ".",
         "- Results: " + ", ".join(f"{n} {name}" for name, n in status.items()) + ".",
-        *(f"- {n} results with {text}." for text, n in versions.most_common(3)),
+        *(f"- {n} results with {text}." for text, n in common),
+        *([f"- {rest} results with {len(versions) - len(common)} other versions."]
+          if rest else []),
     ])  # fmt: skip
 
 

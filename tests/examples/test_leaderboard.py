@@ -277,6 +277,20 @@ def test_stored_lines_make_every_table_and_picture(board, tmp_path):
     assert len((tmp_path / "figures_by_estimator.csv").read_text().split("\n")) > 20
 
 
+def test_a_table_is_a_query_on_lines(board, capsys):
+    asked = ["table", str(board("quick").QUICK_LINES), "--methods", "UOWQ", "KMM",
+             "--sets", "sk_diabetes", "g_labels", "--labels", "10"]  # fmt: skip
+    with pytest.raises(SystemExit, match="0"):
+        board("cli").main(asked)
+    shown = capsys.readouterr().out
+    rows = [line for line in shown.splitlines() if line.startswith("| ")]
+    assert [row[:10] for row in rows if "linear" in row] == [
+        "| KMM, lin",
+        "| UOWQ, li",
+    ] * 2
+    assert all("| 1 |" in row for row in rows if "linear" in row)  # a task of each kind
+
+
 def test_the_figures_of_the_guide_are_those_of_the_stored_lines(board):
     pages, methods = board("pages"), board("registry").read_methods()
     lines = board("runner").read_lines(BENCHMARKS / "board" / "lines.jsonl.xz")
