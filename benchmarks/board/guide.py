@@ -53,7 +53,7 @@ def fill_in(text, lines, methods):
 
     def figure(match):
         asked = match.group(1).split("|")
-        check = re.fullmatch(r"(\w+)([<>])(-?[\d.]+)", asked[0])
+        check = re.fullmatch(rf"({'|'.join(VALUES)})([<>])(-?[\d.]+)", asked[0])
         if len(asked) != 4 or not (check or asked[0] in {**WHAT, **RANGES}):
             raise ValueError(f"{match.group(0)} is no figure.")
         what, kind, where, names = asked
@@ -122,7 +122,7 @@ def _condition(part):
 
 def _short(value):
     """Write a number without the 0 before its point."""
-    return f"{value:.3f}".replace("0.", ".", 1).replace("-.000", ".000")
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3f}").replace("-.000", ".000")
 
 
 #: what a figure may be -> how it is written
@@ -138,7 +138,7 @@ WHAT = {
     "kept": lambda f: f"{100 * f.kept[0]:.0f} %",
     "loss": lambda f: _short(f.loss),
     "tail": lambda f: _short(f.tail),
-    "place": lambda f: f"{f.place:.2f}".replace("0.", ".", 1),
+    "place": lambda f: f"{f.place:.2f}".removeprefix("0"),
     "seconds": lambda f: f"{f.cpu:.2g}",
     "sets": lambda f: str(f.sets),
     "tasks": lambda f: str(f.tasks),

@@ -316,6 +316,8 @@ def test_the_page_what_to_do_is_that_of_the_stored_lines(board, tmp_path):
     assert re.fullmatch(r"\d+ -?\.\d{3}", shown)
     with pytest.raises(ValueError, match="has no lines"):
         guide.fill_in(asked.replace("linear", "none"), lines, methods)
+    with pytest.raises(ValueError, match="is not true"):
+        guide.fill_in("{{mean>0|reals|30|CORAL, linear / KMM, linear}}", lines, methods)
     with pytest.raises(ValueError, match="is no figure"):
         guide.fill_in(asked.replace("sets", "luck"), lines, methods)
 
