@@ -101,7 +101,9 @@ METHODS = {
     ALONE: both("TargetOnlyNet", "TargetOnlyNetRegressor"),
     "pooled": both("TransferNetClassifier", "TransferNetRegressor"),
     "fine-tuning": tuned(),
-    "gate without matching": both("DANN", "DANNRegressor", gate=True, match="none"),
+    "gate without matching": both(
+        "DANN", "DANNRegressor", gate=True, agreement=False, match="none"
+    ),
     "DANN": both("DANN", "DANNRegressor"),
     "fine-tuning, new head": tuned(keep_head=False),
     "fine-tuning, head alone": tuned(trainable="head"),

@@ -11,9 +11,15 @@ CPU seconds are those of this process, so other programs on the machine matter l
 on a GPU only wall seconds are compared. Rows per second counts the rows of a step
 (source, labeled and other target rows). ``--profile`` lists the functions that take
 the time of ours instead.
+
+``--nets`` times nets of several heads, paired nets and alignments with modules of their
+own. For these the loop by hand goes over the library's own batches and module, so that
+the ratio is that of the loop alone: ``for`` over the batches, losses, backward, step of
+the optimizer, and one reading of the mean loss at the end of an epoch.
 """
 
 import argparse
+import contextlib
 import copy
 import cProfile
 import csv
@@ -27,7 +33,21 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback
 from torch.nn import functional as F
 
-from sktransfer.deep import DANN
+from sktransfer.deep import (
+    DANN,
+    DATN,
+    WSDTN,
+    ClassifierDiscrepancyAlignment,
+    ConditionalAlignment,
+    ContrastiveAlignment,
+    MomentMatchingAlignment,
+    MultiAdversarialAlignment,
+    MultiTaskNetClassifier,
+    PCGrad,
+    TransferNetClassifier,
+    UncertaintyWeighting,
+    WassersteinAlignment,
+)
 
 FIELDS = [
     "rows", "batch", "gate", "device", "loop", "steps", "cpu_ms_per_step",
@@ -205,9 +225,10 @@ def loops(n, batch_size, gate, device):
     """
     X, y, domain = make_rows(n)
     catch = Catch()
-    net = DANN(gate=gate, batch_size=batch_size, early_stopping=False, random_state=0,
-               device=device, callbacks=[catch], max_epochs=50,
-               match="both")  # fmt: skip
+    net = DANN(
+        gate=gate, agreement=False, match="both", batch_size=batch_size, max_epochs=50,
+        early_stopping=False, random_state=0, device=device, callbacks=[catch],
+    )  # fmt: skip
     net.partial_fit(X, y, sample_domain=domain)
     start, rows = catch.module, catch.rows
     bare, ours = BareLoop(rows, start, net), net.net_
@@ -276,6 +297,99 @@ def measure(n, batch_size, gate, args):
         yield dict(zip(FIELDS, values, strict=True))
 
 
+class CatchLast(Callback):
+    """Keep the trainer and the rows of the last training of a fit."""
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Keep them."""
+        self.trainer, self.rows = net, X
+
+
+def other_nets():
+    """Yield names and nets, each with a function that fits it on rows."""
+    common = {"max_steps": 2, "random_state": 0, "early_stopping": False}
+    for alignment in (
+        MomentMatchingAlignment(beta=True),
+        ClassifierDiscrepancyAlignment(),
+        MultiAdversarialAlignment(),
+        ConditionalAlignment(),
+        ContrastiveAlignment(),
+        WassersteinAlignment(),
+    ):
+        net = TransferNetClassifier(alignment=alignment, **common)
+        yield type(alignment).__name__, net, _fit_sources
+    for weighting in "equal", UncertaintyWeighting(), PCGrad():
+        net = MultiTaskNetClassifier(weighting=weighting, **common)
+        name = weighting if weighting == "equal" else type(weighting).__name__
+        yield f"MultiTaskNet, {name}", net, _fit_sources
+    half = N_FEATURES // 2
+    blocks = list(range(half)), list(range(half, N_FEATURES))
+    for cls in DATN, WSDTN:
+        net = cls(*blocks, pretrain_iter=1, max_iter=1, random_state=0)
+        yield cls.__name__, net, _fit_pairs
+
+
+def _fit_sources(net, X, y, domain):
+    """Fit with three sources."""
+    ids = np.where(domain > 0, 1 + np.arange(len(X)) % 3, -1)
+    net.fit(X, y, sample_domain=ids)
+
+
+def _fit_pairs(net, X, y, domain):
+    """Fit with two blocks of columns, of which every fourth row has both."""
+    X, half = X.copy(), N_FEATURES // 2
+    alone = np.arange(len(X)) % 4 > 0
+    X[np.ix_(alone & (domain > 0), np.arange(half, N_FEATURES))] = np.nan
+    X[np.ix_(alone & (domain < 0), np.arange(half))] = np.nan
+    net.fit(X, y, sample_domain=domain)
+
+
+def bare_epochs(trainer, rows):
+    """Return a function that trains some epochs of a copy of a module by hand."""
+    module = copy.deepcopy(trainer.base_module).train()
+    criterion = copy.deepcopy(trainer.criterion_)
+    learned = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(learned, lr=1e-3)
+
+    def epoch():
+        total = 0.0
+        module.begin_epoch(rows, 0.5)
+        for batch in rows:
+            module.ramp(0.5)
+            optimizer.zero_grad()
+            if hasattr(module, "backward"):  # of several tasks
+                loss, _ = module.backward(batch, criterion, contextlib.nullcontext)
+            else:
+                loss = module(batch, criterion)["loss"]
+                loss.backward()
+            optimizer.step()
+            total = total + loss.detach()
+        return total.item() / rows.n_batches
+
+    return lambda epochs: [epoch() for _ in range(epochs)]
+
+
+def measure_nets(n, args):
+    """Print a line for each of the other nets."""
+    X, y, domain = make_rows(n)
+    print("net", "steps", "bare_ms", "ours_ms", "ours / bare, CPU", sep="\t")
+    for name, net, fit in other_nets():
+        catch = CatchLast()
+        fit(net.set_params(callbacks=[catch]), X, y, domain)
+        trainer, rows = catch.trainer, catch.rows
+        functions = {"bare": bare_epochs(trainer, rows)}
+        trainer.callbacks_ = []
+        functions["ours"] = lambda epochs, own=trainer, rows=rows: own.train(
+            rows, epochs * rows.n_batches
+        )
+        epochs = max(1, args.steps // rows.n_batches)
+        times = time_in_turn(functions, epochs, args.device, args.repeats)
+        cpu = {k: np.array(v)[:, 0] for k, v in times.items()}
+        shown = [np.median(v) * 1000 / rows.n_batches / epochs for v in cpu.values()]
+        ratio = np.median(cpu["ours"] / cpu["bare"])
+        print(name, rows.n_batches, *np.round([*shown, ratio], 3), sep="\t", flush=True)
+
+
 def profile(n, batch_size, gate, args):
     """Print the functions that take the time of our loop."""
     functions, n_steps, *_ = loops(n, batch_size, gate, args.device)
@@ -297,9 +411,13 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--skorch", action="store_true")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--nets", action="store_true")
     parser.add_argument("--out")
     args = parser.parse_args()
     lines = []
+    if args.nets:
+        measure_nets(args.sizes[0], args)
+        return
     for n in args.sizes:
         for batch_size in args.batches:
             for gate in (False, True):

@@ -6,9 +6,11 @@ also does one of both alone); half of the target is for training, of which a sha
 keeps its labels (1 or more: labels per class), the rest for testing. Six methods with
 and without gate, each against one and the same net on the target alone, theta(0,T):
 the method without gate, whose labeled target rows play the source and whose unlabeled
-ones the target. "no matching" is a net whose features are matched to nothing, so the
-gate is all it has; "oracle" is that net on the source rows that are not corrupted:
-where even it does not beat the target alone, no gate can. Run::
+ones the target. The gate is the paper's, a discriminator alone, or multiplied by the
+agreement of a net of the target alone ("with agreement", the library's default). "no
+matching" is a net whose features are matched to nothing, so the gate is all it has;
+"oracle" is that net on the source rows that are not corrupted: where even it does not
+beat the target alone, no gate can. Run::
 
     python benchmarks/gate.py --data DIR --out gate.csv            # everything
     python benchmarks/gate.py --data DIR --out gate.csv --seeds 1 --eps 0 0.7
@@ -16,8 +18,8 @@ where even it does not beat the target alone, no gate can. Run::
 Both sides of every gap get the same number of steps ("matched", 30 passes over the
 larger domain), or both choose theirs from one grid by two folds of the labeled
 *training* rows of the target ("chosen"). Every fit is a line of ``--out`` (columns
-``FIELDS``; ``kind`` is "transfer" or "target"); a run that was stopped goes on where it
-was. ``--report`` prints the tables of what is there.
+``FIELDS``; ``kind`` is "transfer" or "target", ``gate`` a key of ``GATES``); a run that
+was stopped goes on where it was. ``--report`` prints the tables of what is there.
 
 Data: "W-D", "A-D" and "D-A" are the paper's tasks between Webcam, DSLR and Amazon, as
 1024 features of a GoogLeNet (half of the features of a perturbed row are shuffled),
@@ -59,13 +61,21 @@ METHODS = {name: partial(cls) for name, cls in METHODS.items()}
 METHODS["DANN"] = partial(DANN, match="both")
 NO_MATCHING = partial(DANN, match="none")
 NETS = METHODS | {"no matching": NO_MATCHING, "oracle": NO_MATCHING}
+#: the paper's gate: the discriminator alone
+PUBLISHED = {"gate": True, "agreement": False}
 #: ablations of DANN with the gate: paper's table 4
 ABLATIONS = {
-    "gate only": {"gate": True, "label_input": False, "match": "both"},
+    "gate only": PUBLISHED | {"label_input": False, "match": "both"},
     "labels only": {"label_input": True},
-    "joint": {"gate": True, "match": "joint"},
-    "marginal": {"gate": True, "match": "marginal"},
-    "none": {"gate": True, "match": "none"},
+    "joint": PUBLISHED | {"match": "joint"},
+    "marginal": PUBLISHED | {"match": "marginal"},
+    "none": PUBLISHED | {"match": "none"},
+}
+#: the column "gate" of the file: its name in tables, and parameters
+GATES = {
+    0: ("without", {}),
+    1: ("with", PUBLISHED),
+    2: ("with agreement", {"gate": True}),
 }
 EPS, SHARES = (0.0, 0.3, 0.7, 0.9), (3.0,)
 NOISE, BUDGETS = ("both", "labels", "inputs"), ("matched", "chosen")
@@ -213,7 +223,7 @@ def run(parts, method, gate, kind, eps, share, seed, noise="both", budget="match
     """Fit one net and return its line; "target" is the net without gate."""
     data, X_test, y_test, wrong, corrupt = draw(parts, eps, share, seed, noise)
     X, y, domain = data.X, data.y, data.sample_domain
-    params = {"gate": True} if gate and kind == "transfer" else {}
+    params = GATES[gate][1] if kind == "transfer" else {}
     params |= ABLATIONS.get(method, {})
     net = NETS.get(method, DANN)(
         **extractor_params(X),
@@ -260,7 +270,7 @@ def cells(args):
                 if not eps and noise != args.noise[0]:
                     continue  # no noise is the same of every kind
                 for method in args.methods:
-                    gates = (0,) if method == "oracle" else (0, 1)
+                    gates = (0,) if method == "oracle" else args.gates
                     for gate in gates:
                         yield (
                             data, method, gate, "transfer", eps, share, seed, noise,
@@ -422,8 +432,8 @@ def accuracies(results):
     head += [f"accuracy, {NAMES[k]}" for k in results.kinds if k in ("none", "both")]
     head += [f"NTG, {NAMES[k]}" for k in results.kinds]
     rows = []
-    for method, gate in product(NETS, (0, 1)):
-        row = [method, "with" if gate else "without"]
+    for method, gate in product(NETS, GATES):
+        row = [method, GATES[gate][0]]
         row.append(mean(list(results.alone(method).values())))
         found = [
             results.mean(method, gate, "transfer", kind)
@@ -440,14 +450,14 @@ def accuracies(results):
 def weights(results):
     """Return the table of what the gate alone makes of clean and corrupt rows."""
     head = [
-        "noise", "AUC clean / corrupt", "AUC right / wrong label", "weight of clean",
-        "weight of corrupt",
+        "noise", "gate", "AUC clean / corrupt", "AUC right / wrong label",
+        "weight of clean", "weight of corrupt",
     ]  # fmt: skip
     fields = "auc_any", "auc_label", "weight_clean", "weight_corrupt"
     rows = [
-        [NAMES[kind]]
-        + [results.mean("no matching", 1, "transfer", kind, field=f) for f in fields]
-        for kind in results.kinds
+        [NAMES[kind], GATES[gate][0]]
+        + [results.mean("no matching", gate, "transfer", kind, field=f) for f in fields]
+        for kind, gate in product(results.kinds, (1, 2))
     ]
     return head, rows
 
@@ -468,10 +478,10 @@ def over_sets(every):
     kinds = [k for k in NAMES if any(k in results.kinds for results in every)]
     head = ["method", "gate", *[f"NTG, {NAMES[k]}" for k in kinds]]
     rows = []
-    for method, gate in product(NETS, (0, 1)):
+    for method, gate in product(NETS, GATES):
         gaps = [[r.gaps(method, gate, kind) for r in every] for kind in kinds]
         means = [[np.mean(g) for g in of_kind if g] for of_kind in gaps]
-        rows.append([method, "with" if gate else "without", *map(mean, means)])
+        rows.append([method, GATES[gate][0], *map(mean, means)])
     return head, rows
 
 
@@ -498,6 +508,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="+", default=SETS, choices=LOADERS)
     parser.add_argument("--methods", nargs="+", default=list(NETS), choices=NETS)
+    parser.add_argument("--gates", type=int, nargs="+", default=GATES, choices=GATES)
     parser.add_argument("--eps", type=float, nargs="+", default=(0.0, 0.7))
     parser.add_argument("--share", type=float, nargs="+", default=SHARES)
     parser.add_argument("--noise", nargs="+", default=NOISE, choices=NOISE)

@@ -2,13 +2,16 @@
 
 Choices are made on the sets of ``TUNE`` and on generated moons alone, one after the
 other, each with those before it in force: the gate with and without matching, its form,
-its discriminator, rates of the parts; then DANN (momentum, discriminator, rates of the
-parts, weight of the adversary), all with 300 steps for every net; then the steps.
+its discriminator, rates of the parts; whether a net of the target alone judges source
+labels; what is matched beside the gate; then DANN (momentum, discriminator, rates of
+the parts, weight of the adversary), all with 300 steps for every net; then the steps.
+The weights of Deep CORAL and M3SDA are chosen beside these.
 The candidate with the best mean accuracy over tasks wins; a later one in the list must
 be better by more than .005 to replace an earlier one. What is chosen is then run on
 the sets of ``PROOF``, which chose nothing, and on bundled digits::
 
-    python benchmarks/net_defaults.py tune --data DIR --out fits.csv  # or coral: a part
+    python benchmarks/net_defaults.py tune --data DIR --out fits.csv
+    python benchmarks/net_defaults.py agreement --data DIR --out fits.csv  # a part
     python benchmarks/net_defaults.py proof --data DIR --out fits.csv
     python benchmarks/net_defaults.py moons --out fits.csv
     python benchmarks/net_defaults.py report --out fits.csv
@@ -37,6 +40,7 @@ from sktransfer.deep import (
     DANN,
     ConditionalAlignment,
     DeepCORAL,
+    MomentMatchingAlignment,
     SourceOnlyNet,
     TargetOnlyNet,
     TransferNetClassifier,
@@ -53,6 +57,14 @@ TUNE = {
     "surf": ("office_caltech10_surf800", "caltech", "amazon", True),
     "words": ("newsgroups_comp_sci", "task1", "task2", True),
     "census": ("adult_census", "US", "Asia", False),
+}
+#: file, sources, target last, scale rows to length 1
+SEVERAL = {
+    "office": ("office10_awd_googlenet1024", "dslr", "webcam", "amazon", True),
+    "surf": ("office_caltech10_surf800", "amazon", "webcam", "caltech", True),
+    "reviews": ("amazon_reviews_400", "books", "dvd", "electronics", "kitchen", True),
+    "gas": ("gas_drift_batches", "batch1", "batch2", "batch3", "batch4", False),
+    "heart": ("heart_4sites", "cleveland", "hungarian", "va", False),
 }
 PROOF = {
     "coil": ("proof/coil20_1024", 0, 1, True),
@@ -72,8 +84,9 @@ SMALL = {"module__hidden_units": (64, 32)}
 MARGIN = 0.005
 
 
-def load(folder, name, source, target, unit):
-    """Return source and target rows of a file."""
+def load(folder, name, *domains_and_unit):
+    """Return the rows of each domain of a file; whether to scale them comes last."""
+    *wanted, unit = domains_and_unit
     with np.load(folder / f"{name}.npz", allow_pickle=True) as z:
         if "X" in z:
             X = z["X"].astype(np.float32)
@@ -83,7 +96,7 @@ def load(folder, name, source, target, unit):
         y, domain = z["y"].astype(int), z["domain"]
         names = [str(n) for n in z["domain_names"]]
     X = normalize(X) if unit else X
-    at = [names.index(d) if isinstance(d, str) else d for d in (source, target)]
+    at = [names.index(d) if isinstance(d, str) else d for d in wanted]
     return [(X[domain == k], y[domain == k]) for k in at]
 
 
@@ -147,6 +160,30 @@ def tasks(part, folder):
             yield f"digits, {eps:.0%} corrupted", lambda seed: halves, eps, 3
 
 
+def draw_sources(domains, per_class, seed):
+    """Return the rows of a task of several sources, and the test.
+
+    As ``draw``, with 200 rows of each source at most, none of them corrupted.
+    """
+    rng = np.random.RandomState(seed)
+    *sources, (X, y) = domains
+    parts = {}
+    for i, (X_source, y_source) in enumerate(sources):
+        chosen = rng.permutation(len(y_source))[:200]
+        parts[f"source {i + 1}"] = X_source[chosen], y_source[chosen]
+    order = rng.permutation(len(y))
+    n_train = min(300, len(y) // 2)
+    train, test = order[:n_train], order[n_train : n_train + 500]
+    known = [np.flatnonzero(y[train] == c)[:per_class] for c in np.unique(y[train])]
+    labeled = np.isin(np.arange(n_train), np.concatenate(known))
+    data = stack_domains(
+        parts,
+        target=(X[train][labeled], y[train][labeled]) if labeled.any() else None,
+        unlabeled=X[train][~labeled],
+    )
+    return data, None, X[test], y[test]
+
+
 class Net:
     """A class of nets with parameters, named after both.
 
@@ -156,14 +193,16 @@ class Net:
         Class of the net.
     oracle : bool, default=False
         Whether it is shown the source rows that are not corrupted alone.
+    title : str, default=None
+        Another name, where that of a parameter does not tell what is in it.
     **params : dict
         What differs from the defaults.
     """
 
-    def __init__(self, cls, *, oracle=False, **params):
+    def __init__(self, cls, *, oracle=False, title=None, **params):
         self.cls, self.oracle, self.params = cls, oracle, params
         shown = [f"{k}={v}" for k, v in sorted(params.items())]
-        self.name = " ".join([cls.__name__, *shown] + ["oracle"] * oracle)
+        self.name = title or " ".join([cls.__name__, *shown] + ["oracle"] * oracle)
 
     def but(self, **params):
         """Return a net with other parameters."""
@@ -180,6 +219,11 @@ class Net:
         fixed = {"early_stopping": False, "random_state": seed}
         net = self.cls(**(({} if X.shape[1] == 2 else SMALL) | fixed | self.params))
         return net.fit(X, y, sample_domain=domain).score(X_test, y_test)
+
+
+#: settings of every net of the search; the tasks whose targets have labels
+FEW, LABELED = {"max_steps": SEARCH}, {"labeled_only": True}
+ALONE, PLAIN = Net(TargetOnlyNet, **FEW), Net(TransferNetClassifier, **FEW)
 
 
 def rates(**factors):
@@ -212,6 +256,7 @@ class Fits:
                     key = r["part"], r["task"], r["net"], int(r["seed"])
                     self.known[key] = float(r["accuracy"])
         self.tasks = list(tasks(part, folder)) if folder else []
+        self.folder = folder
 
     def of(self, net, *, labeled_only=False):
         """Return the accuracies of a net, one per task, means over seeds."""
@@ -230,7 +275,11 @@ class Fits:
         """Return the accuracy of one fit, which is run where it is not in the file."""
         key = self.part, task, net.name, seed
         if key not in self.known:
-            drawn = draw(domains(seed), eps, per_class, seed)
+            drawn = (
+                draw_sources(domains(seed), per_class, seed)
+                if eps is None
+                else draw(domains(seed), eps, per_class, seed)
+            )
             start = time.process_time()
             accuracy = round(net.score(drawn, seed), 4)
             seconds = round(time.process_time() - start, 2)
@@ -287,54 +336,85 @@ def choose(fits, title, first, others, **options):
 
 def tune(fits):
     """Choose the defaults, one after the other; the search takes ``SEARCH`` steps."""
-    labeled, few = {"labeled_only": True}, {"max_steps": SEARCH}
-    choose(fits, "For comparison: target alone", Net(TargetOnlyNet, **few), [])
-    plain = Net(TransferNetClassifier, **few)
-    choose(fits, "For comparison: no matching, no gate", plain, [], **labeled)
-    gate = Net(TransferNetClassifier, gate=True, **few)
-    both = Net(DANN, gate=True, match="both", **few)
-    choose(fits, "Gate: matching", gate, [both], **labeled)
-    gate = choose(
+    choose(fits, "For comparison: target alone", ALONE, [])
+    choose(fits, "For comparison: no matching, no gate", PLAIN, [], **LABELED)
+    gate(fits)
+    agreement(fits)
+    matching(fits)
+    coral(fits)
+    adversary(fits)
+    many = {"max_steps": 1000}
+    gated, dann = PLAIN.but(gate=True), Net(DANN, **FEW)
+    choose(fits, "Steps: gate", gated, [gated.but(**many)], **LABELED)
+    choose(fits, "Steps: DANN", dann, [dann.but(**many)])
+    long = Net(DANN, **many)
+    choose(fits, "Steps: DANN, momentum", long, [long.but(**NO_MOMENTUM)])
+
+
+def gate(fits):
+    """Choose the form of the discriminator's gate, without any judge of labels."""
+    published = {"gate": True, "agreement": False}
+    first = PLAIN.but(**published)
+    both = Net(DANN, match="both", **published, **FEW)
+    choose(fits, "Gate: matching", first, [both], **LABELED)
+    first = choose(
         fits,
         "Gate without matching: form",
-        gate,
+        first,
         [
-            gate.but(gate_smoothing=0.0, max_weight=np.inf),
-            gate.but(max_weight=1.0),
-            gate.but(gate_smoothing=0.0),
-            gate.but(gate_smoothing=2.0),
-            gate.but(gate_smoothing=2.0, max_weight=1.0),
+            first.but(gate_smoothing=0.0, max_weight=np.inf),
+            first.but(max_weight=1.0),
+            first.but(gate_smoothing=0.0),
+            first.but(gate_smoothing=2.0),
+            first.but(gate_smoothing=2.0, max_weight=1.0),
         ],
-        **labeled,
+        **LABELED,
     )
-    gate = choose(
-        fits,
-        "Gate without matching: discriminator and rates",
-        gate,
-        [
-            gate.but(**rates(**{"*discriminator": 5.0})),
-            gate.but(**rates(**{"*discriminator": 0.2})),
-            gate.but(discriminator_units=(256,)),
-            gate.but(discriminator_units=()),
-            gate.but(label_input=False),
-            gate.but(source_weight=0.3),
-            gate.but(**rates(extractor=0.3)),
-        ],
-        **labeled,
-    )
-    chosen = {k: v for k, v in gate.params.items() if k != "gate"}
     choose(
         fits,
-        "Matching beside the gate",
-        gate,
-        [Net(cls, gate=True, **chosen) for cls in (DAN, DeepCORAL)]
-        + [Net(DANN, gate=True, match=m, **chosen) for m in ("marginal", "joint")],
-        **labeled,
+        "Gate without matching: discriminator and rates",
+        first,
+        [
+            first.but(**rates(**{"*discriminator": 5.0})),
+            first.but(**rates(**{"*discriminator": 0.2})),
+            first.but(discriminator_units=(256,)),
+            first.but(discriminator_units=()),
+            first.but(label_input=False),
+            first.but(source_weight=0.3),
+            first.but(**rates(extractor=0.3)),
+        ],
+        **LABELED,
     )
-    dann = choose(
-        fits, "DANN: momentum", Net(DANN, **few), [Net(DANN, **few, **NO_MOMENTUM)]
-    )
-    dann = choose(
+
+
+def agreement(fits):
+    """Choose whether a net of the target judges source labels, beside the gate."""
+    first, gated = PLAIN.but(gate=True, agreement=False), PLAIN.but(gate=True)
+    others = [gated, PLAIN.but(agreement=True), gated.but(source_weight=0.3)]
+    choose(fits, "Gate: agreement with a net of the target", first, others, **LABELED)
+    best = np.maximum(fits.of(ALONE, **LABELED), fits.of(PLAIN, **LABELED))
+    print("\n| to the better of target alone and plain | at most .01 below | net |")
+    print("|---|---|---|")
+    for net in [first, *others]:
+        gap = fits.of(net, **LABELED) - best
+        near = f"{(gap >= -0.01).sum()} of {len(gap)}"
+        print(f"| {interval(gap)} | {near} | {net.name} |")
+
+
+def matching(fits):
+    """Choose what is matched beside the gate."""
+    matched = [Net(cls, gate=True, **FEW) for cls in (DAN, DeepCORAL)]
+    for terms in "both", "marginal", "joint":
+        matched.append(Net(DANN, gate=True, match=terms, **FEW))
+    first = PLAIN.but(gate=True)
+    choose(fits, "Matching beside the gate", first, matched, **LABELED)
+
+
+def adversary(fits):
+    """Choose momentum, discriminator, rates and weight of DANN without a gate."""
+    dann = Net(DANN, **FEW)
+    dann = choose(fits, "DANN: momentum", dann, [dann.but(**NO_MOMENTUM)])
+    choose(
         fits,
         "DANN: discriminator, rates and weight of the adversary",
         dann,
@@ -345,16 +425,6 @@ def tune(fits):
             dann.but(discriminator_units=(256,)),
             dann.but(mu=0.3),
         ],
-    )
-    coral(fits)
-    many = {"max_steps": 1000}
-    choose(fits, "Steps: gate", gate, [gate.but(**many)], **labeled)
-    choose(fits, "Steps: DANN", dann, [dann.but(**many)])
-    choose(
-        fits,
-        "Steps: DANN, momentum",
-        Net(DANN, **many),
-        [Net(DANN, **many, **NO_MOMENTUM)],
     )
 
 
@@ -369,11 +439,42 @@ def coral(fits):
     )
 
 
+#: weights of the moments' distances; the first is that of the formula
+MOMENT_WEIGHTS = 1.0, 0.1, 0.03, 0.01, 0.003, 0.001
+
+
+def moments(fits):
+    """Choose the weight of M3SDA on tasks of several sources."""
+    several = {name: load(fits.folder, *rows) for name, rows in SEVERAL.items()}
+    fits.tasks = [
+        (
+            f"several: {name}, {per_class} labels",
+            lambda seed, d=domains: d,
+            None,
+            per_class,
+        )
+        for name, domains in several.items()
+        for per_class in (3, 0)
+    ]
+    choose(fits, "For comparison: no matching", PLAIN, [])
+    nets = [
+        Net(
+            TransferNetClassifier,
+            title=f"M3SDA weight={weight}",
+            alignment=MomentMatchingAlignment(weight=weight),
+            max_steps=SEARCH,
+        )
+        for weight in MOMENT_WEIGHTS
+    ]
+    choose(fits, "M3SDA: weight", nets[0], nets[1:])
+
+
 #: reported on the proof sets, all with the library's defaults
 FROZEN = {
     "target alone": Net(TargetOnlyNet),
     "no matching": Net(TransferNetClassifier),
     "gate": Net(TransferNetClassifier, gate=True),
+    "gate as published": Net(TransferNetClassifier, gate=True, agreement=False),
     "oracle": Net(TransferNetClassifier, oracle=True),
     "DANN": Net(DANN),
     "DANN, gate": Net(DANN, gate=True, match="both"),
@@ -383,7 +484,7 @@ FROZEN = {
     "DeepCORAL, gate": Net(DeepCORAL, gate=True),
 }
 #: gated nets and what they are without the gate
-GATED = {"gate": "no matching"} | {
+GATED = {"gate": "no matching", "gate as published": "no matching"} | {
     f"{name}, gate": name for name in ("DANN", "DAN", "DeepCORAL")
 }
 
@@ -468,9 +569,23 @@ def moons(fits):
         print(f"| {name} | {np.mean(values):.3f} | {shown} |", flush=True)
 
 
+#: what is run: the sets and the function
+PARTS = {
+    "tune": ("tune", tune),
+    "gate": ("tune", gate),
+    "agreement": ("tune", agreement),
+    "matching": ("tune", matching),
+    "coral": ("tune", coral),
+    "adversary": ("tune", adversary),
+    "moments": ("tune", moments),
+    "proof": ("proof", proof),
+    "moons": ("moons", moons),
+}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=["tune", "coral", "proof", "moons", "report"])
+    parser.add_argument("what", choices=[*PARTS, "report"])
     parser.add_argument("--data", type=Path, help="folder of .npz files")
     parser.add_argument("--out", type=Path, required=True, help="CSV of all fits")
     parser.add_argument("--seeds", type=int, default=1)
@@ -478,10 +593,8 @@ def main():
     if args.what == "report":
         report(args.out)
         return
-    part = "tune" if args.what == "coral" else args.what
-    fits = Fits(args.out, part, args.data, args.seeds)
-    run = {"tune": tune, "coral": coral, "proof": proof, "moons": moons}
-    run[args.what](fits)
+    part, run = PARTS[args.what]
+    run(Fits(args.out, part, args.data, args.seeds))
 
 
 if __name__ == "__main__":

@@ -47,5 +47,5 @@ if find_spec("skorch"):
 
             @method("DANN, gate", family="nets", tier="slow")
             def gated(problem, pair=pair):
-                """Weigh the source rows by the discriminator."""
-                return pair[problem.regression](gate=True, **BUDGET)
+                """Weigh the source rows by the discriminator alone, as published."""
+                return pair[problem.regression](gate=True, agreement=False, **BUDGET)

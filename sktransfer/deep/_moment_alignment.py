@@ -10,6 +10,7 @@ from sktransfer.deep._alignment import Alignment, Encoded
 from sktransfer.deep._class_alignment import another_head
 from sktransfer.deep._domain_layers import extract
 from sktransfer.deep._modules import reverse_gradient
+from sktransfer.deep._penalties import check_number
 
 __all__ = ["MomentMatchingAlignment"]
 
@@ -36,6 +37,10 @@ class MomentMatchingAlignment(Alignment):
         Give every source a second head: on target rows both of a pair maximize, and the
         extractor minimizes, the mean of :math:`|p - p'|` (M3SDA-:math:`\beta`), in one
         backward pass with a reversed gradient.
+    weight : float in [0, inf), default=0.001
+        Weight of L, which the ``mu`` of the net multiplies. 1 is the formula; lengths
+        are not squared, so their pull does not fade, and at 1 it leaves features that
+        tell no classes apart (``benchmarks/net_defaults.md``).
 
     Attributes
     ----------
@@ -70,7 +75,7 @@ class MomentMatchingAlignment(Alignment):
 
     per_source = True
 
-    def __init__(self, n_moments=2, source_heads=True, beta=False):
+    def __init__(self, n_moments=2, source_heads=True, beta=False, weight=0.001):
         super().__init__()
         whole = isinstance(n_moments, Integral) and not isinstance(n_moments, bool)
         if not whole or n_moments < 1:
@@ -78,6 +83,7 @@ class MomentMatchingAlignment(Alignment):
         if beta and not source_heads:
             raise ValueError("beta=True gives pairs of heads: set source_heads=True.")
         self.n_moments, self.source_heads, self.beta = n_moments, source_heads, beta
+        self.weight = check_number("weight", weight)
 
     def build(self, sizes, net):
         """Make the heads; that of the net is the first source's."""
@@ -147,7 +153,7 @@ class MomentMatchingAlignment(Alignment):
             if len(first):
                 pairs = _length(of_source[first] - of_source[second])
                 total = total + (pairs * both).sum() / both.sum().clamp_min(1)
-        return {"moments": total}
+        return {"moments": self.weight * total}
 
     def own_losses(self, net, batch, encoded):
         """Return the second heads' losses and their part of the gap."""

@@ -35,7 +35,11 @@ from sktransfer.deep._criterion import make_criterion
 from sktransfer.deep._device import find_device, seeded
 from sktransfer.deep._domain_layers import extract, tells_domains
 from sktransfer.deep._encoder import RowEncoder
-from sktransfer.deep._parameters import ModuleParametersMixin, inherit_parameters
+from sktransfer.deep._parameters import (
+    PREFIXES,
+    ModuleParametersMixin,
+    inherit_parameters,
+)
 from sktransfer.deep._penalties import Penalty
 from sktransfer.deep._rows import DomainRows
 from sktransfer.deep._trainer import (
@@ -50,10 +54,17 @@ __all__ = ["TRANSFER_PARAMETERS", "TransferNetClassifier", "TransferNetRegressor
 
 #: parameters of alignment and gate, for nets that have neither
 TRANSFER_PARAMETERS = (
-    "alignment", "gate", "label_input", "max_weight", "gate_smoothing",
+    "alignment", "gate", "agreement", "label_input", "max_weight", "gate_smoothing",
     "discriminator_units", "mu", "source_weight",
 )  # fmt: skip
 
+#: parameters that a net shares with the one that judges its source labels
+_OF_JUDGES = (
+    "module", "head", "criterion", "class_weight", "batch_size", "lr", "optimizer",
+    "standardize", "device", "dtype", "mixed_precision",
+)  # fmt: skip
+#: a source row counts this much, however wrong its label seems
+_LEAST_AGREEMENT = 1e-3
 _ROWS_AT_ONCE = 8192
 _ENOUGH_LABELS = 200
 
@@ -74,6 +85,7 @@ class TransferNet(
         "head": [None, nn.Module, callable],
         "alignment": [None, Alignment],
         "gate": ["boolean"],
+        "agreement": ["boolean", StrOptions({"auto"})],
         "label_input": ["boolean", StrOptions({"auto"})],
         "max_weight": [Interval(Real, 0, None, closed="right")],
         "gate_smoothing": [Interval(Real, 0, None, closed="left")],
@@ -111,6 +123,7 @@ class TransferNet(
         head=None,
         alignment=None,
         gate=False,
+        agreement="auto",
         label_input="auto",
         max_weight=10.0,
         gate_smoothing=1.0,
@@ -143,6 +156,7 @@ class TransferNet(
         self.head = head
         self.alignment = alignment
         self.gate = gate
+        self.agreement = agreement
         self.label_input = label_input
         self.max_weight = max_weight
         self.gate_smoothing = gate_smoothing
@@ -338,6 +352,11 @@ class TransferNet(
         device = find_device(self.device)
         progress = None if one_epoch else Progress(self, 1)
         self._make_penalties()  # what is no penalty is refused before work starts
+        if self.agreement is True and not isinstance(self, ClassifierMixin):
+            raise ValueError(
+                "agreement=True judges classes, so it has no effect in regression; "
+                "leave it at 'auto'."
+            )
         everything = data
         data, weight, kept = self._leave_out_weightless(data, sample_weight)
         budget = self._budget(data)
@@ -353,11 +372,16 @@ class TransferNet(
         check_callbacks(self.callbacks, held_out.any())
         data = data.without_labels(held_out)
         if not warm:
+            self._learn_labels(data, classes, weight)
+            self._judge = self._make_judge(data, weight, budget, seed)
+        agreement = self._agreement(data)
+        if agreement is not None:
+            weight = agreement if weight is None else weight * agreement
+        if not warm:
             used = self._scaled_rows(data)
             of_used = None if weight is None else weight[used]
             self._encoder = RowEncoder(self.standardize, self.dtype)
             self._encoder.fit(data.X[used], device, of_used)
-            self._learn_labels(data, classes, weight)
         with seeded(seed, device):
             rows, order = self._encode_rows(data, weight, held_out, device, budget)
             if not warm:
@@ -371,9 +395,10 @@ class TransferNet(
         self.history_ = _as_columns(self.net_.history)
         self.n_iter_ = len(self.net_.history)
         weights = np.zeros(len(kept))
-        weights[np.flatnonzero(kept)[data.is_source]] = self._source_weights(
-            rows, order, data
-        )
+        found = self._source_weights(rows, order, data)
+        if agreement is not None:
+            found = found * agreement[data.is_source]
+        weights[np.flatnonzero(kept)[data.is_source]] = found
         self.sample_weight_ = weights[everything.is_source]
         if progress is not None:
             progress.end()
@@ -584,6 +609,12 @@ class TransferNet(
         """Return the extractor, with outputs of shape (n, width), and the width."""
         return make_extractor(self, x)
 
+    def _make_judge(self, data, weight, budget, seed):
+        """Return what judges the labels of source rows, or None."""
+
+    def _agreement(self, data):
+        """Return what the judge makes of each row, 1 for target rows; or None."""
+
     def _source_weights(self, rows, order, data):
         """Return the final weights of the source rows in input order."""
         weights = np.ones(len(order))
@@ -700,7 +731,8 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     over the extractor F and the head C, where :math:`\omega = 1` without a gate and
     :math:`\omega = D / (1 - D)`, without gradient, with the discriminator gate [1]_:
     D separates target pairs (features, label) from source pairs, so source rows that do
-    not look like the target's count little.
+    not look like the target's count little. The gate is multiplied by the probability
+    of the row's label by a net of the target alone, after [2]_.
 
     %(sections)s
 
@@ -712,6 +744,8 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     ----------
     .. [1] Z. Wang, Z. Dai, B. Poczos, J. Carbonell, "Characterizing and avoiding
        negative transfer", CVPR 2019, arXiv:1811.09751.
+    .. [2] J. Jiang, C. Zhai, "Instance weighting for domain adaptation in NLP", ACL
+       2007.
 
     Examples
     --------
@@ -755,6 +789,42 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
                     self.class_weight, data.labels(part)
                 )
         return of_class if weight is None else weight * of_class
+
+    def _make_judge(self, data, weight, budget, seed):
+        """Train a net on the labeled target rows alone, where it is asked for."""
+        wanted = self.gate if self.agreement == "auto" else self.agreement
+        labeled = data.is_labeled_target
+        judged = np.unique(data.labels(labeled))
+        if not (wanted and data.n_source and len(judged) > 1):
+            return None
+        shared = {name: getattr(self, name) for name in _OF_JUDGES}
+        parts = {k: v for k, v in vars(self).items() if k.startswith(PREFIXES)}
+        judge = TransferNetClassifier(
+            **shared, **parts,
+            max_steps=budget.n_steps, early_stopping=False, random_state=seed,
+        )  # fmt: skip
+        own = None if weight is None else weight[labeled]
+        judge._train(data.take(labeled), own, warm=False, classes=self.classes_)
+        judge._judged = judged
+        return judge
+
+    def _agreement(self, data):
+        if self._judge is None:
+            return None
+        source, judge = data.is_source, self._judge
+        y = data.labels(source)
+        known = np.isin(y, judge._judged)
+        found = np.ones(len(y))
+        if known.any():
+            _, outputs = judge._infer(data.X[source][known])
+            proba = softmax(outputs, axis=1)
+            own = proba[np.arange(len(proba)), judge._encode(y[known])]
+            found[known] = np.maximum(own, _LEAST_AGREEMENT)
+            # rows of a class without a labeled target row cannot be judged
+            found[~known] = found[known].mean()
+        agreement = np.ones(len(source))
+        agreement[source] = found
+        return agreement
 
     def _class_parts(self, data, labeled, held_out):
         """Return masks of the rows that count by class frequencies of their own."""

@@ -6,9 +6,10 @@ from typing import Any
 
 from sklearn.base import ClassifierMixin
 
-__all__ = ["ModuleParametersMixin", "inherit_parameters"]
+__all__ = ["PREFIXES", "ModuleParametersMixin", "inherit_parameters"]
 
-_PREFIXES = "module__", "head__", "criterion__", "optimizer__"
+#: what names of arguments of the parts begin with
+PREFIXES = "module__", "head__", "criterion__", "optimizer__"
 #: text of the parameters that nets inherit, indented for a docstring of a class
 PARAMETERS = {
     "module": """module : Module, class or callable, default=None
@@ -26,6 +27,12 @@ PARAMETERS = {
         Weigh every source row by the density ratio :math:`D / (1 - D)` of a
         discriminator D of domains. Without labeled target rows D has seen no label of
         the target, and its ratio for the features alone is taken.""",
+    "agreement": r"""agreement : {"auto"} or bool, default="auto"
+        Whether a classifier first trains a net on the labeled target rows alone, with
+        as many steps, and weighs every source row by that net's probability of its
+        label, in the losses and in the scales; rows of classes without a labeled target
+        row have the mean weight. "auto": if there is a gate, whose ratio it multiplies.
+        False with ``gate=True`` is the gate as published.""",
     "label_input": """label_input : {"auto"} or bool, default="auto"
         Whether the discriminator sees labels beside features (and thereby matches the
         joint distribution). "auto": if there is a gate.""",
@@ -193,11 +200,11 @@ class ModuleParametersMixin:
 
     def _set_module_params(self, params):
         for name in params:
-            if not name.startswith(_PREFIXES):
+            if not name.startswith(PREFIXES):
                 raise TypeError(
                     f"{type(self).__name__}() got an unexpected keyword argument "
                     f"{name!r}; arguments of the parts start with "
-                    f"{' or '.join(map(repr, _PREFIXES))}."
+                    f"{' or '.join(map(repr, PREFIXES))}."
                 )
         vars(self).update(params)
 
@@ -222,7 +229,7 @@ class ModuleParametersMixin:
         params : dict
             Names and values.
         """
-        own = {k: v for k, v in vars(self).items() if k.startswith(_PREFIXES)}
+        own = {k: v for k, v in vars(self).items() if k.startswith(PREFIXES)}
         return super().get_params(deep=deep) | own
 
     def set_params(self, **params: Any) -> "ModuleParametersMixin":
@@ -238,7 +245,7 @@ class ModuleParametersMixin:
         self : object
             The estimator.
         """
-        prefixed = {k: v for k, v in params.items() if k.startswith(_PREFIXES)}
+        prefixed = {k: v for k, v in params.items() if k.startswith(PREFIXES)}
         vars(self).update(prefixed)
         super().set_params(**{k: v for k, v in params.items() if k not in prefixed})
         return self

@@ -53,7 +53,7 @@ def test_the_gate_changes_the_fit_and_explains_itself(cls, toy):
     plain, others = _features(cls, toy)
     assert np.abs(features - others).max() > 1e-4
     assert gated.sample_weight_.shape == (40,)
-    assert (gated.sample_weight_ > 0).all()
+    assert (gated.sample_weight_ >= 0).all()
     assert np.ptp(gated.sample_weight_) > 0.01
     assert (plain.sample_weight_ == 1).all()
 
