@@ -18,6 +18,8 @@ TRIALS = (
 #: the prior that was fitted to them: weights and parameters of beta distributions
 PRIOR = ((0.63, 42.5, 77.2), (0.37, 7.2, 12.4))
 CONTROLS, TREATED, DIFFERENCE, LEVEL = 35, 70, 0.2, 0.95
+#: of the power prior: all earlier patients count as much as the new controls
+POWER = CONTROLS / sum(patients for _, patients in TRIALS)
 #: rates of the controls and of the treated; the published rejections of 1000 trials
 SCENARIOS = {
     "type I error": (
@@ -56,6 +58,10 @@ def beta_mixture(parts, responders):
 def of_published_prior(rule, responders):
     if rule == "none":
         return beta_mixture([(0.0, 1, 1)], responders)
+    if rule == "power prior":
+        responded, patients = np.sum(TRIALS, axis=0) * POWER
+        prior = (0.0, 1 + responded, 1 + patients - responded)
+        return beta_mixture([prior], responders)
     share = {"robust MAP": 0.5, "MAP": 1.0}.get(rule)
     if rule == "SAM":
         mean = sum(w * a / (a + b) for w, a, b in PRIOR)
@@ -73,6 +79,7 @@ ESTIMATORS = {
     "MAP": {},
     "commensurate": {"commensurability": "auto"},
     "pooled": {"tau": 0.0},
+    "power prior": {"tau": 0.0},
     "robust MAP": {"borrow_weight": 0.5},
     "SAM": {"borrow_weight": "sam", "sam_delta": 0.82},
 }
@@ -92,14 +99,15 @@ def of_library(rule, responders):
     X, y, domain = rows((*TRIALS, (responders, CONTROLS)))
     options = {"commensurability": 1.0, "alpha": 0.0} | ESTIMATORS[rule]
     model = EmpiricalBayesLogistic(fit_intercept=False, **options)
-    model.fit(X, y, sample_domain=domain)
+    weight = np.where((domain > 0) & (rule == "power prior"), POWER, 1.0)
+    model.fit(X, y, sample_domain=domain, sample_weight=weight)
     odds = stats.norm(float(model.coef_[0, 0]), np.sqrt(model.covariance_[0, 0]))
     return odds.pdf(special.logit(GRID)) / (GRID * (1 - GRID))
 
 
 POSTERIORS = {"published prior": of_published_prior, "library": of_library}
 RULES = {
-    "published prior": ("none", "MAP", "robust MAP", "SAM"),
+    "published prior": ("none", "power prior", "MAP", "robust MAP", "SAM"),
     "library": ("none", *ESTIMATORS),
 }
 
@@ -157,8 +165,8 @@ SAM = Experiment(
         'library\'s weight. "Library": EmpiricalBayesLogistic on the rows of all ten '
         "trials, its prior by restricted maximum likelihood, a normal posterior of the "
         'log odds; "commensurate" chooses the distance by the likelihood, "pooled" '
-        "has no variance between trials. No power prior: PositiveTransferLogistic, "
-        "which is closest to one, has no posterior variance."
+        "has no variance between trials; the power prior weights the earlier patients "
+        'so that all of them count as much as the 35 controls, "none" is uniform.'
     ),
     cells=lambda quick: [
         {"form": form, "rule": rule, "seed": 0}
@@ -209,7 +217,7 @@ def error_is_held(frame):
     for form, rules in RULES.items():
         conflict = {rule: found[form, "type I error", rule][-1] for rule in rules}
         curves = {rule: found[form, "equal rates", rule] for rule in rules}
-        for rival in ("robust MAP", "MAP", "pooled"):
+        for rival in ("robust MAP", "power prior", "MAP", "pooled"):
             if rival in rules:
                 answers.append("yes" if conflict["SAM"] < conflict[rival] else "no")
                 less = curves["SAM"].max() < curves[rival].max()
