@@ -80,7 +80,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         What each column holds: "number", "date", "time", "category", "text", "id",
         "empty", "copy of the label" or "copy of the domain".
     dropped_ : dict of str to str
-        Columns that are left out, each with the reason.
+        Columns that are left out, each with the reason; new rows need not have them.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the columns, if all are strings.
     n_features_in_ : int
@@ -290,7 +290,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if reset:
             validate_data(self, X, reset=True, skip_check_array=True)
             return X
-        lost = [name for name in self._names if name not in set(X.columns)]
+        known = {*X.columns, *self.dropped_}  # what is left out may be missing
+        lost = [name for name in self._names if name not in known]
         if lost:
             raise ValueError(
                 "The feature names should match those that were passed during fit. "

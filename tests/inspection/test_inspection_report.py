@@ -493,6 +493,9 @@ def test_the_recommended_model_leaves_out_what_the_report_left_out(as_array, rou
     else:
         other["copy"] = 1 - other["copy"]
     np.testing.assert_array_equal(model.predict(X), model.predict(other))
+    if not as_array:  # new rows have neither number nor label
+        without = other.drop(columns=["copy", "nr"])
+        np.testing.assert_array_equal(model.predict(X), model.predict(without))
     if as_array:  # of a frame the portfolio leaves them out itself, with a warning
         again = clone(model).fit(X, y, sample_domain=domains)
         np.testing.assert_array_equal(again.predict(X), again.predict(other))
