@@ -205,7 +205,8 @@ def write(found, runs, args):
         "# Do the claims of the papers hold here?",
         "Made by",
         f"    python benchmarks/reproduce.py --data DIR{' --quick' * args.quick}"
-        f"{' --gate FILE ...' * bool(args.gate)}{' --only NAME ...' * bool(args.only)}",
+        f"{' --gate FILE ...' * bool(args.gate)}{' --datn FILE ...' * bool(args.datn)}"
+        f"{' --only NAME ...' * bool(args.only)}",
         "Each row is a claim, the paper's own figure, and ours with a 95 % interval: a "
         "t interval over the seeds unless the setting says otherwise. A claim holds "
         '("yes") if the interval says so, it does not ("no") if the interval says the '

@@ -191,8 +191,8 @@ CLAIMS = [
         published=(
             "Table III, DomainNet and Office-Home: UOWQ 51.9, 79.1; MoDo 51.2, 78.7; "
             "MoCo 45.7, 78.3; RGW 50.4, 78.1; MGDA-UB 50.8, 77.2; GradNorm 51.1, 77.1; "
-            "PCGrad 51.1, 76.8; CAGrad 50.7, 76.8; EW 51.1, 76.4 (by domain MGDA-UB, "
-            "MoCo and others are ahead in five of ten)"
+            "PCGrad 51.1, 76.8; CAGrad 50.7, 76.8; EW 51.1, 76.4 (by domain "
+            "others are ahead in four of ten and level in one)"
         ),
         experiment=NETS,
         conclude=best_on_average,
