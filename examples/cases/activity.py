@@ -13,6 +13,7 @@ carry the phone elsewhere. Windows of one bout are alike, so whole bouts are hel
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,7 +27,8 @@ from sktransfer.datasets import from_frame
 from sktransfer.metrics import rank_sources
 from sktransfer.safe import TransferGuard
 
-table = pd.read_csv(sys.argv[0].replace("activity.py", "activity.csv"))
+file = Path(sys.argv[0]).with_name("activity.csv")  # or in this folder
+table = pd.read_csv(file if file.exists() else file.name)
 truth = table.pop("truth").to_numpy()
 data = from_frame(table, label="activity", domain="person", target="Noa", groups="bout")
 learner = make_pipeline(StandardScaler(), LogisticRegression())

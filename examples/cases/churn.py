@@ -13,6 +13,7 @@ would leave it out with a warning.
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,9 +23,8 @@ from sklearn.linear_model import LogisticRegression
 from sktransfer.datasets import from_frame
 from sktransfer.safe import make_transfer_pipeline
 
-table = pd.read_csv(sys.argv[0].replace("churn.py", "churn.csv")).drop(
-    columns="customer"
-)
+file = Path(sys.argv[0]).with_name("churn.csv")  # or in this folder
+table = pd.read_csv(file if file.exists() else file.name).drop(columns="customer")
 truth = table.pop("truth").to_numpy()
 data = from_frame(table, label="churn", domain="country", target="DE")
 model = make_transfer_pipeline(LogisticRegression(), method="guard")

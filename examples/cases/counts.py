@@ -13,6 +13,7 @@ they are not (``atom=0``).
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +23,8 @@ from sklearn.linear_model import PoissonRegressor
 from sktransfer.datasets import from_frame
 from sktransfer.safe import make_transfer_pipeline
 
-table = pd.read_csv(sys.argv[0].replace("counts.py", "claims.csv"))
+file = Path(sys.argv[0]).with_name("claims.csv")  # or in this folder
+table = pd.read_csv(file if file.exists() else file.name)
 truth = table.pop("truth").to_numpy()
 columns = {"label": "claims", "domain": "vehicle", "exposure": "years"}
 data = from_frame(table, target="motorcycle", **columns)
@@ -33,11 +35,10 @@ print("gap in deviance:", model.ntg_interval_.round(3), "weights:", model.weight
 # %%
 # The true rates are known here.
 new, errors = np.isnan(data.y), {}
-for name, fit in (("guarded", model), ("motorcycles alone", model.target_only_)):
-    rate = fit.predict(data.X)[new]
-    errors[name] = np.abs(np.log(rate / truth[new])).mean()
+fits = {"guarded": model, "motorcycles alone": model.target_only_}
+for name, fit in fits.items():
+    errors[name] = np.abs(np.log(fit.predict(data.X) / truth)[new]).mean()
     print(f"{name}: mean error of the log rate {errors[name]:.3f}")
-    plt.loglog(truth[new], rate, "^o"[fit is model], alpha=0.6, label=name)
 assert errors["guarded"] < 0.26
 
 # %%
@@ -54,6 +55,8 @@ assert model.harm_probability_ < 0.25 and abs(model.weights_[1] - 0.4) < 0.05
 assert errors["guarded"] < 0.8 * errors["motorcycles alone"]
 careful = make_transfer_pipeline(PoissonRegressor(alpha=0.01), method="guard")
 assert not careful.fit(data.X, data.y, **data.metadata).transferred_
+for (name, fit), marker in zip(fits.items(), "o^", strict=True):
+    plt.loglog(truth[new], fit.predict(data.X)[new], marker, alpha=0.6, label=name)
 plt.axline((0.1, 0.1), (1, 1), color="gray")
 plt.xlabel("true rate of claims")
 plt.ylabel("predicted")

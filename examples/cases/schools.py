@@ -12,6 +12,7 @@ students were tested, and the scores of the others are to be predicted.
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +25,8 @@ from sktransfer.datasets import from_frame
 from sktransfer.model_selection import cross_val_unseen_domain
 from sktransfer.safe import TransferGuard
 
-table = pd.read_csv(sys.argv[0].replace("schools.py", "schools.csv"))
+file = Path(sys.argv[0]).with_name("schools.csv")  # or in this folder
+table = pd.read_csv(file if file.exists() else file.name)
 truth, sector = table.pop("truth").to_numpy(), table.pop("sector")
 table["catholic"] = sector == "Catholic"
 data = from_frame(table, label="math", domain="school", target="S160")

@@ -12,6 +12,7 @@ are held out throughout.
 """
 
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -24,7 +25,8 @@ from sktransfer.model_selection import cross_val_unseen_domain
 from sktransfer.preprocessing import DomainScaler
 from sktransfer.safe import TransferGuard
 
-table = pd.read_csv(sys.argv[0].replace("sites.py", "sites.csv"))
+file = Path(sys.argv[0]).with_name("sites.csv")  # or in this folder
+table = pd.read_csv(file if file.exists() else file.name)
 truth, columns = table.pop("truth").to_numpy(), {"domain": "site", "groups": "patient"}
 data = from_frame(table, label="state", target="Lyon", **columns)
 pipe = make_pipeline(DomainScaler(), Pooled(LogisticRegression()))
