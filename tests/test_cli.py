@@ -510,14 +510,19 @@ def test_kind_41_other_sheets_are_named(monkeypatch):
             pass
 
         def parse(self, **options):
-            return pd.DataFrame({"site": ["A", "NA"], "x": ["", 2.5]})
+            flags = pd.Series([True, None], dtype=object)
+            return pd.DataFrame(
+                {"Unnamed: 0": [0, 5], "site": ["A", "NA"], "x": ["", 2.5], "y": flags}
+            )
 
     monkeypatch.setattr(pd, "ExcelFile", Book)
-    table = read_table("a.xlsx", names=["site"])
+    table = read_table("a.xlsx", names=["site", "y"])
     assert table.frame["site"].tolist() == ["A", "NA"]
     np.testing.assert_array_equal(table.frame["x"], [np.nan, 2.5])
-    assert "first sheet, '2023', was read" in table.notes[1]
-    assert "('2024', 'notes')" in table.notes[1]
+    assert table.frame["y"].dropna().tolist() == ["True"]
+    assert "counts rows" in table.notes[1]
+    assert "first sheet, '2023', was read" in table.notes[2]
+    assert "('2024', 'notes')" in table.notes[2]
 
 
 def test_kind_41_a_label_that_never_repeats_is_no_class(data, capsys):

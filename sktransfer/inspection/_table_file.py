@@ -54,6 +54,7 @@ _THOUSANDS_COMMA = re.compile(  # 1,234,567 and, as in India, 12,34,567
 )
 _THOUSANDS_POINT = re.compile(_GROUPED.format(sep=r"\.") + r"(?:,\d+)?")
 _INFINITE = re.compile(r"[-+]?inf(?:inity)?", re.IGNORECASE)
+_COUNTS = "The first column has no name and counts rows: it is left out."
 
 
 class BadTable(Exception):
@@ -154,8 +155,11 @@ def _read_typed(path, suffix, names, extra, decimal):
         else:
             with pandas.ExcelFile(path) as book:
                 sheets = [str(name) for name in book.sheet_names]
-                # what stands for a missing value among texts is decided below
-                frame = book.parse(keep_default_na=False, na_values=[""])
+                # what stands for a missing value among texts is decided below, and
+                # truth values beside empty cells are no numbers
+                frame = book.parse(
+                    keep_default_na=False, na_values=[""], dtype=object
+                ).infer_objects()
     except ImportError as error:
         needed = str(error).splitlines()[0]
         raise BadTable(
@@ -170,7 +174,12 @@ def _read_typed(path, suffix, names, extra, decimal):
         raise BadTable(f"{path!r} has no row")
     frame.columns = [str(name) for name in frame.columns]
     frame.index = np.arange(2, len(frame) + 2)
+    first = frame.columns[0]
+    counts = first == "Unnamed: 0" and _is_index(frame[first].astype(str))
+    frame = frame.drop(columns=first) if counts else frame
     notes = [f"{len(frame)} rows and {frame.shape[1]} columns, with types of the file."]
+    if counts:
+        notes.append(_COUNTS)
     if len(sheets) > 1:
         others = ", ".join(map(repr, sheets[1:4])) + ", ..." * (len(sheets) > 4)
         notes.append(
@@ -381,7 +390,7 @@ def _name_unnamed(header, rows, notes):
         )
     index = {0} & ({*unnamed} | {k for k in (0,) if header[k] == "Unnamed: 0"}) - empty
     if index and _is_index([row[0] for row in rows]):
-        notes.append("The first column has no name and counts rows: it is left out.")
+        notes.append(_COUNTS)
         empty |= index
     for k in unnamed:
         header[k] = f"(column {k + 1})" if len({*unnamed} - empty) > 1 else "(unnamed)"
