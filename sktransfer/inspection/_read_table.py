@@ -13,7 +13,7 @@ def read_table(path, *, names=(), encoding=None, sep=None, decimal=None, na_valu
     ----------
     path : str or Path
         A file: text with a header, separated by ``,``, ``;``, ``|`` or tab (which may
-        be compressed), parquet, or a spreadsheet.
+        be compressed), parquet, or a spreadsheet, whose first sheet is read.
     names : list of str, default=()
         Columns whose values are names, such as labels and domains: ``None`` and
         ``NA`` may be among them.
@@ -31,7 +31,8 @@ def read_table(path, *, names=(), encoding=None, sep=None, decimal=None, na_valu
     -------
     frame : pandas.DataFrame
         Numbers where every value of a column is one, else text; missing values are NaN
-        or None. Its index holds the line of the file that each row begins in.
+        or None. A first column without a name that counts rows is left out. The index
+        holds the line of the file that each row begins in.
 
     Raises
     ------

@@ -485,8 +485,9 @@ def _model(report):
         "weighted mean of these members, which were compared on held-out labeled rows "
         f"of {escape(report.target)}.{left_out * (rest > 0.005)}</p>\n"
         + _columns("Members of the model", frame, titles, ("uses_sources",))
-        + "\n<p>To predict for new rows, which need the columns of this table but "
-        f'neither domain nor label:</p>\n<pre tabindex="0"><code>{escape(first)}'
+        + "\n<p>To predict for new rows, which need the columns that were read, but "
+        "neither domain nor label, nor what was left out:</p>\n"
+        f'<pre tabindex="0"><code>{escape(first)}'
         "import joblib\nfrom sktransfer.inspection import read_table\n\n"
         f"model = joblib.load({escape(repr(saved))})\n"
         'model.predict(read_table("new_rows.csv"))</code></pre>\n'
