@@ -95,7 +95,7 @@ def errors(cell, folder, simulate, names):
 def grid(quick, useful, distances):
     return [
         {"useful": k, "h": h, "seed": seed}
-        for seed in range(3 if quick else 20)
+        for seed in range(3 if quick else 12)
         for k, h in product(useful, distances)
     ]
 
