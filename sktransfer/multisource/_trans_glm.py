@@ -133,7 +133,10 @@ class TransGLM(SummaryEstimator):
     with 200 target samples, 250 features and no informative source they were 0.458 to
     0.470 in one draw, so that every set of sources kept 13 to 23 % of the weight and
     only the correction on the target protected (the squared error of the coefficients
-    was 1.02 times that of the target alone). With more features there is no such
+    was 1.02 times that of the target alone). For real labels, with 70 target samples,
+    100 features and 8 sources of which none is informative, it was 1.57 times that of
+    the target alone by default and 1.15 times with "detect"; where a few sources are
+    informative both are far below it. With more features there is no such
     bound on the coefficients: compare with a fit without sources, by
     :class:`~sktransfer.safe.TransferGuard`, where few samples are labeled.
 
