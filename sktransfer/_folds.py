@@ -360,8 +360,10 @@ def deal_rows(
     else:
         n_folds = min(n_folds, len(order)) if len(order) > 1 else 0
         n_blocks = -(-len(order) // max(n_folds, 1))
-        cards = [rng.permutation(n_folds) for _ in range(n_blocks)]
-        fold = np.concatenate([*cards, []])[: len(order)]
+        cards = np.tile(np.arange(n_folds), (n_blocks, 1))
+        for card in cards:
+            rng.shuffle(card)
+        fold = cards.ravel()[: len(order)]
     return [order[fold == k] for k in range(n_folds)]
 
 

@@ -109,7 +109,10 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
         """
         model = clone(self)
         model._validate_params()
-        validate_data(model, data.X, reset=True, skip_check_array=True)
+        if type(data.X) is np.ndarray:
+            model.n_features_in_ = data.X.shape[1]
+        else:
+            validate_data(model, data.X, reset=True, skip_check_array=True)
         model._check_capable(data)
         used = model._rows(data)
         part, of_part = data, params

@@ -23,6 +23,8 @@ Indices = npt.NDArray[np.intp]
 MOST_NUMBERS = 2**23
 #: most runs of consecutive rows that are summed one by one
 _MOST_RUNS = 10
+#: most unknowns of equations that are solved all at once
+_SMALL = 50
 #: numbers that are worked on at a time
 _BLOCK = 2**16
 
@@ -159,11 +161,11 @@ def ridge_without(
             A -= np.einsum("kd,ke->kde", x_mean * size[:, None], x_mean)
             b -= np.einsum("kd,ke->kde", x_mean * size[:, None], y_mean)
         A[:, np.arange(d), np.arange(d)] += alpha
-        for k, own, right in zip(narrow, A, b, strict=True):
-            factor = linalg.cho_factor(
-                own.T, lower=True, overwrite_a=True, check_finite=False
-            )
-            coef[k] = linalg.cho_solve(factor, right, check_finite=False).T
+        if d <= _SMALL:
+            coef[narrow] = np.linalg.solve(A, b).transpose(0, 2, 1)
+        else:
+            for k, factor, right in zip(narrow, _cholesky(A), b, strict=True):
+                coef[k] = linalg.cho_solve(factor, right, check_finite=False).T
         if fit_intercept:
             slopes = np.einsum("kod,kd->ko", coef[narrow], x_mean)
             intercept[narrow] = y_mean - slopes
@@ -265,31 +267,40 @@ def logistic_without(
     if fit_intercept:
         shrunk[:, -1] = 0.0
     start = start[:, :p]
+    plain = bool(np.all(weight == 1))
     mean = _means(start @ Z.T)
     slope = (mean - goal.T) * weight
     size = np.array([weight[rows].sum() for rows in left_out])
     size = weight.sum() - size
-    left = (slope @ Z + shrunk * start) / weight.sum()
-    goals = size[:, None, None] * left
-
-    def slopes(some: Any) -> Array:
-        found: Array = slope[:, some] @ Z[some]
-        return found
-
-    gradient = sums_without(slopes, n, left_out) + shrunk * start - goals
-    hessians = sums_without(
-        lambda some: _hessian(Z[some], mean[:, some], weight[some]), n, left_out
-    )
-    factors = _factors(hessians, shrunk)
+    whole = slope @ Z + shrunk * start
+    goals = size[:, None, None] * (whole / weight.sum())
+    curvature = _hessian(Z, mean, weight)
+    gradient = np.empty((n_sets, q, p))
+    hessians = np.empty((n_sets, q * p, q * p))
+    for k, rows in enumerate(left_out):  # the residual tells whether digits were lost
+        part = Z[rows]
+        gradient[k] = whole - slope[:, rows] @ part
+        hessians[k] = curvature - _hessian(part, mean[:, rows], weight[rows])
+    gradient -= goals
+    hessians = _regular(hessians, shrunk)
+    factors = _cholesky(hessians) if q * p > _SMALL else []
     theta = np.repeat(start[None], n_sets, axis=0)
     best, residual = theta.copy(), np.abs(gradient).max(axis=(1, 2)) / size
     for _ in range(max_iter):
-        for k in np.flatnonzero(residual > tol).tolist():
-            step = linalg.cho_solve(factors[k], gradient[k].ravel(), check_finite=False)
-            theta[k] -= step.reshape(q, p)
+        open_ = np.flatnonzero(residual > tol)
+        if q * p <= _SMALL:
+            right = gradient[open_].reshape(len(open_), q * p, 1)
+            steps = np.linalg.solve(hessians[open_], right)
+        else:
+            steps = np.stack([
+                linalg.cho_solve(factors[k], gradient[k].ravel(), check_finite=False)
+                for k in open_.tolist()
+            ])  # fmt: skip
+        theta[open_] -= steps.reshape(len(open_), q, p)
         means = _means(theta @ Z.T)
         slope_of = means - goal.T
-        slope_of *= weight
+        if not plain:
+            slope_of *= weight
         for k, rows in enumerate(left_out):
             slope_of[k][:, rows] = 0.0
         gradient = (slope_of.reshape(n_sets * q, n) @ Z).reshape(n_sets, q, p)
@@ -306,7 +317,8 @@ def logistic_without(
                 own = weight.copy()
                 own[rows] = 0.0
                 parts.append(_hessian(Z, means[k], own))
-            factors = _factors(np.stack(parts), shrunk)
+            hessians = _regular(np.stack(parts), shrunk)
+            factors = _cholesky(hessians) if q * p > _SMALL else []
     if not fit_intercept:
         best = np.concatenate([best, np.zeros((n_sets, q, 1))], axis=2)
     return best, residual
@@ -334,8 +346,8 @@ def _means(eta: Array) -> Array:
     return eta
 
 
-def _factors(hessians: Array, shrunk: Array) -> list[Any]:
-    """Add the penalty, and what makes the matrices regular; factorize them."""
+def _regular(hessians: Array, shrunk: Array) -> Array:
+    """Add the penalty, and what makes the matrices regular."""
     q, p = shrunk.shape
     hessians[:, np.arange(q * p), np.arange(q * p)] += shrunk.ravel()
     if q > 1 and not shrunk[0, -1]:
@@ -344,9 +356,14 @@ def _factors(hessians: Array, shrunk: Array) -> list[Any]:
         hessians[:, last[:, None], last] += hessians[:, last, last].mean(axis=1)[
             :, None, None
         ]
+    return hessians
+
+
+def _cholesky(matrices: Array) -> list[Any]:
+    """Factorize symmetric matrices, which are overwritten."""
     return [
         linalg.cho_factor(one.T, lower=True, overwrite_a=True, check_finite=False)
-        for one in hessians
+        for one in matrices
     ]
 
 

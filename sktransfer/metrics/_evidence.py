@@ -547,18 +547,15 @@ def fold_evidence(
         Its sizes count units.
     """
     units = units_of(data, groups)
-    labeled = data.is_labeled_target
+    labeled = np.flatnonzero(data.is_labeled_target)
     tested = np.concatenate([test for _, test in folds])
 
     def n_units(rows: NDArray[Any]) -> int:
-        # without groups each row is a unit, which a fold may repeat
-        return (
-            int(data.mask_of(rows).sum())
-            if groups is None
-            else len(np.unique(units[rows]))
-        )
+        # without groups each labeled row is a unit, which a fold may repeat
+        known = labeled[data.mask_of(rows)[labeled]]
+        return len(known) if groups is None else len(np.unique(units[known]))
 
-    sizes = [(n_units(test), n_units(train[labeled[train]])) for train, test in folds]
+    sizes = [(n_units(test), n_units(train)) for train, test in folds]
     each = np.ones(len(folds))
     if sample_weight is not None:
         weight = check_weights(sample_weight, len(units))
