@@ -481,6 +481,7 @@ class _InteriorPoint:
         )
         self.zl = self.zu = 0.1 * unit
         self.floor = floor * unit
+        self.n_steps = 0
 
     def advance(self) -> bool:
         """Take one step; False where rounding stops all progress."""
@@ -591,24 +592,50 @@ def solve_box_qps(
     Similar linear terms have similar central paths. With a large dense matrix the
     programs therefore take their interior-point steps together: one preconditioner, at
     the geometric mean of their diagonals, and one product with the matrix per step of
-    conjugate gradients serve all of them. A program that does not get there in this
-    company is solved alone.
+    conjugate gradients serve all of them. Near the end the diagonals differ, and a
+    program that does not get there in this company goes on alone from where it was.
     """
     options: dict[str, Any] = {"upper": upper, "sum_bounds": sum_bounds, "tol": tol}
     solved: dict[int, tuple[Array, BoxQPInfo]] = {}
+    points: dict[int, _InteriorPoint] = {}
     low, high = max(0.0, sum_bounds[0]), min(sum_bounds[1], form.size * upper)
     if isinstance(form, DenseForm) and form.size >= _TOGETHER and low < high:
-        solved = _solve_together(form, linears, upper, (low, high), tol, max_iter)
+        solved, points = _solve_together(
+            form, linears, upper, (low, high), tol, max_iter
+        )
+        form = form.copy()
+    for k, point in points.items():
+        certify = Certifier(form, linears[:, k], upper, (low, high))
+        found = _go_on(point, form, certify, tol, min(max_iter, _MOST_ALONE))
+        if found is not None:
+            solved[k] = found
     return [
         solved.get(k) or solve_box_qp(form, q, max_iter=max_iter, **options)
         for k, q in enumerate(linears.T)
     ]
 
 
+def _go_on(
+    point: "_InteriorPoint", form: Product, certify: Certifier, tol: float, steps: int
+) -> tuple[Array, BoxQPInfo] | None:
+    """Take steps of one program from a point; None where they do not suffice."""
+    point.form = form
+    for step in range(steps + 1):
+        if step and not point.advance():
+            return None
+        x = certify.project(point.x)
+        info = certify(x, point.n_steps + step, tol)
+        if info.converged:
+            return x, info
+    return None
+
+
 #: from this size on, programs with one matrix are solved together
 _TOGETHER = 2000
-#: interior-point steps without a smaller gap after which programs go on alone
-_PATIENCE = 4
+#: programs go on alone where a step does not shrink the largest gap by this factor
+_STALLED = 0.6
+#: most steps of a program that goes on alone
+_MOST_ALONE = 12
 
 
 def _solve_together(
@@ -618,13 +645,13 @@ def _solve_together(
     bounds: tuple[float, float],
     tol: float,
     max_iter: int,
-) -> dict[int, tuple[Array, BoxQPInfo]]:
-    """Return the programs that were solved in common steps."""
+) -> tuple[dict[int, tuple[Array, BoxQPInfo]], dict[int, "_InteriorPoint"]]:
+    """Return what was solved in common steps, and where the others were best."""
     certify = [Certifier(form, q, upper, bounds) for q in linears.T]
     singles = [_InteriorPoint(form, q, upper, bounds, 1e-9) for q in linears.T]
     points = _InteriorPoints(form, linears, singles)
     open_, solved = np.arange(linears.shape[1]), {}
-    least, waited = np.inf, 0
+    least, best = np.inf, np.full(linears.shape[1], np.inf)
     for step in range(max_iter + 1):
         gaps = []
         projected = [
@@ -632,23 +659,27 @@ def _solve_together(
         ]
         X = np.stack(projected, axis=1)
         products = form.K @ X
-        for k, x, product in zip(open_, projected, products.T, strict=True):
-            info = certify[k](x, step, tol, product)
+        for j, (k, x) in enumerate(zip(open_, projected, strict=True)):
+            info = certify[k](x, step, tol, products[:, j])
             gaps.append(info.duality_gap)
             if info.converged:
                 solved[int(k)] = x, info
+            if info.duality_gap < best[k]:
+                best[k] = info.duality_gap
+                points.leave(j, singles[k], step)
         going = np.array(gaps) > tol
         if not going.any():
             break
-        waited = 0 if max(gaps) < 0.9 * least else waited + 1
+        stalled = step > 1 and not max(gaps) < _STALLED * least
         least = min(least, max(gaps))
-        if waited == _PATIENCE or not np.all(np.isfinite(gaps)):
+        if stalled or not np.all(np.isfinite(gaps)):
             break
         open_ = open_[going]
         inside = np.array_equal(X, points.x)
         points.keep(going)
         points.advance(products[:, going] if inside else None)
-    return solved
+    others = {k: one for k, one in enumerate(singles) if k not in solved}
+    return solved, others
 
 
 class _InteriorPoints:
@@ -671,6 +702,14 @@ class _InteriorPoints:
         """Drop the other programs."""
         for name in ("q", "x", "z", "w", "zl", "zu", "floor"):
             setattr(self, name, getattr(self, name)[..., going])
+
+    def leave(self, j: int, single: _InteriorPoint, step: int) -> None:
+        """Give the point of one program to a method of its own."""
+        single.x, single.z, single.w = (
+            np.ascontiguousarray(a[:, j]) for a in (self.x, self.z, self.w)
+        )
+        single.zl, single.zu = float(self.zl[j]), float(self.zu[j])
+        single.n_steps = step
 
     def advance(self, product: Array | None) -> None:
         """Take one step of every program; `product` is K times the points."""
@@ -748,7 +787,7 @@ def _conjugate_gradients_of_columns(
     r: Array,
     precondition: Solve,
     *,
-    rtol: float = 1e-3,
+    rtol: float = 1e-2,
     cap: int = 60,
 ) -> tuple[Array, int]:
     """Solve systems of several matrices with one preconditioner, column by column."""
