@@ -616,7 +616,11 @@ def solve_box_qps(
 
 
 def _go_on(
-    point: "_InteriorPoint", form: Product, certify: Certifier, tol: float, steps: int
+    point: "_InteriorPoint",
+    form: QuadraticForm,
+    certify: Certifier,
+    tol: float,
+    steps: int,
 ) -> tuple[Array, BoxQPInfo] | None:
     """Take steps of one program from a point; None where they do not suffice."""
     point.form = form

@@ -361,8 +361,19 @@ def test_chunked_products_equal_the_matrix(kernel):
     ("bounds", "tol"),
     [((0.5, 1.5), 1e-6), ((0.5, 1.5), 1e-8), ((1.0, 1.0), 1e-6)],
 )
-def test_programs_solved_together_are_those_solved_alone(bounds, tol, monkeypatch):
+@pytest.mark.parametrize("stalled", [0.6, 0.0])  # 0: all go on alone at once
+def test_programs_solved_together_are_those_solved_alone(
+    bounds, tol, stalled, monkeypatch
+):
     monkeypatch.setattr(box_qp, "_TOGETHER", 100)
+    monkeypatch.setattr(box_qp, "_STALLED", stalled)
+    gone_on, original = [], box_qp._go_on
+
+    def go_on(*args):
+        gone_on.append(original(*args))
+        return gone_on[-1]
+
+    monkeypatch.setattr(box_qp, "_go_on", go_on)
     n = 250
     source, target = shifted(n, 80, 3)
     K = kernel_matrix(source, kernel="rbf", gamma=0.3)
@@ -382,6 +393,8 @@ def test_programs_solved_together_are_those_solved_alone(bounds, tol, monkeypatc
         assert b.min() >= 0 and b.max() <= 20.0
         low, high = limits["sum_bounds"]
         assert low * (1 - 1e-9) <= b.sum() <= high * (1 + 1e-9)
+    if not stalled and bounds[0] < bounds[1]:
+        assert len(gone_on) == 3 and (tol < 1e-6 or None not in gone_on)
 
 
 @pytest.mark.parametrize(
