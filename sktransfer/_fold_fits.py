@@ -23,7 +23,7 @@ _CLOSER = 0.1
 _MOST_TOGETHER = 50
 
 
-def is_known(learner: Any) -> Any:
+def is_known(learner: Any) -> bool:
     """Tell whether a learner answers by its coefficients alone.
 
     Parameters
@@ -163,7 +163,8 @@ class LinearFolds:
     def __init__(self, learner: Any, coef: Any, intercept: Any) -> None:
         self.template = learner
         self.coef, self.intercept = coef, intercept
-        self._asked = self._all = None
+        self._asked: Any = None
+        self._all: NDArray[Any] | None = None
 
     def __getstate__(self) -> Any:
         return {**vars(self), "_asked": None, "_all": None}
@@ -203,7 +204,7 @@ class LinearFolds:
             n_folds, n_outputs, d = self.coef.shape
             values = rows @ self.coef.reshape(-1, d).T + self.intercept.ravel()
             self._all = values.reshape(len(rows), n_folds, n_outputs)
-        values = self._all[:, k]
+        values = np.asarray(self._all)[:, k]
         return values if np.isfinite(values).all() else None
 
 
