@@ -294,10 +294,13 @@ def parse_dates(values, day_first=None):
     if day_first is None:
         day_first = day_first_of(values)
     parse = _parse_date if day_first is None else partial(_parse_slashed, day_first)
-    dates = [parse(value.strip()) for value in values[~missing]]
-    if not dates or any(date is None for date in dates):
-        return None
-    return _fill_dates(missing, dates)
+    dates = []
+    for value in values[~missing]:
+        date = parse(value.strip())
+        if date is None:
+            return None
+        dates.append(date)
+    return _fill_dates(missing, dates) if dates else None
 
 
 def _parse_date(text):

@@ -27,6 +27,7 @@ from sktransfer.exceptions import DomainError
 from sktransfer.inspection import TransferReport, transfer_report
 from sktransfer.inspection import _report_portfolio as report_portfolio
 from sktransfer.inspection._report_models import (
+    column_notes,
     infer_task,
     make_preprocessor,
     read_columns,
@@ -475,6 +476,18 @@ def test_columns_are_read_once_and_hold_the_same_numbers():
     raw, fast = (make_preprocessor().fit_transform(part) for part in (X, typed))
     np.testing.assert_array_equal(raw, fast)
     assert roles == {}
+
+
+def test_a_broken_date_is_named():
+    days = pd.date_range("2020-01-01", periods=40).strftime("%Y-%m-%d").to_numpy(object)
+    broken = np.where(np.arange(40) == 7, "2020-13-45", days)
+    frame = pd.DataFrame({"x": np.arange(40) % 7.0, "day": broken})
+    notes = column_notes(frame.assign(kind=pd.Categorical(days)))
+    assert sum("mostly dates" in note for note in notes) == 1
+    assert "Column 'day' holds mostly dates but also '2020-13-45'" in notes[-1]
+    only = pd.DataFrame({"nr": np.arange(40)})
+    with pytest.raises(ValueError, match="Add other columns"):
+        column_notes(only)
 
 
 @pytest.mark.parametrize("as_array", [False, True, "objects"])
