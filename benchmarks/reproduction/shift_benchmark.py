@@ -111,7 +111,7 @@ SHIFTS = Experiment(
     ),
     cells=lambda quick: [
         {"shift": shift, "method": method, "seed": seed}
-        for seed in range(2 if quick else 16)
+        for seed in range(2 if quick else 10)
         for method in METHODS
         for shift in benchmark.SHIFTS
     ],
