@@ -65,7 +65,7 @@ BOTH = (FULL, SUPERVISED)
 #: part -> label of a change -> the change of the task or of the settings
 CHANGES = {
     "unlabeled": {f"{n} unlabeled": {"n_extra": n} for n in (0, 10**6)},
-    "quality": {f"{n} rows": {"n_source": n} for n in (10, 20, 50, 200)} | {"": {}},
+    "quality": {f"{n} rows": {"n_source": n} for n in (10, 20, 50)} | {"": {}},
     "pairs": {f"{n} pairs": {"n_pairs": n} for n in (30, 100)} | {"": {}},
     "weights": {f"alpha {v:g}": {"settings": SETTINGS | {"alpha": v}} for v in WEIGHTS}
     | {f"beta {v:g}": {"settings": SETTINGS | {"beta": v}} for v in WEIGHTS},
@@ -300,6 +300,8 @@ class Cells:
 
 def interval(values, digits=3):
     """Format the mean with its 95 % t-interval over the seeds."""
+    if len(values) < 2:
+        return f"{np.mean(values):.{digits}f}"
     half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
     return f"{np.mean(values):.{digits}f} ± {half:.{digits}f}"
 

@@ -250,7 +250,7 @@ def run(parts, method, gate, kind, eps, share, seed, noise="both", budget="match
         net.fit(X, y, sample_domain=domain)
     line = {"seconds": round(time.perf_counter() - start, 3)}
     line["accuracy"] = round(net.score(X_test, y_test), 4)
-    if gate and kind == "transfer" and corrupt.any():
+    if gate and kind == "transfer" and corrupt.any() and not corrupt.all():
         weight = getattr(net, "best_estimator_", net).sample_weight_
         line["weight_clean"] = round(float(weight[~corrupt].mean()), 4)
         line["weight_corrupt"] = round(float(weight[corrupt].mean()), 4)

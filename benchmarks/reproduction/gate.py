@@ -15,6 +15,7 @@ from reproduction.registry import (
     interval,
     over_seeds,
     positive,
+    power,
     settled,
     text,
     together,
@@ -347,10 +348,11 @@ def degenerate(frame):
     for eps, group in frame.groupby("eps"):
         table = group.pivot_table(index="seed", columns="gate", values="ntg")
         plain, gated = interval(table[0]), interval(table[1])
-        parts.append(f"ε = {eps:g}: {text(plain)}, gated {text(gated)}")
-        if eps == 1:
-            mean, low, high = gated
-            answers.append(positive((MARGIN - mean, MARGIN - high, MARGIN - low)))
+        mean, low, high = gated
+        margin = MARGIN - mean, MARGIN - high, MARGIN - low
+        answers.append(positive(margin))
+        line = f"{text(gated)}{power(margin, len(table), 'draws')}"
+        parts.append(f"ε = {eps:g}: plain {text(plain)}, gated {line}")
     return Outcome("NTG. " + "; ".join(parts), together(answers))
 
 
