@@ -392,10 +392,20 @@ def agreement(fits):
     first, gated = PLAIN.but(gate=True, agreement=False), PLAIN.but(gate=True)
     others = [gated, PLAIN.but(agreement=True), gated.but(source_weight=0.3)]
     choose(fits, "Gate: agreement with a net of the target", first, others, **LABELED)
-    best = np.maximum(fits.of(ALONE, **LABELED), fits.of(PLAIN, **LABELED))
+    show_gaps(fits, (ALONE, PLAIN), [first, *others])
+    # soft weights may fade with the steps: the default number of them, too
+    alone, plain = Net(TargetOnlyNet), Net(TransferNetClassifier)
+    first, gated = plain.but(gate=True, agreement=False), plain.but(gate=True)
+    choose(fits, "The same, default steps", first, [gated], **LABELED)
+    show_gaps(fits, (alone, plain), [first, gated])
+
+
+def show_gaps(fits, references, nets):
+    """Print how far nets are from the better of two others in each task."""
+    best = np.maximum(*[fits.of(net, **LABELED) for net in references])
     print("\n| to the better of target alone and plain | at most .01 below | net |")
     print("|---|---|---|")
-    for net in [first, *others]:
+    for net in nets:
         gap = fits.of(net, **LABELED) - best
         near = f"{(gap >= -0.01).sum()} of {len(gap)}"
         print(f"| {interval(gap)} | {near} | {net.name} |")
