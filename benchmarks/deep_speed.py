@@ -345,14 +345,15 @@ def _fit_pairs(net, X, y, domain):
 
 
 def bare_epochs(trainer, rows):
-    """Return a function that trains some epochs of a copy of a module by hand."""
-    module = copy.deepcopy(trainer.base_module).train()
+    """Return a function that trains the module of a trainer by hand for some epochs."""
+    module = trainer.base_module
     criterion = copy.deepcopy(trainer.criterion_)
     learned = [p for p in module.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(learned, lr=1e-3)
 
     def epoch():
         total = 0.0
+        module.train()
         module.begin_epoch(rows, 0.5)
         for batch in rows:
             module.ramp(0.5)
