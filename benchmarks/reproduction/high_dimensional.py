@@ -112,11 +112,11 @@ def none_kept(cell, folder):
     return errors | {"kept": float(kept)}
 
 
-def grid(quick, useful, distances):
+def grid(quick, seeds, distances):
     return [
         {"useful": k, "h": h, "seed": seed}
-        for seed in range(3 if quick else 12)
-        for k, h in product(useful, distances)
+        for seed in range(3 if quick else seeds)
+        for k, h in product(USEFUL, distances)
     ]
 
 
@@ -134,7 +134,7 @@ GLM = Experiment(
         'transferable sources, known) and "all" are TransGLM with these sources, so '
         "all penalties are chosen alike. The published curves go with p up to 2000."
     ),
-    cells=lambda quick: grid(quick, USEFUL, DISTANCES["glm"]),
+    cells=lambda quick: grid(quick, 12, DISTANCES["glm"]),
     run=partial(errors, simulate=trans_glm, names=("detection", "default", "all")),
     simulated=True,
 )
@@ -148,7 +148,7 @@ LASSO = Experiment(
         "have none of the signal and 12 coefficients of -0.3. Trans-Lasso is TransGLM "
         "with Q-aggregation; the rest as above."
     ),
-    cells=lambda quick: grid(quick, USEFUL, DISTANCES["lasso"]),
+    cells=lambda quick: grid(quick, 10, DISTANCES["lasso"]),
     run=partial(errors, simulate=trans_lasso, names=("Q-aggregation", "all")),
     simulated=True,
 )
