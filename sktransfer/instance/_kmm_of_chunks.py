@@ -50,6 +50,7 @@ def kmm_weights_of_chunks(
 
     The samples are read in parts, several times. Memory holds a part and its features,
     and some fifteen numbers for each source sample, whatever the number of features.
+    The samples have no weights of their own: give one that counts twice twice.
 
     Parameters
     ----------

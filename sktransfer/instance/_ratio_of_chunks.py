@@ -44,7 +44,8 @@ def density_ratio_of_chunks(
     The ratio is that of :func:`ulsif_weights` (uLSIF), or, with `alpha`, of
     :func:`rulsif_weights`. It follows from sums over the samples, so it is exact: the
     samples are read in parts, at most eight times, and memory holds a part, its
-    features and the weights.
+    features and the weights. The samples have no weights of their own: give one that
+    counts twice twice.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def mmd_of_chunks(
     r"""Estimate the squared maximum mean discrepancy in one pass over each sample.
 
     Memory is bounded by a chunk and its random features, whatever the number of
-    samples.
+    samples. The samples have no weights: give one that counts twice twice.
 
     Parameters
     ----------
