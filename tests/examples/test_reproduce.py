@@ -183,7 +183,7 @@ def test_a_task_method_keeps_what_it_gains(modules):
 
 def datn_frame(module, part, accuracy):
     """Cells of a part on one task, whose accuracy is a function of the cell."""
-    cells = module.cells_of(part, module.TASKS[:1], 3)(False)
+    cells = module.cells_of(part, {module.TASKS[0]: 3})(False)
     return pd.DataFrame([{**c, "accuracy": accuracy(c)} for c in cells])
 
 
