@@ -87,7 +87,8 @@ class _Peer(BaseEstimator):
 
     def fit(self, X, y, sample_domain):
         """Keep the rows; they are sent with those to predict."""
-        self._rows = X, np.asarray(y, float), sample_domain
+        # cvxopt takes no other floats
+        self._rows = np.asarray(X, float), np.asarray(y, float), sample_domain
         labels = self._rows[1]
         self._find_classes(labels[np.isfinite(labels)])
         return self
@@ -99,7 +100,7 @@ class _Peer(BaseEstimator):
         rows, labels, domain = self._rows
         answer = ask(self.package, {
             "name": self.name, "kind": kind, "X": rows, "y": labels, "domain": domain,
-            "X_test": X,
+            "X_test": np.asarray(X, float),
         })  # fmt: skip
         self.cpu_seconds_ = answer["cpu"]
         return answer
