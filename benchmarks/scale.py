@@ -21,7 +21,8 @@ Memory is the peak of the resident memory during the fit above that before, plus
 samples and labels. A slope is that of least squares of the logarithms over the last
 three sizes with at least ``SHORT`` seconds (``SMALL`` megabytes), and in parentheses
 over the last three sizes where fewer than two are that large. The first impractical
-size is where a line with this slope through the last size reaches 10 minutes or 20 GB.
+size is where a line with this slope through the last size reaches 10 minutes or 20 GB;
+its slope is at least 1, that of the samples themselves.
 """
 
 import argparse
@@ -122,7 +123,8 @@ def fit(name, model, data, values):
         if name == "OTCERegressor":
             X = X[:, :2]
         return model.fit(X, np.nan_to_num(data.y))
-    given = {"sample_domain": data.sample_domain}
+    domain = data.sample_domain
+    given = {"sample_domain": np.sign(domain) if values == "one source" else domain}
     if name.endswith("Standardization"):  # pairs: the target with the first source
         pairs = np.full(len(X), np.nan)
         for domain in (1, -1):
@@ -208,7 +210,7 @@ def grow(key, model, known, file):
 
         return run
 
-    ways = ["any", "nonnegative", "plain"]
+    ways = ["any", "nonnegative", "one source", "plain"]
     answers = [in_child(small(ways[0]))]
     while answers[-1] is not None and len(answers) < len(ways):
         answers.append(in_child(small(ways[len(answers)])))
@@ -218,8 +220,8 @@ def grow(key, model, known, file):
         return
     values = ways[len(answers) - 1]
     for axis, sizes in AXES.items():
-        if values == "plain" and axis == "K":
-            continue  # no sources
+        if values in ("one source", "plain") and axis == "K":
+            continue
         if name == "OTCERegressor" and axis == "d":
             continue  # two features by definition
         seconds = []
@@ -305,8 +307,7 @@ def cells(found):
         amounts = [line[field] for line in done]
         steep, sure = slope(sizes, amounts, least)
         last = max(amounts[-1], 1e-4)
-        far = sizes[-1] * (most / last) ** (1 / steep) if steep > 0.05 else np.inf
-        limits[reason] = far
+        limits[reason] = sizes[-1] * (most / last) ** (1 / max(steep, 1.0))
         shown = f"{steep:.1f}" if sure else f"({steep:.1f})"
         texts.append(f"{last:.2g} {unit}, {shown}" if last < 99.5
                      else f"{last:,.0f} {unit}, {shown}")  # fmt: skip
@@ -344,7 +345,8 @@ def table():
         row = []
         for axis in AXES:
             own = [line for line in found[key] if line["axis"] == axis]
-            row += cells(sorted(own, key=lambda line: line["size"])) if own else "---"
+            own.sort(key=lambda line: line["size"])
+            row += cells(own) if own else [f"({found[key][0]['values']})", "-", "-"]
         out.append(f"| {name} | " + " | ".join(row) + " |")
     return "\n".join(out)
 
