@@ -13,9 +13,9 @@ Nets make two epochs, DATN and WSDTN the iterations of their lines. Transformers
 the samples, too. One core. Along each axis (samples per source, features, sources) the
 other two stay at 500, 20 and 3; the target has 500 samples, 50 of them labeled. Sizes
 double (those of nets are four times the last); an axis ends with the first fit above
-``--limit`` seconds that has two before it, or after one above ``LONGEST``, and a fit is
-stopped after ``STOP`` seconds. Every fit has a process of its own, after a small one
-there, which has paid for imports. Times below 20 ms are the least of three.
+``--limit`` seconds that has two before it, or one above ``LONGEST`` that has one, and a
+fit is stopped after ``--stop`` seconds. Every fit has a process of its own, after a
+small one there, which has paid for imports. Times below 20 ms are the least of three.
 
 Memory is the peak of the resident memory during the fit above that before, plus the
 samples and labels. A slope is that of least squares of the logarithms over the last
@@ -40,9 +40,10 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser()
-parser.add_argument("names", nargs="*", help="estimators; default: all")
+parser.add_argument("names", nargs="*", help="estimators or rooms; default: all")
 parser.add_argument("--lines", type=Path, default=HERE / "scale.jsonl")
 parser.add_argument("--limit", type=float, default=0.15, help="seconds of a fit")
+parser.add_argument("--stop", type=float, default=6.0, help="seconds of a fit at most")
 parser.add_argument("--anew", action="store_true", help="forget the lines of the names")
 parser.add_argument("--table", action="store_true", help="write the table of scale.md")
 parser.add_argument("--rows", type=int, help="summarize so many rows in chunks")
@@ -60,7 +61,7 @@ from threadpoolctl import threadpool_limits
 from sktransfer.datasets import make_concept_shift
 
 SECONDS, MEGABYTES = 600.0, 20 * 1024.0
-LONGEST, STOP, WALL = 0.8, 6.0, 180.0
+LONGEST, WALL = 0.8, 600.0
 SHORT, SMALL = 0.02, 5.0
 BEYOND = 1e9
 AXES = {
@@ -69,6 +70,8 @@ AXES = {
     "K": [2**k for k in range(1, 8)],
 }
 MARK = "<!-- written by scale.py -->"
+#: why an axis is not run, by the way in which samples are given
+WITHOUT = {"one source": "takes one source", "plain": "not an axis of it"}
 
 
 def rows(task, n=500, d=20, K=3, n_target=500):
@@ -147,7 +150,7 @@ def cost(name, model, task, axis, size, values):
     from sklearn.base import clone
 
     data = rows(task, **{axis: size})
-    fit(name, clone(model), rows(task, 100, 8, 2, 100), values)
+    fit(name, clone(model), rows(task, 100, 20, 2, 100), values)
     seconds = []
     while not seconds or (seconds[0] < SHORT and len(seconds) < 3):
         fresh = clone(model)
@@ -188,7 +191,7 @@ def in_child(run):
             os._exit(code)
     os.close(writing)
     ready, waited = [], 0.0
-    while not ready and waited < WALL and cpu_of(child) < STOP:
+    while not ready and waited < WALL and cpu_of(child) < args.stop:
         ready, _, _ = select.select([reading], [], [], 0.25)
         waited += 0.25
     text = os.read(reading, 65536) if ready else b""
@@ -196,7 +199,7 @@ def in_child(run):
     if not text:
         os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    return json.loads(text) if text else {"stopped": True}
+    return json.loads(text) if text else {"stopped": args.stop}
 
 
 def grow(key, model, known, file):
@@ -206,7 +209,7 @@ def grow(key, model, known, file):
 
     def small(values):
         def run():
-            fit(name, model, rows(task, 100, 8, 2, 100), values)
+            fit(name, model, rows(task, 100, 20, 2, 100), values)
 
         return run
 
@@ -236,7 +239,8 @@ def grow(key, model, known, file):
             if "s" not in found:
                 break
             seconds.append(found["s"])
-            if seconds[-1] > (args.limit if len(seconds) > 2 else LONGEST):
+            most = {1: np.inf, 2: LONGEST}.get(len(seconds), args.limit)
+            if seconds[-1] > most:
                 break
 
 
@@ -248,26 +252,28 @@ def read_lines(path):
 
 
 def measure_growth(names):
-    """Measure what the file lacks."""
-    stored = read_lines(args.lines)
+    """Measure what the file lacks; several processes may add to it."""
     if args.anew:
-        stored = [line for line in stored if line["name"] not in names]
-        args.lines.write_text("".join(json.dumps(line) + "\n" for line in stored))
+        kept = [line for line in read_lines(args.lines) if line["name"] not in names]
+        args.lines.write_text("".join(json.dumps(line) + "\n" for line in kept))
     fields = ("room", "name", "kind", "axis", "size")
-    known = {tuple(line.get(f) for f in fields): line for line in stored}
-    ended = {key[:3] for key in known if key[3] is None}
     models = lines_of_instances()
     for key, model in models.items():  # imports that a fit makes, once for all children
         if key[1] in ("DANN", "SHOT", "TransferPortfolioClassifier"):
-            fit(key[1], model, rows("classification", 100, 8, 2, 100), "any")
+            fit(key[1], model, rows("classification", 100, 20, 2, 100), "any")
     gc.freeze()  # or each child would copy what its collections touch
     with args.lines.open("a") as file:
-        for key, model in models.items():
-            if key in ended or (names and key[1] not in names):
+        first = {key[:2]: key for key in reversed(models)}
+        for key in sorted(models, key=lambda key: first[key[:2]] != key):
+            if names and key[1] not in names and key[0] not in names:
                 continue
-            begin = time.process_time(), time.time()
-            grow(key, model, known, file)
-            print(*key, f"{time.time() - begin[1]:.1f} s", flush=True)
+            stored = read_lines(args.lines)
+            known = {tuple(line.get(f) for f in fields): line for line in stored}
+            if (*key, None, None) in known:
+                continue  # no fit
+            begin = time.time()
+            grow(key, models[key], known, file)
+            print(*key, f"{time.time() - begin:.1f} s", flush=True)
 
 
 def slope(sizes, amounts, least):
@@ -294,7 +300,11 @@ def cells(found):
     done = [line for line in found if "s" in line]
     ends = [line for line in found if "s" not in line]
     if len(done) < 2:
-        why = ends[0].get("error", f"over {STOP:.0f} s") if ends else "-"
+        why = (
+            ends[0].get("error", f"over {ends[0].get('stopped', 6):.0f} s")
+            if ends
+            else "-"
+        )
         where = f" at {ends[0]['size']:,}" if ends else ""
         first = f"{done[0]['s']:.2g} s at {done[0]['size']:,}; " if done else ""
         return [f"{first}{why}{where}", "-", "-"]
@@ -346,7 +356,7 @@ def table():
         for axis in AXES:
             own = [line for line in found[key] if line["axis"] == axis]
             own.sort(key=lambda line: line["size"])
-            row += cells(own) if own else [f"({found[key][0]['values']})", "-", "-"]
+            row += cells(own) if own else [WITHOUT[found[key][0]["values"]], "-", "-"]
         out.append(f"| {name} | " + " | ".join(row) + " |")
     return "\n".join(out)
 
