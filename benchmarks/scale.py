@@ -259,7 +259,7 @@ def measure_growth(names):
     fields = ("room", "name", "kind", "axis", "size")
     models = lines_of_instances()
     for key, model in models.items():  # imports that a fit makes, once for all children
-        if key[1] in ("DANN", "SHOT", "TransferPortfolioClassifier"):
+        if key[1] in ("DANN", "SHOT"):
             fit(key[1], model, rows("classification", 100, 20, 2, 100), "any")
     gc.freeze()  # or each child would copy what its collections touch
     with args.lines.open("a") as file:
@@ -340,14 +340,15 @@ def table():
     out = []
     room = None
     for key in keep:
-        if key not in found:
-            continue
         if key[0] != room:
             room = key[0]
             out += ["", f"### `{room}`", "", f"| estimator | {head} |",
                     "| --- |" + " --- |" * 9]  # fmt: skip
         kinds = [k for k in keep if k[:2] == key[:2]]
         name = f"`{key[1]}`" + (f", {key[2]}" if len(kinds) > 1 else "")
+        if key not in found:
+            out.append(f"| {name} | not run |" + " |" * 8)
+            continue
         errors = [line["error"] for line in found[key] if "axis" not in line]
         if errors:
             out.append(f"| {name} | no fit: {errors[0]} |" + " |" * 8)
@@ -356,7 +357,11 @@ def table():
         for axis in AXES:
             own = [line for line in found[key] if line["axis"] == axis]
             own.sort(key=lambda line: line["size"])
-            row += cells(own) if own else [WITHOUT[found[key][0]["values"]], "-", "-"]
+            row += (
+                cells(own)
+                if own
+                else [WITHOUT.get(found[key][0]["values"], "not run"), "-", "-"]
+            )
         out.append(f"| {name} | " + " | ".join(row) + " |")
     return "\n".join(out)
 
