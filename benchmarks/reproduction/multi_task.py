@@ -7,7 +7,6 @@ import multi_task_nets as nets
 import multisource
 import numpy as np
 import torch
-from sklearn.preprocessing import StandardScaler
 
 from reproduction.data import digits16
 from reproduction.registry import (
@@ -31,7 +30,7 @@ RIVALS = {
 }  # fmt: skip
 OWN = "UOWQNet per task"
 METHODS = (OWN, "uowq", "single", *RIVALS.values())
-LINEAR = {"school_ilea139": 20, "landmine29": 20, "office_caltech10_surf800": 10}
+LINEAR = {"school_ilea139": 20, "landmine29": 20}
 MOST_TASKS = 12
 
 
@@ -107,8 +106,6 @@ def run_linear(cell, folder):
     """Score of every task of three linear methods."""
     name = cell["set"]
     X, y, domain, _ = multisource.load(folder / f"{name}.npz", None)
-    if name == "office_caltech10_surf800":
-        X = StandardScaler().fit_transform(X)
     regression = name == "school_ilea139"
     y = y.astype(float) if regression else y
     tasks = np.sort(np.argsort(-np.bincount(domain), kind="stable")[:MOST_TASKS])
@@ -129,9 +126,8 @@ LINEAR_RUN = Experiment(
     setting=(
         "UOWQMultiTask, each task alone, and all rows in one model, with ridge or "
         "logistic regression: twelve schools (20 rows, minus the root mean squared "
-        "error), twelve landmine fields (20 rows per class, AUC), the four domains of "
-        "Office-Caltech with SURF features (10 labels per class). Intervals are over "
-        "the tasks."
+        "error) and twelve landmine fields (20 rows per class, AUC). Intervals are "
+        "over the tasks."
     ),
     cells=lambda quick: [
         {"set": name, "seed": seed}
@@ -204,5 +200,10 @@ CLAIMS = [
         published="Table III has no such column; the text's reason for several tasks",
         experiment=LINEAR_RUN,
         conclude=beats_both,
+        reason=(
+            "schools are alike, so that one model of all 240 rows is better than any "
+            "weighting that must be estimated from 20 rows of each; it is ahead of "
+            "each school alone by far"
+        ),
     ),
 ]
