@@ -22,7 +22,8 @@ samples and labels. A slope is that of least squares of the logarithms over the 
 three sizes with at least ``SHORT`` seconds (``SMALL`` megabytes), and in parentheses
 over the last three sizes where fewer than two are that large. The first impractical
 size is where a line with this slope through the last size reaches 10 minutes or 20 GB;
-its slope is at least 1, that of the samples themselves.
+its slope is at least 1, that of the samples themselves, and 1 where the fitted one is
+in parentheses.
 """
 
 import argparse
@@ -317,7 +318,8 @@ def cells(found):
         amounts = [line[field] for line in done]
         steep, sure = slope(sizes, amounts, least)
         last = max(amounts[-1], 1e-4)
-        limits[reason] = sizes[-1] * (most / last) ** (1 / max(steep, 1.0))
+        further = max(steep, 1.0) if sure else 1.0
+        limits[reason] = sizes[-1] * (most / last) ** (1 / further)
         shown = f"{steep:.1f}" if sure else f"({steep:.1f})"
         texts.append(f"{last:.2g} {unit}, {shown}" if last < 99.5
                      else f"{last:,.0f} {unit}, {shown}")  # fmt: skip
