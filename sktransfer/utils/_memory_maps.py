@@ -14,7 +14,7 @@ def send_memory_maps_by_name(client: Any = None) -> None:
     other pools get a memory map as a pickle with all its samples, each worker its own;
     after this call they get its place in the file, which they must be able to read.
     Arrays in memory are sent as before, and so are parts of a map that are not
-    contiguous.
+    contiguous, and maps of the mode "c", whose changes are not in the file.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def _reduced(rows: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     while isinstance(whole.base, np.memmap):
         whole = whole.base
     # results of operations have the type of a map, but lie in memory
-    if not contiguous or whole.base is None or rows.filename is None or not rows.size:
+    in_file = whole.base is not None and rows.filename is not None and rows.mode != "c"
+    if not (contiguous and in_file and rows.size):
         return np.array, (np.asarray(rows),)
     offset = whole.offset + rows.ctypes.data - whole.ctypes.data
     order = "C" if rows.flags.c_contiguous else "F"

@@ -48,3 +48,10 @@ def test_what_is_no_part_of_a_file_is_copied(rows, change):
     np.testing.assert_array_equal(received, sent)
     assert received.shape == sent.shape
     assert type(received) is np.ndarray
+
+
+def test_changes_that_are_not_in_the_file_are_sent(rows):
+    changed = np.load(rows.filename, mmap_mode="c")
+    changed[0, 0] = -1.0
+    for sent in (changed, changed[:, :]):
+        assert pickle.loads(pickle.dumps(sent))[0, 0] == -1.0
