@@ -478,6 +478,7 @@ def test_kind_41_typed_files_are_read_as_text_is(tmp_path, monkeypatch):
             "y": pd.array([True, None, False], dtype="boolean"),
             "x": [1.5, "n.d.", 2],
             "z": ["1,5", "2,5", None],
+            "smokes": [True, False, True],
         },
         index=pd.Index([7, 8, 9], name="nr"),
     )
@@ -487,6 +488,7 @@ def test_kind_41_typed_files_are_read_as_text_is(tmp_path, monkeypatch):
     assert table.frame["nr"].tolist() == [7, 8, 9]
     assert table.frame["site"].tolist() == ["NA", "B", "B"]
     assert table.frame["y"].dropna().to_dict() == {2: "True", 4: "False"}
+    assert table.frame["smokes"].tolist() == ["True", "False", "True"]
     np.testing.assert_array_equal(table.frame["x"], [1.5, np.nan, 2])
     np.testing.assert_array_equal(table.frame["z"], [1.5, 2.5, np.nan])
     more = read_table("a.parquet", names=("site", "x"), na_values=["NA"])

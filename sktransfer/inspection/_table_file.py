@@ -189,11 +189,11 @@ def _read_typed(path, suffix, names, extra, decimal):
     texts = {}
     for name in frame.columns:
         present = frame[name].dropna()
-        if str(frame[name].dtype) == "boolean" or (
+        if str(frame[name].dtype) in ("bool", "boolean") or (
             frame[name].dtype == object
             and len(present)
             and all(isinstance(value, bool | np.bool_) for value in present)
-        ):  # truth values with missing ones are no numbers
+        ):  # truth values are words, as in text files, whether some are missing or not
             frame[name] = _cells(frame[name], None)
         elif any(isinstance(value, str) for value in present):
             if isinstance(frame[name].dtype, pandas.CategoricalDtype):
