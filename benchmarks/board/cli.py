@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.board.peers import VARIABLE
 from benchmarks.board.quick import QUICK_LINES, compare_quick, quick_methods, quick_work
-from benchmarks.board.registry import TIERS, read_methods
+from benchmarks.board.registry import TIERS, InputError, read_methods
 from benchmarks.board.runner import read_lines, run
 from benchmarks.board.sets import SETS, needs_files
 from benchmarks.board.tasks import LABELS, all_work, set_names
@@ -35,7 +35,22 @@ def main(arguments=None):
     _add_table(commands)
     _add_add(commands)
     options = parser.parse_args(arguments)
-    sys.exit(options.do(options))
+    try:
+        sys.exit(options.do(options))
+    except InputError as error:
+        sys.exit(f"{parser.prog}: {error}")
+
+
+def _whole(least):
+    """Return the type of a whole number from ``least`` on."""
+
+    def number(text):
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return number
 
 
 def _add_run(commands):
@@ -45,22 +60,24 @@ def _add_run(commands):
                              "lines in the repository")  # fmt: skip
     parser.add_argument("--data", type=Path, help="folder of the files of the sets")
     parser.add_argument("--out", type=Path, help="file of lines that is continued")
-    parser.add_argument("--parts", nargs="*", default=list(SETS), choices=SETS)
-    parser.add_argument("--sets", nargs="*", help="names of sets; all by default")
-    parser.add_argument("--labels", nargs="*", type=int, default=list(LABELS))
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
-    parser.add_argument("--targets", nargs="*", type=int, default=[0, 1],
+    parser.add_argument("--parts", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--sets", nargs="+", help="names of sets; all by default")
+    parser.add_argument("--labels", nargs="+", type=_whole(1), default=list(LABELS))
+    parser.add_argument("--seeds", nargs="+", type=_whole(0), default=[0])
+    parser.add_argument("--targets", nargs="+", type=_whole(0), default=[0, 1],
                         help="positions among the targets of a set")  # fmt: skip
-    parser.add_argument("--tiers", nargs="*", default=list(TIERS[:-1]), choices=TIERS)
+    parser.add_argument("--tiers", nargs="+", default=list(TIERS[:-1]), choices=TIERS)
     parser.add_argument("--peers", type=Path, metavar="PYTHON",
                         help="interpreter with peers; runs them alone")  # fmt: skip
     parser.add_argument("--describe", action=argparse.BooleanOptionalAction,
                         default=True, help="measure the features of tasks")  # fmt: skip
-    parser.add_argument("--methods", nargs="*", help="names, or the start of names")
+    parser.add_argument("--methods", nargs="+", help="names, or the start of names")
     parser.add_argument("--files", nargs="*", default=[], type=Path,
                         help="further files with methods")  # fmt: skip
-    parser.add_argument("--cap", type=int, default=20, help="CPU seconds of a fit")
-    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument(
+        "--cap", type=_whole(1), default=20, help="CPU seconds of a fit"
+    )
+    parser.add_argument("--n-jobs", type=_whole(1), default=2)
     parser.set_defaults(do=_run)
 
 
@@ -71,10 +88,14 @@ def _add_table(commands):
     parser.add_argument("--pictures", type=Path, help="write pictures to this folder")
     parser.add_argument("--guide", type=Path, metavar="FOLDER",
                         help="write what the user guide shows")  # fmt: skip
-    parser.add_argument("--methods", nargs="*", help="rows: names, or their start")
-    parser.add_argument("--sets", nargs="*", help="only tasks of these sets")
-    parser.add_argument("--parts", nargs="*", choices=SETS, help="of these parts")
-    parser.add_argument("--labels", nargs="*", type=int, help="with so many labels")
+    parser.add_argument("--methods", nargs="+", help="rows: names, or their start")
+    parser.add_argument("--files", nargs="*", default=[], type=Path,
+                        help="further files with methods")  # fmt: skip
+    parser.add_argument("--sets", nargs="+", help="only tasks of these sets")
+    parser.add_argument("--parts", nargs="+", choices=SETS, help="of these parts")
+    parser.add_argument(
+        "--labels", nargs="+", type=_whole(1), help="with so many labels"
+    )
     parser.set_defaults(do=_table)
 
 
@@ -84,8 +105,10 @@ def _add_add(commands):
     )
     parser.add_argument("file", type=Path, help="written from a template if missing")
     parser.add_argument("--out", type=Path, help="file of lines that is continued")
-    parser.add_argument("--cap", type=int, default=20, help="CPU seconds of a fit")
-    parser.add_argument("--n-jobs", type=int, default=2)
+    parser.add_argument(
+        "--cap", type=_whole(1), default=20, help="CPU seconds of a fit"
+    )
+    parser.add_argument("--n-jobs", type=_whole(1), default=2)
     parser.set_defaults(do=_add)
 
 
@@ -106,10 +129,15 @@ def _run(options):
         os.environ[VARIABLE] = str(options.peers)
         tiers = ["peers"]
     methods = {n: m for n, m in methods.items() if m.tier in tiers}
-    names = set_names(options.parts)
-    names = [n for n in names if options.sets is None or n in options.sets]
-    if options.data is None:
-        names = [n for n in names if not needs_files(n)]
+    if not methods:
+        raise InputError(f"No method asked for is in the tiers {' '.join(tiers)}.")
+    if options.data is not None and not options.data.is_dir():
+        raise InputError(f"--data {options.data} is no folder.")
+    names = _chosen_sets(options, set_names(options.parts))
+    without = [n for n in names if needs_files(n)] if options.data is None else []
+    if without and options.sets is not None:
+        raise InputError(f"--data is needed for {', '.join(without)}.")
+    names = [n for n in names if n not in without]
     parts = options.labels, options.seeds, options.targets
     total = len(names) * np.prod([len(part) for part in parts])
     total *= len({m.tier for m in methods.values()})
@@ -123,10 +151,22 @@ def _run(options):
 
 
 def _chosen(methods, starts):
-    chosen = {name: m for name, m in methods.items() if name.startswith(tuple(starts))}
-    if not chosen:
-        raise SystemExit(f"No method starts with {' or '.join(starts)}.")
-    return chosen
+    unknown = [s for s in starts if not any(name.startswith(s) for name in methods)]
+    if unknown:
+        raise InputError(f"No method starts with {' or '.join(unknown)}.")
+    return {name: m for name, m in methods.items() if name.startswith(tuple(starts))}
+
+
+def _chosen_sets(options, names):
+    """Return those of some sets that are asked for; an unknown one is an error."""
+    if options.sets is None:
+        return names
+    unknown = [name for name in options.sets if name not in names]
+    if unknown:
+        raise InputError(
+            f"--sets {' '.join(unknown)}: not among the sets {', '.join(names)}."
+        )
+    return [name for name in names if name in options.sets]
 
 
 def _table(options):
@@ -138,9 +178,12 @@ def _table(options):
         write_tables,
     )
 
+    _chosen_sets(options, set_names(options.parts or SETS))
     lines = [line for path in options.lines for line in read_lines(path)]
     lines = [line for line in lines if _is_asked(line, options)]
-    methods = read_methods()
+    if not lines:
+        raise InputError("There are no lines of what is asked for.")
+    methods = read_methods(*options.files)
     if options.page:
         write_page(options.page, lines, methods)
     if options.pictures:
@@ -176,7 +219,7 @@ def _add(options):
     methods = read_methods(options.file)
     new = {name: m for name, m in methods.items() if name not in before}
     if not new:
-        raise SystemExit(f"{options.file} has no function with @method above it.")
+        raise InputError(f"{options.file} has no function with @method above it.")
     out = options.out or Path(f"benchmarks/results/{options.file.stem}.jsonl")
     out.parent.mkdir(parents=True, exist_ok=True)
     lines = run(

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from textwrap import fill
 
+from benchmarks.board.sets import SETS
 from benchmarks.board.summary import (
     REAL,
     all_runs,
@@ -30,10 +31,10 @@ def fill_in(text, lines, methods):
         With ``{{what|kind|where|method}}``. *What* is one of the functions of
         ``WHAT``, or of ``RANGES`` for several methods joined by " / "; *kind* "classes"
         or "reals"; *where* conditions joined by " & ": a number of labels, "tune" or
-        "proof", "1 source", "2-4 sources", "5-8 sources", or the end or the beginning
-        of a kind of shift such as "sources far"; *method* its name. *What* may also be
-        a check of a sentence beside it, such as ``mean<0`` (see ``VALUES``): it is
-        written as nothing, and must hold for all of the methods.
+        "proof", a set, "1 source", "2-4 sources", "5-8 sources", or the end or the
+        beginning of a kind of shift such as "sources far"; *method* its name. *What*
+        may also be a check of a sentence beside it, such as ``mean<0`` (see
+        ``VALUES``): it is written as nothing, and must hold for all of the methods.
     lines : list of dict
         Lines of results.
     methods : dict of str to Method
@@ -110,6 +111,8 @@ def _condition(part):
         return lambda r: r.labels == int(part)
     if part in REAL:
         return lambda r: r.part == part
+    if any(part in names for names in SETS.values()):
+        return lambda r: r.set == part
     if "source" in part and part[0].isdigit():
         return lambda r: number_of_sources(r) == part
 

@@ -3,6 +3,7 @@
 import csv
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -25,6 +26,7 @@ from benchmarks.board.summary import (
 )
 from sktransfer.base import TransferMixin
 
+TEMPLATE = Path(__file__).parents[1] / "leaderboard.in.md"
 LABELS = 10, 30, 100, 300
 LEAST_SETS = 8  # with a result, for figures of a method in the user guide
 MOST = 0.8  # of the tasks, for a place in the first table
@@ -388,7 +390,8 @@ def write_page(path, lines, methods):
     Parameters
     ----------
     path : Path
-        A template beside it with the ending ``.in.md`` is filled in, where
+        A template beside it with the ending ``.in.md`` (or, where there is none, that
+        of the repository's page) is filled in, where
         ``{{name}}`` stands for a table.
     lines : list of dict
         Lines of results.
@@ -418,7 +421,8 @@ def write_page(path, lines, methods):
             ),
             f"pays {kind}": _pays(runs, kind),
         }  # fmt: skip
-    text = path.with_suffix(".in.md").read_text()
+    own = path.with_suffix(".in.md")
+    text = (own if own.exists() else TEMPLATE).read_text()
     for name, table in tables.items():
         text = text.replace("{{" + name + "}}", table)
     path.write_text(text)

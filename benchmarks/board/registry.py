@@ -13,6 +13,10 @@ TASKS = "both", "classification", "regression"
 TIERS = "core", "further", "slow", "peers"
 
 
+class InputError(ValueError):
+    """What was asked for cannot be done; the command line shows the message alone."""
+
+
 @dataclass(frozen=True)
 class Method:
     """A method of the leaderboard.
@@ -88,11 +92,11 @@ def method(
         (tier, TIERS, "tier"),
     ):  # fmt: skip
         if value not in allowed:
-            raise ValueError(f"{name}: {what} must be one of {allowed}, got {value!r}.")
+            raise InputError(f"{name}: {what} must be one of {allowed}, got {value!r}.")
 
     def decorator(make):
         if name in _found:
-            raise ValueError(f"There are two methods with the name {name!r}.")
+            raise InputError(f"There are two methods with the name {name!r}.")
         _found[name] = Method(
             name, make, family, reference or _REFERENCE[family], kind, tasks, tier
         )
@@ -116,21 +120,25 @@ def read_methods(*files):
 
     Raises
     ------
-    ValueError
-        If a reference is no method, or two methods share a name.
+    InputError
+        If a file is missing, a reference is no method, or two methods share a name.
     """
     for path in [*sorted(METHODS.glob("*.py")), *map(Path, files)]:
         _read(path)
     for m in _found.values():
         if m.reference not in _found:
-            raise ValueError(f"{m.name}: its reference {m.reference!r} is no method.")
+            raise InputError(f"{m.name}: its reference {m.reference!r} is no method.")
     return dict(_found)
 
 
 def _read(path):
     name = f"benchmarks.methods.{path.stem}"
+    if path.resolve().parent != METHODS:  # a user's file may have a name of ours
+        name = f"benchmarks.methods of {path.resolve()}"
     if name in sys.modules:
         return
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

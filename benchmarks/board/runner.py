@@ -6,6 +6,7 @@ and of the predictions. A line is written as soon as it is there; what is in the
 not run again.
 """
 
+import fcntl
 import json
 import lzma
 import multiprocessing
@@ -26,6 +27,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from benchmarks.board.features import task_features
+from benchmarks.board.registry import InputError
 from benchmarks.board.scores import score_predictions
 from benchmarks.board.tasks import Splits, load_task
 from sktransfer.base import TransferMixin, consumes_sample_domain
@@ -110,23 +112,45 @@ def _peak():
 
 
 class Lines:
-    """Lines of results in a file, which grows.
+    """Lines of results in a file, which grows. One run at a time has the file.
 
     Parameters
     ----------
     path : Path
-        The file; what is in it is known.
+        The file; what is in it is known. A line that was cut off by a stop is removed.
+
+    Raises
+    ------
+    InputError
+        If another run has the file, or lines cannot be added to it.
     """
 
     def __init__(self, path):
-        self.path = path
-        self.lines = read_lines(path) if path.exists() else []
+        if path.suffix == ".xz" or path.is_dir():
+            raise InputError(f"Lines cannot be added to {path}: name a file of text.")
+        self.file = path.open("a")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.file.close()
+            raise InputError(
+                f"Another run writes {path}: wait for its end, or name another file "
+                "with --out."
+            ) from None
+        self.file.truncate(path.read_bytes().rfind(b"\n") + 1)
+        self.lines = read_lines(path)
         self.done = {key_of(line) for line in self.lines}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *stop):
+        self.file.close()
 
     def add(self, line):
         """Write a line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
         self.lines.append(line)
         self.done.add(key_of(line))
 
@@ -137,7 +161,7 @@ def key_of(line):
 
 
 def read_lines(path):
-    """Return the lines of a file; one that was cut off by a stop is left out.
+    """Return the lines of a file; an unfinished one at its end is left out.
 
     Parameters
     ----------
@@ -148,13 +172,27 @@ def read_lines(path):
     -------
     lines : list of dict
         In the order of the file.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, or holds something else.
     """
-    packed = path.suffix == ".xz"
-    content = path.read_bytes()
-    texts = (lzma.decompress(content) if packed else content).decode().split("\n")
-    if texts[-1] and not packed:  # a stop in the middle of a line
-        path.write_text("\n".join([*texts[:-1], ""]))
-    return [json.loads(text) for text in texts[:-1]]
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".xz":
+            content = lzma.decompress(content)
+        texts = content.decode().split("\n")[:-1]
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    lines = []
+    for number, text in enumerate(texts, 1):
+        try:
+            lines.append(json.loads(text))
+            key_of(lines[-1])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}, line {number} is no line of results.") from None
+    return lines
 
 
 def run(
@@ -187,9 +225,13 @@ def run(
         All lines of the file.
     """
     splits = Splits() if splits is None else splits
-    lines, stated = Lines(path), versions()
-    started = set(lines.done)
-    queue = _Queue(n_jobs, cap)
+    with Lines(path) as lines:
+        _add_missing(lines, work, total, folder, _Queue(n_jobs, cap), splits, describe)
+        return lines.lines
+
+
+def _add_missing(lines, work, total, folder, queue, splits, describe):
+    started, stated = set(lines.done), versions()
     start, cpu = time.perf_counter(), 0.0
     for i, (task, methods) in enumerate(work):
         base = {"set": task.set, "part": task.part, "target": task.target,
@@ -215,7 +257,6 @@ def run(
         _show_progress(i + 1, total, task, time.perf_counter() - start, cpu)
     for line in queue.finish():
         lines.add(line)
-    return lines.lines
 
 
 def _named(method, base):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.board.problem import Problem
-from benchmarks.board.registry import TIERS
+from benchmarks.board.registry import TIERS, InputError
 from benchmarks.board.sets import SETS, part_of, read_set
 from benchmarks.portfolio_sets import merged, with_two_classes
 from sktransfer.datasets import mark_unlabeled
@@ -180,7 +180,7 @@ class Splits:
 
         Raises
         ------
-        ValueError
+        InputError
             If the set is no longer the one that the draw was made from.
         """
         if task.draw not in self.known:
@@ -190,7 +190,7 @@ class Splits:
         line = dict(self.known[task.draw])
         stored = line.pop("hash")
         if stored != (found := hash_of(line, rows)):
-            raise ValueError(
+            raise InputError(
                 f"{task.set}, target {task.target}, seed {task.seed}: the stored draw "
                 f"has hash {stored}, the set that is here gives {found}. Use the file "
                 "that the draw was made from, or remove its line and all its results."

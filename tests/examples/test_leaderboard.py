@@ -329,3 +329,51 @@ def test_pages_that_the_library_cites_are_there():
         cited |= set(re.findall(r"benchmarks/(\w+\.(?:md|py))", path.read_text()))
     assert len(cited) > 8
     assert {name for name in cited if not (BENCHMARKS / name).exists()} == set()
+
+
+def test_what_cannot_be_done_is_one_line(board, tmp_path, capsys):
+    main, known = board("cli").main, str(board("quick").QUICK_LINES)
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text('{"a": 1}\n')
+    for asked, words in [
+        (["run", "--sets", "nonsense"], "--sets nonsense: not among the sets"),
+        (["run", "--sets", "coil20_1024"], "--data is needed for coil20_1024"),
+        (["run", "--data", "nowhere"], "--data nowhere is no folder"),
+        (["run", "--methods", "UOWQ", "nonsense"], "No method starts with nonsense"),
+        (["run", "--files", "nowhere.py"], "There is no file nowhere.py"),
+        (["table", "nowhere.jsonl"], "nowhere.jsonl cannot be read"),
+        (["table", str(broken)], "line 1 is no line of results"),
+        (["table", known, "--sets", "nonsense"], "--sets nonsense: not among"),
+        (["table", known, "--labels", "7", "--parts", "proof"], "There are no lines"),
+    ]:
+        with pytest.raises(SystemExit) as stop:
+            main(asked)
+        assert words in str(stop.value) and "\n" not in str(stop.value)
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "--n-jobs", "0"])
+    assert "0 is less than 1" in capsys.readouterr().err
+
+
+def test_one_run_at_a_time_has_a_file(board, tmp_path):
+    runner, path = board("runner"), tmp_path / "lines.jsonl"
+    whole = board("quick").QUICK_LINES.read_text().split("\n")[0] + "\n"
+    path.write_text(whole + whole[:50])
+    assert len(runner.read_lines(path)) == 1
+    assert path.read_text() == whole + whole[:50]  # who reads leaves it as it is
+    with runner.Lines(path) as lines:
+        assert len(lines.lines) == 1
+        assert path.read_text() == whole
+        with pytest.raises(ValueError, match="Another run writes"):
+            runner.Lines(path)
+    runner.Lines(path).file.close()
+
+
+def test_a_file_may_have_the_name_of_one_of_ours(board, tmp_path):
+    registry, file = board("registry"), tmp_path / "peers.py"
+    file.write_text(METHOD)
+    before = registry.read_methods()
+    try:
+        assert "nearest of all" in registry.read_methods(file)
+    finally:
+        registry._found.clear()
+        registry._found.update(before)
