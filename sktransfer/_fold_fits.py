@@ -19,6 +19,9 @@ from sktransfer._solvers.without_rows import (
 _MOST_PARAMETERS = 300
 #: how much closer than asked the held-out fits of a logistic regression are solved
 _CLOSER = 0.1
+#: least number of samples from which the folds of a logistic regression follow from
+#: one fit, although its ``tol`` leaves every fit open
+_LEAST_FOLLOWED = 1000
 #: most folds whose answers to a table are computed together
 _MOST_TOGETHER = 50
 
@@ -49,6 +52,29 @@ def is_known(learner: Any) -> bool:
         )
         return bool(plain and not learner.l1_ratio and np.isfinite(learner.C))
     return False
+
+
+def follows(learner: Any, n_samples: int) -> bool:
+    """Tell whether fits without some rows are taken from the fit on all rows.
+
+    Parameters
+    ----------
+    learner : estimator
+        Unfitted.
+    n_samples : int
+        Samples of all domains.
+
+    Returns
+    -------
+    follows : bool
+        True for what :func:`is_known`; for a logistic regression only with
+        ``warm_start=True``, by which solutions may depend on a start, or where fits of
+        their own would be dear: 1000 samples or more.
+    """
+    if not is_known(learner):
+        return False
+    exact = type(learner) is Ridge
+    return exact or bool(learner.warm_start) or n_samples >= _LEAST_FOLLOWED
 
 
 def fits_without(learner: Any, X: Any, y: Any, weight: Any, left_out: Any) -> Any:

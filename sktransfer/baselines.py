@@ -17,6 +17,7 @@ from sktransfer._compat import Interval, StrOptions, _num_samples
 from sktransfer._domains import canonical_order, take_rows
 from sktransfer._fold_fits import (
     fits_without,
+    follows,
     held_out_model,
     held_out_models,
     is_known,
@@ -70,18 +71,24 @@ class _Baseline(LearnerMethodsMixin, TransferMetaEstimator):
     def _fit_estimator(self, data: Any, fit_params: dict[str, Any]) -> Any:
         return self._fit_rows(data, self._rows(data), fit_params)
 
-    def leaves_out(self) -> Any:
+    def leaves_out(self, n_samples: int) -> bool:
         """Tell whether a fit on all rows helps those on folds.
+
+        Parameters
+        ----------
+        n_samples : int
+            Samples of all domains.
 
         Returns
         -------
         leaves_out : bool
-            True for ridge and logistic regression on rows as they are: see
-            :meth:`fit_with_folds` and :meth:`fit_of_fold`. A subclass may fit in its
-            own way.
+            True for ridge regression, and for logistic regression on many samples, on
+            rows as they are: see :meth:`fit_with_folds` and :meth:`fit_of_fold`. A
+            subclass may fit in its own way.
         """
         ours = type(self).__module__ == __name__
-        return ours and self._takes_rows_as_they_are() and is_known(self.estimator)
+        plain = ours and self._takes_rows_as_they_are()
+        return bool(plain and follows(self.estimator, n_samples))
 
     def _takes_rows_as_they_are(self) -> Any:
         """Tell whether no row is sampled and no column added (a hook)."""

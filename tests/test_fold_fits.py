@@ -39,7 +39,7 @@ def compared(monkeypatch, model, X, y, domain, **fit):
     guard = TransferGuard(model, cv=fit.pop("cv", 5), random_state=0)
     fast = guard.fit(X, y, sample_domain=domain, **fit)
     with monkeypatch.context() as patch:
-        patch.setattr(type(model), "leaves_out", lambda self: False)
+        patch.setattr(type(model), "leaves_out", lambda self, n_samples: False)
         slow = clone(guard).fit(X, y, sample_domain=domain, **fit)
     return fast, slow
 
@@ -94,9 +94,13 @@ def test_guard_is_that_of_fits_of_their_own(
 
 def test_logistic_regression_by_default_and_by_a_warm_start(monkeypatch):
     X, y, domain = rows("classification")
+    few = compared(monkeypatch, Pooled(LogisticRegression()), X, y, domain)
+    assert_array_equal(*(guard.ntg_interval_ for guard in few))
+    monkeypatch.setattr("sktransfer._fold_fits._LEAST_FOLLOWED", len(X))
     for learner in (LogisticRegression(), LogisticRegression(warm_start=True)):
         # as far as tol leaves them open
         fast, slow = compared(monkeypatch, Pooled(learner), X, y, domain)
+        assert not np.array_equal(fast.ntg_interval_, slow.ntg_interval_)
         assert_allclose(fast.ntg_, slow.ntg_, rtol=0.02)
         assert_allclose(fast.weights_, slow.weights_, atol=0.004)
     # a fit that did not end by itself tells nothing of others
@@ -130,7 +134,9 @@ def test_scores_that_a_scorer_asks_for(monkeypatch):
         values = []
         for leaves in (True, False):
             with monkeypatch.context() as patch:
-                patch.setattr(Pooled, "leaves_out", lambda self, leaves=leaves: leaves)
+                patch.setattr(
+                    Pooled, "leaves_out", lambda self, n_samples, leaves=leaves: leaves
+                )
                 values.append(
                     cross_val_ntg(
                         Pooled(EXACT), X, y, sample_domain=domain, cv=3,
@@ -149,17 +155,21 @@ def test_a_guard_costs_two_fits_of_the_learner(monkeypatch):
 
     original = _learners.fit_learner
     monkeypatch.setattr("sktransfer.baselines.fit_learner", fit_learner)
-    for learner in (Ridge(), EXACT, LogisticRegression()):
+    for learner in (Ridge(), EXACT):
         fits.clear()
         X, y, domain = rows("classification" if hasattr(learner, "C") else "regression")
         TransferGuard(Pooled(learner)).fit(X, y, sample_domain=domain)
         assert len(fits) == 2
     # what cannot follow is fitted: with all rows, and on ten folds
-    for learner in (Ridge(solver="lsqr"), LogisticRegression(class_weight="balanced")):
+    for learner in (Ridge(solver="lsqr"), LogisticRegression()):
         fits.clear()
         X, y, domain = rows("classification" if hasattr(learner, "C") else "regression")
         TransferGuard(Pooled(learner)).fit(X, y, sample_domain=domain)
         assert len(fits) == 22
+    fits.clear()  # with many samples, fits of their own would be dear
+    monkeypatch.setattr("sktransfer._fold_fits._LEAST_FOLLOWED", len(X))
+    TransferGuard(Pooled(LogisticRegression())).fit(X, y, sample_domain=domain)
+    assert len(fits) == 2
 
 
 def test_what_cannot_be_left_out():
@@ -176,7 +186,7 @@ def test_what_cannot_be_left_out():
     model = EXACT.fit(X, y)
     assert fits_without(model, X, y, None, [np.array([2, 3])]) is None  # one class
     assert fits_without(model, pd.DataFrame({"a": list("abcd")}), y, None, []) is None
-    assert not Pooled(Ridge(), add_domain=True).leaves_out()
+    assert not Pooled(Ridge(), add_domain=True).leaves_out(5000)
 
 
 def test_models_of_folds_answer_as_any_model(monkeypatch):

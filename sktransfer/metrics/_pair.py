@@ -227,8 +227,8 @@ def prepare_folds(
     An estimator with a method ``prepare_folds(data, folds, params)`` computes there
     what its fits on all rows and on the training parts have in common, and returns a
     list of unfitted clones that hold it: for all rows, then for each fold. One whose
-    ``leaves_out()`` is true, such as a ridge regression in ``Pooled``, is fitted here
-    by ``fit_with_folds(data, folds, params)`` on all rows and, if they follow from
+    ``leaves_out(n_samples)`` is true, such as ridge regression in ``Pooled``, is fitted
+    here by ``fit_with_folds(data, folds, params)`` on all rows and, if they follow from
     that, on the folds; otherwise each fold has a fit of its own by ``fit_of_fold``. Of
     a pipeline transformers that see no label of the target are fitted once on all rows
     if there are ``LEAST_SHARED`` target rows or more: the few rows that a fold leaves
@@ -257,7 +257,7 @@ def prepare_folds(
     elif folds and hasattr(estimator, "prepare_folds"):
         prepared = estimator.prepare_folds(data, folds, params)
         prepared = None if prepared is None else [Prepared(one) for one in prepared]
-    elif folds and hasattr(estimator, "leaves_out") and estimator.leaves_out():
+    elif folds and _leaves_out(estimator, data):
         prepared = _prepare_linear(estimator, data, folds, params)
     return [estimator] * (len(folds) + 1) if prepared is None else prepared
 
@@ -285,7 +285,7 @@ def prepare_target_only(
     """
     prepared = None
     pipeline = folds and type(baseline) is Pipeline and consumes_sample_domain(baseline)
-    linear = folds and hasattr(baseline, "leaves_out") and baseline.leaves_out()
+    linear = folds and _leaves_out(baseline, data)
     if pipeline or linear:
         # what a linear model learns without sources are labeled rows alone
         rows = data.is_target if pipeline else data.is_labeled_target
@@ -302,6 +302,11 @@ def prepare_target_only(
         for fitter, rows in zip(prepared, everyone, strict=True):
             fitter.train_as_long_as_on(rows)
     return [baseline] * (len(folds) + 1) if prepared is None else prepared
+
+
+def _leaves_out(estimator: Any, data: Any) -> bool:
+    leaves_out = getattr(estimator, "leaves_out", None)
+    return leaves_out is not None and bool(leaves_out(len(data.sample_domain)))
 
 
 def _prepare_linear(estimator: Any, data: Any, folds: Any, params: Any) -> Any:

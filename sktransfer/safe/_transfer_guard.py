@@ -237,13 +237,14 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
     2.8 to 4.4 fits of CPU with 4000 source and 4000 target rows, of which 40 are
     labeled, and 4.3 to 6.1 if all are. Of ``Ridge`` in
     :class:`~sktransfer.baselines.Pooled` the models of all folds follow from sums over
-    the samples, exactly; of ``LogisticRegression`` by
-    Newton steps from the fit on all samples. Its solver ends where the gradient is at
-    most ``tol``, which leaves any fit open as far; each fold is left as open as the fit
-    on all samples. In 154 real and generated tasks this moved the gap by at most 1 % of
-    its standard error and the weight by at most 0.005, beside a fit for each fold. In a
-    pipeline transformers that see no label of the target (scalers, TCA, CORAL, ...) are
-    fitted once for all folds if there are 1000 target rows or more; then they see the
+    the samples, exactly. So do those of ``LogisticRegression``, by Newton steps from
+    the fit on all samples, with 1000 samples of all domains or more or with
+    ``warm_start=True``. Its solver ends where the gradient is at most ``tol``, which
+    leaves any fit open as far; each fold is left as open as the fit on all samples. In
+    154 real and generated tasks this moved the gap by at most 1 % of its standard error
+    and the weight by at most 0.005, beside a fit for each fold. In a pipeline
+    transformers that see no label of the target (scalers, TCA, CORAL, ...) are fitted
+    once for all folds if there are 1000 target rows or more; then they see the
     features, though not the labels, of the held-out rows.
 
     References
