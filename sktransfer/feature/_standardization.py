@@ -3,6 +3,7 @@
 from numbers import Integral
 
 import numpy as np
+from sklearn.base import OneToOneFeatureMixin
 
 from sktransfer._compat import Interval
 from sktransfer._domains import match_pairs
@@ -12,7 +13,7 @@ from sktransfer.base import TransferTransformer, missing_hook
 __all__ = ["DirectStandardization", "PiecewiseDirectStandardization"]
 
 
-class _PairMap(TransferTransformer):
+class _PairMap(OneToOneFeatureMixin, TransferTransformer):
     """Map target samples onto the source by pairs of samples of the same objects."""
 
     __metadata_request__fit = {"sample_domain": True, "sample_pair": True}

@@ -3,6 +3,7 @@
 from numbers import Real
 
 import numpy as np
+from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -24,7 +25,7 @@ _LEAST_EIGENVALUE = 1e-6
 _ROUNDING = 1e-13
 
 
-class DomainScaler(TransferTransformer):
+class DomainScaler(OneToOneFeatureMixin, TransferTransformer):
     r"""Standardize the features of each domain by its own location and scale.
 
     Where sites, instruments or batches measure on scales of their own, each is brought

@@ -276,3 +276,14 @@ def test_sites_on_their_own_scales_predict_an_unseen_site(rng):
 def test_errors(rng, covariates, match):
     with pytest.raises(ValueError, match=match):
         DomainScaler(covariates=covariates).fit(rng.normal(size=(30, 2)))
+
+
+def test_names_of_columns_go_through_a_pipeline():
+    X, _ = three_batches()
+    frame = pd.DataFrame(X, columns=list("abcdef"), index=np.arange(30) + 7)
+    pipe = make_pipeline(DomainScaler(), Pooled(LogisticRegression()))
+    with config_context(enable_metadata_routing=True):
+        pipe.set_output(transform="pandas")
+        pipe.fit(frame, np.arange(30) % 2, sample_domain=DOMAIN)
+    assert pipe[-1].feature_names_in_.tolist() == list("abcdef")
+    assert pipe[0].transform(frame).index.tolist() == frame.index.tolist()
