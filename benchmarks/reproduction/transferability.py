@@ -22,6 +22,7 @@ from reproduction.registry import (
     interval,
     positive,
     power,
+    settled,
     text,
     together,
 )
@@ -237,7 +238,8 @@ def more_rows_help(frame):
     means = ", ".join(f"{table[n].mean():.3f}" for n in ROWS)
     return Outcome(
         f"Accuracy after transfer from 0, 30, 100, 300, 1000 rows: {means}; from 30 to "
-        f"100 {text(first)}, from 300 to 1000 {text(last)}, difference {text(least)}",
+        f"100 {settled(first, len(table), 'seeds')}, from 300 to 1000 {text(last)}, "
+        f"difference {text(least)}",
         together([positive(first), positive(least)]),
     )
 

@@ -242,3 +242,25 @@ def test_multi_task_rivals_are_compared_task_by_task(modules):
     assert outcome.holds == "yes" and "over 12 tasks" in outcome.ours
     frame.loc[frame["method"] == "modo", "score"] += 1.0
     assert module.best_on_average(frame).holds == "in part (7 of 8)"
+
+
+def test_every_no_has_a_reason_and_what_is_open_a_number(modules):
+    """On the stored page; and a gap that rises with the first labels only is no yes."""
+    page = (BENCHMARKS.parent / "docs" / "reproduction.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")][1:]
+    for row in rows:
+        *_, ours, holds = row.removesuffix(" |").split(" | ")
+        assert holds != "no" or ". Why: " in ours, row
+        assert not holds.startswith(("in part", "not settled")) or (
+            "would settle" in ours or ". Why: " in ours or "Exact." in ours
+            or "LabelShiftClassifier counts" in ours or "chance alone" in ours
+        ), row  # fmt: skip
+    assert modules[0].count([row.split(" | ")[-1].rstrip(" |") for row in rows]) in page
+    rises = importlib.import_module("reproduction.negative_transfer").with_labels
+    frame = pd.DataFrame(
+        [{"eps_x": 0.9, "share": share, "seed": seed, "method": "m",
+          "ntg": gap + 0.001 * seed * share}
+         for seed in range(4)
+         for share, gap in ((0.0, -0.5), (0.1, 0.3), (0.3, 0.2), (0.5, 0.1))]
+    )  # fmt: skip
+    assert rises(frame).holds == "in part (1 of 2)"
