@@ -6,12 +6,32 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils.multiclass import check_classification_targets
 
-from sktransfer._fold_fits import is_known
 from sktransfer._solvers.row_space import logistic_of_rows, row_factor
 
 #: most samples per feature of a fit that is worth the factorization
 _MOST_SHARE = 2 / 3
+
+
+#: parameters of the learner that may differ from their defaults
+_FREE = {"C", "tol", "max_iter", "fit_intercept", "random_state", "intercept_scaling"}
+
+
+def _is_plain(learner: Any) -> bool:
+    """Tell whether a fit here is one of the learner, which warns and refuses itself."""
+    if type(learner) is not LogisticRegression or hasattr(learner, "_skl_callbacks"):
+        return False
+    params, defaults = learner.get_params(), LogisticRegression().get_params()
+    for name in defaults.keys() - _FREE:
+        value, default = params[name], defaults[name]
+        if type(value) is not type(default) or value != default:
+            return False
+    try:
+        learner._validate_params()
+    except ValueError:
+        return False
+    return bool(np.isfinite(learner.C) and min(learner.tol, learner.max_iter) > 0)
 
 
 class RowSpace:
@@ -36,12 +56,7 @@ class RowSpace:
         self._rows: Any = None
         self._factor: Any = None
         self.usable = bool(
-            type(learner) is LogisticRegression
-            and learner.solver == "lbfgs"
-            and not (learner.warm_start or learner.dual or learner.verbose)
-            and not hasattr(learner, "_skl_callbacks")
-            and np.all(np.array([learner.C, learner.tol, learner.max_iter]) > 0)
-            and is_known(learner)
+            _is_plain(learner)
             and type(X) is np.ndarray
             and X.dtype == np.float64
             and X.ndim == 2
@@ -62,10 +77,15 @@ class RowSpace:
         -------
         model : estimator or None
             None where the learner has to be fitted itself: others, many samples, or
-            such that depend on each other, one class, or a fit that does not converge.
+            such that depend on each other, one class, numbers that are no classes, or a
+            fit that does not converge.
         """
         n, d = int(rows.sum()), self.X.shape[1] if self.usable else 0
         if not self.usable or not 0 < n <= _MOST_SHARE * d:
+            return None
+        try:
+            check_classification_targets(self.y[rows])
+        except ValueError:
             return None
         classes, codes = np.unique(self.y[rows], return_inverse=True)
         factor = self._factor_of(rows) if len(classes) > 1 else None

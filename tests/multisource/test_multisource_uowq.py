@@ -387,3 +387,15 @@ def test_many_features_are_fitted_in_the_space_of_the_samples(
     ):
         space = RowSpace(other, table, y)
         assert not space.usable and space.fit(domain > 0, np.ones(90)) is None
+
+
+def test_many_features_are_refused_and_warned_of_as_by_the_learner():
+    X, y, domain = class_data(n_target=20, n_source=30, d=200)
+    for name, value in {"tol": None, "max_iter": "a", "fit_intercept": "no"}.items():
+        learner = LogisticRegression(**{name: value})
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of Logistic"):
+            UOWQ(learner).fit(X, y, sample_domain=domain)
+    with pytest.warns(FutureWarning, match="'penalty' was deprecated"):
+        UOWQ(LogisticRegression(penalty="l2")).fit(X, y, sample_domain=domain)
+    with pytest.raises(ValueError, match="Unknown label type"):
+        UOWQ(LogisticRegression()).fit(X, y + 0.5, sample_domain=domain)
