@@ -167,8 +167,11 @@ class TaskTrAdaBoost(SourceModelsMixin, TransferBoosting):
             self._check_classes(models, problem)
             return [(model, k + 1) for k, model in enumerate(models)]
         pool = []
+        # each source draws the same, so that the order of the ids does not matter
+        seed = problem.rng.randint(np.iinfo(np.int32).max)
         for source in data.sources.tolist():
             part = problem.part(problem.domain == source)
+            part.rng = np.random.RandomState(seed)
             # alone the source is its own target
             part.is_target = np.ones(len(part.y), dtype=bool)
             rounds = boost(

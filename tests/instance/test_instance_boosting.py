@@ -178,6 +178,11 @@ def test_names_and_order_of_sources_do_not_matter(rng):
         assert_allclose(first.sample_weight_, second.sample_weight_)
         names = {1: 9, 2: 4}
         assert [names[k] for k in first.chosen_sources_] == second.chosen_sources_
+    pools = [TaskTrAdaBoost(forest, n_estimators=4) for _ in range(2)]
+    for model, ids in zip(pools, (domain, renamed), strict=True):
+        model.fit(X, y, sample_domain=ids)
+    assert_array_equal(pools[0].predict(X), pools[1].predict(X))
+    assert_allclose(pools[0].target_errors_, pools[1].target_errors_)
 
 
 def test_vanished_sources_are_told(rng):
