@@ -210,9 +210,10 @@ def write(found, runs, args):
         "Each row is a claim, the paper's own figure, and ours with a 95 % interval: a "
         "t interval over the seeds unless the setting says otherwise. A claim holds "
         '("yes") if the interval says so, it does not ("no") if the interval says the '
-        'opposite, and otherwise it is not settled by this run. "In part (2 of 3)": the '
-        "claim has three parts, of which two hold. The settings are far "
-        "smaller than the papers': linear models and shallow networks on small data, "
+        "opposite, and otherwise it is not settled by this run. "
+        '"In part (2 of 3)": the claim has three parts, of which two hold. The '
+        "settings are far smaller than the papers': linear models and shallow networks "
+        "on small data, "
         'so a "no" says that the claim does not carry over to this setting, not that '
         "the paper's own figure is wrong. Where a claim is not settled, the row has "
         "the number of tasks that would settle a difference of the measured size. "

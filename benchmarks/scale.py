@@ -21,9 +21,10 @@ Memory is the peak of the resident memory during the fit above that before, plus
 samples and labels. A slope is that of least squares of the logarithms over the last
 three sizes with at least ``SHORT`` seconds (``SMALL`` megabytes), and in parentheses
 over the last three sizes where fewer than two are that large. The first impractical
-size is where a line with this slope through the last size reaches 10 minutes or 20 GB;
-its slope is at least 1, that of the samples themselves, and 1 where the fitted one is
-in parentheses.
+size is where a line with this slope through the last size reaches 10 minutes or 20 GB.
+A slope below 1 is that of a fixed amount and a linear part: the line goes on with the
+growth per unit over the three sizes, for memory at least that of the samples. In
+parentheses, the slope counts as 1.
 """
 
 import argparse
@@ -65,6 +66,8 @@ SECONDS, MEGABYTES = 600.0, 20 * 1024.0
 LONGEST, WALL = 0.8, 600.0
 SHORT, SMALL = 0.02, 5.0
 BEYOND = 1e9
+#: megabytes of the samples for a sample per source, a feature and a source
+OF_SAMPLES = {"n": 3 * 20 * 8 / 2**20, "d": 2000 * 8 / 2**20, "K": 500 * 20 * 8 / 2**20}
 AXES = {
     "n": [250 * 2**k for k in range(9)],
     "d": [10 * 2**k for k in range(8)],
@@ -278,14 +281,16 @@ def measure_growth(names):
 
 
 def slope(sizes, amounts, least):
-    """Return the slope of the logarithms, and whether the amounts are large enough."""
+    """Return the slope of the logarithms, growth per unit, and whether it is sure."""
     large = [(s, a) for s, a in zip(sizes, amounts, strict=True) if a >= least]
     sure = len(large) > 1
     used = large if sure else list(zip(sizes, amounts, strict=True))
     if len(used) < 2:
-        return np.nan, False
-    x, y = np.log(np.maximum(used[-3:], 1e-4)).T
-    return max(float(np.polyfit(x, y, 1)[0]), 0.0), sure
+        return np.nan, np.nan, False
+    used = np.maximum(used[-3:], 1e-4)
+    x, y = np.log(used).T
+    rise = np.polyfit(*used.T, 1)[0]
+    return max(float(np.polyfit(x, y, 1)[0]), 0.0), max(float(rise), 0.0), sure
 
 
 def round_number(number):
@@ -316,10 +321,15 @@ def cells(found):
         ("mb", "MB", SMALL, MEGABYTES, "memory"),
     ):
         amounts = [line[field] for line in done]
-        steep, sure = slope(sizes, amounts, least)
+        steep, rise, sure = slope(sizes, amounts, least)
         last = max(amounts[-1], 1e-4)
-        further = max(steep, 1.0) if sure else 1.0
-        limits[reason] = sizes[-1] * (most / last) ** (1 / further)
+        if sure and steep < 1:
+            if field == "mb":
+                rise = max(rise, OF_SAMPLES[done[0]["axis"]])
+            limits[reason] = sizes[-1] + (most - last) / rise if rise else np.inf
+        else:
+            further = steep if sure else 1.0
+            limits[reason] = sizes[-1] * (most / last) ** (1 / further)
         shown = f"{steep:.1f}" if sure else f"({steep:.1f})"
         texts.append(f"{last:.2g} {unit}, {shown}" if last < 99.5
                      else f"{last:,.0f} {unit}, {shown}")  # fmt: skip
