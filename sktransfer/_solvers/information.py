@@ -302,15 +302,20 @@ def _residual_maker(
     K = row_products(X, center, np.ones(X.shape[1]))[::-1, ::-1]
     single = n * r >= _LARGE and room > 0
     if single:
-        M = _dual(K.astype(np.float32), weighted.astype(np.float32))
-        norm = float(np.linalg.norm(M)) + 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            M = _dual(K.astype(np.float32), weighted.astype(np.float32))
+            norm = float(np.linalg.norm(M)) + 1.0
         error = 2 * np.sqrt(n * r) * float(np.finfo(np.float32).eps) * norm * first
         single = error <= room
     if not single:
         M = _dual(K, weighted)
     M[np.arange(n * r), np.arange(n * r)] += 1.0
     # LAPACK reads M.T, so nothing is copied; M is symmetric
-    L = linalg.cholesky(M.T, lower=True, overwrite_a=True, check_finite=False)
+    try:
+        L = linalg.cholesky(M.T, lower=True, overwrite_a=True, check_finite=False)
+    except linalg.LinAlgError:
+        U = weighted.reshape(n * r, -1) if intercept else None
+        return _residual_of_rounded(_dual(K, weighted), U, first)[::-1, ::-1]
     corner = L[n * r - first :, n * r - first :]
     half = linalg.solve_triangular(
         corner.astype(np.float64), np.eye(first), lower=True, check_finite=False
@@ -331,3 +336,17 @@ def _residual_maker(
         G += _FREE * np.eye(len(G))
         S = S - W @ linalg.solve(G, W.T, assume_a="pos", check_finite=False)
     return S[::-1, ::-1]
+
+
+def _residual_of_rounded(M: Array, U: Array | None, first: int) -> Array:
+    """Return the same for a matrix whose rounding exceeds 1, from its eigenvalues."""
+    values, vectors = linalg.eigh(M, check_finite=False)
+    rounding = len(M) * np.finfo(float).eps * values.max(initial=0.0)
+    half = (vectors / np.sqrt(1.0 + np.where(values > rounding, values, 0.0))).T
+    last = half[:, len(M) - first :]
+    S: Array = last.T @ last
+    if U is not None:
+        V = half @ U
+        W, G = last.T @ V, V.T @ V + _FREE * np.eye(U.shape[1])
+        S = S - W @ linalg.solve(G, W.T, assume_a="pos", check_finite=False)
+    return S

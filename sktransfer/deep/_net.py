@@ -792,10 +792,9 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
 
     def _make_judge(self, data, weight, budget, seed):
         """Train a net on the labeled target rows alone, where it is asked for."""
-        wanted = self.gate if self.agreement == "auto" else self.agreement
         labeled = data.is_labeled_target
         judged = np.unique(data.labels(labeled))
-        if not (wanted and data.n_source and len(judged) > 1):
+        if not (self._wants_judge() and data.n_source and len(judged) > 1):
             return None
         shared = {name: getattr(self, name) for name in _OF_JUDGES}
         parts = {k: v for k, v in vars(self).items() if k.startswith(PREFIXES)}
@@ -808,8 +807,11 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
         judge._judged = judged
         return judge
 
+    def _wants_judge(self):
+        return self.gate if self.agreement == "auto" else self.agreement
+
     def _agreement(self, data):
-        if self._judge is None:
+        if self._judge is None or not self._wants_judge():
             return None
         source, judge = data.is_source, self._judge
         y = data.labels(source)

@@ -97,3 +97,5 @@ def test_later_calls_ask_the_first_judge(rows):
     assert len(net.sample_weight_) == 50
     heads = judge.module_.head, net._judge.module_.head
     assert torch.equal(*[head.weight for head in heads])
+    net.set_params(agreement=False).partial_fit(X, y, sample_domain=domain)
+    assert net._agreement(None) is None

@@ -15,7 +15,11 @@ from sklearn.linear_model import (
     Ridge,
 )
 
-from sktransfer._solvers.information import column_units, row_products
+from sktransfer._solvers.information import (
+    column_units,
+    leverage_of_first,
+    row_products,
+)
 from sktransfer.multisource import (
     OTQMS,
     UOWQ,
@@ -230,3 +234,12 @@ def test_products_of_sparse_rows_keep_their_digits():
     again = column_units(sparse.csr_matrix(X), np.ones(20), True)
     assert_allclose(again[0], center)
     assert_allclose(again[1], scale)
+
+
+@pytest.mark.parametrize(("n", "size"), [(20, 1e10), (500, 1e20)])
+def test_rounding_of_large_numbers_counts_no_parameters(n, size):
+    rng = np.random.default_rng(0)
+    X = size * np.outer(rng.normal(size=n), rng.normal(size=n + 20))
+    B, penalty = np.ones((n, 1, 1)), np.ones(1)
+    trace = leverage_of_first(X, B, n, True, penalty, room=0.25)
+    assert trace == pytest.approx(2)
