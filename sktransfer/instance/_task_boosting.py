@@ -87,10 +87,11 @@ class TaskTrAdaBoost(SourceModelsMixin, TransferBoosting):
     -----
     Phase one is AdaBoost (SAMME) on each source with N rounds. Phase two is AdaBoost
     on the target whose weak classifier is the one of the pool with the least weighted
-    error [1]_; of two classes, a weak classifier that is wrong more often than right is
-    negated. Its time does not depend on the sizes of the sources. Without sources
-    this is AdaBoost. `source_mass_` is 0 in every round, as no source sample takes
-    part in phase two, and `sample_weight_` is 0.
+    error [1]_, and of equal ones that with the largest vote in phase one; of two
+    classes, a weak classifier that is wrong more often than right is negated. Its time
+    does not depend on the sizes of the sources. Without sources this is AdaBoost.
+    `source_mass_` is 0 in every round, as no source sample takes part in phase two, and
+    `sample_weight_` is 0.
 
     References
     ----------
@@ -182,12 +183,16 @@ class TaskTrAdaBoost(SourceModelsMixin, TransferBoosting):
                 0.0,
             )
             kept = [
-                (model, source)
+                (vote, model, source)
                 for model, vote in zip(rounds.models, rounds.votes, strict=True)
                 if vote > self.min_vote
             ]
             # a source without such a learner still has its first
-            pool += kept or ([] if self.min_vote else [(rounds.models[0], source)])
+            first = rounds.votes[0], rounds.models[0], source
+            pool += kept or ([] if self.min_vote else [first])
+        # of equal ones on the target the first is chosen, that of the largest vote
+        pool.sort(key=lambda entry: -round(entry[0], 12))
+        pool = [(model, source) for _, model, source in pool]
         if data.n_source and not pool:
             raise ValueError(
                 f"min_vote={self.min_vote} leaves no weak learner of any source: lower "
