@@ -373,6 +373,7 @@ class TransferNet(
         data = data.without_labels(held_out)
         if not warm:
             self._learn_labels(data, classes, weight)
+        if not warm or self._judge is None:  # the first call may lack labels
             self._judge = self._make_judge(data, weight, budget, seed)
         agreement = self._agreement(data)
         if agreement is not None:

@@ -99,3 +99,16 @@ def test_later_calls_ask_the_first_judge(rows):
     assert torch.equal(*[head.weight for head in heads])
     net.set_params(agreement=False).partial_fit(X, y, sample_domain=domain)
     assert net._agreement(None) is None
+
+
+def test_a_first_call_without_labels_or_sources_leaves_the_judge_to_the_next(rows):
+    X, y, domain = rows
+    target = domain < 0
+    for first in (target, ~(target & ~np.isnan(y))):
+        net = TransferNetClassifier(gate=True, **SETTINGS)
+        net.partial_fit(
+            X[first], y[first], sample_domain=domain[first], classes=[0, 1, 2]
+        )
+        assert net._judge is None
+        net.partial_fit(X, y, sample_domain=domain)
+        assert len(net._judge.history_["loss"])
