@@ -487,7 +487,7 @@ NETS = Experiment(
     ),
     cells=lambda quick: [
         {"task": task, "seed": seed}
-        for seed in range(2 if quick else 5)
+        for seed in range(2 if quick else 40)
         for task in ("MNIST to USPS", "amazon to webcam")
     ],
     run=train,
