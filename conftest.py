@@ -10,6 +10,7 @@ import ast
 import inspect
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -27,12 +28,18 @@ OPTIONAL = {
     "torch",
     "xgboost",
 }
-#: folder -> package without which nothing in it runs
+#: folder or file -> package without which nothing in it runs
 ROOMS = {
     "sktransfer/deep": "torch",
     "sktransfer/inspection": "matplotlib",
     "tests/deep": "torch",
+    "tests/examples/test_reproduce.py": "torch",
     "tests/inspection": "matplotlib",
+}
+#: path in the gallery -> script
+EXAMPLES = {
+    f"{path.parent.name}/{path.stem}": path
+    for path in Path(__file__).parent.glob("examples/*/*.py")
 }
 MISSING = {name for name in OPTIONAL if find_spec(name) is None}
 
@@ -66,11 +73,14 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def _sources(item):
-    """Yield the code of a test, and of the functions that it is parametrized with."""
+    """Yield the code of a test, and of its parameters: functions, examples by name."""
     if isinstance(item, pytest.DoctestItem):
         yield "\n".join(example.source for example in item.dtest.examples)
         return
     parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    for name in filter(lambda value: isinstance(value, str), parameters):
+        if name in EXAMPLES:
+            yield EXAMPLES[name].read_text()
     for function in [item.function, *filter(inspect.isfunction, parameters)]:
         yield dedent(inspect.getsource(function))
 

@@ -19,7 +19,7 @@ import platform
 import sys
 import time
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,14 @@ MODULES = (
     "office_caltech",
     "not_run",
 )
+
+
+def version_of(package):
+    """Return the version of a package, "none" where it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def all_claims():
@@ -225,7 +233,7 @@ def write(found, runs, args):
         *settings,
         f"sktransfer {sktransfer.__version__}, Python {platform.python_version()}, "
         f"numpy {np.__version__}, scipy {scipy.__version__}, scikit-learn "
-        f"{sklearn.__version__}, torch {version('torch')}; one thread.",
+        f"{sklearn.__version__}, torch {version_of('torch')}; one thread.",
     ]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text("\n\n".join(parts) + "\n")

@@ -266,7 +266,7 @@ def cost_matrix(left: NDArray[Any], right: NDArray[Any], cost: str) -> NDArray[A
     import ot
 
     distances = ot.dist(left, right, metric=cost)
-    return namespace_of(distances).clip(distances, min=0)
+    return namespace_of(distances).clip(distances, 0.0, None)
 
 
 def _entropic_cost(plan: NDArray[Any], C: NDArray[Any], epsilon: float) -> float:

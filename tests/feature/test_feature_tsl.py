@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from scipy.linalg import subspace_angles
 from scipy.optimize import approx_fprime
 from sklearn.decomposition import PCA
@@ -41,7 +42,7 @@ def test_divergence_is_the_integral_of_the_squared_difference(rng):
     v = domain_vector(np.arange(25) < 10)
     grid = np.linspace(-12, 12, 4001)
     densities = np.exp(-2 * gamma * (grid[:, None] - z.T) ** 2) @ v
-    integral = np.trapezoid(densities**2, grid) / np.sqrt(np.pi / (4 * gamma))
+    integral = trapezoid(densities**2, grid) / np.sqrt(np.pi / (4 * gamma))
     assert divergence(z, v, np.eye(1), gamma)[0] == pytest.approx(integral)
 
 

@@ -60,7 +60,7 @@ def _statistics(kind):
     X = np.column_stack([np.ones_like(x), x])
     parts = [(X[group == g], y[group == g]) for g in range(12)]
     grams = np.array([A.T @ A for A, _ in parts])
-    vectors = np.array([np.linalg.lstsq(A, b)[0] for A, b in parts])
+    vectors = np.array([np.linalg.lstsq(A, b, rcond=None)[0] for A, b in parts])
     rss = np.array(
         [((b - A @ v) ** 2).sum() for (A, b), v in zip(parts, vectors, strict=True)]
     )
