@@ -33,7 +33,9 @@ ROOMS = {
     "sktransfer/deep": "torch",
     "sktransfer/inspection": "matplotlib",
     "tests/deep": "torch",
+    "tests/examples/test_leaderboard.py": "torch",
     "tests/examples/test_reproduce.py": "torch",
+    "tests/test_defaults.py": "torch",
     "tests/inspection": "matplotlib",
 }
 #: path in the gallery -> script
