@@ -95,8 +95,8 @@ class PredictiveDistributionMatching(PseudoLabeling):
     >>> domain = np.repeat([1, -1], 40)
     >>> model = PredictiveDistributionMatching(DecisionTreeClassifier(), n_neighbors=3)
     >>> model = model.fit(X, y, sample_domain=domain)
-    >>> model.sample_weight_[:20].sum(), model.sample_weight_[20:].sum()
-    (np.float64(0.0), np.float64(20.0))
+    >>> float(model.sample_weight_[:20].sum()), float(model.sample_weight_[20:].sum())
+    (0.0, 20.0)
     """
 
     _parameter_constraints: dict = {

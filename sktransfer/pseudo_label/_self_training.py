@@ -131,8 +131,8 @@ class SelfTraining(PseudoLabeling):
     >>> domain = np.repeat([1, -1], [4, 18])
     >>> model = SelfTraining(LogisticRegression(), fade_sources=True)
     >>> model = model.fit(X[:, None], y, sample_domain=domain)
-    >>> model.n_accepted_[-1]
-    np.int64(18)
+    >>> int(model.n_accepted_[-1])
+    18
     """
 
     _parameter_constraints: dict = {
