@@ -483,8 +483,8 @@ NETS = Experiment(
         "source net that is trained on rows moved against it (length 1 in scaled "
         "inputs), or with BSS on 16 singular values; DANN with BSP, and with TransNorm "
         "in place of BatchNorm. BSS and BSP with the published weight, which decides, "
-        "and with the hundredfold. After five draws the rows named up to 39, so 40 were "
-        "run."
+        "and with the hundredfold. After five draws the rows named up to 39, so 40 "
+        "were run."
     ),
     cells=lambda quick: [
         {"task": task, "seed": seed}
