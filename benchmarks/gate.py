@@ -3,23 +3,24 @@
 The protocol of Wang et al. (CVPR 2019): source rows are perturbed with probability
 eps, and their labels are replaced by random ones with probability eps (``--noise``
 also does one of both alone); half of the target is for training, of which a share
-keeps its labels (1 or more: labels per class), the rest for testing. Six methods with
-and without gate, each against one and the same net on the target alone, theta(0,T):
-the method without gate, whose labeled target rows play the source and whose unlabeled
-ones the target. The gate is the paper's, a discriminator alone, or multiplied by the
-agreement of a net of the target alone ("with agreement", the library's default). "no
-matching" is a net whose features are matched to nothing, so the gate is all it has;
-"oracle" is that net on the source rows that are not corrupted: where even it does not
-beat the target alone, no gate can. Run::
+keeps its labels (1 or more: labels per class), the rest for testing. Six methods, each
+without a gate, with the discriminator alone (the paper's gate) and with the gate as it
+is by default. All three are measured against one and the same net on the target alone,
+theta(0,T): the method without gate, whose labeled target rows play the source and
+whose unlabeled ones the target. "no matching" is a net whose features are matched to
+nothing, so the gate is all it has; "oracle" is that net without a gate on the source
+rows that are not corrupted: where even it does not beat the target alone, no gate
+can. Run::
 
-    python benchmarks/gate.py --data DIR --out gate.csv            # everything
-    python benchmarks/gate.py --data DIR --out gate.csv --seeds 1 --eps 0 0.7
+    python benchmarks/gate.py --data DIR --out gate.csv --seeds 3
+    python benchmarks/gate.py --data DIR --out gate.csv --sets W-D --budgets matched
 
 Both sides of every gap get the same number of steps ("matched", 30 passes over the
 larger domain), or both choose theirs from one grid by two folds of the labeled
 *training* rows of the target ("chosen"). Every fit is a line of ``--out`` (columns
 ``FIELDS``; ``kind`` is "transfer" or "target", ``gate`` a key of ``GATES``); a run that
-was stopped goes on where it was. ``--report`` prints the tables of what is there.
+was stopped goes on where it was. ``--report`` prints the tables of what is there, each
+row over the draws that have all of its columns.
 
 Data: "W-D", "A-D" and "D-A" are the paper's tasks between Webcam, DSLR and Amazon, as
 1024 features of a GoogLeNet (half of the features of a perturbed row are shuffled),
@@ -73,14 +74,16 @@ ABLATIONS = {
 }
 #: the column "gate" of the file: its name in tables, and parameters
 GATES = {
-    0: ("without", {}),
-    1: ("with", PUBLISHED),
-    2: ("with agreement", {"gate": True}),
+    0: ("no gate", {}),
+    1: ("discriminator", PUBLISHED),
+    2: ("gate", {"gate": True}),
 }
 EPS, SHARES = (0.0, 0.3, 0.7, 0.9), (3.0,)
 NOISE, BUDGETS = ("both", "labels", "inputs"), ("matched", "chosen")
 #: steps to choose from, and passes of a matched budget
 STEPS, PASSES = (30, 100, 300), 30
+#: the corruption that tables show beside a clean source
+CORRUPTED = 0.7
 FIRST = NOISE[0], BUDGETS[0]
 ABLATION_EPS, ABLATION_SHARES = (0.3, 0.7), (3.0, 0.1, 0.3)
 FIELDS = [
@@ -168,7 +171,7 @@ def load_surf(folder):
 
 
 #: the sets that are run where none is named, and all others
-SETS = "W-D", "A-D", "D-A", "mnist usps images", "perturbed digits"
+SETS = "W-D", "perturbed digits", "D-A", "A-D", "mnist usps images"
 LOADERS = {
     "W-D": partial(load_office, "webcam", "dslr"),
     "A-D": partial(load_office, "amazon", "dslr"),
@@ -245,10 +248,10 @@ def run(parts, method, gate, kind, eps, share, seed, noise="both", budget="match
         net.set_params(max_epochs=None)
         folds = StratifiedTargetKFold(2, shuffle=True, random_state=seed)
         net = GridSearchCV(net, {"max_steps": STEPS}, cv=folds)
-    start = time.perf_counter()
+    start = time.process_time()
     with config_context(enable_metadata_routing=True):
         net.fit(X, y, sample_domain=domain)
-    line = {"seconds": round(time.perf_counter() - start, 3)}
+    line = {"seconds": round(time.process_time() - start, 3)}
     line["accuracy"] = round(net.score(X_test, y_test), 4)
     if gate and kind == "transfer" and corrupt.any() and not corrupt.all():
         weight = getattr(net, "best_estimator_", net).sample_weight_
@@ -266,44 +269,25 @@ def cells(args):
         for data, share in product(args.sets, args.share):
             if budget == "chosen" and not share:
                 continue  # no label to choose by
+            rest = share, seed
             for noise, eps in product(args.noise, args.eps):
                 if not eps and noise != args.noise[0]:
                     continue  # no noise is the same of every kind
-                for method in args.methods:
-                    gates = (0,) if method == "oracle" else args.gates
-                    for gate in gates:
-                        yield (
-                            data, method, gate, "transfer", eps, share, seed, noise,
-                            budget,
-                        )  # fmt: skip
+                nets = [
+                    (method, gate)
+                    for method in args.methods
+                    for gate in ((0,) if method == "oracle" else args.gates)
+                ]
                 ablate = share in ABLATION_SHARES and eps in ABLATION_EPS
                 if ablate and not args.no_ablation and (noise, budget) == FIRST:
-                    for method in ABLATIONS:
-                        yield (
-                            data,
-                            method,
-                            0,
-                            "transfer",
-                            eps,
-                            share,
-                            seed,
-                            noise,
-                            budget,
-                        )
-            if share:
-                for method in args.methods:
-                    if method != "oracle":
-                        yield (
-                            data,
-                            method,
-                            0,
-                            "target",
-                            0.0,
-                            share,
-                            seed,
-                            "both",
-                            budget,
-                        )
+                    nets += [(method, 0) for method in ABLATIONS]
+                # a clean source has one name, whatever noise is asked for
+                kind = noise if eps else FIRST[0]
+                for net in nets:
+                    yield (data, *net, "transfer", eps, *rest, kind, budget)
+            for method in args.methods:
+                if share and method != "oracle":
+                    yield (data, method, 0, "target", 0.0, *rest, FIRST[0], budget)
 
 
 def key_of(line):
@@ -353,14 +337,8 @@ def mean(values):
     return f"{values.mean():.3f} ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}"
 
 
-def is_figure(cell):
-    """Tell whether a cell of a table holds a number."""
-    return cell.removeprefix("-")[:1].isdigit()
-
-
 def table(title, head, rows):
-    """Print the rows that hold a figure as a table in markdown."""
-    rows = [row for row in rows if any(map(is_figure, row))]
+    """Print rows as a table in markdown, where there are any."""
     if not rows:
         return
     print(f"\n### {title}\n")
@@ -370,47 +348,53 @@ def table(title, head, rows):
         print("| " + " | ".join(row) + " |")
 
 
-class Results:
-    """The lines of one data set, number of labels and budget, asked for by setting."""
-
-    def __init__(self, lines, data, share, budget):
-        self.lines = {
-            (key[1], key[2], key[3], key[7] if key[4] else "none", key[6]): line
-            for key, line in lines.items()
-            if (key[0], key[5], key[8]) == (data, share, budget)
-        }
-        self.seeds = sorted({key[4] for key in self.lines})
-        self.kinds = [
-            kind
-            for kind in ("none", *NOISE)
-            if any(key[2:4] == ("transfer", kind) for key in self.lines)
-        ]
-
-    def by_seed(self, method, gate, kind, noise, field="accuracy"):
-        """Return the figures of a setting, one per seed, where there are any."""
-        setting = method, gate, kind, noise
-        found = {seed: self.lines.get((*setting, seed)) for seed in self.seeds}
-        return {s: float(r[field]) for s, r in found.items() if r and r[field] != ""}
-
-    def alone(self, method):
-        """Return the accuracies of the target alone, one per seed."""
-        plain = method if method in METHODS else "no matching"
-        return self.by_seed(plain, 0, "target", "none")
-
-    def mean(self, *setting, **field):
-        """Return the mean of a setting with its error, as text."""
-        return mean(list(self.by_seed(*setting, **field).values()))
-
-    def gaps(self, method, gate, noise):
-        """Return the negative transfer gaps of a setting, one per seed."""
-        alone, found = self.alone(method), self.by_seed(method, gate, "transfer", noise)
-        return [alone[seed] - found[seed] for seed in alone if seed in found]
-
-
+#: kinds of noise in tables
 NAMES = {
     "none": "clean", "both": "labels and inputs", "labels": "labels alone",
     "inputs": "inputs alone",
 }  # fmt: skip
+TITLES = [title for title, _ in GATES.values()]
+COLUMNS = ["target alone", *TITLES, "oracle"]
+
+
+class Results:
+    """The lines of one data set, number of labels and budget, asked for by setting."""
+
+    def __init__(self, lines, data, share, budget):
+        self.data = data
+        self.lines = {
+            (key[1], key[2], key[3], key[7] if key[4] else "none", key[6]): line
+            for key, line in lines.items()
+            if (key[0], key[5], key[8]) == (data, share, budget)
+            and key[4] in (0.0, CORRUPTED)
+        }
+
+    def by_seed(self, method, gate, kind, noise, field="accuracy"):
+        """Return the figures of a setting, one per seed, where there are any."""
+        setting = method, gate, kind, noise
+        return {
+            key[4]: float(line[field])
+            for key, line in self.lines.items()
+            if key[:4] == setting and line[field] != ""
+        }
+
+    def row(self, method, noise):
+        """Return accuracies, shape (draws, columns), of the draws that have all."""
+        plain = method if method in METHODS else "no matching"
+        found = [
+            self.by_seed(plain, 0, "target", "none"),
+            *(self.by_seed(method, gate, "transfer", noise) for gate in GATES),
+            self.by_seed("oracle", 0, "transfer", noise),
+        ]
+        seeds = sorted(set.intersection(*map(set, found)))
+        return np.array([[column[seed] for column in found] for seed in seeds])
+
+    def rows(self):
+        """Yield noise, method and accuracies of every row of the tables."""
+        for noise, method in product(NAMES, (*METHODS, "no matching")):
+            accuracy = self.row(method, noise)
+            if len(accuracy):
+                yield noise, method, accuracy
 
 
 def named(share):
@@ -418,71 +402,93 @@ def named(share):
     return f"{share:.0f} labels per class" if share >= 1 else f"{share:.0%} labeled"
 
 
-def gap_of(results, method, gate, noise):
-    """Write a gap; where even the oracle does not help, say so."""
-    gaps = results.gaps(method, gate, noise)
-    oracle = results.gaps("oracle", 0, noise)
-    hopeless = oracle and np.mean(oracle) >= 0 and method != "oracle"
-    return mean(gaps) + (" (nor the oracle)" if gaps and hopeless else "")
+def gaps(accuracy):
+    """Return the negative transfer gaps of accuracies, their first column."""
+    return accuracy[..., :1] - accuracy[..., 1:]
 
 
-def accuracies(results):
-    """Return the table of all nets: accuracy without and with the noise, and NTG."""
-    head = ["method", "gate", "target alone"]
-    head += [f"accuracy, {NAMES[k]}" for k in results.kinds if k in ("none", "both")]
-    head += [f"NTG, {NAMES[k]}" for k in results.kinds]
+def of_set(results):
+    """Return the table of one data set: accuracy of the target alone, and NTGs."""
     rows = []
-    for method, gate in product(NETS, GATES):
-        row = [method, GATES[gate][0]]
-        row.append(mean(list(results.alone(method).values())))
-        found = [
-            results.mean(method, gate, "transfer", kind)
-            for kind in results.kinds
-            if kind in ("none", "both")
-        ]
-        if not any(map(is_figure, found)):
-            continue
-        gaps = [gap_of(results, method, gate, kind) for kind in results.kinds]
-        rows.append(row + found + gaps)
-    return head, rows
-
-
-def weights(results):
-    """Return the table of what the gate alone makes of clean and corrupt rows."""
-    head = [
-        "noise", "gate", "AUC clean / corrupt", "AUC right / wrong label",
-        "weight of clean", "weight of corrupt",
-    ]  # fmt: skip
-    fields = "auc_any", "auc_label", "weight_clean", "weight_corrupt"
-    rows = [
-        [NAMES[kind], GATES[gate][0]]
-        + [results.mean("no matching", gate, "transfer", kind, field=f) for f in fields]
-        for kind, gate in product(results.kinds, (1, 2))
-    ]
-    return head, rows
-
-
-def ablations(results):
-    """Return the table of DANN's variants."""
-    variants = {"DANN": ("DANN", 0), "DANN with gate": ("DANN", 1)}
-    variants |= {name: (name, 0) for name in ABLATIONS} | {"oracle": ("oracle", 0)}
-    rows = [
-        [title, results.mean(*net, "transfer", "both")]
-        for title, net in variants.items()
-    ]
-    return ["variant", "accuracy"], rows
+    for noise, method, accuracy in results.rows():
+        cells = [mean(accuracy[:, 0]), *map(mean, gaps(accuracy).T)]
+        if gaps(accuracy).mean(axis=0)[-1] >= 0:
+            cells[-1] += ", none to gain"
+        rows.append([NAMES[noise], method, str(len(accuracy)), *cells])
+    return ["noise", "method", "draws", *COLUMNS], rows
 
 
 def over_sets(every):
-    """Return the table of NTGs, means over the sets."""
-    kinds = [k for k in NAMES if any(k in results.kinds for results in every)]
-    head = ["method", "gate", *[f"NTG, {NAMES[k]}" for k in kinds]]
+    """Return the table of means over the sets."""
+    found = {}
+    for results in every:
+        for noise, method, accuracy in results.rows():
+            found.setdefault((noise, method), []).append(accuracy.mean(axis=0))
     rows = []
-    for method, gate in product(NETS, GATES):
-        gaps = [[r.gaps(method, gate, kind) for r in every] for kind in kinds]
-        means = [[np.mean(g) for g in of_kind if g] for of_kind in gaps]
-        rows.append([method, GATES[gate][0], *map(mean, means)])
+    for (noise, method), accuracy in sorted(found.items(), key=by_noise):
+        accuracy = np.array(accuracy)
+        cells = [mean(accuracy[:, 0]), *map(mean, gaps(accuracy).T)]
+        rows.append([NAMES[noise], method, str(len(accuracy)), *cells])
+    return ["noise", "method", "sets", *COLUMNS], rows
+
+
+def by_noise(item):
+    """Sort rows as tables have them."""
+    (noise, method), _ = item
+    return list(NAMES).index(noise), [*METHODS, "no matching"].index(method)
+
+
+def counts(every):
+    """Return the table of how often a column keeps what a gate should keep."""
+    cells = [accuracy.mean(axis=0) for r in every for _, _, accuracy in r.rows()]
+    if not cells:
+        return [], []
+    cells = np.array(cells)
+    ntg, gated = gaps(cells)[:, :-1], cells[:, 1:-1]
+    ours = gaps(cells)[:, -1]
+    better = cells[:, :2].max(axis=1, keepdims=True)
+    tests = {
+        "NTG below 0 where the oracle's is": (ntg < 0, ours < 0),
+        "NTG below 0 where the oracle's is below -.02": (ntg < 0, ours < -0.02),
+        "at most .01 below the better of target alone and no gate": (
+            gated >= better - 0.01,
+            np.ones(len(cells), dtype=bool),
+        ),
+    }
+    rows = [
+        [name, str(asked.sum()), *(str(n) for n in holds[asked].sum(axis=0))]
+        for name, (holds, asked) in tests.items()
+    ]
+    return ["of all rows of all sets", "asked", *TITLES], rows
+
+
+def weights(every):
+    """Return the table of what the gate makes of clean and corrupt rows."""
+    head = [
+        "set", "noise", "gate", "AUC clean / corrupt", "AUC right / wrong label",
+        "weight of clean", "weight of corrupt",
+    ]  # fmt: skip
+    fields = "auc_any", "auc_label", "weight_clean", "weight_corrupt"
+    rows = []
+    for results, noise, gate in product(every, NOISE, (1, 2)):
+        setting = "no matching", gate, "transfer", noise
+        found = [list(results.by_seed(*setting, field=f).values()) for f in fields]
+        if found[0]:
+            start = [results.data, NAMES[noise], GATES[gate][0]]
+            rows.append(start + [mean(values) for values in found])
     return head, rows
+
+
+def ablations(every):
+    """Return the table of DANN's variants."""
+    variants = {"DANN": ("DANN", 0), "DANN, discriminator": ("DANN", 1)}
+    variants |= {name: (name, 0) for name in ABLATIONS} | {"oracle": ("oracle", 0)}
+    rows = []
+    for title, (method, gate) in variants.items():
+        found = [r.by_seed(method, gate, "transfer", "both") for r in every]
+        if any(found):
+            rows.append([title, *(mean(list(f.values())) for f in found)])
+    return ["variant", *(results.data for results in every)], rows
 
 
 def report(path):
@@ -490,15 +496,21 @@ def report(path):
     lines = done(path)
     sets = [name for name in LOADERS if any(key[0] == name for key in lines)]
     shares = sorted({key[5] for key in lines}, key=lambda share: (share < 1, share))
-    for budget, share in product(BUDGETS, shares):
-        every = {name: Results(lines, name, share, budget) for name in sets}
+    every = {
+        (budget, share): [Results(lines, name, share, budget) for name in sets]
+        for budget, share in product(BUDGETS, shares)
+    }
+    for (budget, share), results in every.items():
         what = f"budget {budget}, {named(share)}"
-        table(f"Means over the sets, {what}", *over_sets(list(every.values())))
-        for name, results in every.items():
-            table(f"{name}, {what}, seeds {results.seeds}", *accuracies(results))
-            if budget == BUDGETS[0]:
-                table(f"{name}: weights of the gate alone", *weights(results))
-                table(f"{name}: ablations of DANN", *ablations(results))
+        table(f"Means over the sets, {what}", *over_sets(results))
+        table(f"Counts, {what}", *counts(results))
+    for (budget, share), results in every.items():
+        for one in results:
+            table(f"{one.data}, budget {budget}, {named(share)}", *of_set(one))
+    for share in shares:
+        results = every[BUDGETS[0], share]
+        table(f"Weights of the gate of no matching, {named(share)}", *weights(results))
+        table(f"Accuracy of ablations of DANN, {named(share)}", *ablations(results))
 
 
 def main():
@@ -509,7 +521,7 @@ def main():
     parser.add_argument("--sets", nargs="+", default=SETS, choices=LOADERS)
     parser.add_argument("--methods", nargs="+", default=list(NETS), choices=NETS)
     parser.add_argument("--gates", type=int, nargs="+", default=GATES, choices=GATES)
-    parser.add_argument("--eps", type=float, nargs="+", default=(0.0, 0.7))
+    parser.add_argument("--eps", type=float, nargs="+", default=(0.0, CORRUPTED))
     parser.add_argument("--share", type=float, nargs="+", default=SHARES)
     parser.add_argument("--noise", nargs="+", default=NOISE, choices=NOISE)
     parser.add_argument("--budgets", nargs="+", default=BUDGETS, choices=BUDGETS)
