@@ -413,11 +413,14 @@ class Pooled(_Baseline):
         ``sample_weight``. With 0 the source rows are left out.
     add_domain : bool or {"one-hot", "integer", "category"}, default=False
         Describe each row by its domain too; in ``predict`` and the like every row is a
-        target row. "one-hot": a column of 0 and 1 for each source, in the order of
-        their ids, and a last one for the target. "integer": one column with 0 for the
+        target row. "one-hot": a column of 0 and 1 for each source, that of the largest
+        first, and a last one for the target. "integer": one column with 0 for the
         target and 1, 2, ... for the sources in the order of their ids, which suits
-        trees. "category": a categorical column with the values "target", "source 1",
-        "source 2", ... by the ids, for pandas and polars frames alone. True:
+        trees where that order means something. "category": a categorical column with
+        the values "target", "source 1", "source 2", ... by the ids, for pandas and
+        polars frames alone. With "one-hot" and "category" nothing depends on how the
+        sources are numbered: trees, which break ties by the order of columns or
+        categories, get the largest source first. True:
         "category" for a frame that holds columns other than numbers, else "one-hot".
         Columns of a frame keep their dtypes; the new ones are named ``domain`` and,
         for "one-hot", ``domain_1``, ``domain_2``, ..., ``domain_target``. Without
@@ -510,7 +513,7 @@ class Pooled(_Baseline):
         self.rows_ = np.flatnonzero(rows)
         self._domain_column: Any = None
         if self.add_domain and (rows & data.is_source).any():
-            self._domain_column = _DomainColumn(data.X, data.sources, self.add_domain)
+            self._domain_column = _DomainColumn(data, self.add_domain)
             data = data.with_X(self._domain_column.add(data.X, data.sample_domain))
         return self._fit_rows(data, rows, fit_params)
 
@@ -604,16 +607,19 @@ def _sample_rows(
 class _DomainColumn:
     """Describe rows by their domain, in arrays, sparse matrices and frames."""
 
-    def __init__(self, X: Any, sources: NDArray[Any], coding: Any) -> None:
-        self.sources = sources
+    def __init__(self, data: Any, coding: Any) -> None:
+        self.sources = data.sources
         self.coding = coding
         if coding is True:
-            self.coding = "category" if _has_other_columns(X) else "one-hot"
-        if self.coding == "category" and not hasattr(X, "columns"):
+            self.coding = "category" if _has_other_columns(data.X) else "one-hot"
+        if self.coding == "category" and not hasattr(data.X, "columns"):
             raise TypeError(
                 "add_domain='category' needs X as a pandas or polars frame; use "
                 "'one-hot' or 'integer'."
             )
+        self.turns = np.arange(len(self.sources))
+        if self.coding != "integer":
+            self.turns[_largest_first(data)] = np.arange(len(self.sources))
 
     def add(self, X: Any, sample_domain: Any = None) -> Any:
         """Return X with its domain; None: target rows."""
@@ -622,7 +628,7 @@ class _DomainColumn:
             place = np.searchsorted(self.sources, sample_domain)
             place = np.minimum(place, len(self.sources) - 1)
             known = self.sources[place] == sample_domain
-            codes[known] = place[known] + 1
+            codes[known] = self.turns[place[known]] + 1
         columns = self._columns(codes)
         if hasattr(X, "columns"):
             return self._add_to_frame(X, columns)
@@ -638,11 +644,15 @@ class _DomainColumn:
         dtype = X.dtype if X.dtype.kind in "fO" else np.float64
         return np.hstack([X, block.astype(dtype)])
 
+    def _in_turn(self) -> NDArray[Any]:
+        """Return the ids of the sources in the order of their codes."""
+        return self.sources[np.argsort(self.turns)]
+
     def _columns(self, codes: NDArray[Any]) -> dict[str, Any]:
         """Return the new columns by name."""
         if self.coding in ("integer", "category"):
             return {"domain": codes}
-        names = [f"domain_{i}" for i in self.sources]
+        names = [f"domain_{i}" for i in self._in_turn()]
         columns = {name: codes == i + 1 for i, name in enumerate(names)}
         columns["domain_target"] = codes == 0
         return {name: column.astype(np.float64) for name, column in columns.items()}
@@ -654,7 +664,7 @@ class _DomainColumn:
                 f"add_domain adds the column {taken[0]!r}, but X has one of this name: "
                 "rename or drop it."
             )
-        categories = ["target", *(f"source {i}" for i in self.sources)]
+        categories = ["target", *(f"source {i}" for i in self._in_turn())]
         if hasattr(X, "with_columns"):
             import polars as pl
 
@@ -668,6 +678,23 @@ class _DomainColumn:
             values = pd.Categorical.from_codes(columns["domain"], categories)
             columns = {"domain": values}
         return X.assign(**columns)
+
+
+def _largest_first(data: Any) -> NDArray[np.intp]:
+    """Return positions of the sources, the largest first, whatever their ids.
+
+    Of equal size the one comes first whose rows do, in an order of all rows that does
+    not depend on how they are given. Trees break ties of equal splits by the order of
+    the columns.
+    """
+    ids = data.source_ids
+    sizes = np.array([np.sum(ids == k) for k in data.sources])
+    first = np.arange(len(sizes))
+    if len(np.unique(sizes)) < len(sizes):
+        rows = take_rows(data.X, data.is_source)
+        ids = ids[canonical_order(rows, data.y_source)]
+        first = np.array([np.argmax(ids == k) for k in data.sources])
+    return np.lexsort((first, -sizes))
 
 
 def _has_other_columns(X: Any) -> bool:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -138,6 +141,30 @@ def test_the_domain_as_an_integer_is_0_for_the_target(data):
     np.testing.assert_allclose(model.estimator_.coef_, expected.coef_)
     target = np.column_stack([X, np.zeros(50)])
     np.testing.assert_allclose(model.predict(X), expected.predict(target))
+
+
+@pytest.mark.parametrize("sizes", [(70, 30), (50, 50)])
+@pytest.mark.parametrize("as_frame", [False, True])
+def test_trees_break_ties_alike_however_the_sources_are_numbered(sizes, as_frame):
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 3, size=(124, 3)).astype(float)
+    domain = np.repeat([1, 2, -1], [*sizes, 24])
+    y = (X[:, 0] + 0.5 * domain + rng.normal(size=124) > 1.5).astype(int)
+    rows = X
+    if as_frame:
+        rows = pd.DataFrame(X, columns=list("abc")).astype({"c": "category"})
+    trees = HistGradientBoostingClassifier(
+        max_iter=30, min_samples_leaf=2, categorical_features="from_dtype"
+    )
+    renamed = np.select([domain == 1, domain == 2], [2, 1], domain)
+    models = [
+        Pooled(trees, add_domain=True).fit(rows, y, sample_domain=ids)
+        for ids in (domain, renamed)
+    ]
+    first, second = (model.predict_proba(rows) for model in models)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_without_a_source_no_domain_is_added(data):
