@@ -14,7 +14,6 @@ from sklearn.base import (
 )
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 from torch import nn
@@ -785,10 +784,14 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
                 )
         of_class = np.ones(len(data.labeled))
         for part in self._class_parts(data, labeled, held_out):
-            if part.any():
-                of_class[part] = compute_sample_weight(
-                    self.class_weight, data.labels(part)
-                )
+            if not part.any():
+                continue
+            known, place = np.unique(data.labels(part), return_inverse=True)
+            if isinstance(self.class_weight, dict):  # a part may lack a class
+                given = [self.class_weight.get(c, 1.0) for c in known.tolist()]
+                of_class[part] = np.array(given)[place]
+            else:
+                of_class[part] = len(place) / len(known) / np.bincount(place)[place]
         return of_class if weight is None else weight * of_class
 
     def _make_judge(self, data, weight, budget, seed):

@@ -153,7 +153,8 @@ PARAMETERS = {
     "class_weight": """class_weight : dict or "balanced", default=None
         Weights of the classes in the losses of the labels, as in scikit-learn;
         "balanced" takes the frequencies among the sources and those among the labeled
-        target rows, each for its own loss. They multiply ``sample_weight``.""",
+        target rows, each for its own loss and over the classes that are there. They
+        multiply ``sample_weight``.""",
     "module_params": """**module_params : dict
         Arguments of module, head, criterion and optimizer: ``module__NAME``,
         ``head__NAME``, ``criterion__NAME``, ``optimizer__NAME``. skorch's

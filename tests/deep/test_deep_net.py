@@ -21,6 +21,7 @@ from skorch.callbacks import (
 from skorch.callbacks import EarlyStopping as SkorchStopping
 from torch import nn
 
+from sktransfer._domains import check_domains
 from sktransfer.deep import (
     ADDA,
     DANN,
@@ -403,6 +404,25 @@ def test_weights_are_relative_and_those_of_classes_multiply(toy):
     assert np.abs(outputs(class_weight="balanced") - outputs()).max() > 1e-6
     with pytest.raises(ValueError, match="class_weight names 7"):
         outputs(class_weight={7: 2.0})
+
+
+def test_class_weights_of_a_class_that_the_labeled_target_rows_lack(toy):
+    names = np.array(["a", "b", None], dtype=object)[toy.y]
+    names[(toy.domain == 1) & (np.arange(len(names)) % 7 == 0)] = "c"
+    for class_weight in ({"c": 9.0}, {"c": 9.0, "a": 2.0}, "balanced"):
+        net = DANN(max_epochs=1, class_weight=class_weight, gate=True, random_state=0)
+        net.fit(toy.X, names, sample_domain=toy.domain)
+        data = check_domains(toy.X, names, toy.domain)
+        held_out = np.zeros(len(names), dtype=bool)
+        weight = net._label_weights(data, None, data.labeled, held_out)
+        own = data.labels(data.is_labeled_target)
+        found = weight[data.is_labeled_target]
+        if class_weight == "balanced":
+            assert found.sum() == pytest.approx(len(own))
+            assert found[own == "a"].sum() == pytest.approx(found[own == "b"].sum())
+        else:
+            assert_array_equal(found, [class_weight.get(c, 1.0) for c in own])
+            assert set(weight[data.is_source][data.y_source == "c"]) == {9.0}
 
 
 def test_balanced_classes_weigh_each_domain_by_its_own_frequencies(toy):
