@@ -267,7 +267,9 @@ def _prepare_all_labels(df, args, table):
 
 
 def _as_text(labels):
-    return labels.dropna().map("{:g}".format).astype(object).reindex(labels.index)
+    known = labels.dropna()
+    known = known.map(lambda v: str(int(v)) if v == int(v) else repr(float(v)))
+    return known.astype(object).reindex(labels.index)
 
 
 def _take_groups(df, args, target):
@@ -311,6 +313,7 @@ def _prepare_labels(labels, args, table):
     """Return labels among which -1 is a value, and the task.
 
     In an array of integers -1 would mark a missing label, which a file leaves empty.
+    Numbers that are not whole become text where they are classes.
     """
     from sktransfer.inspection._report_models import infer_task
     from sktransfer.inspection._table_file import stray_text
@@ -325,8 +328,15 @@ def _prepare_labels(labels, args, table):
         )
     if args.exposure is not None:
         task = "regression"
+    fractions = present.dtype.kind == "f" and bool((present % 1 != 0).any())
     if task == "auto":
         task = infer_task(present.to_numpy())
+        if fractions and task == "classification":
+            seen = " and ".join(f"{value:g}" for value in sorted(present.unique()))
+            raise _BadInput(
+                f"--label {labels.name!r} holds {seen}, which may be classes or "
+                "quantities; say --task classification or --task regression"
+            )
     n_classes = present.nunique()
     if task == "classification" and n_classes > max(_MOST_CLASSES, len(present) / 2):
         raise _BadInput(
@@ -342,7 +352,7 @@ def _prepare_labels(labels, args, table):
         )
     if task == "regression" and present.dtype.kind in "iu":
         return labels.astype(float), task
-    if task == "classification" and (present == -1).any():
+    if task == "classification" and (fractions or (present == -1).any()):
         return _as_text(labels), task
     return labels, task
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from html import unescape
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 import sktransfer
-from sktransfer.__main__ import main
+from sktransfer.__main__ import _as_text, _prepare_labels, main
 from sktransfer.inspection import read_table as read_frame
 from sktransfer.inspection._table_file import BadTable, read_table, stray_text
 
@@ -119,6 +120,21 @@ def test_no_model_is_saved_without_labels(data, tmp_path, capsys):
     # a line may end within the sentence, wherever the folder of the test is
     assert "was not written" in " ".join(capsys.readouterr().out.split())
     assert not model.exists()
+
+
+def test_two_numbers_that_are_not_whole_are_asked_about_and_may_be_classes(
+    data, capsys
+):
+    path = data(lambda df: df.assign(y=df["y"].map({"yes": 0.5, "no": 1.5})))
+    args = ["report", path, "--target", "DE", *COLUMNS, "--quick", "--quiet"]
+    _failed(capsys, args, "--label 'y'", "0.5 and 1.5", "--task classification")
+    found = read_table(path)
+    args = SimpleNamespace(task="classification", na_values=[], exposure=None)
+    labels, task = _prepare_labels(found.frame["y"], args, found)
+    assert task == "classification"
+    assert set(labels.dropna()) == {"0.5", "1.5"}
+    text = _as_text(pd.Series([1234567.0, 0.1234567, np.nan, -1.0]))
+    assert text.tolist()[:2] == ["1234567", "0.1234567"]
 
 
 def _unlabel(df):

@@ -108,8 +108,9 @@ def transfer_report(
         Learner inside the default methods; it must take ``sample_weight``. None:
         ``LogisticRegression`` or ``Ridge``.
     task : {"auto", "classification", "regression"}, default="auto"
-        What the labels are. "auto": classes, if they are text, truth values, two
-        numbers or up to ten whole numbers.
+        What the labels are. "auto": classes, if they are text, truth values or up to
+        ten whole numbers; of two other numbers, such as 0.5 and 1.5, the type of the
+        estimators or the learner decides, and without any they are refused.
     scoring : str, callable or None, default=None
         Scorer, higher is better. None: accuracy, or the negated root mean squared
         error; with ``exposure`` the negated mean deviance of the learner. Of several
@@ -162,9 +163,9 @@ def transfer_report(
     TypeError
         If an estimator does not take `sample_domain` or is made for the other task.
     ValueError
-        If the labels do not fit ``task``, or outputs are of several tasks; if, with
-        exposures, a method has no log link, they are not positive, or there are
-        several outputs.
+        If the labels do not fit ``task`` or do not tell it, or outputs are of several
+        tasks; if, with exposures, a method has no log link, they are not positive, or
+        there are several outputs.
 
     See Also
     --------
@@ -388,6 +389,8 @@ def _check(X, y, sample_domain, task, estimators=(), outputs_of_y=()):
     if task == "auto":
         labels = data.labels(data.labeled)
         task = outputs.infer_common_task(labels, estimators, outputs_of_y)
+        if task == "classification":
+            _refuse_two_values(labels)
         data = check_domains(
             X, y, sample_domain, numeric_labels=task == "regression", multi_output=True
         )
@@ -397,6 +400,20 @@ def _check(X, y, sample_domain, task, estimators=(), outputs_of_y=()):
             "task='regression', or make the classes text."
         )
     return data, task
+
+
+def _refuse_two_values(labels):
+    """Ask what two numbers are that scikit-learn takes for no classes."""
+    for output in labels.reshape(len(labels), -1).T if labels.dtype.kind == "f" else ():
+        values = np.unique(output)
+        if (values != np.round(values)).any():
+            seen = " and ".join(f"{value:g}" for value in values)
+            raise ValueError(
+                f"The labels in y are {seen}, which may be classes or quantities. Say "
+                "task='regression' if they are quantities; if they are classes, make "
+                "them text or whole numbers, since scikit-learn's classifiers take no "
+                "others."
+            )
 
 
 def _task_of_counts(task):

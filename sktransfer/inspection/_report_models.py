@@ -288,7 +288,8 @@ def infer_task(labels, estimators=()):
     labels : ndarray of shape (n_labeled,)
         Labels, none missing.
     estimators : list of estimator, default=()
-        What the user gave: of whole numbers their type decides if all agree.
+        What the user gave: of whole numbers, and of two numbers, their type decides
+        if all agree.
 
     Returns
     -------
@@ -300,7 +301,7 @@ def infer_task(labels, estimators=()):
         return "classification"
     values = np.unique(labels)
     whole = (values == np.round(values)).all()
-    if whole and len(estimators):
+    if (whole or len(values) <= 2) and len(estimators):
         if all(is_regressor(estimator) for estimator in estimators):
             return "regression"
         if all(is_classifier(estimator) for estimator in estimators):

@@ -26,6 +26,7 @@ from sktransfer.datasets import from_frame, make_concept_shift
 from sktransfer.exceptions import DomainError
 from sktransfer.inspection import TransferReport, transfer_report
 from sktransfer.inspection import _report_portfolio as report_portfolio
+from sktransfer.inspection._report import _check
 from sktransfer.inspection._report_models import (
     column_notes,
     infer_task,
@@ -681,6 +682,20 @@ def test_kind_40_the_estimators_type_decides_what_whole_numbers_are():
     assert infer_task(ratings, [Ridge(), LogisticRegression()]) == "classification"
     assert infer_task(ages + 0.5, [LogisticRegression()]) == "regression"
     assert infer_task(text, [Ridge()]) == "classification"
+    halves = np.arange(20) % 2 + 0.5
+    assert infer_task(halves, [Ridge()]) == "regression"
+
+
+def test_two_numbers_that_are_not_whole_are_asked_about():
+    data = _concept([0.0])
+    y = np.where(np.isnan(data.y), np.nan, np.where(data.y > 0, 1.5, 0.5))
+    words = r"0\.5 and 1\.5, which may be classes or quantities\. Say task='regression'"
+    with pytest.raises(ValueError, match=words):
+        transfer_report(data.X, y, data.sample_domain)
+    data.y = y
+    with pytest.raises(ValueError, match=words):
+        _report(data, estimators={"a": Pooled(LogisticRegression())})
+    assert _check(data.X, y, data.sample_domain, "auto", [Ridge()])[1] == "regression"
 
 
 @pytest.mark.parametrize(
