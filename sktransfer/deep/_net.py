@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.base import (
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -30,12 +30,12 @@ from sktransfer.base import (
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._budget import epoch_size_of, find_budget
 from sktransfer.deep._builder import make_extractor, make_module
+from sktransfer.deep._companions import Companions
 from sktransfer.deep._criterion import make_criterion
 from sktransfer.deep._device import find_device, seeded
 from sktransfer.deep._domain_layers import extract, tells_domains
 from sktransfer.deep._encoder import RowEncoder
 from sktransfer.deep._parameters import (
-    PREFIXES,
     ModuleParametersMixin,
     inherit_parameters,
 )
@@ -53,17 +53,10 @@ __all__ = ["TRANSFER_PARAMETERS", "TransferNetClassifier", "TransferNetRegressor
 
 #: parameters of alignment and gate, for nets that have neither
 TRANSFER_PARAMETERS = (
-    "alignment", "gate", "agreement", "label_input", "max_weight", "gate_smoothing",
-    "discriminator_units", "mu", "source_weight",
+    "alignment", "gate", "agreement", "ensemble", "label_input", "max_weight",
+    "gate_smoothing", "discriminator_units", "mu", "source_weight",
 )  # fmt: skip
 
-#: parameters that a net shares with the one that judges its source labels
-_OF_JUDGES = (
-    "module", "head", "criterion", "class_weight", "batch_size", "lr", "optimizer",
-    "standardize", "device", "dtype", "mixed_precision",
-)  # fmt: skip
-#: a source row counts this much, however wrong its label seems
-_LEAST_AGREEMENT = 1e-3
 _ROWS_AT_ONCE = 8192
 _ENOUGH_LABELS = 200
 
@@ -85,6 +78,7 @@ class TransferNet(
         "alignment": [None, Alignment],
         "gate": ["boolean"],
         "agreement": ["boolean", StrOptions({"auto"})],
+        "ensemble": ["boolean", StrOptions({"auto"})],
         "label_input": ["boolean", StrOptions({"auto"})],
         "max_weight": [Interval(Real, 0, None, closed="right")],
         "gate_smoothing": [Interval(Real, 0, None, closed="left")],
@@ -123,6 +117,7 @@ class TransferNet(
         alignment=None,
         gate=False,
         agreement="auto",
+        ensemble="auto",
         label_input="auto",
         max_weight=10.0,
         gate_smoothing=1.0,
@@ -156,6 +151,7 @@ class TransferNet(
         self.alignment = alignment
         self.gate = gate
         self.agreement = agreement
+        self.ensemble = ensemble
         self.label_input = label_input
         self.max_weight = max_weight
         self.gate_smoothing = gate_smoothing
@@ -346,8 +342,10 @@ class TransferNet(
         )
         return self
 
-    def _train(self, data, sample_weight, *, warm, one_epoch=False, classes=None):
-        """Train, on from the last fit where ``warm``."""
+    def _train(
+        self, data, sample_weight, *, warm, one_epoch=False, classes=None, budget=None
+    ):
+        """Train, on from the last fit where ``warm``; None: a budget of its own."""
         device = find_device(self.device)
         progress = None if one_epoch else Progress(self, 1)
         self._make_penalties()  # what is no penalty is refused before work starts
@@ -356,9 +354,15 @@ class TransferNet(
                 "agreement=True judges classes, so it has no effect in regression; "
                 "leave it at 'auto'."
             )
+        if warm and getattr(self.module_, "gate", self.gate) != self.gate:
+            raise ValueError(
+                f"gate={self.gate} cannot follow on a fit with gate={not self.gate}, "
+                "as the discriminator is a part of the module: clone the net, or set "
+                "warm_start=False."
+            )
         everything = data
         data, weight, kept = self._leave_out_weightless(data, sample_weight)
-        budget = self._budget(data)
+        budget = budget or self._budget(data)
         if not warm:
             self._random_state = check_random_state(self.random_state)
         seed = self._random_state.randint(np.iinfo(np.int32).max)
@@ -372,9 +376,13 @@ class TransferNet(
         data = data.without_labels(held_out)
         if not warm:
             self._learn_labels(data, classes, weight)
-        if not warm or self._judge is None:  # the first call may lack labels
-            self._judge = self._make_judge(data, weight, budget, seed)
-        agreement = self._agreement(data)
+            self._companions = Companions(self._companion_class)
+        self._companions.train(
+            self, data, weight, **self._wanted_companions(),
+            seed=seed, budget=budget, one_epoch=one_epoch,
+            classes=getattr(self, "classes_", None),
+        )  # fmt: skip
+        agreement = self._companions.agreement(data) if self._wants_judge() else None
         if agreement is not None:
             weight = agreement if weight is None else weight * agreement
         if not warm:
@@ -609,11 +617,19 @@ class TransferNet(
         """Return the extractor, with outputs of shape (n, width), and the width."""
         return make_extractor(self, x)
 
-    def _make_judge(self, data, weight, budget, seed):
-        """Return what judges the labels of source rows, or None."""
+    def _wanted_companions(self):
+        """Return what nets beside this one are wanted for."""
+        plain = type(self._make_alignment()) is Alignment and not self.gate
+        judge = self._wants_judge()
+        return {
+            "mean": self.gate if self.ensemble == "auto" else self.ensemble,
+            "judge": judge,
+            "plain": plain and not judge,
+        }
 
-    def _agreement(self, data):
-        """Return what the judge makes of each row, 1 for target rows; or None."""
+    def _wants_judge(self):
+        """Tell whether a net of the target alone judges source labels."""
+        return False
 
     def _source_weights(self, rows, order, data):
         """Return the final weights of the source rows in input order."""
@@ -656,6 +672,11 @@ class TransferNet(
                 for x in self._chunks(X)
             ]
         return (torch.cat(part).numpy() for part in zip(*chunks, strict=True))
+
+    def _outputs(self, X):
+        """Return the net's own outputs for target rows as an array."""
+        _, outputs = self._infer(X)
+        return outputs
 
     def _transform_domains(self, X, sample_domain):
         features, _ = self._infer(X)
@@ -732,7 +753,9 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     :math:`\omega = D / (1 - D)`, without gradient, with the discriminator gate [1]_:
     D separates target pairs (features, label) from source pairs, so source rows that do
     not look like the target's count little. The gate is multiplied by the probability
-    of the row's label by a net of the target alone, after [2]_.
+    of the row's label by a net of the target alone, after [2]_, and predictions are
+    means over this net, that one and a net without gate and alignment
+    (``ensemble``).
 
     %(sections)s
 
@@ -767,6 +790,10 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     }
     _default_criterion = nn.CrossEntropyLoss
 
+    @property
+    def _companion_class(self):
+        return TransferNetClassifier
+
     def __init__(self, module=None, *, class_weight=None, **params):
         super().__init__(module, **params)
         self.class_weight = class_weight
@@ -794,43 +821,8 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
                 of_class[part] = len(place) / len(known) / np.bincount(place)[place]
         return of_class if weight is None else weight * of_class
 
-    def _make_judge(self, data, weight, budget, seed):
-        """Train a net on the labeled target rows alone, where it is asked for."""
-        labeled = data.is_labeled_target
-        judged = np.unique(data.labels(labeled))
-        if not (self._wants_judge() and data.n_source and len(judged) > 1):
-            return None
-        shared = {name: getattr(self, name) for name in _OF_JUDGES}
-        parts = {k: v for k, v in vars(self).items() if k.startswith(PREFIXES)}
-        judge = TransferNetClassifier(
-            **shared, **parts,
-            max_steps=budget.n_steps, early_stopping=False, random_state=seed,
-        )  # fmt: skip
-        own = None if weight is None else weight[labeled]
-        judge._train(data.take(labeled), own, warm=False, classes=self.classes_)
-        judge._judged = judged
-        return judge
-
     def _wants_judge(self):
         return self.gate if self.agreement == "auto" else self.agreement
-
-    def _agreement(self, data):
-        if self._judge is None or not self._wants_judge():
-            return None
-        source, judge = data.is_source, self._judge
-        y = data.labels(source)
-        known = np.isin(y, judge._judged)
-        found = np.ones(len(y))
-        if known.any():
-            _, outputs = judge._infer(data.X[source][known])
-            proba = softmax(outputs, axis=1)
-            own = proba[np.arange(len(proba)), judge._encode(y[known])]
-            found[known] = np.maximum(own, _LEAST_AGREEMENT)
-            # rows of a class without a labeled target row cannot be judged
-            found[~known] = found[known].mean()
-        agreement = np.ones(len(source))
-        agreement[source] = found
-        return agreement
 
     def _class_parts(self, data, labeled, held_out):
         """Return masks of the rows that count by class frequencies of their own."""
@@ -874,8 +866,7 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
         proba : ndarray of shape (n_samples, n_classes)
             Probabilities in [0, 1], in the order of ``classes_``.
         """
-        _, outputs = self._infer(self._validate_rows(X))
-        return softmax(outputs, axis=1)
+        return np.exp(self._log_proba(self._validate_rows(X)))
 
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities of target rows.
@@ -890,8 +881,7 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
         log_proba : ndarray of shape (n_samples, n_classes)
             Natural logarithms, in the order of ``classes_``.
         """
-        _, outputs = self._infer(self._validate_rows(X))
-        return log_softmax(outputs, axis=1)
+        return self._log_proba(self._validate_rows(X))
 
     def predict(self, X):
         """Predict the class of target rows.
@@ -906,8 +896,15 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
         y_pred : ndarray of shape (n_samples,)
             The most probable classes.
         """
-        _, outputs = self._infer(self._validate_rows(X))
-        return self.classes_[outputs.argmax(axis=1)]
+        found = self._log_proba(self._validate_rows(X))
+        return self.classes_[found.argmax(axis=1)]
+
+    def _log_proba(self, X):
+        """Return logarithms of the class probabilities of validated rows."""
+        own = log_softmax(self._outputs(X), axis=1)
+        if not self._companions.in_mean:
+            return own
+        return self._companions.mean_log_proba(own, X, self.classes_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -943,6 +940,10 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
     _default_criterion = nn.MSELoss
     _n_classes = 0
 
+    @property
+    def _companion_class(self):
+        return TransferNetRegressor
+
     def _learn_labels(self, data, classes, weight):
         if classes is not None:
             raise ValueError("classes must be None in regression.")
@@ -976,8 +977,14 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
         y_pred : ndarray of shape (n_samples,)
             Predicted values, in the unit of ``y``.
         """
-        _, outputs = self._infer(self._validate_rows(X))
-        return outputs[:, 0] * self.label_scale_ + self.label_shift_
+        X = self._validate_rows(X)
+        own = self._predict_label(X)
+        companions = self._companions
+        return companions.mean_label(own, X) if companions.in_mean else own
+
+    def _predict_label(self, X):
+        """Return this net's own label of validated rows, in the unit of ``y``."""
+        return self._outputs(X)[:, 0] * self.label_scale_ + self.label_shift_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -32,7 +32,15 @@ PARAMETERS = {
         as many steps, and weighs every source row by that net's probability of its
         label, in the losses and in the scales; rows of classes without a labeled target
         row have the mean weight. "auto": if there is a gate, whose ratio it multiplies.
-        False with ``gate=True`` is the gate as published.""",
+        The gate as published is ``gate=True, agreement=False, ensemble=False``.""",
+    "ensemble": r"""ensemble : {"auto"} or bool, default="auto"
+        Whether predictions are means, of class probabilities or labels, over this net
+        and two others that take as many steps: one of the labeled target rows alone and
+        one of all labeled rows without alignment and gate. Classes without a labeled
+        target row get the probability that the nets with the source give them. "auto":
+        if there is a gate. There is this net alone without a source or without two
+        target labels that differ. Features and ``sample_weight_`` are those of this
+        net.""",
     "label_input": """label_input : {"auto"} or bool, default="auto"
         Whether the discriminator sees labels beside features (and thereby matches the
         joint distribution). "auto": if there is a gate.""",
