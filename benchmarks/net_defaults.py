@@ -4,7 +4,8 @@ Choices are made on the sets of ``TUNE`` and on generated moons alone, one after
 other, each with those before it in force: the gate with and without matching, its form,
 its discriminator, rates of the parts; whether a net of the target alone judges source
 labels; what is matched beside the gate; then DANN (momentum, discriminator, rates of
-the parts, weight of the adversary), all with 300 steps for every net; then the steps.
+the parts, weight of the adversary), all with 300 steps for every net; over which nets a
+gated net predicts means; then the steps.
 The weights of Deep CORAL and M3SDA are chosen beside these.
 The candidate with the best mean accuracy over tasks wins; a later one in the list must
 be better by more than .005 to replace an earlier one. What is chosen is then run on
@@ -12,6 +13,7 @@ the sets of ``PROOF``, which chose nothing, and on bundled digits::
 
     python benchmarks/net_defaults.py tune --data DIR --out fits.csv
     python benchmarks/net_defaults.py agreement --data DIR --out fits.csv  # a part
+    python benchmarks/net_defaults.py ensemble --data DIR --out fits.csv --seeds 6
     python benchmarks/net_defaults.py proof --data DIR --out fits.csv
     python benchmarks/net_defaults.py moons --out fits.csv
     python benchmarks/net_defaults.py report --out fits.csv
@@ -210,7 +212,12 @@ class Net:
 
     def score(self, task, seed):
         """Return the accuracy on a task of ``draw``."""
-        data, corrupt, X_test, y_test = task
+        *_, X_test, y_test = task
+        return self.fit(task, seed).score(X_test, y_test)
+
+    def fit(self, task, seed):
+        """Return the fitted net."""
+        data, corrupt, *_ = task
         X, y, domain = data.X, data.y, data.sample_domain
         if self.oracle:
             keep = np.ones(len(y), dtype=bool)
@@ -218,12 +225,45 @@ class Net:
             X, y, domain = X[keep], y[keep], domain[keep]
         fixed = {"early_stopping": False, "random_state": seed}
         net = self.cls(**(({} if X.shape[1] == 2 else SMALL) | fixed | self.params))
-        return net.fit(X, y, sample_domain=domain).score(X_test, y_test)
+        return net.fit(X, y, sample_domain=domain)
+
+
+class Mean:
+    """Several nets whose class probabilities are averaged.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    *nets : Net
+        The nets; one that stands there twice has another seed the second time.
+    """
+
+    cls = None
+
+    def __init__(self, name, *nets):
+        self.name, self.nets = name, nets
+
+    def score(self, task, seed):
+        """Return the accuracy on a task of ``draw``."""
+        *_, X_test, y_test = task
+        found = []
+        for i, net in enumerate(self.nets):
+            fitted = net.fit(task, seed + 100 * (net in self.nets[:i]))
+            found.append((fitted.classes_, fitted.predict_proba(X_test)))
+        classes = np.unique(np.concatenate([known for known, _ in found]))
+        total = np.zeros((len(y_test), len(classes)))
+        for known, proba in found:
+            total[:, np.searchsorted(classes, known)] += proba
+        return np.mean(classes[total.argmax(axis=1)] == y_test)
 
 
 #: settings of every net of the search; the tasks whose targets have labels
 FEW, LABELED = {"max_steps": SEARCH}, {"labeled_only": True}
 ALONE, PLAIN = Net(TargetOnlyNet, **FEW), Net(TransferNetClassifier, **FEW)
+
+#: the gate of the paper: the discriminator alone
+PUBLISHED = Net(TransferNetClassifier, gate=True, agreement=False, ensemble=False)
 
 
 def rates(**factors):
@@ -343,8 +383,9 @@ def tune(fits):
     matching(fits)
     coral(fits)
     adversary(fits)
+    ensemble(fits)
     many = {"max_steps": 1000}
-    gated, dann = PLAIN.but(gate=True), Net(DANN, **FEW)
+    gated, dann = PLAIN.but(gate=True, ensemble=False), Net(DANN, **FEW)
     choose(fits, "Steps: gate", gated, [gated.but(**many)], **LABELED)
     choose(fits, "Steps: DANN", dann, [dann.but(**many)])
     long = Net(DANN, **many)
@@ -353,9 +394,8 @@ def tune(fits):
 
 def gate(fits):
     """Choose the form of the discriminator's gate, without any judge of labels."""
-    published = {"gate": True, "agreement": False}
-    first = PLAIN.but(**published)
-    both = Net(DANN, match="both", **published, **FEW)
+    first = PUBLISHED.but(**FEW)
+    both = Net(DANN, match="both", **PUBLISHED.params, **FEW)
     choose(fits, "Gate: matching", first, [both], **LABELED)
     first = choose(
         fits,
@@ -389,34 +429,64 @@ def gate(fits):
 
 def agreement(fits):
     """Choose whether a net of the target judges source labels, beside the gate."""
-    first, gated = PLAIN.but(gate=True, agreement=False), PLAIN.but(gate=True)
-    others = [gated, PLAIN.but(agreement=True), gated.but(source_weight=0.3)]
+    judged = PLAIN.but(gate=True, ensemble=False)
+    first = judged.but(agreement=False)
+    others = [judged, PLAIN.but(agreement=True), judged.but(source_weight=0.3)]
     choose(fits, "Gate: agreement with a net of the target", first, others, **LABELED)
     show_gaps(fits, (ALONE, PLAIN), [first, *others])
     # soft weights may fade with the steps: the default number of them, too
+    first, judged = PUBLISHED, PUBLISHED.but(agreement="auto")
+    choose(fits, "The same, default steps", first, [judged], **LABELED)
+    show_gaps(fits, (Net(TargetOnlyNet), Net(TransferNetClassifier)), [first, judged])
+
+
+def ensemble(fits):
+    """Choose over which nets the predictions of a gated net are means."""
     alone, plain = Net(TargetOnlyNet), Net(TransferNetClassifier)
-    first, gated = plain.but(gate=True, agreement=False), plain.but(gate=True)
-    choose(fits, "The same, default steps", first, [gated], **LABELED)
-    show_gaps(fits, (alone, plain), [first, gated])
+    published, judged = PUBLISHED, PUBLISHED.but(agreement="auto")
+    means = [
+        Mean("two of target alone", alone, alone),
+        Mean("gate and target alone", judged, alone),
+        Mean("gate and no gate", judged, plain),
+        Mean("gate, target alone and no gate", judged, alone, plain),
+        Mean("published gate, target alone and no gate", published, alone, plain),
+        Mean("gate, published gate, target alone, no gate", judged, published, alone,
+             plain),
+    ]  # fmt: skip
+    nets = [alone, plain, published, *means]
+    choose(fits, "Means over nets, default steps", judged, nets, **LABELED)
+    oracle = Net(TransferNetClassifier, oracle=True)
+    show_gaps(fits, (alone, plain), [judged, *nets], oracle)
 
 
-def show_gaps(fits, references, nets):
-    """Print how far nets are from the better of two others in each task."""
-    best = np.maximum(*[fits.of(net, **LABELED) for net in references])
+def show_gaps(fits, references, nets, oracle=None):
+    """Print how far nets are from the better of two others in each task.
+
+    With an oracle also in how many of the tasks in which it is better than the first
+    of the two the net is so, too.
+    """
+    alone, plain = (fits.of(net, **LABELED) for net in references)
+    best = np.maximum(alone, plain)
     print("\n| to the better of target alone and plain | at most .01 below | net |")
     print("|---|---|---|")
     for net in nets:
-        gap = fits.of(net, **LABELED) - best
+        values = fits.of(net, **LABELED)
+        gap = values - best
         near = f"{(gap >= -0.01).sum()} of {len(gap)}"
+        if oracle is not None:
+            helped = fits.of(oracle, **LABELED) > alone
+            below = (values > alone)[helped].sum()
+            near += f" | {below} of {helped.sum()}"
         print(f"| {interval(gap)} | {near} | {net.name} |")
 
 
 def matching(fits):
     """Choose what is matched beside the gate."""
-    matched = [Net(cls, gate=True, **FEW) for cls in (DAN, DeepCORAL)]
+    gate = {"gate": True, "ensemble": False}
+    matched = [Net(cls, **gate, **FEW) for cls in (DAN, DeepCORAL)]
     for terms in "both", "marginal", "joint":
-        matched.append(Net(DANN, gate=True, match=terms, **FEW))
-    first = PLAIN.but(gate=True)
+        matched.append(Net(DANN, match=terms, **gate, **FEW))
+    first = PLAIN.but(**gate)
     choose(fits, "Matching beside the gate", first, matched, **LABELED)
 
 
@@ -484,7 +554,8 @@ FROZEN = {
     "target alone": Net(TargetOnlyNet),
     "no matching": Net(TransferNetClassifier),
     "gate": Net(TransferNetClassifier, gate=True),
-    "gate as published": Net(TransferNetClassifier, gate=True, agreement=False),
+    "one gated net": PUBLISHED.but(agreement="auto"),
+    "gate as published": PUBLISHED,
     "oracle": Net(TransferNetClassifier, oracle=True),
     "DANN": Net(DANN),
     "DANN, gate": Net(DANN, gate=True, match="both"),
@@ -494,7 +565,7 @@ FROZEN = {
     "DeepCORAL, gate": Net(DeepCORAL, gate=True),
 }
 #: gated nets and what they are without the gate
-GATED = {"gate": "no matching", "gate as published": "no matching"} | {
+GATED = dict.fromkeys(("gate", "one gated net", "gate as published"), "no matching") | {
     f"{name}, gate": name for name in ("DANN", "DAN", "DeepCORAL")
 }
 
@@ -584,6 +655,7 @@ PARTS = {
     "tune": ("tune", tune),
     "gate": ("tune", gate),
     "agreement": ("tune", agreement),
+    "ensemble": ("tune", ensemble),
     "matching": ("tune", matching),
     "coral": ("tune", coral),
     "adversary": ("tune", adversary),
