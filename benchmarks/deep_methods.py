@@ -102,7 +102,12 @@ METHODS = {
     "pooled": both("TransferNetClassifier", "TransferNetRegressor"),
     "fine-tuning": tuned(),
     "gate without matching": both(
-        "DANN", "DANNRegressor", gate=True, agreement=False, match="none"
+        "DANN",
+        "DANNRegressor",
+        gate=True,
+        agreement=False,
+        ensemble=False,
+        match="none",
     ),
     "DANN": both("DANN", "DANNRegressor"),
     "fine-tuning, new head": tuned(keep_head=False),

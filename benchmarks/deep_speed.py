@@ -226,7 +226,8 @@ def loops(n, batch_size, gate, device):
     X, y, domain = make_rows(n)
     catch = Catch()
     net = DANN(
-        gate=gate, agreement=False, match="both", batch_size=batch_size, max_epochs=50,
+        gate=gate, agreement=False, ensemble=False, match="both",
+        batch_size=batch_size, max_epochs=50,
         early_stopping=False, random_state=0, device=device, callbacks=[catch],
     )  # fmt: skip
     net.partial_fit(X, y, sample_domain=domain)

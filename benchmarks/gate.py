@@ -63,7 +63,7 @@ METHODS["DANN"] = partial(DANN, match="both")
 NO_MATCHING = partial(DANN, match="none")
 NETS = METHODS | {"no matching": NO_MATCHING, "oracle": NO_MATCHING}
 #: the paper's gate: the discriminator alone
-PUBLISHED = {"gate": True, "agreement": False}
+PUBLISHED = {"gate": True, "agreement": False, "ensemble": False}
 #: ablations of DANN with the gate: paper's table 4
 ABLATIONS = {
     "gate only": PUBLISHED | {"label_input": False, "match": "both"},

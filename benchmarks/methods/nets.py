@@ -8,6 +8,8 @@ from sklearn.base import BaseEstimator
 from benchmarks.board.registry import method
 
 BUDGET = {"max_steps": 300, "random_state": 0}
+#: the gate of the paper: the discriminator alone
+PUBLISHED = {"gate": True, "agreement": False, "ensemble": False}
 #: two feature spaces, with pairs of rows or without
 TWO_SPACES = {"DATN", "WSDTN"}
 NAMES = {"TransferNet": "pooled net", "TargetOnlyNet": "alone, net"}
@@ -48,4 +50,4 @@ if find_spec("skorch"):
             @method("DANN, gate", family="nets", tier="slow")
             def gated(problem, pair=pair):
                 """Weigh the source rows by the discriminator alone, as published."""
-                return pair[problem.regression](gate=True, agreement=False, **BUDGET)
+                return pair[problem.regression](**PUBLISHED, **BUDGET)

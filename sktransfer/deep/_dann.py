@@ -118,9 +118,10 @@ class DANN(_Adversarial, TransferNetClassifier):
     gate is .056 more accurate without matching than with "both"
     (``benchmarks/net_defaults.md``). Matching pays where the target has no labels.
 
-    The published method is ``gate=True, agreement=False, match="both"``. Its ablations
-    in [2]_: gate only is the same with ``label_input=False``, labels only is
-    ``label_input=True``, joint, marginal and none are that ``match``.
+    The published method is ``gate=True, agreement=False, ensemble=False,
+    match="both"``. Its ablations in [2]_: gate only is the same with
+    ``label_input=False``, labels only is ``label_input=True``, joint, marginal and none
+    are that ``match``.
 
     References
     ----------
