@@ -1,8 +1,11 @@
 """Low-rank adapters: train few parameters beside a frozen, pretrained module."""
 
 import math
+from numbers import Integral
 
 from torch import nn
+
+from sktransfer.deep._checks import check_interval, check_number
 
 __all__ = [
     "LowRankLinear",
@@ -49,6 +52,8 @@ class LowRankLinear(nn.Module):
 
     def __init__(self, base, rank=8, alpha=8.0):
         super().__init__()
+        check_number("rank", rank, Integral, 1)
+        check_interval("alpha", alpha, 0, closed="neither")
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
         self.A = nn.Parameter(base.weight.new_empty(rank, base.in_features))

@@ -8,6 +8,7 @@ import torch
 
 from sktransfer._compat import Interval
 from sktransfer.deep._alignment import Alignment, Encoded
+from sktransfer.deep._checks import check_interval
 from sktransfer.deep._domain_layers import extract
 from sktransfer.deep._modules import fool, freeze
 from sktransfer.deep._net import TransferNet, TransferNetClassifier
@@ -40,7 +41,7 @@ class DiscriminativeAlignment(Alignment):
 
     def __init__(self, pretraining=0.5):
         super().__init__()
-        self.pretraining = pretraining
+        self.pretraining = check_interval("pretraining", pretraining, 0, 1)
         self.settled = (1 + pretraining) / 2
         self.adapting = False
 

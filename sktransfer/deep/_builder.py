@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from sktransfer.deep._alignment import Sizes
+from sktransfer.deep._checks import check_widths
 from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import MLP
-from sktransfer.deep._penalties import check_widths
 from sktransfer.deep._transfer_module import TransferModule
 
-__all__ = ["make_extractor", "make_module", "make_part"]
+__all__ = ["make_extractor", "make_head", "make_module"]
 
 
 def make_part(net, name, default, *args, **kwargs):
@@ -91,6 +91,49 @@ def make_extractor(net, x):
     return extractor.train(), features[0].numel()
 
 
+def make_head(net, like, n_features, n_classes):
+    """Return the head of a net, which was tried.
+
+    Parameters
+    ----------
+    net : TransferNet
+        Estimator.
+    like : tensor
+        Rows on the CPU, for their precision.
+    n_features : int
+        Number of features.
+    n_classes : int
+        Number of classes; 0 in regression.
+
+    Returns
+    -------
+    head : Module
+        Maps features to outputs of shape (n, n_classes), or (n, 1) in regression.
+    """
+    n_outputs = n_classes or 1
+    head = make_part(net, "head", nn.Linear, n_features, n_outputs).to(like.dtype)
+    tried = copy.deepcopy(head).eval()
+    for part in tried.modules():
+        part._forward_hooks.clear()  # they are for the training
+    try:
+        with torch.no_grad():
+            outputs = tried(like.new_zeros(2, n_features))
+    except RuntimeError as error:
+        raise ValueError(
+            f"head={net.head!r} cannot take {n_features} features, which module makes "
+            f"of a row: {error}"
+        ) from error
+    shape = getattr(outputs, "shape", None)
+    if shape != (2, n_outputs):
+        wanted = f"{n_outputs} outputs, one per class" if n_classes else "one output"
+        found = type(outputs).__name__ if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(
+            f"head={net.head!r} must return {wanted}, for each row, but it returns "
+            f"{found} for 2 rows."
+        )
+    return head
+
+
 def make_module(net, rows, n_classes):
     """Build extractor, head, alignment and discriminators of a net.
 
@@ -113,8 +156,13 @@ def make_module(net, rows, n_classes):
     n_outputs = n_classes or 1
     n_sources = max(rows.n_sources, 1)
     sizes = Sizes(tuple(x.shape[1:]), n_features, n_outputs, n_classes, n_sources)
-    head = make_part(net, "head", nn.Linear, n_features, n_outputs)
+    head = make_head(net, x, n_features, n_classes)
     alignment = net._make_alignment()
+    if getattr(alignment, "match", None) == "joint" and not sees_labels(net):
+        raise ValueError(
+            "match='joint' needs a discriminator that sees labels: set "
+            "label_input=True or gate=True."
+        )
     module = TransferModule(
         extractor, head, alignment, None,
         gate=net.gate, mu=net.mu, source_weight=net.source_weight,

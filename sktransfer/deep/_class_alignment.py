@@ -4,7 +4,7 @@ import copy
 
 from sktransfer.deep._alignment import Alignment
 
-__all__ = ["ClassAlignment", "another_head"]
+__all__ = ["ClassAlignment", "another_head", "check_classes"]
 
 
 class ClassAlignment(Alignment):
@@ -12,12 +12,30 @@ class ClassAlignment(Alignment):
 
     def build(self, sizes, net):
         """Refuse regression."""
-        if not sizes.n_classes:
-            raise ValueError(
-                f"alignment={type(self).__name__} reads predicted classes: use it in a "
-                "classifier."
-            )
+        check_classes(self, sizes)
         self.n_classes = sizes.n_classes
+
+
+def check_classes(alignment, sizes):
+    """Refuse an alignment that needs classes in regression.
+
+    Parameters
+    ----------
+    alignment : Alignment
+        The alignment.
+    sizes : Sizes
+        What it is built with.
+
+    Raises
+    ------
+    ValueError
+        If there are no classes.
+    """
+    if not sizes.n_classes:
+        raise ValueError(
+            f"alignment={type(alignment).__name__} reads predicted classes: use it in "
+            "a classifier."
+        )
 
 
 def another_head(head):

@@ -3,10 +3,10 @@
 import torch
 from torch.nn.functional import softplus
 
+from sktransfer.deep._checks import check_flag, check_widths
 from sktransfer.deep._class_alignment import ClassAlignment
 from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import reverse_gradient
-from sktransfer.deep._penalties import check_widths
 
 __all__ = ["ConditionalAlignment"]
 
@@ -41,7 +41,7 @@ class ConditionalAlignment(ClassAlignment):
 
     def __init__(self, entropy=True, hidden_units=(64,)):
         super().__init__()
-        self.entropy = entropy
+        self.entropy = check_flag("entropy", entropy)
         self.hidden_units = check_widths("hidden_units", hidden_units)
 
     def build(self, sizes, net):

@@ -8,9 +8,9 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from sktransfer._solvers.label_shift import confusion_weights
 from sktransfer._solvers.norm_simplex import solve_norm_simplex
+from sktransfer.deep._checks import check_choice, check_number
 from sktransfer.deep._class_alignment import ClassAlignment
 from sktransfer.deep._losses import sliced_wasserstein
-from sktransfer.deep._penalties import check_number
 
 __all__ = ["ConditionalWassersteinAlignment"]
 
@@ -100,12 +100,8 @@ class ConditionalWassersteinAlignment(ClassAlignment):
         n_projections=16,
     ):
         super().__init__()
-        for name, value, choices in (
-            ("spread_by", spread_by, ("sizes", "sources")),
-            ("class_ratio", class_ratio, ("auto", "labels", "predictions")),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {choices}, got {value!r}.")
+        check_choice("spread_by", spread_by, ("sizes", "sources"))
+        check_choice("class_ratio", class_ratio, ("auto", "labels", "predictions"))
         self.distance_weight = check_number("distance_weight", distance_weight)
         self.spread = check_number("spread", spread)
         self.spread_by, self.class_ratio = spread_by, class_ratio

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from sktransfer._compat import Interval, StrOptions
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._checks import check_choice, check_interval, check_number
 from sktransfer.deep._losses import mk_mmd_loss
 from sktransfer.deep._net import (
     TransferNet,
@@ -38,7 +39,9 @@ class MMDAlignment(Alignment):
 
     def __init__(self, layers="both", n_kernels=5, factor=2.0):
         super().__init__()
-        self.layers, self.n_kernels, self.factor = layers, n_kernels, factor
+        self.layers = check_choice("layers", layers, ("both", "features", "output"))
+        self.n_kernels = check_number("n_kernels", n_kernels, Integral, 1)
+        self.factor = check_interval("factor", factor, 1, closed="neither")
 
     def losses(self, net, batch, encoded):
         """Return the discrepancy of each layer."""

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from sktransfer._compat import StrOptions
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._checks import check_choice
 from sktransfer.deep._net import (
     TransferNet,
     TransferNetClassifier,
@@ -12,6 +13,8 @@ from sktransfer.deep._net import (
 from sktransfer.deep._parameters import inherit_parameters
 
 __all__ = ["DANN", "AdversarialAlignment", "DANNRegressor"]
+
+_MATCH = "both", "marginal", "joint", "none"
 
 
 class AdversarialAlignment(Alignment):
@@ -38,7 +41,7 @@ class AdversarialAlignment(Alignment):
 
     def __init__(self, match="both"):
         super().__init__()
-        self.match = match
+        self.match = check_choice("match", match, _MATCH)
         # features that nothing is to deceive need no discriminator
         self.needs_discriminator = match != "none"
 
@@ -52,7 +55,7 @@ class _Adversarial:
 
     _parameter_constraints: ClassVar[dict] = {
         **TransferNet._parameter_constraints,
-        "match": [StrOptions({"auto", "both", "marginal", "joint", "none"})],
+        "match": [StrOptions({"auto", *_MATCH})],
     }
 
     def __init__(self, module=None, *, match="auto", **net_params):
@@ -67,15 +70,6 @@ class _Adversarial:
 
     def _uses_target_rows(self):
         return True
-
-    def _fit_domains(self, data):
-        labels = self.gate if self.label_input == "auto" else self.label_input
-        if self.match == "joint" and not labels:
-            raise ValueError(
-                "match='joint' needs a discriminator that sees labels: set "
-                "label_input=True or gate=True."
-            )
-        super()._fit_domains(data)
 
 
 @inherit_parameters(but=("alignment",))

@@ -323,12 +323,13 @@ class GroupRows(torch.utils.data.Dataset):
         self.groups, self.batch_size, self.rng = groups, batch_size, rng
 
     def __len__(self):
-        return max(len(group) for group in self.groups)
+        return self.n_batches
 
     @property
     def n_batches(self):
         """Number of batches of a pass."""
-        return max(1, -(-len(self) // self.batch_size))
+        largest = max(len(group) for group in self.groups)
+        return max(1, -(-largest // self.batch_size))
 
     def __iter__(self):
         return draw_batches(self.groups, self.batch_size, self.rng)

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from sktransfer._compat import StrOptions
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._checks import check_choice
 from sktransfer.deep._losses import coral_loss
 from sktransfer.deep._net import (
     TransferNet,
@@ -33,7 +34,7 @@ class CORALAlignment(Alignment):
 
     def __init__(self, layers="output"):
         super().__init__()
-        self.layers = layers
+        self.layers = check_choice("layers", layers, ("output", "features", "both"))
 
     def losses(self, net, batch, encoded):
         """Return the distance of the covariances of each layer."""

@@ -1,10 +1,11 @@
-"""Which device of torch a name stands for, what it can do, and its random numbers."""
+"""Devices of torch: which one a name stands for, its random numbers, its gradients."""
 
 from contextlib import contextmanager
+from functools import wraps
 
 import torch
 
-__all__ = ["find_device", "has_double", "seeded"]
+__all__ = ["find_device", "has_double", "seeded", "with_gradients"]
 
 
 def find_device(device):
@@ -31,17 +32,45 @@ def find_device(device):
         found = torch.device(device)
     except RuntimeError as error:
         raise ValueError(f"device={device!r} is no device of torch: {error}") from error
+    if found.type == "meta":
+        raise ValueError("device='meta' computes nothing; use device='auto' or 'cpu'.")
     seen = {"cuda": torch.cuda, "mps": torch.backends.mps}.get(found.type)
     if seen is not None and not seen.is_available():
         raise ValueError(
             f"device={device!r}, but torch sees no GPU; use device='auto' or 'cpu'."
         )
+    try:
+        torch.empty(0, device=found)
+    except (RuntimeError, NotImplementedError, ImportError) as error:
+        raise ValueError(f"torch cannot use device={device!r}: {error}") from error
     return found
 
 
 def has_double(device):
     """Tell whether a device computes in double precision; Apple's GPUs do not."""
     return torch.device(device).type != "mps"
+
+
+def with_gradients(train):
+    """Let a function compute gradients, also where its caller switched them off.
+
+    Parameters
+    ----------
+    train : callable
+        What needs them.
+
+    Returns
+    -------
+    trained : callable
+        The same; the caller's mode is restored after.
+    """
+
+    @wraps(train)
+    def trained(*args, **kwargs):
+        with torch.inference_mode(False), torch.enable_grad():
+            return train(*args, **kwargs)
+
+    return trained
 
 
 @contextmanager

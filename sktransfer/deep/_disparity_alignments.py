@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from sktransfer.deep._checks import check_interval
 from sktransfer.deep._class_alignment import ClassAlignment, another_head
 from sktransfer.deep._modules import reverse_gradient
 
@@ -77,7 +78,7 @@ class MarginDisparityAlignment(ClassAlignment):
 
     def __init__(self, margin=4.0):
         super().__init__()
-        self.margin = margin
+        self.margin = check_interval("margin", margin, 0, closed="neither")
 
     def build(self, sizes, net):
         """Make the adversarial head."""

@@ -5,7 +5,7 @@ from numbers import Integral
 import torch
 from torch import nn
 
-from sktransfer.deep._penalties import check_number
+from sktransfer.deep._checks import check_number
 
 __all__ = ["DomainLayer", "TransNorm1d", "extract", "tells_domains"]
 

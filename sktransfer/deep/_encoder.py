@@ -23,6 +23,9 @@ class RowEncoder:
         Scale by mean and standard deviation, or by median and interquartile range.
     dtype : {"auto", "float32", "float64"}
         Precision of the tensors.
+    mixed_precision : bool, default=False
+        Whether steps are computed in bfloat16, which torch does not do in double
+        precision.
 
     Attributes
     ----------
@@ -34,8 +37,9 @@ class RowEncoder:
         Shape of a row.
     """
 
-    def __init__(self, standardize, dtype):
+    def __init__(self, standardize, dtype, mixed_precision=False):
         self.standardize, self.dtype = standardize, dtype
+        self.mixed_precision = mixed_precision
 
     def fit(self, X, device, weight=None):
         """Learn scales and precision.
@@ -57,15 +61,21 @@ class RowEncoder:
         Raises
         ------
         ValueError
-            If the device lacks the precision.
+            If the device lacks the precision, or it excludes mixed precision.
         """
+        if self.dtype == "float64" and self.mixed_precision:
+            raise ValueError(
+                "mixed_precision=True has no effect with dtype='float64'; use "
+                "dtype='float32' or 'auto'."
+            )
         if self.dtype == "float64" and not has_double(device):
             raise ValueError(
                 f"dtype='float64', but device={str(device)!r} has no double precision; "
                 "use dtype='float32' or device='cpu'."
             )
         on_cpu = device.type == "cpu" and X.dtype == np.float64
-        double = self.dtype == "float64" or (self.dtype == "auto" and on_cpu)
+        auto = self.dtype == "auto" and on_cpu and not self.mixed_precision
+        double = self.dtype == "float64" or auto
         self.dtype_name = np.dtype(np.float64 if double else np.float32).name
         self.row_shape = X.shape[1:]
         self.shift, self.scale = np.zeros(1, X.dtype), np.ones(1, X.dtype)
@@ -77,27 +87,38 @@ class RowEncoder:
         return self
 
     def _scales(self, X, weight):
-        """Return location and scale of each feature; those of constants are 1."""
+        """Return location and scale of each feature; the scale of a constant is 1."""
         axes = tuple(axis for axis in range(X.ndim) if axis != 1)
-
-        def one(values):
-            return values.reshape(-1, *[1] * (X.ndim - 2)).astype(X.dtype)
-
+        wide = [1] * (X.ndim - 2)
+        low, high = X.min(axis=axes), X.max(axis=axes)
+        size = np.maximum(np.abs(low), np.abs(high))
+        # squares of large numbers would overflow: they are counted in powers of two
+        large = size > np.finfo(X.dtype).max ** 0.4
+        unit = np.where(large, np.exp2(np.floor(np.log2(np.maximum(size, 1)))), 1.0)
+        if large.any():
+            X = X / unit.astype(X.dtype).reshape(-1, *wide)
+            low, high, size = low / unit, high / unit, size / unit
         if weight is None:
-            mean, spread = X.mean(axis=axes), X.std(axis=axes)
+            # sums in single precision would lose the digits of many rows
+            mean = X.mean(axis=axes, dtype=np.float64)
+            spread = X.std(axis=axes, dtype=np.float64)
         else:
             by_row = X.reshape(*X.shape[:2], -1)
-            mean = np.average(by_row.mean(axis=2), axis=0, weights=weight)
+            means = by_row.mean(axis=2, dtype=np.float64)
+            mean = np.average(means, axis=0, weights=weight)
             squares = ((by_row - mean[:, None]) ** 2).mean(axis=2)
             spread = np.sqrt(np.average(squares, axis=0, weights=weight))
-        low, high = X.min(axis=axes), X.max(axis=axes)
         spread = np.maximum(spread, _FLOOR * (high - low))
         if self.standardize == "robust":
             lower, mean, upper = np.quantile(X, [0.25, 0.5, 0.75], axis=axes)
             spread = np.where(upper > lower, (upper - lower) / _NORMAL_IQR, spread)
-        size = np.maximum(np.abs(low), np.abs(high))
-        constant = high - low <= 10 * np.finfo(X.dtype).eps * size
-        return one(mean), one(np.where(constant, 1.0, spread))
+        rounding = 10 * np.finfo(X.dtype).eps * size
+        constant = high - low <= rounding
+        mean = np.where(constant, low, mean) * unit
+        spread = np.where(constant, np.maximum(1.0, rounding * unit), spread * unit)
+        return tuple(
+            values.reshape(-1, *wide).astype(X.dtype) for values in (mean, spread)
+        )
 
     def tensor(self, X):
         """Return scaled rows as a tensor on the CPU.

@@ -10,6 +10,8 @@ from torch.nn.functional import cross_entropy, softplus
 
 from sktransfer._compat import Interval
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._checks import check_number
+from sktransfer.deep._class_alignment import check_classes
 from sktransfer.deep._modules import freeze, label_code
 from sktransfer.deep._net import TransferNet, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
@@ -65,11 +67,14 @@ class GenerativeAlignment(Alignment):
 
     def __init__(self, alpha=0.1, beta=0.1, n_noise=16, hidden_units=64):
         super().__init__()
-        self.alpha, self.beta = alpha, beta
-        self.n_noise, self.hidden_units = n_noise, hidden_units
+        self.alpha = check_number("alpha", alpha)
+        self.beta = check_number("beta", beta)
+        self.n_noise = check_number("n_noise", n_noise, Integral, 1)
+        self.hidden_units = check_number("hidden_units", hidden_units, Integral, 1)
 
     def build(self, sizes, net):
-        """Make generator and judge."""
+        """Make generator and judge; refuse regression."""
+        check_classes(self, sizes)
         n_inputs, width = math.prod(sizes.row_shape), self.hidden_units
         n_latent = sizes.n_features + sizes.n_classes + 1 + self.n_noise
         self.n_classes = sizes.n_classes

@@ -35,6 +35,11 @@ def mk_mmd_loss(source, target, n_kernels=5, factor=2.0):
     loss : tensor of shape ()
         Squared distance in [0, 2].
 
+    Raises
+    ------
+    ValueError
+        If ``n_kernels`` or ``factor`` is out of its range.
+
     References
     ----------
     .. [1] M. Long, Y. Cao, J. Wang, M. I. Jordan, "Learning transferable features
@@ -48,6 +53,11 @@ def mk_mmd_loss(source, target, n_kernels=5, factor=2.0):
     >>> print(f"{mk_mmd_loss(x, x):.2f} {mk_mmd_loss(x, x + 9):.2f}")
     0.00 1.31
     """
+    if n_kernels < 1 or factor <= 1:
+        raise ValueError(
+            "n_kernels must be 1 or more and factor more than 1, got "
+            f"{n_kernels!r} and {factor!r}."
+        )
     rows = _full_precision(torch.cat([source, target]))
     with torch.autocast(rows.device.type, enabled=False):
         return _mk_mmd(rows, len(source), n_kernels, factor)

@@ -3,10 +3,13 @@
 import math
 from collections import OrderedDict
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from torch import nn
 from torch.func import functional_call
+
+from sktransfer.deep._checks import check_interval, check_number, check_widths
 
 __all__ = ["MLP", "fool", "freeze", "label_code", "reverse_gradient"]
 
@@ -35,10 +38,12 @@ class MLP(nn.Module):
 
     def __init__(self, n_features, hidden_units=None, dropout=0.0):
         super().__init__()
+        check_number("n_features", n_features, Integral, 1)
+        check_interval("dropout", dropout, 0, 1)
         if hidden_units is None:
             width = 2 ** min(max(math.ceil(math.log2(n_features)), 5), 8)
             hidden_units = width, width // 2
-        widths = [n_features, *hidden_units]
+        widths = [n_features, *check_widths("hidden_units", hidden_units)]
         layers = [nn.Flatten()]
         for n_in, n_out in pairwise(widths):
             layers += [nn.Linear(n_in, n_out), nn.ReLU()]

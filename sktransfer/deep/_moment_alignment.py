@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from sktransfer.deep._alignment import Alignment, Encoded
+from sktransfer.deep._checks import check_flag, check_number
 from sktransfer.deep._class_alignment import another_head
 from sktransfer.deep._domain_layers import extract
 from sktransfer.deep._modules import reverse_gradient
-from sktransfer.deep._penalties import check_number
 
 __all__ = ["MomentMatchingAlignment"]
 
@@ -80,7 +80,8 @@ class MomentMatchingAlignment(Alignment):
         whole = isinstance(n_moments, Integral) and not isinstance(n_moments, bool)
         if not whole or n_moments < 1:
             raise ValueError(f"n_moments must be 1 or more, got {n_moments!r}.")
-        if beta and not source_heads:
+        check_flag("source_heads", source_heads)
+        if check_flag("beta", beta) and not source_heads:
             raise ValueError("beta=True gives pairs of heads: set source_heads=True.")
         self.n_moments, self.source_heads, self.beta = n_moments, source_heads, beta
         self.weight = check_number("weight", weight)

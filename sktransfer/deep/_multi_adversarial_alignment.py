@@ -4,10 +4,10 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot, softplus
 
+from sktransfer.deep._checks import check_widths
 from sktransfer.deep._class_alignment import ClassAlignment
 from sktransfer.deep._discriminator import DomainDiscriminator
 from sktransfer.deep._modules import reverse_gradient
-from sktransfer.deep._penalties import check_widths
 
 __all__ = ["MultiAdversarialAlignment"]
 

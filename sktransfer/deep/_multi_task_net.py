@@ -12,7 +12,7 @@ from sktransfer._compat import StrOptions
 from sktransfer._domains import canonical_order
 from sktransfer.base import ByDomainMixin, tasks_of
 from sktransfer.deep._alignment import Sizes
-from sktransfer.deep._builder import make_part
+from sktransfer.deep._builder import make_head
 from sktransfer.deep._net import (
     TRANSFER_PARAMETERS,
     TransferNetClassifier,
@@ -40,7 +40,7 @@ from sktransfer.deep._task_weighting import (
     TaskWeighting,
     UncertaintyWeighting,
 )
-from sktransfer.deep._trainer import cut_held_out
+from sktransfer.deep._trainer import HeldOutRows, cut_held_out
 from sktransfer.deep._uowq_tasks import UOWQTasks
 
 __all__ = ["MultiTaskNetClassifier", "MultiTaskNetRegressor"]
@@ -206,13 +206,13 @@ class _TaskNet(ByDomainMixin):
             )
             cut = cut_held_out(*(tensor.to(device) for tensor in tensors))
             found += [HeldOutTask(part, place) for part in cut]
-        return found
+        return HeldOutRows(found)
 
     def _make_module(self, rows):
         x = rows.x[:2].to("cpu")
         extractor, n_features = self._make_extractor(x)
         n_outputs = self._n_classes or 1
-        head = make_part(self, "head", nn.Linear, n_features, n_outputs)
+        head = make_head(self, x, n_features, self._n_classes)
         heads = [copy.deepcopy(head) for _ in self.task_ids_]  # all start alike
         given = self.weighting
         weighting = _NAMED[given]() if isinstance(given, str) else given

@@ -32,7 +32,7 @@ from sktransfer.deep._budget import epoch_size_of, find_budget
 from sktransfer.deep._builder import make_extractor, make_module
 from sktransfer.deep._companions import Companions
 from sktransfer.deep._criterion import make_criterion
-from sktransfer.deep._device import find_device, seeded
+from sktransfer.deep._device import find_device, seeded, with_gradients
 from sktransfer.deep._domain_layers import extract, tells_domains
 from sktransfer.deep._encoder import RowEncoder
 from sktransfer.deep._parameters import (
@@ -45,6 +45,7 @@ from sktransfer.deep._trainer import (
     HeldOutStopping,
     TransferTrainer,
     check_callbacks,
+    check_optimizer,
     cut_held_out,
 )
 from sktransfer.exceptions import DomainError
@@ -342,12 +343,14 @@ class TransferNet(
         )
         return self
 
+    @with_gradients
     def _train(
         self, data, sample_weight, *, warm, one_epoch=False, classes=None, budget=None
     ):
         """Train, on from the last fit where ``warm``; None: a budget of its own."""
         device = find_device(self.device)
         progress = None if one_epoch else Progress(self, 1)
+        check_optimizer(self.optimizer)
         self._make_penalties()  # what is no penalty is refused before work starts
         if self.agreement is True and not isinstance(self, ClassifierMixin):
             raise ValueError(
@@ -388,7 +391,9 @@ class TransferNet(
         if not warm:
             used = self._scaled_rows(data)
             of_used = None if weight is None else weight[used]
-            self._encoder = RowEncoder(self.standardize, self.dtype)
+            self._encoder = RowEncoder(
+                self.standardize, self.dtype, self.mixed_precision
+            )
             self._encoder.fit(data.X[used], device, of_used)
         with seeded(seed, device):
             rows, order = self._encode_rows(data, weight, held_out, device, budget)
@@ -601,16 +606,19 @@ class TransferNet(
 
     def _training_params(self):
         """Return the trainer's parameters that every training of this net shares."""
-        params = {
-            f"optimizer__{k}": v for k, v in self._params_of("optimizer__").items()
-        }
-        return params | {
-            "optimizer": self.optimizer or torch.optim.Adam,
-            "lr": self.lr,
+        return self._optimizer_params() | {
             "mixed_precision": self.mixed_precision,
             "n_classes": self._n_classes,
             "predict_nonlinearity": _proba if self._n_classes else None,
             "train_split": None,
+        }
+
+    def _optimizer_params(self):
+        """Return the parameters of the optimizer, as skorch takes them."""
+        params = self._params_of("optimizer__")
+        return {f"optimizer__{name}": value for name, value in params.items()} | {
+            "optimizer": self.optimizer or torch.optim.Adam,
+            "lr": self.lr,
         }
 
     def _make_extractor(self, x):
@@ -808,6 +816,11 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
                 raise ValueError(
                     f"class_weight names {unknown[0]!r}, which is not among the "
                     f"classes {self.classes_.tolist()}."
+                )
+            bad = [v for v in self.class_weight.values() if not 0 <= v < np.inf]
+            if bad:
+                raise ValueError(
+                    f"class_weight must hold numbers in [0, inf), got {bad[0]!r}."
                 )
         of_class = np.ones(len(data.labeled))
         for part in self._class_parts(data, labeled, held_out):

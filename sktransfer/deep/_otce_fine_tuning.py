@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from skorch import NeuralNet
+from torch import nn
 from torch.nn.functional import one_hot
 
 from sktransfer._compat import Interval
@@ -245,15 +247,20 @@ class OTCEFineTuning(FineTuning):
 
     def _lower_task_difference(self, extractor, rows, one_pass):
         """Step 1: epochs are passes over the source rows."""
-        parameters = [p for p in extractor.parameters() if p.requires_grad]
+        parameters = [
+            (f"extractor.{name}", parameter)
+            for name, parameter in extractor.named_parameters()
+            if parameter.requires_grad
+        ]
         if not parameters:
             raise ValueError(
                 f"module={self.module!r} has no parameter to train in step 1; set "
                 "otce_epochs=0 for plain fine-tuning."
             )
-        options = self._params_of("optimizer__")
-        make = self.optimizer or torch.optim.Adam
-        optimizer = make(parameters, lr=self.lr, **options)
+        # skorch reads rates and groups of parameters as in every other training
+        reader = NeuralNet(nn.Module, nn.Identity, **self._optimizer_params())
+        groups, options = reader.get_params_for_optimizer("optimizer", parameters)
+        optimizer = reader.optimizer(*groups, **options)
         path, worst = [], 0.0
         for _ in range(self.otce_epochs):
             values = []

@@ -2,6 +2,7 @@
 
 import torch
 
+from sktransfer.deep._class_alignment import check_classes
 from sktransfer.deep._dann import AdversarialAlignment
 from sktransfer.deep._net import TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
@@ -32,7 +33,8 @@ class PartialAlignment(AdversarialAlignment):
     """
 
     def build(self, sizes, net):
-        """Start with equal weights of the classes."""
+        """Start with equal weights of the classes; refuse regression."""
+        check_classes(self, sizes)
         self.register_buffer("class_weight", torch.ones(sizes.n_outputs))
 
     def begin_epoch(self, net, rows, progress):

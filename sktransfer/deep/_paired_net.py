@@ -9,7 +9,6 @@ from sklearn.base import ClassifierMixin, ClassNamePrefixFeaturesOutMixin
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from skorch.callbacks import EpochScoring
 
 from sktransfer._column_blocks import PairedBlocksMixin
 from sktransfer._compat import Interval, StrOptions
@@ -25,7 +24,8 @@ from sktransfer.deep._datn_nets import (
     intra_losses,
     train_groups,
 )
-from sktransfer.deep._device import find_device
+from sktransfer.deep._device import find_device, with_gradients
+from sktransfer.deep._trainer import SCORES, each_callback, reads_held_out
 from sktransfer.exceptions import DomainError
 
 __all__ = ["PairedNet"]
@@ -133,6 +133,7 @@ class PairedNet(
         fitted = self.fit(X, y, sample_domain=sample_domain, sample_pair=sample_pair)
         return fitted.transform(X, sample_domain=sample_domain)
 
+    @with_gradients
     def _fit_domains(self, data):
         device = find_device(self.device)
         self._check_callbacks()
@@ -173,11 +174,8 @@ class PairedNet(
 
     def _check_callbacks(self):
         """Refuse callbacks that ask for outputs or held-out rows."""
-        for entry in self.callbacks or ():
-            callback = entry[1] if isinstance(entry, tuple) else entry
-            monitor = getattr(callback, "monitor", None)
-            held_out = isinstance(monitor, str) and monitor.startswith("valid_")
-            if held_out or isinstance(callback, EpochScoring):
+        for callback in each_callback(self.callbacks):
+            if reads_held_out(callback) or isinstance(callback, SCORES):
                 raise ValueError(
                     f"callbacks hold {type(callback).__name__}, which looks at outputs "
                     f"or held-out rows; {type(self).__name__} records the losses of "

@@ -261,7 +261,7 @@ class ModuleParametersMixin:
 
 
 def inherit_parameters(*, but=()):
-    """Give a net the parameters of its bases: in its signature and its docstring.
+    """Give a net the parameters of its bases: in signature, docstring and validation.
 
     The class takes ``**params`` and hands them on. Its signature gets their names, so
     that ``help`` and scikit-learn's introspection find them. In its docstring
@@ -291,6 +291,10 @@ def inherit_parameters(*, but=()):
                 )
             inner(self, *args, **kwargs)
 
+        constraints = {}
+        for base in reversed(cls.__mro__):
+            constraints |= vars(base).get("_parameter_constraints", {})
+        cls._parameter_constraints = constraints
         __init__.__signature__ = _merged_signature(cls, but)
         cls.__init__ = __init__
         cls.__doc__ = _filled(cls)

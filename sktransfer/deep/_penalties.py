@@ -1,10 +1,11 @@
 """Penalties: what is added to the loss of any net, in full from the start."""
 
-import math
-from numbers import Integral, Real
+from numbers import Integral
 
 import torch
 from torch import nn
+
+from sktransfer.deep._checks import check_flag, check_number
 
 __all__ = [
     "AdversarialTraining",
@@ -76,64 +77,6 @@ class Penalty(nn.Module):
             Names and values.
         """
         return {}
-
-
-def check_number(name, value, kind=Real, least=0):
-    """Return a finite number of a kind, not less than a bound.
-
-    Parameters
-    ----------
-    name : str
-        Argument.
-    value : object
-        What was given.
-    kind : type, default=Real
-        Kind of number.
-    least : number, default=0
-        Bound.
-
-    Returns
-    -------
-    value : number
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if not fits or not math.isfinite(value) or value < least:
-        what = "an integer" if kind is Integral else "a finite number"
-        raise ValueError(f"{name} must be {what}, {least} or more, got {value!r}.")
-    return value
-
-
-def check_widths(name, value):
-    """Return the widths of hidden layers: integers of 1 or more, or none.
-
-    Parameters
-    ----------
-    name : str
-        Argument.
-    value : object
-        What was given.
-
-    Returns
-    -------
-    value : tuple or list of int
-        The same.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
-    if not isinstance(value, (tuple, list)):
-        raise ValueError(f"{name} must be a tuple of widths, got {value!r}.")
-    for width in value:
-        check_number(f"{name}={value!r}: each width", width, Integral, 1)
-    return value
 
 
 def features_by_domain(batch, encoded):
@@ -280,7 +223,7 @@ class StartPointPenalty(Penalty):
 
     def __init__(self, weight=0.1, head=False):
         super().__init__(weight)
-        self.head = head
+        self.head = check_flag("head", head)
 
     def _held(self, net):
         """Return the parameters to hold."""

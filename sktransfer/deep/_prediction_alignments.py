@@ -1,8 +1,11 @@
 """Alignments by the predictions for target rows (MCC, contrastive, FixMatch)."""
 
+from numbers import Integral
+
 import torch
 from torch.nn.functional import cross_entropy, one_hot
 
+from sktransfer.deep._checks import check_interval, check_number
 from sktransfer.deep._class_alignment import ClassAlignment
 
 __all__ = [
@@ -38,7 +41,9 @@ class ClassConfusionAlignment(ClassAlignment):
 
     def __init__(self, temperature=2.5):
         super().__init__()
-        self.temperature = temperature
+        self.temperature = check_interval(
+            "temperature", temperature, 0, closed="neither"
+        )
 
     def losses(self, net, batch, encoded):
         """Return the confusion."""
@@ -77,7 +82,7 @@ class ContrastiveAlignment(ClassAlignment):
 
     def __init__(self, n_kernels=5):
         super().__init__()
-        self.n_kernels = n_kernels
+        self.n_kernels = check_number("n_kernels", n_kernels, Integral, 1)
 
     def losses(self, net, batch, encoded):
         """Return the distance within classes minus that between them."""
@@ -135,7 +140,9 @@ class ConsistencyAlignment(ClassAlignment):
 
     def __init__(self, threshold=0.95, noise=0.3, dropped=0.2):
         super().__init__()
-        self.threshold, self.noise, self.dropped = threshold, noise, dropped
+        self.threshold = check_number("threshold", threshold)
+        self.noise = check_number("noise", noise)
+        self.dropped = check_interval("dropped", dropped, 0, 1)
 
     def losses(self, net, batch, encoded):
         """Return the cross-entropy of perturbed rows with sure predictions."""

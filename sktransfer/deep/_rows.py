@@ -59,6 +59,8 @@ class Batch(NamedTuple):
 class DomainRows(torch.utils.data.Dataset):
     """Rows of a fit; iterating over it gives one epoch of batches on the device.
 
+    Its length is the number of these batches, so that a progress bar knows it.
+
     A batch holds ``batch_size`` rows of each part, fewer where a part is smaller. The
     rows of a part come in shuffled rounds, so that each of them comes equally often.
     Rows are kept on the device unless they take more than a gigabyte: then a batch at
@@ -123,12 +125,12 @@ class DomainRows(torch.utils.data.Dataset):
         self.x_unlabeled = x[:0]
 
     def __len__(self):
-        return max(self.sizes)
+        return self.n_batches
 
     @property
     def n_batches(self):
         """Number of batches of an epoch."""
-        return self._n_batches or max(1, -(-len(self) // self.batch_size))
+        return self._n_batches or max(1, -(-max(self.sizes) // self.batch_size))
 
     @property
     def x_source(self):

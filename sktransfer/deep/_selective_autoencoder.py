@@ -11,10 +11,10 @@ from torch import nn
 
 from sktransfer._compat import Interval
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._checks import check_widths
 from sktransfer.deep._losses import mk_mmd_loss
 from sktransfer.deep._net import TRANSFER_PARAMETERS, TransferNetClassifier
 from sktransfer.deep._parameters import inherit_parameters
-from sktransfer.deep._penalties import check_widths
 
 __all__ = ["SelectiveAutoencoder"]
 

@@ -2,8 +2,8 @@
 
 import torch
 
+from sktransfer.deep._checks import check_number
 from sktransfer.deep._class_alignment import ClassAlignment
-from sktransfer.deep._penalties import check_number
 
 __all__ = ["ContrastiveSemanticAlignment"]
 

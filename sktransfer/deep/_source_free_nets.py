@@ -26,7 +26,7 @@ from sktransfer._source_models import (
 from sktransfer.base import TransferMetaEstimator
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._budget import find_budget
-from sktransfer.deep._device import seeded
+from sktransfer.deep._device import seeded, with_gradients
 from sktransfer.deep._losses import mk_mmd_loss
 from sktransfer.deep._net import TransferNetClassifier
 from sktransfer.deep._pretraining import labeled_rows
@@ -258,6 +258,7 @@ class _AdaptsNets:
                     "one. SourceFreeEnsemble takes other models."
                 )
 
+    @with_gradients
     def _adapt(self, models, classes, data, known, start):
         """Train the extractors of the models in place; return the number of epochs."""
         budget = find_budget(

@@ -1,5 +1,6 @@
 """skorch's training loop, fed with batches that are cut on the device."""
 
+import inspect
 import math
 from contextlib import nullcontext
 from itertools import islice
@@ -8,15 +9,22 @@ import numpy as np
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import (
+    BatchScoring,
     Callback,
     EarlyStopping,
     EpochScoring,
+    PassthroughScoring,
     PrintLog,
     ProgressBar,
 )
 
-__all__ = ["HeldOutStopping", "TransferTrainer", "check_callbacks", "cut_held_out"]
+__all__ = [
+    "SCORES", "HeldOutRows", "HeldOutStopping", "TransferTrainer", "check_callbacks",
+    "check_optimizer", "cut_held_out", "each_callback", "reads_held_out",
+]  # fmt: skip
 
+#: callbacks that score outputs
+SCORES = EpochScoring, BatchScoring
 _ROWS_AT_ONCE = 8192
 
 
@@ -40,6 +48,25 @@ class HeldOutStopping(EarlyStopping):
         """Count an epoch that has a loss of held-out rows."""
         if net.progress >= self.start and "valid_loss" in net.history[-1]:
             super().on_epoch_end(net, **kwargs)
+
+
+class HeldOutRows:
+    """Held-out rows, in the parts in which a device takes them.
+
+    Parameters
+    ----------
+    parts : list of tuple
+        ``(x, y, weight)`` of each part.
+    """
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __iter__(self):
+        return iter(self.parts)
 
 
 class FollowedEpochs(Callback):
@@ -69,7 +96,8 @@ class TransferTrainer(NeuralNet):
 
     :class:`DomainRows` do so on the device, and losses are read from the device once an
     epoch. Everything else, such as callbacks, optimizers and devices, is
-    skorch's.
+    skorch's. Its items are batches; scoring callbacks get the outputs of the steps and
+    of held-out rows, which are computed once.
     """
 
     def __init__(
@@ -82,7 +110,7 @@ class TransferTrainer(NeuralNet):
         n_classes=0,
         **kwargs,
     ):
-        super().__init__(module, criterion, **kwargs)
+        super().__init__(module, criterion, batch_size=1, use_caching=True, **kwargs)
         self.mixed_precision = mixed_precision
         self.n_steps = n_steps
         self.n_classes = n_classes
@@ -151,7 +179,7 @@ class TransferTrainer(NeuralNet):
         """Put all modules in training mode, whatever mode each of them came in."""
         super().on_train_begin(net, X=X, y=y, **kwargs)
         self.keeps_outputs_ = any(
-            isinstance(callback, EpochScoring) and callback.on_train
+            isinstance(callback, SCORES) and callback.on_train
             for _, callback in self.callbacks_
         )
         self._set_training(True)
@@ -165,7 +193,7 @@ class TransferTrainer(NeuralNet):
             self._set_training(training)
         batches = iterator
         if training:
-            self._forget_batches()
+            self._forget_batches(self.history[:-1])
             module.begin_epoch(iterator, self.progress)
             left = self.stop_at_ - self.steps_done_
             batches = islice(iterator, left) if left < iterator.n_batches else iterator
@@ -185,9 +213,16 @@ class TransferTrainer(NeuralNet):
                 "on_batch_end", batch=shown, training=training, y_pred=outputs, **losses
             )
             steps.append(torch.stack([value.detach() for value in losses.values()]))
-        steps = torch.stack(steps)
+        steps = torch.stack(steps).cpu().double()
+        if training:  # all batches are alike
+            sizes = [_size_of(shown)] * len(steps)
+        else:
+            sizes = [len(y) for _, y, _ in iterator]
+        names = [f"{prefix}_batch_size", *(f"{prefix}_{name}" for name in losses)]
+        records = self.history[-1]["batches"][-len(sizes) :]
+        for record, size, values in zip(records, sizes, steps.tolist(), strict=True):
+            record.update(zip(names, (size, *values), strict=True))
         if not training:  # parts of held-out rows differ in size
-            sizes = [float(len(y)) for _, y, _ in iterator]
             steps = steps * (steps.new_tensor(sizes) / np.mean(sizes))[:, None]
         means = steps.mean(0).tolist()
         if not all(map(math.isfinite, means)):
@@ -202,10 +237,15 @@ class TransferTrainer(NeuralNet):
             for name, value in module.epoch_values().items():
                 self.history.record(name, value)
 
-    def _forget_batches(self):
-        """Keep the last batch's record of a past epoch only."""
-        if len(self.history) > 1:
-            del self.history[-2]["batches"][:-1]
+    def on_train_end(self, net, X=None, y=None, **kwargs):
+        """Forget the records of single batches."""
+        super().on_train_end(net, X=X, y=y, **kwargs)
+        self._forget_batches(self.history)
+
+    def _forget_batches(self, epochs):
+        """Keep the last batch's record of the last of some epochs only."""
+        if epochs:
+            del epochs[-1]["batches"][:-1]
 
     def _record_best(self, name):
         """Record whether a loss is the least so far, as skorch's own loop does."""
@@ -272,6 +312,13 @@ class TransferTrainer(NeuralNet):
         return tags
 
 
+def _size_of(batch):
+    """Return the number of labeled rows of a batch, or of rows of its largest group."""
+    if hasattr(batch, "known"):
+        batch = batch.known()
+    return max(map(len, batch))
+
+
 def cut_held_out(x, y, weight):
     """Cut held-out rows into parts that a device takes at once.
 
@@ -284,12 +331,12 @@ def cut_held_out(x, y, weight):
 
     Returns
     -------
-    parts : list of tuple
+    parts : HeldOutRows
         ``(x, y, weight)`` of each part.
     """
     weights = [None] * len(y) if weight is None else weight.split(_ROWS_AT_ONCE)
     parts = x.split(_ROWS_AT_ONCE), y.split(_ROWS_AT_ONCE), weights
-    return list(zip(*parts, strict=False))
+    return HeldOutRows(list(zip(*parts, strict=False)))
 
 
 def check_callbacks(callbacks, held_out):
@@ -304,19 +351,89 @@ def check_callbacks(callbacks, held_out):
 
     Raises
     ------
+    TypeError
+        If an entry is no callback of skorch.
     ValueError
         If a callback would look for what is not recorded.
     """
-    for entry in callbacks or []:
-        callback = entry[1] if isinstance(entry, tuple) else entry
-        monitor = getattr(callback, "monitor", None)
-        reads = isinstance(monitor, str) and monitor.startswith("valid_")
-        scores = isinstance(callback, EpochScoring) and not callback.on_train
+    for callback in each_callback(callbacks):
+        reads = reads_held_out(callback)
+        scores = isinstance(callback, SCORES) and not callback.on_train
         if (reads or scores) and not held_out:
-            what = f"monitors {monitor!r}" if reads else "scores held-out rows"
+            what = f"monitors {reads!r}" if reads else "scores held-out rows"
             other = "monitor 'train_loss'" if reads else "set its on_train=True"
             raise ValueError(
                 f"callbacks hold {type(callback).__name__}, which {what}, but no "
                 "labels are held out: set early_stopping=True with enough labels, or "
                 f"{other}."
             )
+
+
+def each_callback(callbacks):
+    """Yield the callbacks of a list, instances of those that come as classes.
+
+    Parameters
+    ----------
+    callbacks : list or None
+        Callbacks of skorch, some of them with their names, or their classes.
+
+    Yields
+    ------
+    callback : Callback
+        One of them.
+
+    Raises
+    ------
+    TypeError
+        If an entry is something else.
+    """
+    for entry in callbacks or []:
+        callback = entry[1] if isinstance(entry, tuple) and len(entry) == 2 else entry
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(
+                "callbacks must hold callbacks of skorch, or pairs of a name and one, "
+                f"got {entry!r}."
+            )
+        yield callback() if isinstance(callback, type) else callback
+
+
+def reads_held_out(callback):
+    """Return the name of what a callback reads of held-out rows, or None.
+
+    Parameters
+    ----------
+    callback : Callback
+        A callback of skorch.
+
+    Returns
+    -------
+    name : str or None
+        Such as "valid_loss".
+    """
+    name = getattr(callback, "monitor", None)
+    if isinstance(callback, PassthroughScoring):
+        name = callback.name
+    return name if isinstance(name, str) and name.startswith("valid_") else None
+
+
+def check_optimizer(optimizer):
+    """Refuse an optimizer that evaluates the loss itself, such as LBFGS.
+
+    Parameters
+    ----------
+    optimizer : class, callable or None
+        What the user gave.
+
+    Raises
+    ------
+    ValueError
+        If its ``step`` needs a closure.
+    """
+    step = getattr(optimizer, "step", None)
+    closure = inspect.signature(step).parameters.get("closure") if step else None
+    if closure is not None and closure.default is closure.empty:
+        raise ValueError(
+            f"optimizer={optimizer.__name__} evaluates the loss several times in a "
+            "step, which nets do not do; use one whose step needs no closure."
+        )

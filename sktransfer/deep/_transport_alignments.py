@@ -1,12 +1,14 @@
 """Alignments by optimal transport (WDGRL, DeepJDOT)."""
 
 import math
+from numbers import Integral
 
 import torch
 from torch import nn
 from torch.nn.functional import log_softmax
 
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._checks import check_interval, check_number
 from sktransfer.deep._class_alignment import ClassAlignment
 from sktransfer.deep._modules import reverse_gradient
 
@@ -24,7 +26,7 @@ class WassersteinAlignment(Alignment):
     ----------
     penalty : float in [0, inf), default=10.0
         :math:`\gamma`.
-    hidden_units : int, default=64
+    hidden_units : int in [1, inf), default=64
         Width of the critic's hidden layer.
 
     References
@@ -41,7 +43,8 @@ class WassersteinAlignment(Alignment):
 
     def __init__(self, penalty=10.0, hidden_units=64):
         super().__init__()
-        self.penalty, self.hidden_units = penalty, hidden_units
+        self.penalty = check_number("penalty", penalty)
+        self.hidden_units = check_number("hidden_units", hidden_units, Integral, 1)
 
     def build(self, sizes, net):
         """Make the critic."""
@@ -102,8 +105,10 @@ class JointTransportAlignment(ClassAlignment):
 
     def __init__(self, features=1.0, labels=1.0, reg=0.05, n_iter=50):
         super().__init__()
-        self.features, self.labels = features, labels
-        self.reg, self.n_iter = reg, n_iter
+        self.features = check_number("features", features)
+        self.labels = check_number("labels", labels)
+        self.reg = check_interval("reg", reg, 0, closed="neither")
+        self.n_iter = check_number("n_iter", n_iter, Integral, 1)
 
     def losses(self, net, batch, encoded):
         """Return the cost of the plan."""

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, softplus
 
 from sktransfer.deep._alignment import Alignment
+from sktransfer.deep._checks import check_number
 from sktransfer.deep._class_alignment import another_head
-from sktransfer.deep._penalties import check_number
 
 __all__ = ["AdversarialWeighting", "ImportanceWeighting"]
 

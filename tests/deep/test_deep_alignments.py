@@ -20,16 +20,22 @@ from sktransfer.deep import (
     ConditionalWassersteinAlignment,
     ConsistencyAlignment,
     ContrastiveAlignment,
+    CORALAlignment,
+    DiscriminativeAlignment,
     Encoded,
+    GenerativeAlignment,
     JointTransportAlignment,
+    LowRankLinear,
     MarginDisparityAlignment,
     MMDAlignment,
     MomentMatchingAlignment,
     MultiAdversarialAlignment,
+    PartialAlignment,
     Sizes,
     TransferNetClassifier,
     TransferNetRegressor,
     WassersteinAlignment,
+    mk_mmd_loss,
 )
 from sktransfer.deep._losses import sliced_wasserstein
 from sktransfer.deep._rows import Batch
@@ -98,7 +104,9 @@ def test_it_reaches_the_features_and_its_own_modules(cls, toy):
     )
 
 
-@pytest.mark.parametrize("cls", ALIGNMENTS[:-1])
+@pytest.mark.parametrize(
+    "cls", [*ALIGNMENTS[:-1], GenerativeAlignment, PartialAlignment]
+)
 def test_classes_are_needed(cls, toy):
     net = TransferNetRegressor(alignment=cls(), max_steps=1)
     y = np.where(toy.y < 0, np.nan, toy.y)
@@ -409,6 +417,21 @@ def test_m3sda_in_nets(toy):
         ),
         (lambda: ConditionalWassersteinAlignment(spread=-1), "spread must be"),
         (lambda: ConditionalWassersteinAlignment(class_ratio="x"), "class_ratio must"),
+        (lambda: AdversarialAlignment("all"), "match must be one of"),
+        (lambda: CORALAlignment("all"), "layers must be one of"),
+        (lambda: MMDAlignment(factor=1.0), r"factor must be .* \(1.0, inf\)"),
+        (lambda: DiscriminativeAlignment(1.0), r"pretraining must be .* \[0.0, 1.0\)"),
+        (lambda: GenerativeAlignment(n_noise=0), "n_noise must be an integer, 1"),
+        (lambda: ConditionalAlignment(entropy="no"), "entropy must be True or False"),
+        (lambda: MarginDisparityAlignment(0), "margin must be"),
+        (lambda: WassersteinAlignment(hidden_units=(64,)), "hidden_units must be"),
+        (lambda: ClassConfusionAlignment("a"), "temperature must be"),
+        (lambda: JointTransportAlignment(n_iter=0), "n_iter must be"),
+        (lambda: ContrastiveAlignment(0), "n_kernels must be"),
+        (lambda: ConsistencyAlignment(dropped=1.0), "dropped must be"),
+        (lambda: LowRankLinear(nn.Linear(2, 2), rank=0), "rank must be"),
+        (lambda: MLP(2, hidden_units=3), "hidden_units must be a tuple"),
+        (lambda: mk_mmd_loss(torch.ones(2, 1), torch.ones(2, 1), 0), "n_kernels must"),
     ],
 )
 def test_arguments_of_alignments(make, match):

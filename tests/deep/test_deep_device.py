@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sktransfer.deep
-from sktransfer.deep import DANN, _rows
+from sktransfer.deep import DANN, DATN, SHOT, OTCEFineTuning, SourceOnlyNet, _rows
 from sktransfer.deep._device import find_device, has_double, seeded
 from sktransfer.deep._encoder import RowEncoder
 from sktransfer.deep._rows import DomainRows
@@ -120,3 +120,55 @@ def test_double_precision_where_a_device_has_it(monkeypatch):
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ValueError, match="torch sees no GPU"):
         find_device("mps")
+    with pytest.raises(ValueError, match="'meta' computes nothing"):
+        find_device("meta")
+    with pytest.raises(ValueError, match="torch cannot use device='hpu'"):
+        find_device("hpu")
+
+
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_fits_compute_gradients_where_the_caller_does_not(toy, off):
+    y = np.where(toy.y < 0, np.nan, toy.y)
+    short = {"max_steps": 3, "lr": 0.05, "random_state": 0}
+    nets = [
+        DANN(gate=True, **short),
+        OTCEFineTuning(**short),
+        SHOT(SourceOnlyNet(**short), max_steps=3, random_state=0),
+        DATN(pretrain_iter=2, max_iter=2, random_state=0),
+    ]
+    for net in nets:
+        expected = net.fit(toy.X, y, sample_domain=toy.domain).predict_proba(toy.X)
+        with off():
+            again = net.fit(toy.X, y, sample_domain=toy.domain)
+            assert not torch.is_grad_enabled()
+        np.testing.assert_array_equal(again.predict_proba(toy.X), expected)
+
+
+def test_mixed_precision_is_of_single_precision(toy):
+    nets = [
+        DANN(max_steps=5, mixed_precision=m, random_state=0) for m in (0 < 1, 0 > 1)
+    ]
+    outputs = [
+        net.fit(toy.X, toy.y, sample_domain=toy.domain).predict_proba(toy.X)
+        for net in nets
+    ]
+    assert np.abs(outputs[0] - outputs[1]).max() > 1e-5
+    net = DANN(mixed_precision=True, dtype="float64")
+    with pytest.raises(ValueError, match="mixed_precision=True has no effect"):
+        net.fit(toy.X, toy.y, sample_domain=toy.domain)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weight", [None, np.ones(1000)])
+def test_scales_of_large_numbers(dtype, weight):
+    """Constants that are no exact sums, squares that overflow, sums that lose digits."""
+    x = np.random.RandomState(0).normal(size=1000)
+    columns = [np.full(1000, 1e30), 1e30 * x, 1e5 + x, np.full(1000, 0.1)]
+    top = [] if dtype is np.float32 else [1e250 * x]
+    X = np.column_stack(columns + top).astype(dtype)
+    encoder = RowEncoder(True, "auto").fit(X, torch.device("cpu"), weight)
+    z = encoder.tensor(X).numpy()
+    np.testing.assert_array_equal(z[:, [0, 3]], 0)
+    others = z[:, [1, 2, *range(4, X.shape[1])]]
+    np.testing.assert_allclose(others.mean(axis=0), 0, atol=0.02)
+    np.testing.assert_allclose(others.std(axis=0), 1, rtol=1e-3)

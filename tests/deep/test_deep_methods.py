@@ -17,6 +17,7 @@ from sktransfer.deep import (
     DANN,
     GTA,
     PADA,
+    AdversarialAlignment,
     Alignment,
     ConditionalAlignment,
     DANNRegressor,
@@ -178,8 +179,10 @@ def test_ablations_of_the_paper_are_reachable_and_differ(params, toy):
 
 def test_matching_pairs_needs_labels(toy):
     net = DANN(match="joint")
-    with pytest.raises(ValueError, match="label_input=True or gate=True"):
-        net.fit(toy.X, toy.y, sample_domain=toy.domain)
+    plain = TransferNetClassifier(alignment=AdversarialAlignment("joint"))
+    for fit in net.fit, net.partial_fit, plain.fit:
+        with pytest.raises(ValueError, match="label_input=True or gate=True"):
+            fit(toy.X, toy.y, sample_domain=toy.domain)
 
 
 @pytest.mark.slow

@@ -12,15 +12,18 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import (
+    BatchScoring,
     Callback,
     Checkpoint,
     EpochScoring,
     GradientNormClipping,
     LRScheduler,
+    PassthroughScoring,
 )
 from skorch.callbacks import EarlyStopping as SkorchStopping
 from torch import nn
 
+import sktransfer.deep
 from sktransfer._domains import check_domains
 from sktransfer.deep import (
     ADDA,
@@ -28,10 +31,12 @@ from sktransfer.deep import (
     GTA,
     MLP,
     DANNRegressor,
+    MultiTaskNetClassifier,
     SourceOnlyNet,
     TransferNetClassifier,
     TransferNetRegressor,
 )
+from sktransfer.deep._net import TransferNet
 from sktransfer.deep._rows import DomainRows
 from sktransfer.metrics import h_score, leep, logme, make_transferability_scorer
 from sktransfer.model_selection import StratifiedTargetKFold
@@ -118,6 +123,13 @@ def test_own_modules(toy):
         ({"early_stopping": True, "validation_fraction": 0.01}, ValueError, "early_st"),
         ({"max_epochs": 0}, ValueError, "max_epochs"),
         ({"lr": 1e300, "max_epochs": 5}, ValueError, "lower lr"),
+        ({"head": nn.Linear(5, 2)}, ValueError, "cannot take 16 features"),
+        ({"head": nn.Linear(16, 3)}, ValueError, "must return 2 outputs, one per"),
+        ({"head": lambda *sizes: nn.Flatten(0)}, ValueError, "2 outputs, one per"),
+        ({"callbacks": [1]}, TypeError, "must hold callbacks of skorch"),
+        ({"optimizer": torch.optim.LBFGS}, ValueError, "needs no closure"),
+        ({"class_weight": "even"}, ValueError, "'class_weight' parameter"),
+        ({"class_weight": {0: -1.0}}, ValueError, r"class_weight must hold numbers"),
     ],
 )
 def test_bad_parameters(toy, params, error, match):
@@ -209,7 +221,7 @@ def test_warm_starts_hold_out_the_same_rows_and_batches_none(make_toy):
 
     class Record(Callback):
         def on_train_begin(self, net, X=None, **kwargs):
-            held_out.append(X.validation)
+            held_out.append(X.validation and list(X.validation))
 
     net = DANN(max_epochs=1, warm_start=True, early_stopping=True, random_state=0)
     net.set_params(callbacks=[Record()])
@@ -294,10 +306,15 @@ def test_options(toy, options, capsys):
 
 
 def test_progress_bar(toy, capsys):
-    _fit(DANN(max_epochs=2, verbose=2, random_state=0), toy)
+    _fit(DANN(max_steps=8, epoch_size=512, verbose=2, random_state=0), toy)
     shown = capsys.readouterr()
     assert "train_loss" in shown.out
     assert "it/s" in shown.err
+    assert "/4 [" in shown.err  # steps of an epoch
+    tasks = MultiTaskNetClassifier(max_steps=4, early_stopping=True, verbose=2)
+    rows = np.repeat(np.flatnonzero(toy.y >= 0), 2)[:-1]  # tasks differ in size
+    tasks.fit(toy.X[rows], toy.y[rows], sample_domain=toy.domain[rows])
+    assert "valid_loss" in tasks.history_
 
 
 @pytest.mark.parametrize(
@@ -332,16 +349,22 @@ def test_scoring_callbacks_and_checkpoints(make_toy, tmp_path):
         EpochScoring("accuracy", name="held_out", lower_is_better=False),
         EpochScoring("roc_auc", name="auc", lower_is_better=False),
         EpochScoring("accuracy", name="seen", on_train=True, lower_is_better=False),
+        EpochScoring("accuracy", name="anew", use_caching=False),
+        BatchScoring("accuracy", name="by_batch", lower_is_better=False),
+        BatchScoring("accuracy", name="seen_by_batch", on_train=True),
+        PassthroughScoring("train_loss", on_train=True),
         Checkpoint(dirname=tmp_path, monitor="valid_loss_best", load_best=True),
         LRScheduler("StepLR", step_size=5, gamma=0.5, step_every="batch"),
         SkorchStopping("valid_loss", patience=30),
     ]
     net = DANN(max_epochs=8, lr=0.05, early_stopping=True, callbacks=callbacks)
     net = _fit(net.set_params(random_state=0, batch_size=8), toy)
-    for name in "held_out", "auc", "seen":
+    for name in "held_out", "auc", "seen", "anew", "by_batch", "seen_by_batch":
         # as in skorch, the history is that of the checkpoint
         assert net.history_[name].shape == (net.n_iter_,)
         assert net.history_[name].max() > 0.6
+    assert_allclose(net.history_["anew"], net.history_["held_out"])
+    assert_allclose(net.history_["by_batch"], net.history_["held_out"])
     pairs, y = zip(*[(v[0], v[1]) for v in _held_out(net, toy)], strict=True)
     last = net.net_.base_module.predict(torch.cat(pairs))[1].argmax(1)
     best = net.history_["valid_loss"].argmin()
@@ -379,7 +402,10 @@ def test_scores_of_regression(rng):
     [
         SkorchStopping(),
         Checkpoint(),
+        SkorchStopping,
         EpochScoring("accuracy"),
+        BatchScoring("accuracy"),
+        PassthroughScoring("valid_loss"),
         ("plateau", LRScheduler("ReduceLROnPlateau", monitor="valid_loss")),
     ],
 )
@@ -593,3 +619,10 @@ def test_callbacks_of_scikit_learn_follow_the_epochs(toy):
     for name, count in {"fit": 1 + 3, "epochs": 1}.items():
         assert heard.count(("begin", name)) == heard.count(("end", name)) == count
     assert len(net.net_.callbacks_) == len(plain.net_.callbacks_)
+
+
+@pytest.mark.parametrize("name", sktransfer.deep.__all__)
+def test_every_parameter_is_validated(name):
+    cls = getattr(sktransfer.deep, name)
+    if hasattr(cls, "_parameter_constraints") and issubclass(cls, TransferNet):
+        assert set(cls().get_params(deep=False)) <= set(cls._parameter_constraints)

@@ -169,3 +169,26 @@ def test_an_extractor_without_parameters():
     _net(module=nn.Identity(), otce_epochs=0).fit(X, y, sample_domain=domain)
     with pytest.raises(ValueError, match=r"module=Identity\(\) has no parameter"):
         _net(module=nn.Identity()).fit(X, y, sample_domain=domain)
+
+
+def test_step_1_takes_the_rates_of_the_optimizer():
+    X, y, domain = _problem()
+    paths = [
+        _net(otce_epochs=3, max_epochs=1, **params)
+        .fit(X, y, sample_domain=domain)
+        .task_difference_path_
+        for params in (
+            {"source_epochs": 1, "optimizer__lr": 0.05},
+            {"source_epochs": 1, "lr": 0.05},
+            {
+                "source_epochs": 1,
+                "optimizer__param_groups": [
+                    ("extractor*", {"lr": 0.05}), ("head*", {"lr": 0.05}),
+                ],
+            },
+            {"source_epochs": 1},
+        )
+    ]  # fmt: skip
+    assert_array_equal(paths[1], paths[0])
+    assert_array_equal(paths[2], paths[0])
+    assert np.abs(paths[3] - paths[0]).max() > 1e-3
