@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 _METHODS = ("predict_proba", "decision_function", "predict")
+#: share of the residuals below which two answers count as equal
+_NEAR = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +223,35 @@ class CommonColumns:
         coded = self.code(y)
         answers = np.maximum(coded - residuals, least_mean(coded))
         return np.mean(answers, axis=0) ** (self.power / 2)
+
+    def paired(self, y: Any, residuals: Any) -> NDArray[Any]:
+        r"""Return residuals of two models whose squares differ as the losses do.
+
+        Residuals :math:`e_0, e_1` over :meth:`spread` are about that for deviances
+        :math:`d_0, d_1`. With the same step :math:`s = e_0 - e_1` it is exact for
+        :math:`e_0 = ((d_0 - d_1) / s + s) / 2`, so a blend and a gap of the models
+        have one evidence: the best weight is above 1/2 where the gap is negative.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels.
+        residuals : ndarray of shape (2, n_samples, n_columns)
+            Labels less answers.
+        """
+        scaled = residuals / self.spread(y, residuals)
+        if not self.power:
+            return np.asarray(scaled)
+        coded = self.code(y)
+        deviance = unit_deviance(coded, coded - residuals, self.power)
+        step = scaled[0] - scaled[1]
+        # of nearly equal answers the quotient is rounding, and the limit is reached
+        far = np.abs(step) > _NEAR * np.abs(scaled).max(axis=0)
+        ratio = np.divide(
+            deviance[0] - deviance[1], step, where=far, out=2 * scaled[0] - step
+        )
+        first = (ratio + step) / 2
+        return np.stack([first, first - step])
 
     def decide(self, values: NDArray[Any]) -> NDArray[Any]:
         """Turn answers into predictions of the form of the labels."""

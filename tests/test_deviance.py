@@ -194,6 +194,24 @@ def test_the_gap_of_a_guard_is_one_of_deviances(counts):
     assert np.mean(result.gaps) == pytest.approx(np.mean(gaps), rel=1e-3)
 
 
+def test_gap_and_weight_of_counts_have_one_evidence():
+    learner = PoissonRegressor(alpha=0.01)
+    members = [("alone", TargetOnly(learner)), ("pooled", Pooled(learner))]
+    domain = np.repeat([1, -1], [40, 24])
+    for seed in (3, 7):
+        rng = np.random.default_rng(seed)
+        X, exposure = rng.normal(size=(64, 3)), rng.uniform(0.2, 3.0, size=64)
+        rate = np.exp(1.2 * X[:, 0] + 0.7 * (domain > 0))
+        y = rng.poisson(exposure * rate).astype(float)
+        for model in (
+            TransferGuard(Pooled(learner), cv=3),
+            TransferPortfolioRegressor(members=members, cv=3),
+        ):
+            model.fit(X, y, sample_domain=domain, exposure=exposure)
+            helps = model.weight_posterior_.minimizer > 0.5
+            assert helps == (model.ntg_ < 0), seed
+
+
 def test_the_loss_of_a_portfolio_is_a_deviance(counts):
     X, y, _ = counts
     rows = np.flatnonzero(DOMAIN < 0)

@@ -119,3 +119,22 @@ def test_classes_of_text_and_numbers_are_refused():
     assert_array_equal(union_of_classes([[True], [0, 1]]), [0, 1])
     mixed = np.array(["c", "a"], dtype=object)
     assert_array_equal(union_of_classes([AB.classes_, mixed]), ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("power", [0.0, 1.0, 1.5, 2.0])
+def test_squares_of_paired_residuals_differ_as_the_losses_do(power):
+    rng = np.random.default_rng(0)
+    columns = CommonColumns(power=power)
+    y = rng.poisson(2.0, 300) + (0.5 if power == 2 else 0.0)
+    means = np.exp(rng.normal(size=(2, 300)))
+    means[1, :50] = means[0, :50] * (1 + 10.0 ** -rng.uniform(2, 12, 50))
+    means[1, 50:60] = means[0, 50:60]
+    residuals = (y - means)[..., None]
+    paired, losses = columns.paired(y, residuals), columns.losses(y, residuals)
+    squares = np.sum(paired**2, axis=-1)
+    np.testing.assert_allclose(
+        squares[0] - squares[1], losses[0] - losses[1], atol=1e-8
+    )
+    step = (residuals / columns.spread(y, residuals))[:, :60]
+    np.testing.assert_allclose(paired[:, 50:60], step[:, 50:60], rtol=1e-12)
+    np.testing.assert_allclose(paired[:, :50], step[:, :50], rtol=0.01, atol=1e-3)

@@ -79,8 +79,8 @@ class HeldOutLosses:
     Parameters
     ----------
     residuals : ndarray of shape (2, n_tested, n_columns)
-        Labels less answers, over the root of the variance function where losses are
-        deviances, and over the scales of several outputs.
+        Labels less answers, over the scales of several outputs; where losses are
+        deviances, what has squares that differ by as much.
     losses : ndarray of shape (2, n_tested)
         Squared residuals, or deviances.
     steps : list of ndarray of shape (n_reference, n_columns)
@@ -254,8 +254,8 @@ class PairMeasure:
         parts = []
         for result in results:
             raw = self.columns.code(result.y) - self._read(result.answers)
-            spread = self.columns.spread(result.y, raw)
-            parts.append((raw / spread, self.columns.losses(result.y, raw)))
+            losses = self.columns.losses(result.y, raw)
+            parts.append((self.columns.paired(result.y, raw), losses))
         residuals, losses = zip(*parts, strict=True)
         steps = []
         if len(self.reference):

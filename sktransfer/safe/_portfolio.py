@@ -544,8 +544,7 @@ class _TransferPortfolio(
             weights_1 = evidence.weigh(transfer, prior, rule)
             out_1 = evidence.out_of_fold(transfer, prior, rule)
             self.weight_posterior_ = blend_posterior(
-                evidence.scaled(out_0.residuals),
-                evidence.scaled(out_1.residuals),
+                *evidence.pair_of(out_1, out_0),
                 n_units=evidence.n_units,
                 inflation=self.inflation,
             )

@@ -111,6 +111,13 @@ class Evidence:
             return np.sum(residual**2, axis=1)
         return self.columns.losses(self.y, residual * self.spread)
 
+    def pair_of(self, transfer: HeldOut, target_only: HeldOut) -> NDArray[Any]:
+        """Return scaled residuals of two HeldOut, whose squares differ as losses do."""
+        residuals = np.stack([target_only.residuals, transfer.residuals])
+        if self.columns.power and self.n_units:
+            residuals = self.columns.paired(self.y, residuals * self.spread)
+        return np.sqrt(self.row_weights)[:, None] * residuals
+
     def gap(self, transfer: Any, target_only: HeldOut) -> Any:
         """Return the evidence about the gap of two HeldOut; None without folds."""
         if not self.n_units:

@@ -206,9 +206,10 @@ class TransferGuard(CallbackSupportMixin, TakesGroupsMixin, BlendingMetaEstimato
     its prior and "select" refuses (unless ``risk`` is 0.5 or more).
 
     *Counts.* With a log link (Poisson, gamma, Tweedie) the loss is the deviance, and
-    ``fit`` takes ``exposure``. For the weight residuals are divided by
-    :math:`m^{p/2}`, with m the mean of both predictions and p the power of the
-    deviance, of which their squares are the second-order approximation.
+    ``fit`` takes ``exposure``. The weight comes from the same deviances as the gap:
+    its residuals are divided by :math:`m^{p/2}`, with m the mean of both predictions
+    and p the power of the deviance, and moved so that their squares differ between the
+    models by exactly what the deviances do.
 
     *What is blended.* Probabilities where both models have them. Of classifiers that
     have decision values :math:`d_k(x)` alone, one for each class, such as support
