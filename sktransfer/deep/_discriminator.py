@@ -109,8 +109,10 @@ class DomainDiscriminator(nn.Module):
             features.append(reverse_gradient(rows, strength))
             if self.labels:
                 codes.append(self.code(y, rows))
-        code = torch.cat(codes) if self.labels else None
-        logits = self(torch.cat(features), code)
+        if len(features) == 1:  # of one part nothing is copied
+            logits = self(features[0], codes[0] if self.labels else None)
+        else:
+            logits = self(torch.cat(features), torch.cat(codes))
         return torch.split(logits, [len(part) for parts, _ in terms for part in parts])
 
     @staticmethod

@@ -1,6 +1,8 @@
 """The torch module of a net: extractor, head, alignment and gate in one step."""
 
 import math
+from functools import reduce
+from operator import add
 
 import torch
 from torch import nn
@@ -125,7 +127,7 @@ class TransferModule(StepModule):
             for name, loss in penalty.losses(self, batch, encoded).items():
                 free = _free_name(name, parts)
                 learned[free] = parts[free] = loss
-        total = sum(learned.values())
+        total = reduce(add, learned.values())
         losses = {"loss": total, **{f"{name}_loss": v for name, v in parts.items()}}
         if keep_outputs:
             outputs = torch.cat([encoded.out_source, encoded.out_labeled])
