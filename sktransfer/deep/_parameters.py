@@ -20,7 +20,8 @@ PARAMETERS = {
         than two axes are flattened.""",
     "head": """head : Module, class or callable, default=None
         Maps features to one output per class, or to one output in regression; a class
-        or function is called with the two numbers. None: a linear layer.""",
+        or function is called with the two numbers. It is copied. None: a linear
+        layer.""",
     "alignment": """alignment : Alignment, default=None
         What brings the domains together; it is copied. None: nothing.""",
     "gate": """gate : bool, default=False
@@ -111,11 +112,11 @@ PARAMETERS = {
     "lr": """lr : float in (0, inf), default=1e-3
         Learning rate.""",
     "optimizer": """optimizer : class, default=None
-        Optimizer of torch; ``optimizer__NAME`` are further arguments. None: Adam as
-        torch has it. With momentum features and a discriminator run in circles;
-        ``optimizer__betas=(0.0, 0.99)`` makes the domains more alike. On average over
-        the tasks of ``benchmarks/net_defaults.md`` that was less accurate, on most
-        single ones neither better nor worse.""",
+        Optimizer of torch whose steps need no closure; ``optimizer__NAME`` are further
+        arguments. None: Adam as torch has it. With momentum features and a
+        discriminator run in circles; ``optimizer__betas=(0.0, 0.99)`` makes the domains
+        more alike. On average over the tasks of ``benchmarks/net_defaults.md`` that was
+        less accurate, on most single ones neither better nor worse.""",
     "standardize": """standardize : bool or "robust", default=True
         Scale every feature (channel for images) to mean 0 and variance 1 over the rows
         that the net sees; "robust": to median 0 and the interquartile range of a
@@ -143,8 +144,8 @@ PARAMETERS = {
         take more than a gigabyte stay in the memory of the host, and a batch at a time
         is moved.""",
     "dtype": """dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the net. "auto": that of the rows on the CPU, float32
-        elsewhere.""",
+        Precision of the net. "auto": that of the rows on the CPU without
+        ``mixed_precision``, else float32.""",
     "mixed_precision": """mixed_precision : bool, default=False
         Compute steps in bfloat16 where torch deems it safe.""",
     "compile": """compile : bool, default=False

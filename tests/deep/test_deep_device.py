@@ -145,9 +145,7 @@ def test_fits_compute_gradients_where_the_caller_does_not(toy, off):
 
 
 def test_mixed_precision_is_of_single_precision(toy):
-    nets = [
-        DANN(max_steps=5, mixed_precision=m, random_state=0) for m in (0 < 1, 0 > 1)
-    ]
+    nets = [DANN(max_steps=5, mixed_precision=m, random_state=0) for m in (True, False)]
     outputs = [
         net.fit(toy.X, toy.y, sample_domain=toy.domain).predict_proba(toy.X)
         for net in nets
@@ -161,7 +159,7 @@ def test_mixed_precision_is_of_single_precision(toy):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("weight", [None, np.ones(1000)])
 def test_scales_of_large_numbers(dtype, weight):
-    """Constants that are no exact sums, squares that overflow, sums that lose digits."""
+    """Constants of inexact sums, squares that overflow, sums that lose digits."""
     x = np.random.RandomState(0).normal(size=1000)
     columns = [np.full(1000, 1e30), 1e30 * x, 1e5 + x, np.full(1000, 0.1)]
     top = [] if dtype is np.float32 else [1e250 * x]
