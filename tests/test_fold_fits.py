@@ -16,7 +16,7 @@ from sktransfer._solvers.without_rows import ridge_without, sums_without
 from sktransfer.baselines import Pooled, SourceOnly, TargetOnly
 from sktransfer.datasets import make_concept_shift
 from sktransfer.metrics import cross_val_ntg
-from sktransfer.safe import TransferGuard
+from sktransfer.safe import TransferGuard, TransferPortfolioRegressor
 
 EXACT = LogisticRegression(tol=1e-9, max_iter=5000, warm_start=True)
 
@@ -170,6 +170,49 @@ def test_a_guard_costs_two_fits_of_the_learner(monkeypatch):
     monkeypatch.setattr("sktransfer._fold_fits._LEAST_FOLLOWED", len(X))
     TransferGuard(Pooled(LogisticRegression())).fit(X, y, sample_domain=domain)
     assert len(fits) == 2
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_portfolio_costs_one_fit_of_each_linear_member(
+    monkeypatch, routing, weighted
+):
+    X, y, domain = rows("regression")
+    learner = Ridge().set_fit_request(sample_weight=True)
+    members = [
+        ("alone", TargetOnly(learner)),
+        ("pooled", Pooled(learner)),
+        ("light", Pooled(learner, source_weight=0.1)),
+        ("source", SourceOnly(learner)),
+    ]
+    portfolio = TransferPortfolioRegressor(members=members, cv=5)
+    weight = np.random.default_rng(0).uniform(0.5, 2, len(y)) if weighted else None
+    fits = []
+
+    def fit_learner(*args, **params):
+        fits.append(args[0])
+        return original(*args, **params)
+
+    original = _learners.fit_learner
+    monkeypatch.setattr("sktransfer.baselines.fit_learner", fit_learner)
+    fast = portfolio.fit(X, y, sample_domain=domain, sample_weight=weight)
+    assert len(fits) == 4
+    with monkeypatch.context() as patch:
+        patch.setattr(Pooled, "leaves_out", lambda self, n_samples: False)
+        patch.setattr(TargetOnly, "leaves_out", lambda self, n_samples: False)
+        slow = clone(portfolio).fit(X, y, sample_domain=domain, sample_weight=weight)
+    assert len(fits) == 4 + 3 * 6 + 1
+    assert_allclose(list(fast.weights_.values()), list(slow.weights_.values()))
+    assert_allclose(fast.ntg_interval_, slow.ntg_interval_)
+    assert_allclose(fast.predict(X), slow.predict(X))
+    if weighted:  # a row of weight 0 does not exist, and every fold has its own fit
+        weight[::7] = 0.0
+        kept = weight > 0
+        some = clone(portfolio).fit(X, y, sample_domain=domain, sample_weight=weight)
+        same = clone(portfolio).fit(
+            X[kept], y[kept], sample_domain=domain[kept], sample_weight=weight[kept]
+        )
+        assert_allclose(some.members_["pooled"].estimator_.coef_,
+                        same.members_["pooled"].estimator_.coef_)  # fmt: skip
 
 
 def test_what_cannot_be_left_out():

@@ -257,7 +257,7 @@ def prepare_folds(
     elif folds and hasattr(estimator, "prepare_folds"):
         prepared = estimator.prepare_folds(data, folds, params)
         prepared = None if prepared is None else [Prepared(one) for one in prepared]
-    elif folds and _leaves_out(estimator, data):
+    elif folds and leaves_out(estimator, data):
         prepared = _prepare_linear(estimator, data, folds, params)
     return [estimator] * (len(folds) + 1) if prepared is None else prepared
 
@@ -285,7 +285,7 @@ def prepare_target_only(
     """
     prepared = None
     pipeline = folds and type(baseline) is Pipeline and consumes_sample_domain(baseline)
-    linear = folds and _leaves_out(baseline, data)
+    linear = folds and leaves_out(baseline, data)
     if pipeline or linear:
         # what a linear model learns without sources are labeled rows alone
         rows = data.is_target if pipeline else data.is_labeled_target
@@ -304,9 +304,23 @@ def prepare_target_only(
     return [baseline] * (len(folds) + 1) if prepared is None else prepared
 
 
-def _leaves_out(estimator: Any, data: Any) -> bool:
-    leaves_out = getattr(estimator, "leaves_out", None)
-    return leaves_out is not None and bool(leaves_out(len(data.sample_domain)))
+def leaves_out(estimator: Any, data: Any) -> bool:
+    """Tell whether the fits on folds follow from the fit on all rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Unfitted.
+    data : DomainData
+        Rows of sources and target.
+
+    Returns
+    -------
+    leaves_out : bool
+        False also for estimators without a method of this name.
+    """
+    tells = getattr(estimator, "leaves_out", None)
+    return tells is not None and bool(tells(len(data.sample_domain)))
 
 
 def _prepare_linear(estimator: Any, data: Any, folds: Any, params: Any) -> Any:

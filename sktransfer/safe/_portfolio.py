@@ -67,7 +67,13 @@ from sktransfer.base import (
 from sktransfer.exceptions import UnlabeledTargetError, warn
 from sktransfer.metrics._evidence import INTERVAL_FOR, row_evidence
 from sktransfer.metrics._gap import PairMeasure
-from sktransfer.metrics._pair import fit_target_only, fit_transfer
+from sktransfer.metrics._pair import (
+    fit_target_only,
+    fit_transfer,
+    leaves_out,
+    prepare_folds,
+    prepare_target_only,
+)
 from sktransfer.safe._defaults import (
     INFLATION,
     LEAST_WEIGHT,
@@ -261,10 +267,13 @@ class _TransferPortfolio(
             members, existing, handed, **self._budget()
         )
         progress = Progress(self, 2 + (self.prior == "trials"))
-        self._fit_members(members, existing, handed, progress)
+        same = len(existing.labeled) == len(data.labeled)
+        prepared = self._fit_members(
+            members, existing, handed, folds if same else [], progress
+        )
         self._set_columns(existing)
         trials = self._run_trials(existing, handed, table, progress)
-        evidence = self._cross_fit(data, folds, params, progress)
+        evidence = self._cross_fit(data, folds, params, prepared, progress)
         self._warn_without_sources(planned)
         self._weigh(evidence, trials)
         progress.end()
@@ -354,18 +363,28 @@ class _TransferPortfolio(
         return [m for m in members if m.target_only or _holds_models(m.estimator)]
 
     def _fit_members(
-        self, members: list[Any], data: Any, params: dict[str, Any], progress: Progress
-    ) -> None:
-        """Fit every member on all rows; leave out those that cannot be fitted."""
+        self,
+        members: list[Any],
+        data: Any,
+        params: dict[str, Any],
+        folds: list[tuple[NDArray[Any], NDArray[Any]]],
+        progress: Progress,
+    ) -> dict[str, Any]:
+        """Fit every member on all rows; leave out those that cannot be fitted.
+
+        Return name -> fitters of the folds, of those that have them from this fit.
+        """
         with progress.stage("members", len(members)) as stage:
             results = Parallel(n_jobs=self.n_jobs)(
-                delayed(run_task)(task, _try_fit, member, data, params)
+                delayed(run_task)(task, _fit_with_folds, member, data, params, folds)
                 for task, member in zip(stage.tasks, members, strict=True)
             )
         self._members, self.members_, self._seconds = [], {}, {}
-        errors = []
-        for member, (model, seconds, error) in zip(members, results, strict=True):
+        errors, prepared = [], {}
+        for member, (fit, fitters) in zip(members, results, strict=True):
+            model, seconds, error = fit
             if error is None:
+                prepared[member.name] = fitters
                 self._members.append(member)
                 self.members_[member.name] = model
                 self._seconds[member.name] = seconds
@@ -374,6 +393,7 @@ class _TransferPortfolio(
                 self.skipped_[member.name] = f"{type(error).__name__}: {error}"
         if not any(m.target_only for m in self._members):
             raise errors[0]
+        return prepared
 
     def _warn_without_sources(self, planned: list[Any]) -> None:
         """Say aloud that none of the members that use a source is left."""
@@ -406,6 +426,7 @@ class _TransferPortfolio(
         data: Any,
         folds: list[tuple[NDArray[Any], NDArray[Any]]],
         params: dict[str, Any],
+        prepared: dict[str, Any],
         progress: Progress,
     ) -> Evidence:
         """Return every member's predictions for held-out labeled target rows."""
@@ -413,19 +434,26 @@ class _TransferPortfolio(
         reference = None
         if len(pair.reference):
             reference = take_rows(data.X, pair.reference)
-        tasks = [(m, fold) for m in self._members for fold in folds]
+        tasks = [
+            (member, fold, fitter)
+            for member in self._members
+            for fold, fitter in zip(
+                folds, prepared[member.name] or [None] * len(folds), strict=True
+            )
+        ]
         with progress.stage("held-out samples", len(tasks)) as stage:
             results = Parallel(n_jobs=self.n_jobs)(
                 delayed(run_task)(
                     step, _held_out_answers, member, self.members_[member.name], data,
                     *fold, self._columns, params,
-                    None if _answers_known(member, fold, folds) else reference,
+                    None if _answers_known(member, fold, folds) else reference, fitter,
                 )
-                for step, (member, fold) in zip(stage.tasks, tasks, strict=True)
+                for step, (member, fold, fitter) in zip(stage.tasks, tasks, strict=True)
             )  # fmt: skip
         held_out = {}
         for member in list(self._members):
-            mine = [r for (m, _), r in zip(tasks, results, strict=True) if m is member]
+            each = zip(tasks, results, strict=True)
+            mine = [result for task, result in each if task[0] is member]
             failed = [error for _, _, error in mine if error is not None]
             self._seconds[member.name] += sum(seconds for _, seconds, _ in mine)
             if failed:
@@ -543,8 +571,10 @@ class _TransferPortfolio(
         if transfer:
             weights_1 = evidence.weigh(transfer, prior, rule)
             out_1 = evidence.out_of_fold(transfer, prior, rule)
+            without, within = evidence.pair_of(out_1, out_0)
             self.weight_posterior_ = blend_posterior(
-                *evidence.pair_of(out_1, out_0),
+                without,
+                within,
                 n_units=evidence.n_units,
                 inflation=self.inflation,
             )
@@ -941,7 +971,9 @@ class TransferPortfolioClassifier(ClassifierMixin, _TransferPortfolio):
     members, the trials and the held-out rows.
 
     *Cost.* Members that use no label of the target, and the source models of offset
-    and stacking, are fitted once for all folds.
+    and stacking, are fitted once for all folds. The fits of a given ``learner`` on the
+    folds follow from those on all samples where those of a guard do, see
+    :class:`TransferGuard`.
 
     *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real
     data sets; ``benchmarks/portfolio.md`` has the runs behind these and all other
@@ -1194,7 +1226,9 @@ class TransferPortfolioRegressor(RegressorMixin, _TransferPortfolio):
     members, the trials and the held-out rows.
 
     *Cost.* Members that use no label of the target, and the source models of offset
-    and stacking, are fitted once for all folds.
+    and stacking, are fitted once for all folds. The fits of a given ``learner`` on the
+    folds follow from those on all samples where those of a guard do, see
+    :class:`TransferGuard`.
 
     *What to expect.* ``temperature``, ``risk`` and ``atom`` were chosen on 19 real
     data sets; ``benchmarks/portfolio.md`` has the runs behind these and all other
@@ -1293,7 +1327,43 @@ def _as_counts(
     return replace(data, y=counts), {**plain, "exposure": exposure}
 
 
-def _fit_member(member: Any, data: Any, params: dict[Any, Any]) -> Any:
+def _fit_with_folds(
+    member: Any,
+    data: Any,
+    params: dict[Any, Any],
+    folds: list[tuple[NDArray[Any], NDArray[Any]]],
+) -> tuple[Any, Any]:
+    """Fit a member on all rows, and on folds where these fits follow from it.
+
+    Return what :func:`_try_fit` does, and a fitter for each fold, or None.
+    """
+    start, estimator = time.perf_counter(), member.estimator
+    weights = ["sample_weight"] if "sample_weight" in params else []
+    shares = (
+        not (member.shared or member.domain is not None or "exposure" in params)
+        and folds
+        and not _ignores_target_labels(estimator)
+        and leaves_out(estimator, data)
+        and set(routing_of(estimator).consumes("fit", weights)) == set(weights)
+    )
+    if not shares:
+        return _try_fit(member, data, params), None
+    prepare = prepare_target_only if member.target_only else prepare_folds
+    try:
+        fitters = prepare(estimator, data, folds, params)
+    except _CANNOT_FIT as error:
+        return (None, 0.0, error), None
+    seconds = time.perf_counter() - start
+    model, more, error = _try_fit(member, data, params, fitters[0])
+    return (model, seconds + more, error), fitters[1:]
+
+
+def _fit_member(
+    member: Any, data: Any, params: dict[Any, Any], fitter: Any = None
+) -> Any:
+    if fitter is not None:
+        fit = fit_target_only if member.target_only else fit_transfer
+        return fit(fitter, data, params)
     data, params = _as_counts(member.estimator, data, params)
     if member.target_only:
         return fit_target_only(member.estimator, data, params)
@@ -1306,14 +1376,16 @@ def _fit_member(member: Any, data: Any, params: dict[Any, Any]) -> Any:
     return fit_transfer(member.estimator, data, params)
 
 
-def _try_fit(member: Any, data: Any, params: dict[Any, Any]) -> tuple[Any, float, Any]:
+def _try_fit(
+    member: Any, data: Any, params: dict[Any, Any], fitter: Any = None
+) -> tuple[Any, float, Any]:
     """Return (model, seconds, None), or the error of a member that cannot be fitted."""
     start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             if member.strict:
                 warnings.simplefilter("error", UserWarning)
-            model = _fit_member(member, data, params)
+            model = _fit_member(member, data, params, fitter)
         if is_classifier(member.estimator) and len(model.classes_) == 1:
             raise ValueError(f"it sees one class only, {model.classes_[0]!r}")
     except _CANNOT_FIT as error:
@@ -1330,12 +1402,13 @@ def _held_out_answers(
     columns: Any,
     params: dict[Any, Any],
     reference: Any,
+    fitter: Any = None,
 ) -> tuple[Any, float, Any]:
     """Return what is said of held-out rows and of others, and the seconds."""
     model, seconds, error = fitted, 0.0, None
     if not _ignores_target_labels(member.estimator):
         model, seconds, error = _try_fit(
-            member, data.take(train), slice_params(params, data.mask_of(train))
+            member, data.take(train), slice_params(params, data.mask_of(train)), fitter
         )
     if error is not None:
         return None, seconds, error
