@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+import torch
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,6 +21,7 @@ from sktransfer.deep import (
     UOWQNet,
 )
 from sktransfer.deep._budget import epoch_size_of, find_budget
+from sktransfer.deep._rows import DomainRows
 from sktransfer.metrics import cross_val_ntg
 from sktransfer.safe import TransferGuard
 
@@ -59,6 +61,25 @@ def test_steps_never_collapse(sizes, batch_size, max_epochs, max_steps):
     assert (budget.n_epochs - 1) * budget.epoch_steps < budget.n_steps
     alone = with_budget_of(net, data)._budget(data.without_sources())
     assert alone == budget
+
+
+@settings(max_examples=40)
+@given(sizes=st.tuples(rows, rows, rows), batch_size=st.integers(100, 6000))
+def test_an_epoch_shows_every_row(sizes, batch_size):
+    """However many rows of each kind there are, none of them included."""
+    data = _data(*sizes)
+    budget = DANN(batch_size=batch_size, max_epochs=1)._budget(data)
+    x = torch.arange(sum(sizes)).split(sizes)
+    source, labeled, target = (part[:, None] for part in x)
+    batches = DomainRows(
+        source, x[0], labeled, x[1], target, torch.zeros(sizes[0]), batch_size,
+        n_batches=budget.epoch_steps,
+    )  # fmt: skip
+    seen = torch.cat([batch.x[:, 0] for batch in batches])
+    assert budget.epoch_steps == max(
+        1, -(-max(data.n_source, data.n_target) // batch_size)
+    )
+    assert len(seen.unique()) == sum(sizes)
 
 
 def test_one_of_epochs_and_steps_is_given():
