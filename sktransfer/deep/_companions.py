@@ -92,9 +92,11 @@ class Companions:
     def _train_one(self, known, net, shared, data, weight, *, seed, **training):
         """Train a companion, a new one if none is known."""
         warm = known is not None
-        if not warm:
-            params = {k: getattr(net, k) for k in shared if hasattr(net, k)}
-            parts = {k: v for k, v in vars(net).items() if k.startswith(PREFIXES)}
+        params = {k: getattr(net, k) for k in shared if hasattr(net, k)}
+        parts = {k: v for k, v in vars(net).items() if k.startswith(PREFIXES)}
+        if warm:
+            known.set_params(**params, **parts)
+        else:
             known = self.make(
                 **params, **parts, early_stopping=False, random_state=seed
             )

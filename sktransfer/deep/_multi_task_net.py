@@ -220,6 +220,9 @@ class _TaskNet(ByDomainMixin):
         module.sizes = Sizes(tuple(x.shape[1:]), n_features, n_outputs, self._n_classes)
         return module
 
+    def _weigh_losses(self, module):
+        """Leave weights to the weighting of tasks."""
+
     def _prepare_module(self, module, rows, device, budget):
         module.weighting.start(self, module, rows, budget)
 

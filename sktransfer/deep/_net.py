@@ -399,6 +399,7 @@ class TransferNet(
             rows, order = self._encode_rows(data, weight, held_out, device, budget)
             if not warm:
                 self.net_ = self._make_trainer(rows, device, budget)
+            self._renew_trainer(warm)
             n_steps = budget.epoch_steps if one_epoch else budget.n_steps
             # as everywhere in skorch, Ctrl-C ends the training and keeps the net
             self.net_.train(rows, n_steps, progress)
@@ -564,24 +565,54 @@ class TransferNet(
         self._prepare_module(module, rows, device, budget)
         for penalty in module.penalties:
             penalty.begin(module)
-        callbacks = [*(self.callbacks or [])]
-        if self.early_stopping is not False:
-            plain = type(module.alignment) is Alignment and not self.gate
-            start = 0.0 if plain else module.alignment.settled
-            patience = self.n_iter_no_change
-            callbacks.append(HeldOutStopping(start, patience=patience))
         trainer = self._trainer_class(
             module,
             self._make_criterion(),
             max_epochs=budget.n_epochs,
             n_steps=budget.n_steps,
-            callbacks=callbacks,
+            callbacks=self._all_callbacks(module),
             verbose=int(self.verbose),
             device=str(device),
             compile=self.compile,
             **self._trainer_params(),
         )
         return trainer.initialize()
+
+    def _all_callbacks(self, module):
+        """Return the callbacks of the user and that of early stopping."""
+        callbacks = [*(self.callbacks or [])]
+        if self.early_stopping is not False:
+            plain = type(module.alignment) is Alignment and not self.gate
+            start = 0.0 if plain else module.alignment.settled
+            patience = self.n_iter_no_change
+            callbacks.append(HeldOutStopping(start, patience=patience))
+        return callbacks
+
+    def _renew_trainer(self, warm):
+        """Let parameters that were changed between two calls have their effect."""
+        optimizer = {
+            name: value
+            for name, value in self._trainer_params().items()
+            if name == "lr" or name.startswith("optimizer")
+        }
+        followed = [
+            *(self.callbacks or []), self.early_stopping is False,
+            self.n_iter_no_change, self.verbose,
+        ]  # fmt: skip
+        if warm and optimizer != self._optimized_by:
+            self.net_.renew_optimizer(optimizer)
+        if warm and followed != self._followed_by:
+            callbacks = self._all_callbacks(self.module_)
+            self.net_.renew_callbacks(callbacks, int(self.verbose))
+        self._optimized_by, self._followed_by = optimizer, followed
+        self._weigh_losses(self.module_)
+
+    def _weigh_losses(self, module):
+        """Set the weights of the losses, which may change between two calls."""
+        module.largest_mu, module.lambda_ = self.mu, self.source_weight
+        for part in module.discriminator, module.gate_discriminator:
+            if part is not None:
+                part.max_ratio = self.max_weight
 
     def _prepare_module(self, module, rows, device, budget):
         """Change a new module before its training begins."""

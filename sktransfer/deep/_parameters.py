@@ -152,7 +152,10 @@ PARAMETERS = {
         Compile the module with ``torch.compile``.""",
     "warm_start": """warm_start : bool, default=False
         Go on from the last fit, with the next random numbers, for as many steps
-        again; ``mu`` is at its largest by then.""",
+        again; ``mu`` is at its largest by then. Weights of losses, rates and optimizer,
+        batches, callbacks, early stopping and ``verbose`` may change in between; an
+        optimizer that changes begins anew. What the net was set up with, such as
+        ``module``, ``alignment`` and scales, stays.""",
     "verbose": """verbose : int or bool, default=0
         1: print a line of losses per epoch; 2: and show a progress bar of its
         steps.""",

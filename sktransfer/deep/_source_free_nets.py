@@ -62,6 +62,16 @@ class _Member(nn.Module):
                 f"{net!r} predicts by a head for each of its sources, so it has no one "
                 "head to keep; give its alignment source_heads=False."
             )
+        if isinstance(module.head, nn.ModuleList):
+            raise ValueError(
+                f"{net!r} predicts by a head for each task, so it has no one head to "
+                "keep; fit a net of one task, such as TransferNetClassifier."
+            )
+        if net._companions.in_mean:
+            raise ValueError(
+                f"{net!r} predicts means over several nets, so it has no one head to "
+                "keep; fit it with ensemble=False."
+            )
         self.extractor = module.alignment.target_extractor(module)
         self.head = module.head
         self.row_shape = net._encoder.row_shape

@@ -151,7 +151,7 @@ class TransferTrainer(NeuralNet):
         self.stop_at_ = self.steps_done_ + n_steps
         n_epochs = -(-n_steps // rows.n_batches)
         if progress is None:
-            return self.partial_fit(rows, None, epochs=n_epochs)
+            return self._train_epochs(rows, n_epochs)
         own = self.callbacks_
         with progress.stage("epochs", n_epochs) as stage:
             try:
@@ -159,9 +159,54 @@ class TransferTrainer(NeuralNet):
                     # before early stopping, which ends the round of callbacks
                     followed = "scikit_learn", FollowedEpochs(stage.tasks)
                     self.callbacks_ = [followed, *own]
-                return self.partial_fit(rows, None, epochs=n_epochs)
+                return self._train_epochs(rows, n_epochs)
             finally:
                 self.callbacks_ = own
+
+    def _train_epochs(self, rows, n_epochs):
+        try:
+            return self.partial_fit(rows, None, epochs=n_epochs)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "module normalizes by the rows of a batch, but a batch has one row "
+                "only: raise batch_size, give more rows, or use a module without "
+                f"batch normalization. ({error})"
+            ) from error
+
+    def initialize_optimizer(self, triggered_directly=None):
+        """Make the optimizer; a schedule of its rates may begin in a later call."""
+        super().initialize_optimizer()
+        for group in self.optimizer_.param_groups:
+            group.setdefault("initial_lr", group["lr"])
+        return self
+
+    def renew_optimizer(self, params):
+        """Go on with another optimizer.
+
+        Parameters
+        ----------
+        params : dict
+            ``optimizer``, ``lr`` and ``optimizer__NAME``, in place of all old ones.
+        """
+        for name in [name for name in vars(self) if name.startswith("optimizer__")]:
+            delattr(self, name)
+        vars(self).update(params)
+        self.initialize_optimizer()
+
+    def renew_callbacks(self, callbacks, verbose):
+        """Go on with other callbacks.
+
+        Parameters
+        ----------
+        callbacks : list
+            Callbacks of skorch.
+        verbose : int
+            1 prints a line for each epoch, 2 shows a progress bar, too.
+        """
+        self.callbacks, self.verbose = callbacks, verbose
+        self.initialize_callbacks()
 
     def get_dataset(self, X, y=None):
         """Return the rows themselves."""

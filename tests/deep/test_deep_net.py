@@ -626,3 +626,42 @@ def test_every_parameter_is_validated(name):
     cls = getattr(sktransfer.deep, name)
     if hasattr(cls, "_parameter_constraints") and issubclass(cls, TransferNet):
         assert set(cls().get_params(deep=False)) <= set(cls._parameter_constraints)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": 0.2},
+        {"optimizer__weight_decay": 1.0},
+        {"optimizer": torch.optim.SGD},
+        {"source_weight": 0.0},
+        {"callbacks": [LRScheduler("StepLR", step_size=1, gamma=0.01)]},
+    ],
+)
+def test_later_calls_read_the_parameters_of_a_training_anew(toy, change):
+    def twice(**between):
+        net = DANN(max_epochs=4, lr=0.01, warm_start=True, gate=True, random_state=0)
+        net = pickle.loads(pickle.dumps(_fit(net, toy))).set_params(**between)
+        return _fit(net, toy).predict_proba(toy.X)
+
+    assert_array_equal(twice(), twice(lr=0.01, callbacks=None))
+    assert np.abs(twice(**change) - twice()).max() > 1e-4
+
+
+def test_early_stopping_may_be_asked_for_in_a_later_call(make_toy):
+    toy = make_toy(n_labeled=60)
+    net = DANN(max_epochs=40, lr=0.05, warm_start=True, n_iter_no_change=2)
+    net.set_params(early_stopping=False, random_state=0)
+    lengths = [
+        _fit(net.set_params(early_stopping=stop), toy).n_iter_
+        for stop in (False, True, False)
+    ]
+    assert lengths[0] == 40
+    assert lengths[1] < 80
+    assert lengths[2] == lengths[1] + 40
+
+
+def test_batch_normalization_of_one_row_is_refused(toy):
+    module = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
+    with pytest.raises(ValueError, match="a batch has one row only: raise batch_size"):
+        _fit(SourceOnlyNet(module, batch_size=1, max_steps=1), toy)

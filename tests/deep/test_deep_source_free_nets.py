@@ -9,7 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktransfer.deep import SHOT, SourceFreeNets, TransferNetClassifier
+from sktransfer.deep import (
+    SHOT,
+    MultiTaskNetClassifier,
+    SourceFreeNets,
+    TransferNetClassifier,
+)
 from sktransfer.deep._source_free_nets import _surest, importance
 from sktransfer.exceptions import DomainError
 from sktransfer.multisource import SourceFreeEnsemble
@@ -204,3 +209,16 @@ def test_what_is_refused(nets):
         _fit(SourceFreeNets(NET, source_models=good, lr=0), X).predict(
             X, sample_domain=7
         )
+
+
+def test_nets_that_predict_by_several_heads_are_refused(nets):
+    (good, _), X, _ = nets
+    y, domain = np.arange(len(X)) % 2, np.repeat([1, -1], len(X) // 2)
+    several = MultiTaskNetClassifier(max_steps=2).fit(X, y, sample_domain=domain)
+    gated = clone(NET).set_params(gate=True, max_steps=2)
+    gated.fit(X, y, sample_domain=domain)
+    for net, match in (several, "by a head for each task"), (gated, "ensemble=False"):
+        with pytest.raises(ValueError, match=match):
+            _fit(SHOT(NET, source_models=net, **SHORT), X)
+    alone = gated.set_params(ensemble=False).fit(X, y, sample_domain=domain)
+    assert _fit(SourceFreeNets(NET, source_models=[good, alone], **SHORT), X).n_iter_
