@@ -14,6 +14,7 @@ the sets of ``PROOF``, which chose nothing, and on bundled digits::
     python benchmarks/net_defaults.py tune --data DIR --out fits.csv
     python benchmarks/net_defaults.py agreement --data DIR --out fits.csv  # a part
     python benchmarks/net_defaults.py ensemble --data DIR --out fits.csv --seeds 6
+    python benchmarks/net_defaults.py real --data DIR --out fits.csv --seeds 3
     python benchmarks/net_defaults.py proof --data DIR --out fits.csv
     python benchmarks/net_defaults.py moons --out fits.csv
     python benchmarks/net_defaults.py report --out fits.csv
@@ -32,6 +33,7 @@ from pathlib import Path
 
 import numpy as np
 from scipy import sparse, stats
+from sklearn.base import is_regressor
 from sklearn.datasets import load_digits, make_moons
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import normalize
@@ -45,7 +47,9 @@ from sktransfer.deep import (
     MomentMatchingAlignment,
     SourceOnlyNet,
     TargetOnlyNet,
+    TargetOnlyNetRegressor,
     TransferNetClassifier,
+    TransferNetRegressor,
 )
 
 FIELDS = ["part", "task", "net", "seed", "accuracy", "seconds"]
@@ -68,6 +72,16 @@ SEVERAL = {
     "gas": ("gas_drift_batches", "batch1", "batch2", "batch3", "batch4", False),
     "heart": ("heart_4sites", "cleveland", "hungarian", "va", False),
 }
+#: file, source, target, with real labels
+REAL = {
+    "wine": ("wine_quality", "red", "white", False),
+    "california": ("california_housing", "north_west", "south_east", False),
+    "air": ("air_beijing12", "Huairou", "Dongsi", False),
+    "abalone": ("abalone", "M", "I", False),
+    "mpg": ("auto_mpg", "usa", "japan", False),
+    "parkinsons": ("parkinsons_updrs", 0, 1, False),
+    "school": ("school_ilea139", 0, 1, False),
+}
 PROOF = {
     "coil": ("proof/coil20_1024", 0, 1, True),
     "mushroom": ("proof/mushroom_stalk", 0, 1, False),
@@ -86,7 +100,7 @@ SMALL = {"module__hidden_units": (64, 32)}
 MARGIN = 0.005
 
 
-def load(folder, name, *domains_and_unit):
+def load(folder, name, *domains_and_unit, real=False):
     """Return the rows of each domain of a file; whether to scale them comes last."""
     *wanted, unit = domains_and_unit
     with np.load(folder / f"{name}.npz", allow_pickle=True) as z:
@@ -95,7 +109,7 @@ def load(folder, name, *domains_and_unit):
         else:
             parts = z["X_data"], z["X_indices"], z["X_indptr"]
             X = sparse.csr_matrix(parts, shape=z["X_shape"]).toarray().astype("f")
-        y, domain = z["y"].astype(int), z["domain"]
+        y, domain = z["y"].astype(float if real else int), z["domain"]
         names = [str(n) for n in z["domain_names"]]
     X = normalize(X) if unit else X
     at = [names.index(d) if isinstance(d, str) else d for d in wanted]
@@ -162,10 +176,10 @@ def tasks(part, folder):
             yield f"digits, {eps:.0%} corrupted", lambda seed: halves, eps, 3
 
 
-def draw_sources(domains, per_class, seed):
+def draw_sources(domains, eps, per_class, seed):
     """Return the rows of a task of several sources, and the test.
 
-    As ``draw``, with 200 rows of each source at most, none of them corrupted.
+    As ``draw``, with 200 rows of each source at most, none of which is corrupted.
     """
     rng = np.random.RandomState(seed)
     *sources, (X, y) = domains
@@ -182,6 +196,32 @@ def draw_sources(domains, per_class, seed):
         parts,
         target=(X[train][labeled], y[train][labeled]) if labeled.any() else None,
         unlabeled=X[train][~labeled],
+    )
+    return data, None, X[test], y[test]
+
+
+def draw_real(domains, eps, n_labeled, seed):
+    """Return the rows of a task with real labels, and the test.
+
+    As ``draw``, with ``n_labeled`` labeled target rows; wrong labels are those of
+    other rows.
+    """
+    rng = np.random.RandomState(seed)
+    (X_source, y_source), (X, y) = domains
+    chosen = rng.permutation(len(y_source))[:500]
+    X_source, y_source = X_source[chosen].copy(), y_source[chosen].copy()
+    for row in np.flatnonzero(rng.uniform(size=len(y_source)) < eps):
+        X_source[row] = rng.permutation(X_source[row])
+    hit = rng.uniform(size=len(y_source)) < eps
+    y_source[hit] = rng.choice(y_source, hit.sum())
+    order = rng.permutation(len(y))
+    n_train = min(300, len(y) // 2)
+    train, test = order[:n_train], order[n_train : n_train + 500]
+    labeled, others = train[:n_labeled], train[n_labeled:]
+    data = stack_domains(
+        {"source": (X_source, y_source)},
+        target=(X[labeled], y[labeled]),
+        unlabeled=X[others],
     )
     return data, None, X[test], y[test]
 
@@ -211,9 +251,13 @@ class Net:
         return Net(self.cls, oracle=self.oracle, **(self.params | params))
 
     def score(self, task, seed):
-        """Return the accuracy on a task of ``draw``."""
+        """Return the accuracy on a task; of real labels the error in deviations."""
         *_, X_test, y_test = task
-        return self.fit(task, seed).score(X_test, y_test)
+        net = self.fit(task, seed)
+        if is_regressor(net):
+            error = np.sqrt(np.mean((net.predict(X_test) - y_test) ** 2))
+            return error / y_test.std()
+        return net.score(X_test, y_test)
 
     def fit(self, task, seed):
         """Return the fitted net."""
@@ -296,7 +340,7 @@ class Fits:
                     key = r["part"], r["task"], r["net"], int(r["seed"])
                     self.known[key] = float(r["accuracy"])
         self.tasks = list(tasks(part, folder)) if folder else []
-        self.folder = folder
+        self.folder, self.draw = folder, draw
 
     def of(self, net, *, labeled_only=False):
         """Return the accuracies of a net, one per task, means over seeds."""
@@ -315,11 +359,7 @@ class Fits:
         """Return the accuracy of one fit, which is run where it is not in the file."""
         key = self.part, task, net.name, seed
         if key not in self.known:
-            drawn = (
-                draw_sources(domains(seed), per_class, seed)
-                if eps is None
-                else draw(domains(seed), eps, per_class, seed)
-            )
+            drawn = self.draw(domains(seed), eps, per_class, seed)
             start = time.process_time()
             accuracy = round(net.score(drawn, seed), 4)
             seconds = round(time.process_time() - start, 2)
@@ -523,19 +563,52 @@ def coral(fits):
 MOMENT_WEIGHTS = 1.0, 0.1, 0.03, 0.01, 0.003, 0.001
 
 
+def real(fits):
+    """Show what a mean of nets brings where labels are real."""
+    sets = {name: load(fits.folder, *rows, real=True) for name, rows in REAL.items()}
+    fits.draw, fits.tasks = draw_real, [
+        (f"{name}, {eps:.0%} corrupted, {n} labels", lambda seed, d=domains: d, eps, n)
+        for name, domains in sets.items()
+        for eps in (0.0, 0.7)
+        for n in (10, 30)
+    ]  # fmt: skip
+    gated = Net(TransferNetRegressor, gate=True)
+    nets = {
+        "target alone": Net(TargetOnlyNetRegressor),
+        "no gate": Net(TransferNetRegressor),
+        "gate, one net": gated.but(ensemble=False),
+        "gate, mean of three": gated,
+    }
+    errors = {name: np.log(fits.of(net)) for name, net in nets.items()}
+    alone, best = errors["target alone"], np.minimum(*[*errors.values()][:2])
+    print(
+        "| net | log error | to the better of the first two | at most 2 % above "
+        "| NTG negative |\n|---|---|---|---|---|"
+    )
+    for name, found in errors.items():
+        near, below = (found - best <= 0.02).sum(), (found < alone).sum()
+        print(
+            f"| {name} | {found.mean():+.3f} | {interval(found - best)} "
+            f"| {near} of {len(found)} | {below} of {len(found)} |"
+        )
+
+
 def moments(fits):
     """Choose the weight of M3SDA on tasks of several sources."""
     several = {name: load(fits.folder, *rows) for name, rows in SEVERAL.items()}
-    fits.tasks = [
-        (
-            f"several: {name}, {per_class} labels",
-            lambda seed, d=domains: d,
-            None,
-            per_class,
-        )
-        for name, domains in several.items()
-        for per_class in (3, 0)
-    ]
+    fits.draw, fits.tasks = (
+        draw_sources,
+        [
+            (
+                f"several: {name}, {per_class} labels",
+                lambda seed, d=domains: d,
+                0.0,
+                per_class,
+            )
+            for name, domains in several.items()
+            for per_class in (3, 0)
+        ],
+    )
     choose(fits, "For comparison: no matching", PLAIN, [])
     nets = [
         Net(
@@ -656,6 +729,7 @@ PARTS = {
     "gate": ("tune", gate),
     "agreement": ("tune", agreement),
     "ensemble": ("tune", ensemble),
+    "real": ("tune", real),
     "matching": ("tune", matching),
     "coral": ("tune", coral),
     "adversary": ("tune", adversary),
