@@ -49,5 +49,10 @@ if find_spec("skorch"):
 
             @method("DANN, gate", family="nets", tier="slow")
             def gated(problem, pair=pair):
-                """Weigh the source rows by the discriminator alone, as published."""
-                return pair[problem.regression](**PUBLISHED, **BUDGET)
+                """Average the gated net, that of the target and one without gate."""
+                return pair[problem.regression](gate=True, **BUDGET)
+
+            @method("DANN, published gate", family="nets", tier="slow")
+            def published(problem, pair=pair):
+                """Weigh the source rows by the discriminator alone."""
+                return pair[problem.regression](**PUBLISHED, match="both", **BUDGET)
