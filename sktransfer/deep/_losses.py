@@ -3,7 +3,10 @@
 import torch
 from torch import nn
 
-__all__ = ["coral_loss", "mk_mmd_loss", "sliced_wasserstein", "soft_triplet_loss"]
+__all__ = [
+    "coral_loss", "masked_mmd_loss", "mk_mmd_loss", "sliced_wasserstein",
+    "soft_triplet_loss",
+]  # fmt: skip
 
 
 def mk_mmd_loss(source, target, n_kernels=5, factor=2.0):
@@ -59,19 +62,42 @@ def mk_mmd_loss(source, target, n_kernels=5, factor=2.0):
             f"{n_kernels!r} and {factor!r}."
         )
     rows = _full_precision(torch.cat([source, target]))
+    weight = rows.new_full((len(rows),), 1 / max(len(source), 1))
+    weight[len(source) :] = -1 / max(len(target), 1)
     with torch.autocast(rows.device.type, enabled=False):
-        return _mk_mmd(rows, len(source), n_kernels, factor)
+        return _mk_mmd(rows, weight, n_kernels, factor)
 
 
-def _mk_mmd(rows, n_source, n_kernels, factor):
+def masked_mmd_loss(rows, mask):
+    """Return :func:`mk_mmd_loss` of the rows of a mask and the others.
+
+    Parameters
+    ----------
+    rows : tensor of shape (n, n_features)
+        Features.
+    mask : tensor of shape (n,)
+        Rows of one part.
+
+    Returns
+    -------
+    loss : tensor of shape ()
+        Squared distance; 0 where a part has less than two rows. Nothing waits for the
+        device to know.
+    """
+    rows = _full_precision(rows)
+    n, m = mask.sum(), (~mask).sum()
+    weight = torch.where(mask, 1 / n.clamp_min(1), -1 / m.clamp_min(1)).to(rows.dtype)
+    with torch.autocast(rows.device.type, enabled=False):
+        return _mk_mmd(rows, weight, 5, 2.0) * ((n > 1) & (m > 1))
+
+
+def _mk_mmd(rows, weight, n_kernels, factor):
     squares = (rows * rows).sum(1)
     distances = squares[:, None] + squares[None, :] - 2 * rows @ rows.T
     distances = distances.clamp_min(0)
     n = len(rows)
     mean = distances.detach().sum() / max(n * (n - 1), 1)
     mean = mean.clamp_min(torch.finfo(rows.dtype).tiny * 1e6)
-    weight = rows.new_full((n,), 1 / n_source)
-    weight[n_source:] = -1 / (n - n_source)
     # the widest kernel first: the others are powers of it
     kernel = torch.exp(-distances / (mean * factor ** ((n_kernels - 1) / 2)))
     total = kernel

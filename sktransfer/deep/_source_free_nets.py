@@ -27,7 +27,7 @@ from sktransfer.base import TransferMetaEstimator
 from sktransfer.deep._alignment import Alignment
 from sktransfer.deep._budget import find_budget
 from sktransfer.deep._device import seeded, with_gradients
-from sktransfer.deep._losses import mk_mmd_loss
+from sktransfer.deep._losses import masked_mmd_loss
 from sktransfer.deep._net import TransferNetClassifier
 from sktransfer.deep._pretraining import labeled_rows
 from sktransfer.deep._trainer import TransferTrainer
@@ -174,14 +174,12 @@ class _AdaptedModule(TransferModule):
         if self.label_weight:
             of_label = p.gather(1, labels.clamp_min(0)[:, None])[:, 0].log()
             losses["label"] = -self.label_weight * (of_label * there).mean()
-        if self.alignment_weight and 1 < there.sum() < len(there) - 1:
-            gaps = [mk_mmd_loss(f[there], f[~there]) for f in features]
+        if self.alignment_weight:
+            gaps = [masked_mmd_loss(f, there) for f in features]
             gap = sum(w * g for w, g in zip(weights, gaps, strict=False))
             losses["alignment"] = self.alignment_weight * gap
         total = torch.stack(tuple(losses.values())).sum()
         found = {"loss": total, **{f"{k}_loss": v for k, v in losses.items()}}
-        if "alignment" not in losses and self.alignment_weight:
-            found["alignment_loss"] = total * 0
         if keep_outputs:
             found["y_pred"] = p.log().detach()
         return found

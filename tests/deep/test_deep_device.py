@@ -7,9 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import sktransfer.deep
-from sktransfer.deep import DANN, DATN, SHOT, OTCEFineTuning, SourceOnlyNet, _rows
+from sktransfer.deep import (
+    ADDA,
+    DANN,
+    DATN,
+    GTA,
+    SHOT,
+    AdversarialTraining,
+    FineTuning,
+    MultiTaskNetClassifier,
+    OTCEFineTuning,
+    SourceOnlyNet,
+    StartPointPenalty,
+    TransferNetClassifier,
+    UOWQNet,
+    WassersteinAlignment,
+    _rows,
+)
 from sktransfer.deep._device import find_device, has_double, seeded
 from sktransfer.deep._encoder import RowEncoder
 from sktransfer.deep._rows import DomainRows
@@ -92,6 +109,57 @@ def test_no_step_waits_for_the_device():
                 names = [getattr(f, "attr", getattr(f, "id", None)) for f in calls]
                 found += [(path.name, node.name, n) for n in names if n in WAITS]
     assert found == []
+
+
+class CountWaits(TorchDispatchMode):
+    """Count operations that make the host wait for a device."""
+
+    def __init__(self):
+        super().__init__()
+        self.n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func)
+        index = args[1] if name.startswith("aten.index.") else ()
+        by_mask = any(i is not None and i.dtype == torch.bool for i in index)
+        waits = "_local_scalar_dense", "nonzero", "masked_select", "unique"
+        self.n += by_mask or any(wait in name for wait in waits)
+        return func(*args, **(kwargs or {}))
+
+
+#: settings of nets whose optimizer reads nothing
+NEVER = {
+    "optimizer": torch.optim.SGD, "epoch_size": 2000, "batch_size": 32,
+    "early_stopping": False, "random_state": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: DANN(gate=True, match="both", max_steps=n, **NEVER),
+        lambda n: ADDA(max_steps=n, **NEVER),
+        lambda n: GTA(max_steps=n, **NEVER),
+        lambda n: UOWQNet(max_steps=n, **NEVER),
+        lambda n: FineTuning(max_steps=n, **NEVER),
+        lambda n: MultiTaskNetClassifier(weighting="gradnorm", max_steps=n, **NEVER),
+        lambda n: TransferNetClassifier(
+            alignment=WassersteinAlignment(), max_steps=n,
+            penalties=[StartPointPenalty(), AdversarialTraining(0.1)], **NEVER,
+        ),
+        lambda n: SHOT(
+            TransferNetClassifier(max_steps=2, **NEVER), max_steps=n,
+            pseudo_label_share=0.5, feature_alignment=1.0, random_state=0,
+        ),
+    ],
+)  # fmt: skip
+def test_a_longer_epoch_waits_no_more_often(toy, make):
+    y, waits = np.where(toy.y < 0, np.nan, toy.y), []
+    for n_steps in 4, 9:
+        with CountWaits() as counted:
+            make(n_steps).fit(toy.X, y, sample_domain=toy.domain)
+        waits.append(counted.n)
+    assert waits[0] == waits[1]
 
 
 def test_random_numbers_of_a_device_are_seeded_and_restored():
