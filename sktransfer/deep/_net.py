@@ -877,11 +877,11 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
         return len(self.classes_)
 
     def _learn_labels(self, data, classes, weight):
-        source, labeled, _ = self._roles(data)
-        check_classification_targets(data.labels(source | labeled))
-        self.classes_ = np.unique(data.labels(source | labeled))
-        if classes is not None:
-            self.classes_ = np.unique(classes)
+        if classes is None:
+            source, labeled, _ = self._roles(data)
+            classes = data.labels(source | labeled)
+            check_classification_targets(classes)
+        self.classes_ = np.unique(classes)
 
     def _encode(self, labels):
         known = np.isin(labels, self.classes_)

@@ -277,14 +277,13 @@ class SelectiveAutoencoder(TransferNetClassifier):
             mmd_weight=self.mmd_weight,
         )
 
-    def _limits(self, sources):
-        """Return shares or bounds of the sources; the other of the two is None."""
+    def _check_limits(self, sources):
+        """Refuse shares and bounds that contradict each other or the sources."""
         if (self.keep is None) == (self.max_loss is None):
             raise ValueError(
                 f"keep={self.keep!r} and max_loss={self.max_loss!r} both say which "
                 "source rows are selected: set exactly one of them to None."
             )
-        found = []
         for name, top in (("keep", 1.0), ("max_loss", np.inf)):
             given = getattr(self, name)
             if isinstance(given, dict):
@@ -296,12 +295,15 @@ class SelectiveAutoencoder(TransferNetClassifier):
                 bad = [v for v in given.values() if not 0 <= v <= top]
                 if bad:
                     raise ValueError(f"{name} must hold values in [0, {top:g}]: {bad}.")
-            found.append(
-                None
-                if given is None
-                else [given[k] if isinstance(given, dict) else given for k in sources]
-            )
-        return found
+
+    def _limits(self, sources):
+        """Return shares and bounds of the sources; one of the two is None."""
+        return [
+            None
+            if given is None
+            else [given[k] if isinstance(given, dict) else given for k in sources]
+            for given in (self.keep, self.max_loss)
+        ]
 
     def _uses_target_rows(self):
         return True
@@ -311,15 +313,18 @@ class SelectiveAutoencoder(TransferNetClassifier):
         unlabeled = data.is_target & ~data.labeled
         return data.is_source, data.is_labeled_target, unlabeled
 
-    def _train(self, data, sample_weight, *, warm, **options):
-        if warm and not np.array_equal(data.sources, self.source_ids_):
+    def _note_sources(self, sources, warm):
+        if warm and not np.array_equal(sources, self.source_ids_):
             raise ValueError(
-                f"sample_domain names the sources {data.sources.tolist()}, but the net "
+                f"sample_domain names the sources {sources.tolist()}, but the net "
                 f"was set up for {self.source_ids_.tolist()}. Fit anew, without "
                 "warm_start."
             )
-        self._limits(data.sources)
-        self.source_ids_ = data.sources
+        self.source_ids_ = sources
+        super()._note_sources(sources, warm)
+
+    def _train(self, data, sample_weight, *, warm, **options):
+        self._check_limits(data.sources)
         unknown = data.is_source & ~data.labeled
         if unknown.any():  # any label stands for none; what has one is remembered
             y = data.y.copy()

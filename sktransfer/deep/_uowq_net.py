@@ -399,10 +399,10 @@ class UOWQNet(TransferNetClassifier):
             extractor = add_adapters(extractor, self.adapter_rank, self.adapter_alpha)
         return extractor, n_features
 
-    def _train(self, data, sample_weight, *, warm, **options):
-        if warm and not np.array_equal(data.sources, self.source_ids_):
+    def _note_sources(self, sources, warm):
+        if warm and not np.array_equal(sources, self.source_ids_):
             raise ValueError(
-                f"sample_domain names the sources {data.sources.tolist()}, but the net "
+                f"sample_domain names the sources {sources.tolist()}, but the net "
                 f"was set up for {self.source_ids_.tolist()}; each source's own net "
                 "is fitted in the first call. Fit anew, without warm_start."
             )
@@ -411,8 +411,8 @@ class UOWQNet(TransferNetClassifier):
                 "This net comes from a pickle, which holds the nets of the sources "
                 "only with warm_start=True: fit anew, or set it before the first fit."
             )
-        self.source_ids_ = data.sources
-        super()._train(data, sample_weight, warm=warm, **options)
+        self.source_ids_ = sources
+        super()._note_sources(sources, warm)
 
     def _make_trainer(self, rows, device, budget):
         trainer = super()._make_trainer(rows, device, budget)

@@ -32,9 +32,11 @@ from sktransfer.deep import (
     MLP,
     DANNRegressor,
     MultiTaskNetClassifier,
+    SelectiveAutoencoder,
     SourceOnlyNet,
     TransferNetClassifier,
     TransferNetRegressor,
+    UOWQNet,
 )
 from sktransfer.deep._net import TransferNet
 from sktransfer.deep._rows import DomainRows
@@ -665,3 +667,28 @@ def test_batch_normalization_of_one_row_is_refused(toy):
     module = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4))
     with pytest.raises(ValueError, match="a batch has one row only: raise batch_size"):
         _fit(SourceOnlyNet(module, batch_size=1, max_steps=1), toy)
+
+
+@pytest.mark.parametrize("cls", [UOWQNet, SelectiveAutoencoder])
+def test_a_source_of_weight_0_is_left_out(make_toy, cls):
+    toy = make_toy()
+    domain = np.where(np.arange(80) < 20, 2, toy.domain)
+    y, kept = np.where(toy.y < 0, np.nan, toy.y), domain != 1
+    fits = [
+        cls(max_steps=10, epoch_size=100, lr=0.02, random_state=0).fit(
+            toy.X[rows], y[rows], sample_domain=domain[rows], sample_weight=weight
+        )
+        for rows, weight in ((slice(None), kept.astype(float)), (kept, None))
+    ]
+    assert_array_equal(*[net.source_ids_ for net in fits])
+    assert_allclose(*[net.predict_proba(toy.X) for net in fits])
+    assert_allclose(fits[0].sample_weight_, np.r_[fits[1].sample_weight_, np.zeros(20)])
+    alone = cls(max_steps=2).fit(toy.X, y, domain, sample_weight=domain < 0)
+    assert not alone.sample_weight_.any()
+
+
+def test_a_label_per_class_is_no_sign_of_regression(rng):
+    y, domain = np.tile(np.arange(24), 3), np.repeat([1, 1, -1], 24)
+    net = DANN(gate=True, max_steps=1)
+    net.fit(rng.normal(size=(72, 2)), y, sample_domain=domain)
+    assert net._companions.in_mean
