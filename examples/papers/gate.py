@@ -63,7 +63,9 @@ is_target = data.sample_domain < 0
 # With and without the gate
 # -------------------------
 # Each net is fitted with the source and without it: then labeled target rows play the
-# source. The difference of both errors is the negative transfer gap.
+# source. The difference of both errors is the negative transfer gap. A gated net of the
+# library averages its predictions with those of a net of the target alone and of one
+# without gate; the paper's is ``agreement=False, ensemble=False``.
 nets = {"DANN": DANN(max_epochs=30, random_state=0),
         "Deep CORAL": DeepCORAL(max_epochs=30, random_state=0)}  # fmt: skip
 figure, axes = plt.subplots(1, 2, figsize=(11, 2.8), layout="constrained")
