@@ -15,7 +15,9 @@ the sets of ``PROOF``, which chose nothing, and on bundled digits::
     python benchmarks/net_defaults.py agreement --data DIR --out fits.csv  # a part
     python benchmarks/net_defaults.py ensemble --data DIR --out fits.csv --seeds 6
     python benchmarks/net_defaults.py real --data DIR --out fits.csv --seeds 3
+    python benchmarks/net_defaults.py stacking --data DIR --out fits.csv --labels 8
     python benchmarks/net_defaults.py proof --data DIR --out fits.csv
+    python benchmarks/net_defaults.py pairs --data DIR --out fits.csv
     python benchmarks/net_defaults.py moons --out fits.csv
     python benchmarks/net_defaults.py report --out fits.csv
 
@@ -91,6 +93,16 @@ PROOF = {
     "spam": ("proof/spam_sms_mail", "sms", "mail", True),
     "movies": ("proof/imdb_genre3", "action", "war", True),
 }
+#: pairs of domains of the same sets that are in no other list
+PAIRS = {
+    "coil": ("proof/coil20_1024", 1, 0, True),
+    "mushroom": ("proof/mushroom_stalk", 1, 0, False),
+    "wisdm": ("proof/wisdm_users", 4, 5, False),
+    "credit": ("proof/german_credit", 1, 0, False),
+    "pima": ("proof/pima_diabetes", 1, 2, False),
+    "spam": ("proof/spam_sms_mail", "mail", "sms", True),
+    "movies": ("proof/imdb_genre3", "war", "family", True),
+}
 NO_MOMENTUM = {"optimizer__betas": (0.0, 0.99)}
 #: steps of all nets in the search
 SEARCH = 300
@@ -159,21 +171,26 @@ def draw(domains, eps, per_class, seed):
     return data, corrupt, X[test], y[test]
 
 
-def tasks(part, folder):
+def tasks(part, folder, n_labels=3):
     """Yield ``(name, domains of a seed, eps, labels per class)``."""
-    sets = TUNE if part == "tune" else PROOF
+    sets = {"tune": TUNE, "proof": PROOF, "pairs": PAIRS}.get(part, {})
+    more = "" if n_labels == 3 else f", {n_labels} labels"
     for name, source in sets.items():
         domains = load(folder, *source)
         for eps in (0.0, 0.7):
-            yield f"{name}, {eps:.0%} corrupted", lambda seed, d=domains: d, eps, 3
+            task = f"{name}, {eps:.0%} corrupted{more}"
+            yield task, lambda seed, d=domains: d, eps, n_labels
         if name in ("reviews", "mnist-usps"):
             yield f"{name}, no labels", lambda seed, d=domains: d, 0.0, 0
     if part == "tune":
         yield "moons, no labels", rotated_moons, 0.0, 0
     else:
         halves = load_halves()
+        halves = halves[::-1] if part == "pairs" else halves
         for eps in (0.0, 0.7):
-            yield f"digits, {eps:.0%} corrupted", lambda seed: halves, eps, 3
+            yield (
+                f"digits, {eps:.0%} corrupted{more}", lambda seed: halves, eps, n_labels
+            )  # fmt: skip
 
 
 def draw_sources(domains, eps, per_class, seed):
@@ -323,15 +340,17 @@ class Fits:
     ----------
     path : Path
         CSV of all fits.
-    part : {"tune", "proof"}
+    part : {"tune", "proof", "pairs"}
         Which sets.
     folder : Path or None
         Where the data are; None: only read.
     seeds : int
         Draws of each task.
+    n_labels : int, default=3
+        Labels per class.
     """
 
-    def __init__(self, path, part, folder, seeds):
+    def __init__(self, path, part, folder, seeds, n_labels=3):
         self.path, self.part, self.seeds = path, part, seeds
         self.known = {}
         if path.exists():
@@ -339,7 +358,7 @@ class Fits:
                 for r in csv.DictReader(file):
                     key = r["part"], r["task"], r["net"], int(r["seed"])
                     self.known[key] = float(r["accuracy"])
-        self.tasks = list(tasks(part, folder)) if folder else []
+        self.tasks = list(tasks(part, folder, n_labels)) if folder else []
         self.folder, self.draw = folder, draw
 
     def of(self, net, *, labeled_only=False):
@@ -563,6 +582,19 @@ def coral(fits):
 MOMENT_WEIGHTS = 1.0, 0.1, 0.03, 0.01, 0.003, 0.001
 
 
+def stacking(fits):
+    """Choose how the nets of a mean are weighed."""
+    alone, plain = Net(TargetOnlyNet), Net(TransferNetClassifier)
+    equal = plain.but(gate=True, ensemble="equal")
+    single = plain.but(gate=True, ensemble=False)
+    others = [plain.but(gate=True), single, alone, plain]
+    choose(
+        fits, "Weights of the nets in a mean, default steps", equal, others, **LABELED
+    )
+    oracle = Net(TransferNetClassifier, oracle=True)
+    show_gaps(fits, (alone, plain), [equal, *others], oracle)
+
+
 def real(fits):
     """Show what a mean of nets brings where labels are real."""
     sets = {name: load(fits.folder, *rows, real=True) for name, rows in REAL.items()}
@@ -627,6 +659,7 @@ FROZEN = {
     "target alone": Net(TargetOnlyNet),
     "no matching": Net(TransferNetClassifier),
     "gate": Net(TransferNetClassifier, gate=True),
+    "gate, equal": Net(TransferNetClassifier, gate=True, ensemble="equal"),
     "one gated net": PUBLISHED.but(agreement="auto"),
     "gate as published": PUBLISHED,
     "oracle": Net(TransferNetClassifier, oracle=True),
@@ -638,9 +671,9 @@ FROZEN = {
     "DeepCORAL, gate": Net(DeepCORAL, gate=True),
 }
 #: gated nets and what they are without the gate
-GATED = dict.fromkeys(("gate", "one gated net", "gate as published"), "no matching") | {
-    f"{name}, gate": name for name in ("DANN", "DAN", "DeepCORAL")
-}
+GATED = dict.fromkeys(
+    ("gate", "gate, equal", "one gated net", "gate as published"), "no matching"
+) | {f"{name}, gate": name for name in ("DANN", "DAN", "DeepCORAL")}
 
 
 def proof(fits):
@@ -729,12 +762,14 @@ PARTS = {
     "gate": ("tune", gate),
     "agreement": ("tune", agreement),
     "ensemble": ("tune", ensemble),
+    "stacking": ("tune", stacking),
     "real": ("tune", real),
     "matching": ("tune", matching),
     "coral": ("tune", coral),
     "adversary": ("tune", adversary),
     "moments": ("tune", moments),
     "proof": ("proof", proof),
+    "pairs": ("pairs", stacking),
     "moons": ("moons", moons),
 }
 
@@ -745,12 +780,13 @@ def main():
     parser.add_argument("--data", type=Path, help="folder of .npz files")
     parser.add_argument("--out", type=Path, required=True, help="CSV of all fits")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--labels", type=int, default=3, help="of each class")
     args = parser.parse_args()
     if args.what == "report":
         report(args.out)
         return
     part, run = PARTS[args.what]
-    run(Fits(args.out, part, args.data, args.seeds))
+    run(Fits(args.out, part, args.data, args.seeds, args.labels))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ total weight of the sources'; all rows and a column per domain; training continu
 the target for the second half of the trees; a whole model of the target on top of the
 score of a whole model of the sources. The settings are the same everywhere: 100 trees
 in a model, learning rate 0.1, at least 5 rows in a leaf (with LightGBM's default of 20
-no split of 30 rows is possible), 4 levels. Nothing is searched. Penalties of leaf values
-are the packages' defaults: LightGBM has none, so leaves that a first model got wrong with
-certainty take steps without bound (``coil20_1024``, "continued" and "offset").
+no split of 30 rows is possible), 4 levels. Nothing is searched. Penalties of leaf
+values are the packages' defaults: LightGBM has none, so leaves that a first model got
+wrong with certainty take steps without bound (``coil20_1024``, "continued" and
+"offset").
 """
 
 from importlib.util import find_spec

@@ -2,7 +2,9 @@
 
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
+from sklearn.utils import check_random_state
 
+from sktransfer._folds import deal_rows
 from sktransfer.deep._parameters import PREFIXES
 
 __all__ = ["Companions"]
@@ -16,13 +18,27 @@ _OF_ALL = (
 _OF_UNGATED = (*_OF_ALL, "penalties", "source_weight")
 #: a source row counts this much, however wrong its label seems
 _LEAST_AGREEMENT = 1e-3
+#: folds that tell the share of the target alone, and rows that count for equal shares
+_FOLDS, _ROWS_FOR_EQUAL = 3, 5
 
 
 class Companions:
-    """Nets that learn beside another one from the same rows, for as many steps.
+    r"""Nets that learn beside another one from the same rows, for as many steps.
 
     A net of the labeled target rows alone needs two labels that differ. Without it
     there are no companions.
+
+    In a mean the net itself has a third. The rest is divided between the target alone
+    and the net without gate: the first gets the share w that minimizes
+
+    .. math::
+
+        \sum_i \| w\,p_A(x_i) + (1 - w)\,p_U(x_i) - y_i \|^2
+        + n_0\,m\,(w - \tfrac12)^2, \qquad m = \frac1n \sum_i \|p_A - p_U\|^2
+
+    over target labels that both were trained without, where :math:`y_i` is a row of
+    the identity for a class, or a label: :math:`n_0` further rows count for equal
+    shares.
 
     Parameters
     ----------
@@ -39,6 +55,8 @@ class Companions:
         Net of all labeled rows without alignment, gate and judge.
     in_mean : bool
         Whether predictions are means over the net and its companions.
+    share : float in [0, 1]
+        Share of the target alone in what the two companions have together.
     """
 
     def __init__(self, make):
@@ -46,8 +64,16 @@ class Companions:
         self.alone = self.ungated = None
         self.judged = np.array([])
         self.in_mean = False
+        self.share = 0.5
 
-    def train(self, net, data, weight, *, mean, judge, plain, **training):
+    @property
+    def weights(self):
+        """Weights of the net itself, the target alone and the net without gate."""
+        if not self.in_mean:
+            return np.array([1.0, 0.0, 0.0])
+        return np.array([1.0, 2 * self.share, 2 * (1 - self.share)]) / 3
+
+    def train(self, net, data, weight, held_out, *, mean, judge, **training):
         """Train the companions that a net asks for, on from their last training.
 
         Parameters
@@ -58,39 +84,54 @@ class Companions:
             Rows of the net, without the labels that it holds out.
         weight : ndarray of shape (n_samples,) or None
             The user's weights of the rows.
-        mean, judge : bool
-            Whether the net predicts means, and whether source labels are judged.
-        plain : bool
-            Whether the net itself has no alignment, gate and judge.
+        held_out : ndarray of shape (n_samples,)
+            Mask of the rows whose labels the net holds out.
+        mean : {"stacked", "equal"} or False
+            How the net predicts means, if it does.
+        judge : bool
+            Whether source labels are judged.
         **training : dict
             ``seed``, ``budget``, ``one_epoch`` and ``classes`` of the net's training.
         """
-        labeled = data.is_labeled_target
-        labels = np.unique(data.labels(labeled))
+        labels = np.unique(data.labels(data.is_labeled_target))
+        possible = data.n_source > 0 and len(labels) > 1
         if not (mean or judge):
             self.alone, self.judged = None, self.judged[:0]
-        elif data.n_source and len(labels) > 1:
-            own = None if weight is None else weight[labeled]
-            part = data.take(labeled)
+        elif possible:
             # what judges the labels of the first epoch has to be trained by then
             first = {"one_epoch": False} if self.alone is None else {}
-            self.alone = self._train_one(
-                self.alone, net, _OF_ALL, part, own, **(training | first)
+            self.alone = self._train_alone(
+                self.alone, net, data, weight, training | first
             )
-            self.judged = (
-                np.union1d(self.judged, labels) if len(self.judged) else labels
-            )
-        self.in_mean = mean and self.alone is not None
-        if self.in_mean and not plain:
-            training["seed"] ^= 1  # other initial weights make a better mean
-            self.ungated = self._train_one(
-                self.ungated, net, _OF_UNGATED, data, weight, **training
-            )
-        elif not mean or plain:
+            known = [self.judged, labels] if len(self.judged) else [labels]
+            self.judged = np.unique(np.concatenate(known))
+        self.in_mean = bool(mean) and self.alone is not None
+        if not mean:
             self.ungated = None
+        elif self.in_mean:
+            self.ungated = self._train_ungated(
+                self.ungated, net, data, weight, training
+            )
+            if mean == "equal":
+                self.share = 0.5
+            elif possible and not training["one_epoch"]:
+                self.share = self._find_share(net, data, weight, held_out, training)
 
-    def _train_one(self, known, net, shared, data, weight, *, seed, **training):
+    def _train_alone(self, known, net, data, weight, training):
+        """Train a net of the labeled target rows, a new one if none is known."""
+        rows = data.is_labeled_target
+        own = None if weight is None else weight[rows]
+        return self._train_one(known, net, _OF_ALL, data.take(rows), own, training)
+
+    def _train_ungated(self, known, net, data, weight, training):
+        """Train a net of all labeled rows, a new one if none is known."""
+        # other initial weights make a better mean
+        training = training | {"seed": training["seed"] ^ 1}
+        return self._train_one(known, net, _OF_UNGATED, data, weight, training)
+
+    def _train_one(self, known, net, shared, data, weight, training):
         """Train a companion, a new one if none is known."""
+        options = {k: v for k, v in training.items() if k != "seed"}
         warm = known is not None
         params = {k: getattr(net, k) for k in shared if hasattr(net, k)}
         parts = {k: v for k, v in vars(net).items() if k.startswith(PREFIXES)}
@@ -98,10 +139,55 @@ class Companions:
             known.set_params(**params, **parts)
         else:
             known = self.make(
-                **params, **parts, early_stopping=False, random_state=seed
+                **params, **parts, early_stopping=False, random_state=training["seed"]
             )
-        known._train(data, weight, warm=warm, **training)
+        known._train(data, weight, warm=warm, **options)
         return known
+
+    def _find_share(self, net, data, weight, held_out, training):
+        """Return the share of the target alone by labels that it has not seen."""
+        if held_out.any():
+            tests = [(held_out, self.alone, self.ungated)]
+        else:
+            tests = self._fold_nets(net, data, weight, training)
+        distance = gain = n_rows = 0.0
+        for rows, alone, ungated in tests:
+            y = alone._as_answers(data.y[rows])
+            p_alone, p_ungated = (
+                part._own_answers(data.X[rows]) for part in (alone, ungated)
+            )
+            own = np.ones(len(y)) if weight is None else weight[rows]
+            apart = p_ungated - p_alone
+            gain += own @ ((p_ungated - y) * apart).sum(axis=1)
+            distance += own @ (apart**2).sum(axis=1)
+            n_rows += own.sum()
+        if not distance > 0:
+            return 0.5
+        # weights are relative: those of the rows count as many rows as there are
+        n = sum(rows.sum() for rows, *_ in tests)
+        share = (n * gain / distance + _ROWS_FOR_EQUAL / 2) / (n + _ROWS_FOR_EQUAL)
+        return float(np.clip(share, 0.0, 1.0))
+
+    def _fold_nets(self, net, data, weight, training):
+        """Return for each fold its rows and two nets that did not see their labels."""
+        labeled = np.flatnonzero(data.is_labeled_target)
+        rng = check_random_state(training["seed"])
+        y = data.y[labeled]
+        folds = []
+        for test in deal_rows(data.X[labeled], y, _FOLDS, self.make._has_classes, rng):
+            rest = np.delete(y, test)
+            if len(np.unique(rest)) < 2:
+                continue
+            rows = data.mask_of(labeled[test])
+            part, seed = data.without_labels(rows), {"seed": rng.randint(2**31 - 1)}
+            folds.append(
+                (
+                    rows,
+                    self._train_alone(None, net, part, weight, training | seed),
+                    self._train_ungated(None, net, part, weight, training | seed),
+                )
+            )
+        return folds
 
     def agreement(self, data):
         """Return the probability of the label of each source row, 1 for target rows.
@@ -153,15 +239,15 @@ class Companions:
         log_proba : ndarray of shape (n_samples, n_classes)
             Natural logarithms.
         """
-        found = [own]
-        if self.ungated is not None:
-            found.append(log_softmax(self.ungated._outputs(X), axis=1))
-        alone = _log_mean(found)
+        of_own, of_alone, of_ungated = self.weights
+        ungated = log_softmax(self.ungated._outputs(X), axis=1)
+        others = [of_own, of_ungated]
+        alone = _log_mean([own, ungated], others)
         known = np.isin(classes, self.judged)
         share = logsumexp(alone[:, known], axis=1, keepdims=True)
         outputs = self.alone._outputs(X)[:, known]
         alone[:, known] = log_softmax(outputs, axis=1) + share
-        return _log_mean([*found, alone])
+        return _log_mean([own, ungated, alone], [*others, of_alone])
 
     def mean_label(self, own, X):
         """Return the mean of the labels that all nets predict.
@@ -178,10 +264,11 @@ class Companions:
         mean : ndarray of shape (n_samples,)
             In the unit of ``y``.
         """
-        nets = [net for net in (self.alone, self.ungated) if net is not None]
-        return np.mean([own, *(net._predict_label(X) for net in nets)], axis=0)
+        labels = own, self.alone._predict_label(X), self.ungated._predict_label(X)
+        return np.average(labels, axis=0, weights=self.weights)
 
 
-def _log_mean(logs):
-    """Return the logarithm of the mean of numbers given by their logarithms."""
-    return logsumexp(logs, axis=0) - np.log(len(logs))
+def _log_mean(logs, weights):
+    """Return the logarithm of a weighted mean of numbers given by their logarithms."""
+    b = np.reshape(weights, (-1, 1, 1)) / np.sum(weights)
+    return logsumexp(logs, axis=0, b=b)

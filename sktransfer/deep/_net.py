@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import (
     ClassifierMixin,
     ClassNamePrefixFeaturesOutMixin,
@@ -79,7 +79,7 @@ class TransferNet(
         "alignment": [None, Alignment],
         "gate": ["boolean"],
         "agreement": ["boolean", StrOptions({"auto"})],
-        "ensemble": ["boolean", StrOptions({"auto"})],
+        "ensemble": ["boolean", StrOptions({"auto", "stacked", "equal"})],
         "label_input": ["boolean", StrOptions({"auto"})],
         "max_weight": [Interval(Real, 0, None, closed="right")],
         "gate_smoothing": [Interval(Real, 0, None, closed="left")],
@@ -381,7 +381,7 @@ class TransferNet(
             self._learn_labels(data, classes, weight)
             self._companions = Companions(self._companion_class)
         self._companions.train(
-            self, data, weight, **self._wanted_companions(),
+            self, data, weight, held_out, **self._wanted_companions(),
             seed=seed, budget=budget, one_epoch=one_epoch,
             classes=getattr(self, "classes_", None),
         )  # fmt: skip
@@ -406,6 +406,8 @@ class TransferNet(
             module = self.module_
             module.alignment.end_training(module, rows, _ROWS_AT_ONCE)
         self.module_.eval()
+        if "ensemble" in self.get_params(deep=False):
+            self.ensemble_weights_ = self._companions.weights
         self.history_ = _as_columns(self.net_.history)
         self.n_iter_ = len(self.net_.history)
         weights = np.zeros(len(kept))
@@ -658,12 +660,10 @@ class TransferNet(
 
     def _wanted_companions(self):
         """Return what nets beside this one are wanted for."""
-        plain = type(self._make_alignment()) is Alignment and not self.gate
-        judge = self._wants_judge()
+        mean = self.gate if self.ensemble == "auto" else self.ensemble
         return {
-            "mean": self.gate if self.ensemble == "auto" else self.ensemble,
-            "judge": judge,
-            "plain": plain and not judge,
+            "mean": "stacked" if mean is True else mean,
+            "judge": self._wants_judge(),
         }
 
     def _wants_judge(self):
@@ -829,9 +829,19 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     }
     _default_criterion = nn.CrossEntropyLoss
 
+    _has_classes = True
+
     @property
     def _companion_class(self):
         return TransferNetClassifier
+
+    def _own_answers(self, X):
+        """Return this net's own class probabilities of validated rows."""
+        return softmax(self._outputs(X), axis=1)
+
+    def _as_answers(self, labels):
+        """Return what probabilities would be right."""
+        return np.eye(len(self.classes_))[self._encode(labels)]
 
     def __init__(self, module=None, *, class_weight=None, **params):
         super().__init__(module, **params)
@@ -984,9 +994,19 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
     _default_criterion = nn.MSELoss
     _n_classes = 0
 
+    _has_classes = False
+
     @property
     def _companion_class(self):
         return TransferNetRegressor
+
+    def _own_answers(self, X):
+        """Return this net's own labels of validated rows as a column."""
+        return self._predict_label(X)[:, None]
+
+    def _as_answers(self, labels):
+        """Return the labels as a column."""
+        return labels.astype(np.float64)[:, None]
 
     def _learn_labels(self, data, classes, weight):
         if classes is not None:

@@ -34,14 +34,18 @@ PARAMETERS = {
         label, in the losses and in the scales; rows of classes without a labeled target
         row have the mean weight. "auto": if there is a gate, whose ratio it multiplies.
         The gate as published is ``gate=True, agreement=False, ensemble=False``.""",
-    "ensemble": r"""ensemble : {"auto"} or bool, default="auto"
+    "ensemble": r"""ensemble : {"auto", "stacked", "equal"} or bool, default="auto"
         Whether predictions are means, of class probabilities or labels, over this net
         and two others that take as many steps: one of the labeled target rows alone and
-        one of all labeled rows without alignment and gate. Classes without a labeled
-        target row get the probability that the nets with the source give them. "auto":
-        if there is a gate. There is this net alone without a source or without two
-        target labels that differ. Features and ``sample_weight_`` are those of this
-        net.""",
+        one of all labeled rows without alignment and gate. "stacked" (or True): this
+        net has a third, and the others divide the rest by penalized least squares on
+        target labels that they were trained without: those held out for early
+        stopping, or three folds of the labeled rows, for which both are trained again.
+        "equal": a third each, in half the time; so does ``partial_fit`` unless a
+        ``fit`` came before. Classes without a labeled target row get the probability
+        that the nets with the source give them. "auto": "stacked" if there is a gate.
+        There is this net alone without a source or without two target labels that
+        differ. Features and ``sample_weight_`` are those of this net.""",
     "label_input": """label_input : {"auto"} or bool, default="auto"
         Whether the discriminator sees labels beside features (and thereby matches the
         joint distribution). "auto": if there is a gate.""",
@@ -181,6 +185,9 @@ ATTRIBUTES = {
     "sample_weight_": """sample_weight_ : ndarray of shape (n_source,)
         Weights of the gate after training, in the order of the source rows in the
         input; ones without a gate. A row whose ``sample_weight`` is 0 has 0.""",
+    "ensemble_weights_": """ensemble_weights_ : ndarray of shape (3,)
+        Weights of this net, the target alone and the net without gate in predictions;
+        1, 0 and 0 without a mean.""",
     "path_": """path_ : list of int
         Ids of the sources in their order.""",
     "distances_": """distances_ : dict of int to float
@@ -337,6 +344,8 @@ def _filled(cls):
     left_out = set() if issubclass(cls, ClassifierMixin) else {"classes_"}
     if "path" not in cls.__init__.__signature__.parameters:
         left_out |= {"path_", "distances_"}
+    if "ensemble" not in cls.__init__.__signature__.parameters:
+        left_out |= {"ensemble_weights_"}
     attributes = [n for n in ATTRIBUTES if n not in left_out]
     for mark, inherited in {
         "%(module)s": _undescribed(["module"], PARAMETERS, doc),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from sktransfer.deep import (
@@ -131,14 +132,16 @@ def test_a_first_call_without_labels_or_sources_leaves_companions_to_the_next(ro
 def test_predictions_are_means_of_probabilities(rows):
     X, y, domain = rows
     net = TransferNetClassifier(gate=True, **SETTINGS).fit(X, y, sample_domain=domain)
-    companions = net._companions
+    companions, weights = net._companions, net.ensemble_weights_
+    assert weights[0] == pytest.approx(1 / 3)
+    assert weights.sum() == pytest.approx(1)
     own = softmax(net._outputs(X), axis=1)
     ungated = companions.ungated.predict_proba(X)
     # two classes have labels in the target: the third gets what the others give it
-    alone = (own + ungated) / 2
+    alone = np.average([own, ungated], axis=0, weights=weights[[0, 2]])
     of_alone = softmax(companions.alone._outputs(X)[:, :2], axis=1)
     alone[:, :2] = of_alone * alone[:, :2].sum(axis=1, keepdims=True)
-    expected = (own + ungated + alone) / 3
+    expected = np.average([own, alone, ungated], axis=0, weights=weights)
     assert_allclose(net.predict_proba(X), expected, rtol=1e-5)
     assert_allclose(np.exp(net.predict_log_proba(X)), expected, rtol=1e-5)
     assert_array_equal(net.predict(X), expected.argmax(axis=1))
@@ -147,28 +150,88 @@ def test_predictions_are_means_of_probabilities(rows):
     assert_allclose(single.predict_proba(X), own, rtol=1e-5)
     assert_allclose(net.sample_weight_, single.sample_weight_)
     assert_array_equal(net.transform(X), single.transform(X))
+    assert_array_equal(single.ensemble_weights_, [1, 0, 0])
+
+
+def test_shares_are_penalized_least_squares_on_labels_that_were_held_out(rows):
+    X, y, domain = rows
+    labels = np.where(domain < 0, np.arange(120) % 3, y)
+    net = TransferNetClassifier(
+        gate=True, early_stopping=True, validation_fraction=0.4, **SETTINGS
+    )
+    net.fit(X, labels, sample_domain=domain)
+    companions = net._companions
+    data = net._validate_domains(X, labels, domain)
+    held = net._choose_held_out(data)
+    assert held.sum() == 24
+    alone, ungated = (
+        part.predict_proba(X[held]) for part in (companions.alone, companions.ungated)
+    )
+    right = np.eye(3)[labels[held].astype(int)]
+
+    def loss(w):
+        found = ((w * alone + (1 - w) * ungated - right) ** 2).sum()
+        apart = ((alone - ungated) ** 2).sum() / len(right)
+        return found + 5 * apart * (w - 0.5) ** 2
+
+    best = minimize_scalar(loss, bounds=(0, 1), method="bounded").x
+    assert companions.share == pytest.approx(best, abs=1e-4)
+    assert_allclose(net.ensemble_weights_, [1 / 3, best * 2 / 3, (1 - best) * 2 / 3],
+                    atol=1e-4)  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", ["source", "target"])
+def test_folds_tell_which_companion_is_right(wrong):
+    rng = np.random.RandomState(0)
+    y = np.arange(160) % 2
+    X = rng.normal(size=(160, 2)) + 2.0 * np.c_[y, y]
+    domain = np.repeat([1, -1], [100, 60])
+    given = y.astype(float)
+    bad = domain > 0 if wrong == "source" else domain < 0
+    if wrong == "source":
+        given[bad] = 1 - given[bad]
+    else:  # half of few target labels are wrong, which the source makes up for
+        given[130:] = np.nan
+        given[100:130:3] = 1 - given[100:130:3]
+    net = TransferNetClassifier(
+        gate=True, agreement=False, max_steps=60, lr=0.02, random_state=0
+    )
+    net.fit(X, given, sample_domain=domain)
+    share = net._companions.share
+    assert share > 0.8 if wrong == "source" else share < 0.5
+    equal = net.set_params(ensemble="equal").fit(X, given, sample_domain=domain)
+    assert_allclose(equal.ensemble_weights_, 1 / 3)
+
+
+def test_shares_are_equal_where_nothing_can_be_held_out(rows):
+    X, y, domain = rows
+    labels = np.where(domain < 0, np.nan, y)
+    for label in (0, 1):
+        labels[np.flatnonzero((domain < 0) & (y == label))[0]] = label
+    net = TransferNetClassifier(gate=True, **SETTINGS)
+    net.fit(X, labels, sample_domain=domain)
+    assert_allclose(net.ensemble_weights_, 1 / 3)
+    # and the same in any order of the rows
+    order = np.random.RandomState(0).permutation(120)
+    a = net.fit(X, y, sample_domain=domain).ensemble_weights_
+    b = net.fit(X[order], y[order], sample_domain=domain[order]).ensemble_weights_
+    assert_allclose(a, b)
 
 
 def test_the_ungated_net_has_rows_weights_and_steps_of_the_net(rows):
     X, y, domain = rows
     weight = np.r_[np.ones(60), np.full(60, 2.0)]
     options = {"sample_domain": domain, "sample_weight": weight}
-    net = DANN(gate=True, source_weight=0.5, **SETTINGS).fit(X, y, **options)
+    net = DANN(gate=True, source_weight=0.5, ensemble="equal", **SETTINGS)
+    net.fit(X, y, **options)
     ungated = net._companions.ungated
     assert len(ungated.net_.history) == len(net.net_.history)
-    seed = ungated.random_state
-    again = TransferNetClassifier(
-        source_weight=0.5, **SETTINGS | {"random_state": seed}
-    )
+    settings = SETTINGS | {"random_state": ungated.random_state}
+    again = TransferNetClassifier(source_weight=0.5, **settings)
     again.fit(X, y, **options)
     assert_allclose(again.predict_proba(X), ungated.predict_proba(X), atol=1e-6)
-    # without a gate and an alignment the net itself is the ungated one
-    plain = TransferNetClassifier(ensemble=True, **SETTINGS).fit(X, y, **options)
-    assert plain._companions.ungated is None
-    halves = softmax(plain._outputs(X), axis=1), plain.predict_proba(X)
-    assert np.abs(halves[0] - halves[1]).max() > 0.01
     matched = DANN(ensemble=True, **SETTINGS).fit(X, y, **options)
-    assert matched._companions.ungated is not None
+    assert matched.ensemble_weights_[1] > 0
 
 
 def test_regressors_predict_means_of_labels(rows):
@@ -178,11 +241,16 @@ def test_regressors_predict_means_of_labels(rows):
     net = TransferNetRegressor(gate=True, **SETTINGS).fit(X, y, sample_domain=domain)
     companions = net._companions
     assert companions.alone.label_shift_ == pytest.approx(y[60:100].mean())
-    parts = [companions.alone.predict(X), companions.ungated.predict(X)]
-    parts.append(net._outputs(X)[:, 0] * net.label_scale_ + net.label_shift_)
-    assert_allclose(net.predict(X), np.mean(parts, axis=0))
+    parts = [net._outputs(X)[:, 0] * net.label_scale_ + net.label_shift_]
+    parts += [companions.alone.predict(X), companions.ungated.predict(X)]
+    weights = net.ensemble_weights_
+    assert_allclose(net.predict(X), np.average(parts, axis=0, weights=weights))
+    assert weights[1] != weights[2]
+    # the shares do not depend on the unit of the labels
+    other = TransferNetRegressor(gate=True, **SETTINGS)
+    other.fit(X, 1000 * y, sample_domain=domain)
+    assert_allclose(other.ensemble_weights_, weights, rtol=1e-4)
     one = np.where((domain < 0) & (np.arange(120) > 60), np.nan, y)
-    single = TransferNetRegressor(gate=True, **SETTINGS).fit(
-        X, one, sample_domain=domain
-    )
+    single = TransferNetRegressor(gate=True, **SETTINGS)
+    single.fit(X, one, sample_domain=domain)
     assert single._companions.alone is None
