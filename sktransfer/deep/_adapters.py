@@ -32,6 +32,11 @@ class LowRankLinear(nn.Module):
     alpha : float in (0, inf), default=8.0
         Scale :math:`\alpha` of the addition.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
     References
     ----------
     .. [1] E. J. Hu et al., "LoRA: low-rank adaptation of large language models",

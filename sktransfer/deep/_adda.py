@@ -23,12 +23,22 @@ class DiscriminativeAlignment(Alignment):
     The first part of the training fits extractor and head. Then the target gets a
     copy of the extractor, which minimizes :math:`-E_T \log(1 - D(F_T(x)))` (and the
     same for labeled pairs, if D sees labels) while D learns to tell
-    :math:`F_T(x), x \sim T` from :math:`F_S(x), x \sim S`.
+    :math:`F_T(x), x \sim T` from :math:`F_S(x), x \sim S` [1]_.
 
     Parameters
     ----------
     pretraining : float in [0, 1), default=0.5
         Share of the epochs before the target gets its own extractor.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    References
+    ----------
+    .. [1] E. Tzeng, J. Hoffman, K. Saenko, T. Darrell, "Adversarial discriminative
+       domain adaptation", CVPR 2017, arXiv:1702.05464.
 
     Examples
     --------

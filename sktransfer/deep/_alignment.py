@@ -32,6 +32,12 @@ class Sizes:
         Number of classes; 0 in regression.
     n_sources : int, default=1
         Number of sources; 1 where the labeled target rows play a source.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import Sizes
+    >>> Sizes((3, 8, 8), n_features=16, n_outputs=2, n_classes=2).n_sources
+    1
     """
 
     row_shape: tuple
@@ -51,6 +57,14 @@ class Encoded(NamedTuple):
         rows whose labels are not looked at.
     out_source, out_labeled, out_target : tensor of shape (n, n_outputs)
         Outputs of the head for the same rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktransfer.deep import Encoded
+    >>> parts = torch.zeros(6, 3).split([3, 1, 2])
+    >>> len(Encoded(*parts, *parts).target)
+    2
     """
 
     source: torch.Tensor

@@ -52,7 +52,23 @@ class SourceOnlyNet(_SourceRows, TransferNetClassifier):
     Target labels are not used; of target rows only the scales of the inputs are
     learned. Without any source row it is fitted on the labeled target rows.
 
-    %(sections)s
+    Parameters
+    ----------
+    %(module)s
+    early_stopping : {"auto"} or bool, default="auto"
+        Hold out labeled source rows, stop when their loss no longer falls, and go back
+        to the best epoch. "auto": with 200 labeled source rows or more. Without sources
+        labeled target rows are held out. With ``warm_start`` they are the same in every
+        fit on the same rows.
+    validation_fraction : float in (0, 1), default=0.2
+        Share of these rows to hold out.
+    %(parameters)s
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_source,)
+        Ones; 0 for rows that are held out or whose ``sample_weight`` is 0.
+    %(attributes)s
 
     See Also
     --------
@@ -76,7 +92,23 @@ class SourceOnlyNetRegressor(_SourceRows, TransferNetRegressor):
     Target labels are not used; of target rows only the scales of the inputs are
     learned. Without any source row it is fitted on the labeled target rows.
 
-    %(sections)s
+    Parameters
+    ----------
+    %(module)s
+    early_stopping : {"auto"} or bool, default="auto"
+        Hold out labeled source rows, stop when their loss no longer falls, and go back
+        to the best epoch. "auto": with 200 labeled source rows or more. Without sources
+        labeled target rows are held out. With ``warm_start`` they are the same in every
+        fit on the same rows.
+    validation_fraction : float in (0, 1), default=0.2
+        Share of these rows to hold out.
+    %(parameters)s
+
+    Attributes
+    ----------
+    sample_weight_ : ndarray of shape (n_source,)
+        Ones; 0 for rows that are held out or whose ``sample_weight`` is 0.
+    %(attributes)s
 
     See Also
     --------

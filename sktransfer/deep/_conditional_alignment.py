@@ -26,6 +26,12 @@ class ConditionalAlignment(ClassAlignment):
     hidden_units : tuple of int, default=(64,)
         Widths of the hidden layers of the discriminator.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
+
     References
     ----------
     .. [1] M. Long, Z. Cao, J. Wang, M. I. Jordan, "Conditional adversarial domain

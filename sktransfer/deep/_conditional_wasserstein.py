@@ -57,6 +57,12 @@ class ConditionalWassersteinAlignment(ClassAlignment):
     class_ratios : tensor of shape (n_sources, n_classes)
         :math:`\alpha` of the last epoch; 0 where a source lacks the class.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
+
     Notes
     -----
     Risks, distances and predictions are those of the batches of the last epoch. Target

@@ -20,6 +20,8 @@ __all__ = ["DAN", "DANRegressor", "MMDAlignment"]
 class MMDAlignment(Alignment):
     """A small maximum mean discrepancy of source and target, over several kernels.
 
+    The loss is the sum of :func:`mk_mmd_loss` over the layers [1]_.
+
     Parameters
     ----------
     layers : {"both", "features", "output"}, default="both"
@@ -29,6 +31,16 @@ class MMDAlignment(Alignment):
         Number of Gaussian kernels of :func:`mk_mmd_loss`.
     factor : float in (1, inf), default=2.0
         Ratio of neighboring widths.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
+    References
+    ----------
+    .. [1] M. Long, Y. Cao, J. Wang, M. I. Jordan, "Learning transferable features
+       with deep adaptation networks", ICML 2015, arXiv:1502.02791.
 
     Examples
     --------

@@ -21,13 +21,24 @@ class AdversarialAlignment(Alignment):
     r"""Features that deceive the discriminator of domains, by gradient reversal.
 
     The discriminator D minimizes its cross-entropy :math:`-L_{ADV}`, the extractor
-    maximizes it with weight :math:`\mu`, in one backward pass.
+    maximizes it with weight :math:`\mu`, in one backward pass [1]_.
 
     Parameters
     ----------
     match : {"both", "marginal", "joint", "none"}, default="both"
         Which terms of the discriminator's loss reach the features: that of the
         features alone ("marginal"), that of pairs of features and labels ("joint").
+
+    Raises
+    ------
+    ValueError
+        If ``match`` is something else, and in the fit of a net whose discriminator
+        sees no labels, if ``match="joint"``.
+
+    References
+    ----------
+    .. [1] Y. Ganin et al., "Domain-adversarial training of neural networks", JMLR
+       17(59), 2016, arXiv:1505.07818.
 
     Examples
     --------

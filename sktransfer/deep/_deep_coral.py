@@ -19,11 +19,23 @@ __all__ = ["CORALAlignment", "DeepCORAL", "DeepCORALRegressor"]
 class CORALAlignment(Alignment):
     """Equal covariances of source and target.
 
+    The loss is the sum of :func:`coral_loss` over the layers [1]_.
+
     Parameters
     ----------
     layers : {"output", "features", "both"}, default="output"
         Where the covariances are to agree: in the outputs of the head, in the learned
         features, or in both (the sum).
+
+    Raises
+    ------
+    ValueError
+        If ``layers`` is something else.
+
+    References
+    ----------
+    .. [1] B. Sun, K. Saenko, "Deep CORAL: correlation alignment for deep domain
+       adaptation", ECCV 2016 Workshops, arXiv:1607.01719.
 
     Examples
     --------

@@ -18,6 +18,11 @@ class ClassifierDiscrepancyAlignment(ClassAlignment):
     classes [1]_, in one backward pass with a reversed gradient. The first head
     predicts.
 
+    Raises
+    ------
+    ValueError
+        In the fit of a regressor, which has no classes.
+
     References
     ----------
     .. [1] K. Saito, K. Watanabe, Y. Ushiku, T. Harada, "Maximum classifier discrepancy
@@ -63,6 +68,12 @@ class MarginDisparityAlignment(ClassAlignment):
     ----------
     margin : float in (0, inf), default=4.0
         :math:`\gamma`, the exponential of the margin.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
 
     References
     ----------

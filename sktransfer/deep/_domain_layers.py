@@ -163,6 +163,11 @@ class TransNorm1d(DomainLayer):
     momentum : float in (0, 1], default=0.1
         Share of a batch in the moving statistics.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
     Notes
     -----
     It goes into a ``module`` like any other layer of torch, between rows of shape

@@ -42,7 +42,7 @@ class GenerativeAlignment(Alignment):
     A generator G makes rows from features, label and noise; a judge J separates real
     source rows from generated ones and names their class. J learns to do so, G
     learns to make rows that pass as real ones of their class, and the extractor
-    learns features with
+    learns features with [1]_
 
     .. math::
 
@@ -57,6 +57,18 @@ class GenerativeAlignment(Alignment):
         Length of the noise z.
     hidden_units : int in [1, inf), default=64
         Width of the layers of generator and judge.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
+
+    References
+    ----------
+    .. [1] S. Sankaranarayanan, Y. Balaji, C. D. Castillo, R. Chellappa, "Generate to
+       adapt: aligning domains using generative adversarial networks", CVPR 2018,
+       arXiv:1704.01705.
 
     Examples
     --------

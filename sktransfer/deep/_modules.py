@@ -28,6 +28,11 @@ class MLP(nn.Module):
     dropout : float in [0, 1), default=0.0
         Share of the units that is dropped after each layer in training.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
     Examples
     --------
     >>> import torch

@@ -50,6 +50,12 @@ class MomentMatchingAlignment(Alignment):
         equal until then and in regression. Of a fitted net they are
         ``net.module_.alignment.head_weight``.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, or ``beta=True`` with
+        ``source_heads=False`` or in the fit of a regressor, which has no classes.
+
     Notes
     -----
     Of one source there is no pair, and with one moment the loss is the distance of the

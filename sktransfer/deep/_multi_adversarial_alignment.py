@@ -32,6 +32,12 @@ class MultiAdversarialAlignment(ClassAlignment):
     hidden_units : tuple of int, default=(64,)
         Widths of the hidden layers of each discriminator.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
+
     Notes
     -----
     With one class it is :class:`AdversarialAlignment`, as in :class:`DANN`.

@@ -16,14 +16,25 @@ class PartialAlignment(AdversarialAlignment):
     Source rows of class c weigh
     :math:`\gamma_c = \bar p_c / \max_{c'} \bar p_{c'}` in the loss of the labels and of
     the discriminator, where :math:`\bar p` is the mean predicted probability of the
-    target rows, taken anew before every epoch but the first. Without sources, where
-    labeled target rows play one, all classes weigh 1: that target has them all, and
-    predictions that feed on themselves would give up one class after the other.
+    target rows, taken anew before every epoch but the first [1]_. Without sources,
+    where labeled target rows play one, all classes weigh 1: that target has them all,
+    and predictions that feed on themselves would give up one class after the other.
 
     Parameters
     ----------
     match : {"both", "marginal", "joint", "none"}, default="both"
         Which terms of the discriminator's loss reach the features.
+
+    Raises
+    ------
+    ValueError
+        If ``match`` is something else, and in the fit of a regressor, which has no
+        classes.
+
+    References
+    ----------
+    .. [1] Z. Cao, L. Ma, M. Long, J. Wang, "Partial adversarial domain adaptation",
+       ECCV 2018, arXiv:1808.04205.
 
     Examples
     --------

@@ -183,8 +183,9 @@ ATTRIBUTES = {
     "classes_": """classes_ : ndarray of shape (n_classes,)
         Class labels.""",
     "sample_weight_": """sample_weight_ : ndarray of shape (n_source,)
-        Weights of the gate after training, in the order of the source rows in the
-        input; ones without a gate. A row whose ``sample_weight`` is 0 has 0.""",
+        Weights of the gate after training, times those of ``agreement``, in the order
+        of the source rows in the input; ones without either. A row whose
+        ``sample_weight`` is 0 has 0.""",
     "ensemble_weights_": """ensemble_weights_ : ndarray of shape (3,)
         Weights of this net, the target alone and the net without gate in predictions;
         1, 0 and 0 without a mean.""",

@@ -123,6 +123,11 @@ class BatchSpectralShrinkage(Penalty):
     k : int in [1, inf), default=1
         Number of singular values.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
     Notes
     -----
     A unit that is off for all rows of a batch, as with rectified ones, makes a value of
@@ -170,6 +175,11 @@ class BatchSpectralPenalization(Penalty):
     k : int in [1, inf), default=1
         Number of singular values.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
     References
     ----------
     .. [1] X. Chen, S. Wang, M. Long, J. Wang, "Transferability vs. discriminability:
@@ -207,6 +217,11 @@ class StartPointPenalty(Penalty):
         :math:`\alpha`.
     head : bool, default=False
         Whether the weights of the head are held, too.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     References
     ----------
@@ -264,6 +279,11 @@ class AdversarialTraining(Penalty):
         Steps of the attack; each costs a pass through the net and back.
     step_size : float in (0, inf), default=None
         Length of a step. None: ``2.5 * eps / n_steps``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
 
     Notes
     -----

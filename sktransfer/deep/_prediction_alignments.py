@@ -27,6 +27,12 @@ class ClassConfusionAlignment(ClassAlignment):
     temperature : float in (0, inf), default=2.5
         The outputs are divided by it.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
+
     References
     ----------
     .. [1] Y. Jin, X. Wang, M. Long, J. Wang, "Minimum class confusion for versatile
@@ -67,6 +73,12 @@ class ContrastiveAlignment(ClassAlignment):
     ----------
     n_kernels : int in [1, inf), default=5
         Number of Gaussian kernels, with widths around the mean squared distance.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
 
     References
     ----------
@@ -125,6 +137,12 @@ class ConsistencyAlignment(ClassAlignment):
         Standard deviation of the noise, in those of the inputs.
     dropped : float in [0, 1), default=0.2
         Share of the inputs that are set to their mean.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
 
     References
     ----------

@@ -24,6 +24,12 @@ class ContrastiveSemanticAlignment(ClassAlignment):
     margin : float in [0, inf), default=1.0
         Distance m beyond which rows of different classes are left alone.
 
+    Raises
+    ------
+    ValueError
+        If ``margin`` is out of its range, and in a fit without labeled target rows or
+        of a regressor, which has no classes.
+
     References
     ----------
     .. [1] S. Motiian, M. Piccirilli, D. A. Adjeroh, G. Doretto, "Unified deep

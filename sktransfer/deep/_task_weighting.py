@@ -51,6 +51,12 @@ class TaskState:
         Whatever the weighting puts there.
     weights : tensor of shape (n_tasks,) or None
         Weights of the tasks in the last step; the weighting sets them.
+
+    Examples
+    --------
+    >>> from sktransfer.deep import TaskState
+    >>> TaskState(3).memory
+    {}
     """
 
     n_tasks: int

@@ -29,6 +29,11 @@ class WassersteinAlignment(Alignment):
     hidden_units : int in [1, inf), default=64
         Width of the critic's hidden layer.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
     References
     ----------
     .. [1] J. Shen, Y. Qu, W. Zhang, Y. Yu, "Wasserstein distance guided representation
@@ -89,6 +94,12 @@ class JointTransportAlignment(ClassAlignment):
         Strength of the entropy, relative to the mean cost.
     n_iter : int in [1, inf), default=50
         Sinkhorn iterations.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range, and in the fit of a regressor, which has
+        no classes.
 
     References
     ----------

@@ -50,6 +50,11 @@ class ImportanceWeighting(_WeightNet):
         Number of Gaussian kernels of the rows, with widths around the mean squared
         distance in the batch.
 
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+
     References
     ----------
     .. [1] A. de Mathelin, F. Deheeger, M. Mougeot, N. Vayatis, "Fast and accurate
@@ -100,6 +105,12 @@ class AdversarialWeighting(_WeightNet):
     clip : float in (0, inf), default=1.0
         Largest Frobenius norm of a weight matrix of h', without which its losses would
         grow for ever.
+
+    Raises
+    ------
+    ValueError
+        If ``clip`` is out of its range, and in a fit with sources but without labeled
+        target rows.
 
     References
     ----------
