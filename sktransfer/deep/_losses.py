@@ -107,12 +107,18 @@ def _mk_mmd(rows, weight, n_kernels, factor):
     return weight @ total @ weight / n_kernels
 
 
-def coral_loss(source, target):
+def coral_loss(source, target, *, scaled=False, centered=True):
     r"""Squared distance of the covariances of two batches.
 
     .. math:: \frac{1}{4 d^2} \|C_s - C_t\|_F^2
 
-    with the unbiased covariances :math:`C` of d features [1]_.
+    with the unbiased covariances :math:`C` of d features [1]_. Features a hundred times
+    smaller make it 10^8 times smaller; free of their scale is
+
+    .. math:: \frac14 \frac{\|C_s - C_t\|_F^2}{\|C_s\|_F^2 + \|C_t\|_F^2}.
+
+    Covariances do not see where the rows lie; second moments around 0, the means of
+    :math:`x x^\top`, do.
 
     Parameters
     ----------
@@ -120,11 +126,15 @@ def coral_loss(source, target):
         Features of source rows; a single row has covariance 0.
     target : tensor of shape (n_target, n_features)
         Features of target rows.
+    scaled : bool, default=False
+        Whether the distance is free of the features' scale; of two zeros it is 0.
+    centered : bool, default=True
+        False: second moments around 0 in place of the covariances.
 
     Returns
     -------
     loss : tensor of shape ()
-        Value in [0, inf).
+        Value in [0, inf), with ``scaled`` in [0, 1/4].
 
     References
     ----------
@@ -138,11 +148,17 @@ def coral_loss(source, target):
     >>> x = torch.tensor([[-1.0], [1.0]])
     >>> coral_loss(x, 2 * x)
     tensor(9.)
+    >>> coral_loss(x / 100, x / 50, scaled=True)
+    tensor(0.1324)
     """
-    d = source.shape[1]
+    moments = _covariance if centered else _second_moments
     with torch.autocast(source.device.type, enabled=False):
-        gap = _covariance(source) - _covariance(target)
-    return gap.square().sum() / (4 * d**2)
+        of_source, of_target = moments(source), moments(target)
+        gap = (of_source - of_target).square().sum()
+        if not scaled:
+            return gap / (4 * source.shape[1] ** 2)
+        total = of_source.square().sum() + of_target.square().sum()
+        return gap / (4 * (total + torch.finfo(total.dtype).tiny ** 0.5))
 
 
 def soft_triplet_loss(features, y, mean_features=None):
@@ -259,3 +275,8 @@ def _covariance(x):
     x = _full_precision(x)
     centered = x - x.mean(0)
     return centered.T @ centered / max(len(x) - 1, 1)
+
+
+def _second_moments(x):
+    x = _full_precision(x)
+    return x.T @ x / len(x)

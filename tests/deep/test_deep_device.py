@@ -37,8 +37,9 @@ WAITS = {"item", "cpu", "numpy", "tolist", "nonzero", "bool", "float"}
 STEPS = {
     "forward", "label_losses", "judge", "encode", "losses", "own_losses",
     "source_weight", "labeled_weight", "ratio", "reversal", "train_step", "__iter__",
-    "_moved", "ramp", "mk_mmd_loss", "_mk_mmd", "coral_loss", "_covariance", "perturb",
-    "_attack", "extract", "outputs_of_source", "source_outputs", "domains",
+    "_moved", "ramp", "mk_mmd_loss", "_mk_mmd", "coral_loss", "_covariance",
+    "_second_moments", "perturb", "_attack", "extract", "outputs_of_source",
+    "source_outputs", "domains",
 }  # fmt: skip
 
 

@@ -48,6 +48,39 @@ def test_coral_equals_its_numpy_form(rng):
     assert coral_loss(torch.tensor(S), torch.tensor(S + 5)).item() < 1e-20
 
 
+def test_scaled_moments_equal_their_numpy_form_at_any_scale(rng):
+    S, T = _pair(rng)
+    a, b = S.T @ S / len(S), T.T @ T / len(T)
+    expected = ((a - b) ** 2).sum() / (a**2 + b**2).sum() / 4
+    form = {"scaled": True, "centered": False}
+    for scale in (1.0, 1e-4, 1e4):
+        pair = torch.tensor(S * scale), torch.tensor(T * scale)
+        assert_allclose(coral_loss(*pair, **form).item(), expected, rtol=1e-6)
+    moved = torch.tensor(S + 5)
+    assert coral_loss(moved, torch.tensor(S), **form).item() > 0.1
+    assert coral_loss(moved, torch.tensor(S), scaled=True).item() < 1e-20
+    # orthogonal moments are the farthest
+    far = torch.eye(2)[:1] * 3, torch.eye(2)[1:] / 7
+    assert_allclose(coral_loss(*far, **form).item(), 0.25, rtol=1e-6)
+
+
+@pytest.mark.parametrize("centered", [True, False])
+def test_scaled_moments_of_constant_features_have_a_finite_gradient(centered):
+    S = torch.zeros(4, 2, requires_grad=True)
+    loss = coral_loss(S, torch.zeros(3, 2), scaled=True, centered=centered)
+    loss.backward()
+    assert loss.item() == 0
+    assert (S.grad == 0).all()
+
+
+def test_gradients_of_scaled_moments_agree_with_finite_differences(rng):
+    S, T = (torch.tensor(a) for a in _pair(rng, 4, 4, 2))
+    form = {"scaled": True, "centered": False}
+    assert torch.autograd.gradcheck(
+        lambda s: coral_loss(s, T, **form), S.requires_grad_()
+    )
+
+
 @pytest.mark.parametrize("loss", [coral_loss, lambda s, t: mk_mmd_loss(s * 1.0, t)])
 def test_gradients_agree_with_finite_differences(rng, loss):
     S, T = (torch.tensor(a) for a in _pair(rng, 4, 4, 2))
