@@ -60,6 +60,7 @@ METHODS = {
 }  # fmt: skip
 METHODS = {name: partial(cls) for name, cls in METHODS.items()}
 METHODS["DANN"] = partial(DANN, match="both")
+METHODS["DeepCORAL"] = partial(DeepCORAL, layers="output", scaled=False, centered=True)
 NO_MATCHING = partial(DANN, match="none")
 NETS = METHODS | {"no matching": NO_MATCHING, "oracle": NO_MATCHING}
 #: the paper's gate: the discriminator alone

@@ -6,7 +6,7 @@ its discriminator, rates of the parts; whether a net of the target alone judges 
 labels; what is matched beside the gate; then DANN (momentum, discriminator, rates of
 the parts, weight of the adversary), all with 300 steps for every net; over which nets a
 gated net predicts means; then the steps.
-The weights of Deep CORAL and M3SDA are chosen beside these.
+The distance of Deep CORAL and the weight of M3SDA are chosen beside these.
 The candidate with the best mean accuracy over tasks wins; a later one in the list must
 be better by more than .005 to replace an earlier one. What is chosen is then run on
 the sets of ``PROOF``, which chose nothing, and on bundled digits::
@@ -545,7 +545,7 @@ def show_gaps(fits, references, nets, oracle=None):
 def matching(fits):
     """Choose what is matched beside the gate."""
     gate = {"gate": True, "ensemble": False}
-    matched = [Net(cls, **gate, **FEW) for cls in (DAN, DeepCORAL)]
+    matched = [Net(DAN, **gate, **FEW), CORAL.but(**gate, **FEW)]
     for terms in "both", "marginal", "joint":
         matched.append(Net(DANN, match=terms, **gate, **FEW))
     first = PLAIN.but(**gate)
