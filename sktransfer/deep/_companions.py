@@ -19,7 +19,7 @@ _OF_UNGATED = (*_OF_ALL, "penalties", "source_weight")
 #: a source row counts this much, however wrong its label seems
 _LEAST_AGREEMENT = 1e-3
 #: folds that tell the share of the target alone, and rows that count for equal shares
-_FOLDS, _ROWS_FOR_EQUAL = 3, 5
+_FOLDS, _ROWS_FOR_EQUAL = 3, 20
 
 
 class Companions:

@@ -810,11 +810,11 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     .. math::
 
         \sum_i \| w\,p_A(x_i) + (1 - w)\,p_U(x_i) - y_i \|^2
-        + 5\,m\,(w - \tfrac12)^2, \qquad m = \frac1n \sum_i \|p_A - p_U\|^2
+        + 20\,m\,(w - \tfrac12)^2, \qquad m = \frac1n \sum_i \|p_A - p_U\|^2
 
     over n labeled target rows that neither was trained with; :math:`y_i` is 1 for the
     class of the row and 0 for the others. It is stacking [3]_ with a prior that is
-    worth five rows. The gated net is not weighed, which would take twice the time.
+    worth twenty rows. The gated net is not weighed, which would take twice the time.
 
     References
     ----------

@@ -172,7 +172,7 @@ def test_shares_are_penalized_least_squares_on_labels_that_were_held_out(rows):
     def loss(w):
         found = ((w * alone + (1 - w) * ungated - right) ** 2).sum()
         apart = ((alone - ungated) ** 2).sum() / len(right)
-        return found + 5 * apart * (w - 0.5) ** 2
+        return found + 20 * apart * (w - 0.5) ** 2
 
     best = minimize_scalar(loss, bounds=(0, 1), method="bounded").x
     assert companions.share == pytest.approx(best, abs=1e-4)
@@ -198,7 +198,7 @@ def test_folds_tell_which_companion_is_right(wrong):
     )
     net.fit(X, given, sample_domain=domain)
     share = net._companions.share
-    assert share > 0.8 if wrong == "source" else share < 0.5
+    assert share > 0.7 if wrong == "source" else share < 0.5
     equal = net.set_params(ensemble="equal").fit(X, given, sample_domain=domain)
     assert_allclose(equal.ensemble_weights_, 1 / 3)
 
