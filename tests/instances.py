@@ -359,6 +359,12 @@ ESTIMATORS = [
     ),
     TransGLM(penalties=[0.5, 0.1], correction_penalties=[0.5, 0.1], cv=2),
     TransGLM(
+        penalties=[0.5, 0.1],
+        correction_penalties=[0.5],
+        aggregation="exponential",
+        cv=2,
+    ),
+    TransGLM(
         family="binomial",
         penalties=[0.3],
         correction_penalties=[np.inf, 0.3],

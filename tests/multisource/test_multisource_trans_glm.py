@@ -232,6 +232,23 @@ def test_detection_keeps_what_is_not_much_worse(rng):
     np.testing.assert_array_equal(usual.source_weights_, [1.0, 0.0])
 
 
+def test_by_default_useless_sources_are_left_out_and_useful_ones_kept():
+    kept = []
+    for seed in range(6):
+        X, y, domain = _data(
+            np.random.RandomState(seed), sources=(0.0, 4.0, 6.0), n_target=30
+        )
+        model = TransGLM(penalties=[0.5, 0.1], cv=3).fit(X, y, sample_domain=domain)
+        kept.append(model.source_weights_)
+        alone = TransGLM().fit(X[-1:], y[-1:])  # nothing can be held out
+        one = np.append(np.flatnonzero(domain > 0), len(y) - 1)
+        few = TransGLM(penalties=[0.5]).fit(X[one], y[one], sample_domain=domain[one])
+        np.testing.assert_array_equal(few.source_weights_, np.zeros(3))
+        assert few.predict(X[-1:]) == pytest.approx(alone.predict(X[-1:]))
+    assert np.mean(kept, axis=0)[0] > 0.8
+    assert np.max(kept, axis=0)[1:].tolist() == [0.0, 0.0]
+
+
 def test_bad_parameters_are_one_error(rng):
     X, y, domain = _data(rng)
     for params, message in [
