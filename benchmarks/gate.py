@@ -4,13 +4,14 @@ The protocol of Wang et al. (CVPR 2019): source rows are perturbed with probabil
 eps, and their labels are replaced by random ones with probability eps (``--noise``
 also does one of both alone); half of the target is for training, of which a share
 keeps its labels (1 or more: labels per class), the rest for testing. Six methods, each
-without a gate, with the discriminator alone (the paper's gate) and with the gate as it
-is by default. All three are measured against one and the same net on the target alone,
-theta(0,T): the method without gate, whose labeled target rows play the source and
-whose unlabeled ones the target. "no matching" is a net whose features are matched to
-nothing, so the gate is all it has; "oracle" is that net without a gate on the source
-rows that are not corrupted: where even it does not beat the target alone, no gate
-can. Run::
+without a gate, with the discriminator alone (the paper's gate), with a judge of source
+labels and equal means over three nets beside it, and with the gate as it is by default,
+whose means are weighed by held-out labels. All are measured against one and the same
+net on the target alone, theta(0,T): the method without gate, whose labeled target rows
+play the source and whose unlabeled ones the target. "no matching" is a net whose
+features are matched to nothing, so the gate is all it has; "oracle" is that net without
+a gate on the source rows that are not corrupted: where even it does not beat the target
+alone, no gate can. Run::
 
     python benchmarks/gate.py --data DIR --out gate.csv --seeds 3
     python benchmarks/gate.py --data DIR --out gate.csv --sets W-D --budgets matched
@@ -20,7 +21,7 @@ larger domain), or both choose theirs from one grid by two folds of the labeled
 *training* rows of the target ("chosen"). Every fit is a line of ``--out`` (columns
 ``FIELDS``; ``kind`` is "transfer" or "target", ``gate`` a key of ``GATES``); a run that
 was stopped goes on where it was. ``--report`` prints the tables of what is there, each
-row over the draws that have all of its columns.
+row over the draws that all of its columns have; a column that did not run is "-".
 
 Data: "W-D", "A-D" and "D-A" are the paper's tasks between Webcam, DSLR and Amazon, as
 1024 features of a GoogLeNet (half of the features of a perturbed row are shuffled),
@@ -77,7 +78,8 @@ ABLATIONS = {
 GATES = {
     0: ("no gate", {}),
     1: ("discriminator", PUBLISHED),
-    2: ("gate", {"gate": True}),
+    2: ("equal mean", {"gate": True, "ensemble": "equal"}),
+    3: ("gate", {"gate": True}),
 }
 EPS, SHARES = (0.0, 0.3, 0.7, 0.9), (3.0,)
 NOISE, BUDGETS = ("both", "labels", "inputs"), ("matched", "chosen")
@@ -331,7 +333,7 @@ def fill(args):
 def mean(values):
     """Format a mean with its standard error."""
     values = np.asarray(values, dtype=float)
-    if not len(values):
+    if not len(values) or np.isnan(values).any():
         return "-"
     if len(values) == 1:
         return f"{values[0]:.3f}"
@@ -354,8 +356,6 @@ NAMES = {
     "none": "clean", "both": "labels and inputs", "labels": "labels alone",
     "inputs": "inputs alone",
 }  # fmt: skip
-TITLES = [title for title, _ in GATES.values()]
-COLUMNS = ["target alone", *TITLES, "oracle"]
 
 
 class Results:
@@ -363,6 +363,9 @@ class Results:
 
     def __init__(self, lines, data, share, budget):
         self.data = data
+        self.gates = sorted({key[2] for key in lines})
+        self.titles = [GATES[gate][0] for gate in self.gates]
+        self.columns = ["target alone", *self.titles, "oracle"]
         self.lines = {
             (key[1], key[2], key[3], key[7] if key[4] else "none", key[6]): line
             for key, line in lines.items()
@@ -380,15 +383,20 @@ class Results:
         }
 
     def row(self, method, noise):
-        """Return accuracies, shape (draws, columns), of the draws that have all."""
+        """Return accuracies, shape (draws, columns), NaN in columns that did not run.
+
+        The draws are those that all other columns have.
+        """
         plain = method if method in METHODS else "no matching"
         found = [
             self.by_seed(plain, 0, "target", "none"),
-            *(self.by_seed(method, gate, "transfer", noise) for gate in GATES),
+            *(self.by_seed(method, gate, "transfer", noise) for gate in self.gates),
             self.by_seed("oracle", 0, "transfer", noise),
         ]
-        seeds = sorted(set.intersection(*map(set, found)))
-        return np.array([[column[seed] for column in found] for seed in seeds])
+        if not (found[0] and found[1]):
+            return np.empty((0, len(found)))
+        seeds = sorted(set.intersection(*(set(column) for column in found if column)))
+        return np.array([[column.get(s, np.nan) for column in found] for s in seeds])
 
     def rows(self):
         """Yield noise, method and accuracies of every row of the tables."""
@@ -416,21 +424,22 @@ def of_set(results):
         if gaps(accuracy).mean(axis=0)[-1] >= 0:
             cells[-1] += ", none to gain"
         rows.append([NAMES[noise], method, str(len(accuracy)), *cells])
-    return ["noise", "method", "draws", *COLUMNS], rows
+    return ["noise", "method", "draws", *results.columns], rows
 
 
 def over_sets(every):
-    """Return the table of means over the sets."""
+    """Return the table of means over the sets that have all columns."""
     found = {}
     for results in every:
         for noise, method, accuracy in results.rows():
-            found.setdefault((noise, method), []).append(accuracy.mean(axis=0))
+            if not np.isnan(accuracy).any():
+                found.setdefault((noise, method), []).append(accuracy.mean(axis=0))
     rows = []
     for (noise, method), accuracy in sorted(found.items(), key=by_noise):
         accuracy = np.array(accuracy)
         cells = [mean(accuracy[:, 0]), *map(mean, gaps(accuracy).T)]
         rows.append([NAMES[noise], method, str(len(accuracy)), *cells])
-    return ["noise", "method", "sets", *COLUMNS], rows
+    return ["noise", "method", "sets", *every[0].columns], rows
 
 
 def by_noise(item):
@@ -442,9 +451,9 @@ def by_noise(item):
 def counts(every):
     """Return the table of how often a column keeps what a gate should keep."""
     cells = [accuracy.mean(axis=0) for r in every for _, _, accuracy in r.rows()]
-    if not cells:
+    cells = np.array([row for row in cells if not np.isnan(row).any()])
+    if not len(cells):
         return [], []
-    cells = np.array(cells)
     ntg, gated = gaps(cells)[:, :-1], cells[:, 1:-1]
     ours = gaps(cells)[:, -1]
     better = cells[:, :2].max(axis=1, keepdims=True)
@@ -460,7 +469,7 @@ def counts(every):
         [name, str(asked.sum()), *(str(n) for n in holds[asked].sum(axis=0))]
         for name, (holds, asked) in tests.items()
     ]
-    return ["of all rows of all sets", "asked", *TITLES], rows
+    return ["of all rows with all columns", "asked", *every[0].titles], rows
 
 
 def weights(every):
@@ -471,7 +480,7 @@ def weights(every):
     ]  # fmt: skip
     fields = "auc_any", "auc_label", "weight_clean", "weight_corrupt"
     rows = []
-    for results, noise, gate in product(every, NOISE, (1, 2)):
+    for results, noise, gate in product(every, NOISE, (1, 2, 3)):
         setting = "no matching", gate, "transfer", noise
         found = [list(results.by_seed(*setting, field=f).values()) for f in fields]
         if found[0]:
