@@ -68,7 +68,7 @@ class TransGLM(SummaryEstimator):
         nothing can be held out. Else the fits with the best 0, 1, ... sources are
         weighted: by exponential weights, Q-aggregation, or the best alone.
     temperature : float in [0, inf], default=4.0
-        Temperature of "exponential" and "q".
+        Temperature of "exponential" and "q"; the other ways have none.
     detection_constant : float in [0, inf), default=0.0
         Constant of "detect". Larger ones, 2 in [2]_, keep more sources, useless ones
         among them.
