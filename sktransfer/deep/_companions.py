@@ -1,5 +1,6 @@
 """Nets that train beside a gated one: a judge of source labels, members of a mean."""
 
+import joblib
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.utils import check_random_state
@@ -57,11 +58,14 @@ class Companions:
         Whether predictions are means over the net and its companions.
     share : float in [0, 1]
         Share of the target alone in what the two companions have together.
+    unseen : str or None
+        Hash of the rows that every call has held out; None: calls differ, so some may
+        have been trained with.
     """
 
     def __init__(self, make):
         self.make = make
-        self.alone = self.ungated = None
+        self.alone = self.ungated = self.unseen = None
         self.judged = np.array([])
         self.in_mean = False
         self.share = 0.5
@@ -95,6 +99,9 @@ class Companions:
         """
         labels = np.unique(data.labels(data.is_labeled_target))
         possible = data.n_source > 0 and len(labels) > 1
+        rows = joblib.hash(data.X[held_out])
+        new = self.alone is None and self.ungated is None
+        self.unseen = rows if new or rows == self.unseen else None
         if not (mean or judge):
             self.alone, self.judged = None, self.judged[:0]
         elif possible:
@@ -142,11 +149,14 @@ class Companions:
                 **params, **parts, early_stopping=False, random_state=training["seed"]
             )
         known._train(data, weight, warm=warm, **options)
+        if known.net_.steps_done_ < known.net_.stop_at_:
+            # Ctrl-C: there is no net to keep before the last training
+            raise KeyboardInterrupt
         return known
 
     def _find_share(self, net, data, weight, held_out, training):
         """Return the share of the target alone by labels that it has not seen."""
-        if held_out.any():
+        if held_out.any() and self.unseen:
             tests = [(held_out, self.alone, self.ungated)]
         else:
             tests = self._fold_nets(net, data, weight, training)

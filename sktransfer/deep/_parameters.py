@@ -140,8 +140,9 @@ PARAMETERS = {
     "callbacks": """callbacks : list, default=None
         Further callbacks of skorch, such as schedules of the learning rate. Those that
         monitor or score held-out rows need ``early_stopping`` to hold some out; what
-        they score are class codes, or scaled labels in regression. Those of
-        scikit-learn (1.9 or later) follow the epochs of a fit:
+        they score are class codes, or scaled labels in regression. They follow the net
+        itself: the other nets of an ``ensemble`` train without, at a constant rate.
+        Those of scikit-learn (1.9 or later) follow the epochs of a fit:
         ``net.set_callbacks(sklearn.callback.ProgressBar())`` shows a bar.""",
     "device": """device : str, default="auto"
         Device of torch: "auto" is "cuda" where there is a GPU, else "cpu". Rows that

@@ -15,6 +15,8 @@ from sktransfer.deep import (
     TransferNetClassifier,
     TransferNetRegressor,
 )
+from sktransfer.deep._companions import Companions
+from sktransfer.deep._trainer import TransferTrainer
 
 SETTINGS = {"max_steps": 30, "lr": 0.01, "random_state": 0}
 
@@ -254,3 +256,33 @@ def test_regressors_predict_means_of_labels(rows):
     single = TransferNetRegressor(gate=True, **SETTINGS)
     single.fit(X, one, sample_domain=domain)
     assert single._companions.alone is None
+
+
+def test_labels_of_an_earlier_call_are_not_taken_for_unseen(rows, monkeypatch):
+    X, y, domain = rows
+    folds = []
+    monkeypatch.setattr(Companions, "_fold_nets", lambda *_: folds.append(1) or [])
+    settings = SETTINGS | {"max_steps": 3, "gate": True, "warm_start": True}
+    net = TransferNetClassifier(early_stopping=True, **settings)
+    for _ in range(2):  # holds out the same rows
+        net.fit(X, y, sample_domain=domain)
+    assert folds == []
+    net = TransferNetClassifier(early_stopping=False, **settings)
+    net.fit(X, y, sample_domain=domain)  # learns all labels
+    net.set_params(early_stopping=True).fit(X, y, sample_domain=domain)
+    assert len(folds) == 2
+
+
+def test_ctrl_c_before_the_last_training_ends_the_fit(rows, monkeypatch):
+    X, y, domain = rows
+    trained = []
+
+    def interrupt(self, batch, **params):
+        trained.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TransferTrainer, "train_step", interrupt)
+    net = TransferNetClassifier(gate=True, **SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, sample_domain=domain)
+    assert len(trained) == 1
