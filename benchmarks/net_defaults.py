@@ -642,7 +642,8 @@ def real(fits):
         "target alone": Net(TargetOnlyNetRegressor),
         "no gate": Net(TransferNetRegressor),
         "gate, one net": gated.but(ensemble=False),
-        "gate, mean of three": gated,
+        "gate, equal mean of three": gated.but(ensemble="equal"),
+        "gate, stacked mean of three": gated,
     }
     errors = {name: np.log(fits.of(net)) for name, net in nets.items()}
     alone, best = errors["target alone"], np.minimum(*[*errors.values()][:2])
