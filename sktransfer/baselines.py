@@ -644,6 +644,10 @@ class _DomainColumn:
         dtype = X.dtype if X.dtype.kind in "fO" else np.float64
         return np.hstack([X, block.astype(dtype)])
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # a model that was stored by version 0.1 has its sources in the order of ids
+        self.__dict__ = {"turns": np.arange(len(state["sources"]))} | state
+
     def _in_turn(self) -> NDArray[Any]:
         """Return the ids of the sources in the order of their codes."""
         return self.sources[np.argsort(self.turns)]

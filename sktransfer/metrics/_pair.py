@@ -320,7 +320,9 @@ def leaves_out(estimator: Any, data: Any) -> bool:
         False also for estimators without a method of this name.
     """
     tells = getattr(estimator, "leaves_out", None)
-    return tells is not None and bool(tells(len(data.sample_domain)))
+    if tells is None or len(data.X.shape) != 2:  # its own fit refuses other shapes
+        return False
+    return bool(tells(len(data.sample_domain)))
 
 
 def _prepare_linear(estimator: Any, data: Any, folds: Any, params: Any) -> Any:
