@@ -878,6 +878,11 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
                 raise ValueError(
                     f"class_weight must hold numbers in [0, inf), got {bad[0]!r}."
                 )
+            if not any(self.class_weight.get(c, 1.0) for c in self.classes_.tolist()):
+                raise ValueError(
+                    f"class_weight={self.class_weight!r} is 0 for every class: give "
+                    "one a positive weight."
+                )
         of_class = np.ones(len(data.labeled))
         for part in self._class_parts(data, labeled, held_out):
             if not part.any():

@@ -132,6 +132,7 @@ def test_own_modules(toy):
         ({"optimizer": torch.optim.LBFGS}, ValueError, "needs no closure"),
         ({"class_weight": "even"}, ValueError, "'class_weight' parameter"),
         ({"class_weight": {0: -1.0}}, ValueError, r"class_weight must hold numbers"),
+        ({"class_weight": {0: 0.0, 1: 0}}, ValueError, "is 0 for every class"),
     ],
 )
 def test_bad_parameters(toy, params, error, match):
