@@ -160,7 +160,7 @@ class Companions:
             tests = [(held_out, self.alone, self.ungated)]
         else:
             tests = self._fold_nets(net, data, weight, training)
-        distance = gain = n_rows = 0.0
+        distance = gain = 0.0
         for rows, alone, ungated in tests:
             y = alone._as_answers(data.y[rows])
             p_alone, p_ungated = (
@@ -170,7 +170,6 @@ class Companions:
             apart = p_ungated - p_alone
             gain += own @ ((p_ungated - y) * apart).sum(axis=1)
             distance += own @ (apart**2).sum(axis=1)
-            n_rows += own.sum()
         if not distance > 0:
             return 0.5
         # weights are relative: those of the rows count as many rows as there are
@@ -231,7 +230,7 @@ class Companions:
     def mean_log_proba(self, own, X, classes):
         r"""Return logarithms of the mean of the class probabilities of all nets.
 
-        The net of the target alone knows nothing of the classes that no labeled target
+        The net of the target alone has not seen the classes that no labeled target
         row has: these get the probability that the others give them, and it divides
         the rest.
 

@@ -59,7 +59,7 @@ class Batch(NamedTuple):
 class DomainRows(torch.utils.data.Dataset):
     """Rows of a fit; iterating over it gives one epoch of batches on the device.
 
-    Its length is the number of these batches, so that a progress bar knows it.
+    Its length is the number of these batches, so that a progress bar can show it.
 
     A batch holds ``batch_size`` rows of each part, fewer where a part is smaller. The
     rows of a part come in shuffled rounds, so that each of them comes equally often.

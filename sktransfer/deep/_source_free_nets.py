@@ -215,7 +215,7 @@ def importance(P):
     Returns
     -------
     weights : ndarray of shape (n_models,)
-        On the simplex; uniform where no model says anything.
+        On the simplex; uniform where no model has a part.
     """
     n_models = len(P)
     p, mean = np.maximum(P, _TINY), np.maximum(P.mean(axis=1), _TINY)
