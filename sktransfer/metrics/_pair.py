@@ -320,7 +320,7 @@ def leaves_out(estimator: Any, data: Any) -> bool:
         False also for estimators without a method of this name.
     """
     tells = getattr(estimator, "leaves_out", None)
-    if tells is None or len(data.X.shape) != 2:  # its own fit refuses other shapes
+    if tells is None or getattr(data.X, "ndim", 2) != 2:  # its own fit refuses these
         return False
     return bool(tells(len(data.sample_domain)))
 
