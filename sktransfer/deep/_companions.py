@@ -3,6 +3,7 @@
 import joblib
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
+from sklearn.base import ClassifierMixin
 from sklearn.utils import check_random_state
 
 from sktransfer._folds import deal_rows
@@ -99,9 +100,10 @@ class Companions:
         """
         labels = np.unique(data.labels(data.is_labeled_target))
         possible = data.n_source > 0 and len(labels) > 1
-        rows = joblib.hash(data.X[held_out])
-        new = self.alone is None and self.ungated is None
-        self.unseen = rows if new or rows == self.unseen else None
+        if mean or judge:
+            rows = joblib.hash(data.X[held_out])
+            new = self.alone is None and self.ungated is None
+            self.unseen = rows if new or rows == self.unseen else None
         if not (mean or judge):
             self.alone, self.judged = None, self.judged[:0]
         elif possible:
@@ -183,7 +185,8 @@ class Companions:
         rng = check_random_state(training["seed"])
         y = data.y[labeled]
         folds = []
-        for test in deal_rows(data.X[labeled], y, _FOLDS, self.make._has_classes, rng):
+        stratify = issubclass(self.make, ClassifierMixin)
+        for test in deal_rows(data.X[labeled], y, _FOLDS, stratify, rng):
             rest = np.delete(y, test)
             if len(np.unique(rest)) < 2:
                 continue

@@ -844,8 +844,6 @@ class TransferNetClassifier(TransferPredictorMixin, ClassifierMixin, TransferNet
     }
     _default_criterion = nn.CrossEntropyLoss
 
-    _has_classes = True
-
     @property
     def _companion_class(self):
         return TransferNetClassifier
@@ -1013,8 +1011,6 @@ class TransferNetRegressor(TransferPredictorMixin, RegressorMixin, TransferNet):
 
     _default_criterion = nn.MSELoss
     _n_classes = 0
-
-    _has_classes = False
 
     @property
     def _companion_class(self):
